@@ -1,0 +1,101 @@
+// Activations sigma: value and derivative at one point.
+#pragma once
+
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "numbers.hpp"
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+struct Activation {
+  virtual ~Activation() = default;
+  // sigma(u); the derivative goes to `slope`.
+  virtual double operator()(double u, double& slope) const = 0;
+};
+using ActivationPtr = std::shared_ptr<const Activation>;
+
+// An activation from a functor double(double u, double& slope).
+template <class F>
+class MadeActivation final : public Activation {
+ public:
+  explicit MadeActivation(F f) : f_(std::move(f)) {}
+  double operator()(double u, double& slope) const override { return f_(u, slope); }
+
+ private:
+  F f_;
+};
+template <class F>
+ActivationPtr make_activation(F f) {
+  return std::make_shared<MadeActivation<F>>(std::move(f));
+}
+
+// sigma = sum_k c[k] He_k, with He_k' = k He_{k-1}.
+inline ActivationPtr hermite_activation(std::vector<double> c) {
+  if (c.empty()) throw std::invalid_argument("coefficients: expected at least one, got none");
+  return make_activation([c = std::move(c)](double u, double& slope) {
+    double value = c[0], below = 1, here = u;  // He_{k-1}, He_k
+    slope = 0;
+    for (std::size_t k = 1; k < c.size(); ++k) {
+      value += c[k] * here;
+      slope += c[k] * double(k) * below;
+      const double next = u * here - double(k) * below;
+      below = here;
+      here = next;
+    }
+    return value;
+  });
+}
+
+// A pair of C functions double(double), from outside.
+inline ActivationPtr pointer_activation(double (*f)(double), double (*df)(double)) {
+  return make_activation([f, df](double u, double& slope) {
+    slope = df(u);
+    return f(u);
+  });
+}
+
+inline const std::vector<std::pair<std::string, ActivationPtr>>& activation_table() {
+  static const std::vector<std::pair<std::string, ActivationPtr>> table = {
+      {"identity", make_activation([](double u, double& s) { return s = 1, u; })},
+      {"relu", make_activation([](double u, double& s) { return s = u > 0 ? 1 : 0, u > 0 ? u : 0.0 * u; })},
+      {"tanh", make_activation([](double u, double& s) {
+         const double t = std::tanh(u);
+         return s = 1 - t * t, t;
+       })},
+      {"sigmoid", make_activation([](double u, double& s) {
+         const double e = std::exp(-std::fabs(u)), t = (u < 0 ? e : 1.0) / (1 + e);
+         return s = e / ((1 + e) * (1 + e)), t;
+       })},
+      {"square", make_activation([](double u, double& s) { return s = 2 * u, u * u; })},
+      {"h2", make_activation([](double u, double& s) { return s = 2 * sqrt_half * u, h2(u); })},
+      {"erf", make_activation([](double u, double& s) { return s = 1.12837916709551257390 * std::exp(-u * u), std::erf(u); })},
+  };
+  return table;
+}
+
+// By name; "He<k>" is the Hermite polynomial of degree k <= 30.
+inline ActivationPtr activation_named(const std::string& name) {
+  for (const auto& [key, a] : activation_table())
+    if (key == name) return a;
+  if (name.rfind("He", 0) == 0 && name.size() <= 4 && name.size() > 2 && name.find_first_not_of("0123456789", 2) == std::string::npos) {
+    const int k = std::stoi(name.substr(2));
+    if (k <= 30) {
+      std::vector<double> c(std::size_t(k) + 1, 0.0);
+      c.back() = 1;
+      return hermite_activation(std::move(c));
+    }
+  }
+  std::string known;
+  for (const auto& [key, a] : activation_table()) known += key + ", ";
+  throw std::invalid_argument("activation: expected one of " + known + "He0 .. He30, got '" + name + "'");
+}
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

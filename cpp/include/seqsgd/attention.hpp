@@ -1,0 +1,122 @@
+// Softmax attention of one head of dimension one: S_lk = exp(z_l z_k) / sum_j exp(z_l z_j), and its reductions to an output.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "numbers.hpp"
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+enum class Reduction { none, trace, bilinear };
+
+inline Reduction reduction_named(const std::string& name) {
+  if (name == "none") return Reduction::none;
+  if (name == "trace") return Reduction::trace;
+  if (name == "bilinear") return Reduction::bilinear;
+  throw std::invalid_argument("reduction: expected none, trace or bilinear, got '" + name + "'");
+}
+
+// Row l of S before division: e_k = exp(z_l z_k - max), with the sums of e_k and e_k z_k. The largest score is at an end of z's range.
+struct SoftmaxRow {
+  double sum, dot;
+};
+inline SoftmaxRow softmax_row(const double* z, int L, double zl, double low, double high, double* e) {
+  using namespace simd;
+  constexpr int w = width<double>;
+  const double top = zl >= 0 ? zl * high : zl * low;
+  int k = 0;
+  f64 s{}, h{};
+  for (; k + w <= L; k += w) {
+    const f64 x = load(z + k), p = seqsgd::exp(x * zl - top);
+    store(e + k, p);
+    s += p;
+    h += p * x;
+  }
+  SoftmaxRow r{simd::sum<double>(s), simd::sum<double>(h)};
+  for (; k < L; ++k) {
+    e[k] = seqsgd::exp(z[k] * zl - top);
+    r.sum += e[k];
+    r.dot += e[k] * z[k];
+  }
+  return r;
+}
+
+// S (L x L, row-major) of the fields z.
+inline void softmax_matrix(const double* z, int L, double* S) {
+  if (L == 2) {  // each row has one exponential: ratio of its entries
+    const double a = seqsgd::exp(z[0] * (z[1] - z[0])), b = seqsgd::exp(z[1] * (z[0] - z[1]));
+    S[0] = 1 / (1 + a);
+    S[1] = a * S[0];
+    S[3] = 1 / (1 + b);
+    S[2] = b * S[3];
+    return;
+  }
+  const auto [low, high] = std::minmax_element(z, z + L);
+  for (int l = 0; l < L; ++l) {
+    double* row = S + std::size_t(l) * L;
+    const double c = 1 / softmax_row(z, L, z[l], *low, *high, row).sum;
+    for (int k = 0; k < L; ++k) row[k] *= c;
+  }
+}
+
+// delta_i = d/dz_i of sum_lk D_lk S_lk(z).
+inline void softmax_matrix_backward(const double* z, int L, const double* S, const double* D, double* delta) {
+  std::fill_n(delta, L, 0.0);
+  for (int l = 0; l < L; ++l) {
+    const double *s = S + std::size_t(l) * L, *g = D + std::size_t(l) * L;
+    double t = 0, own = 0;
+    for (int k = 0; k < L; ++k) t += s[k] * g[k];
+    for (int k = 0; k < L; ++k) {
+      const double a = s[k] * (g[k] - t);  // d/d score
+      own += a * z[k];
+      delta[k] += a * z[l];
+    }
+    delta[l] += own;
+  }
+}
+
+// (1/sqrt L) trace S and its gradient; e is scratch of L.
+inline double softmax_trace(const double* z, int L, double* gradient, double* e) {
+  const auto [low, high] = std::minmax_element(z, z + L);
+  const double scale = 1 / std::sqrt(double(L));
+  double f = 0;
+  std::fill_n(gradient, L, 0.0);
+  for (int l = 0; l < L; ++l) {
+    const SoftmaxRow r = softmax_row(z, L, z[l], *low, *high, e);
+    const double c = 1 / r.sum, s = e[l] * c, a = scale * s;
+    f += s;
+    const double b = a * z[l] * c;
+    for (int k = 0; k < L; ++k) gradient[k] -= b * e[k];
+    gradient[l] += a * (2 * z[l] - r.dot * c);
+  }
+  return f * scale;
+}
+
+// a^T S b and its gradient; e is scratch of L.
+inline double softmax_bilinear(const double* z, int L, const double* a, const double* b, double* gradient, double* e) {
+  const auto [low, high] = std::minmax_element(z, z + L);
+  double f = 0;
+  std::fill_n(gradient, L, 0.0);
+  for (int l = 0; l < L; ++l) {
+    const double c = 1 / softmax_row(z, L, z[l], *low, *high, e).sum;
+    double r = 0, own = 0;
+    for (int k = 0; k < L; ++k) r += e[k] * b[k];
+    r *= c;
+    f += a[l] * r;
+    for (int k = 0; k < L; ++k) {
+      const double g = a[l] * c * e[k] * (b[k] - r);
+      own += g * z[k];
+      gradient[k] += g * z[l];
+    }
+    gradient[l] += own;
+  }
+  return f;
+}
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

@@ -1,0 +1,34 @@
+// Orthonormal bases, by Gram-Schmidt applied twice (which is enough, Kahan).
+#pragma once
+
+#include <Eigen/Core>
+
+#include "simd.hpp"
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+using Matrix = Eigen::MatrixXd;
+using Vector = Eigen::VectorXd;
+
+// The part of x orthogonal to the first r columns of Q.
+inline void remove_along(const Matrix& Q, Index r, Vector& x) {
+  for (int pass = 0; pass < 2; ++pass)
+    for (Index k = 0; k < r; ++k) x -= Q.col(k).dot(x) * Q.col(k);
+}
+
+// Orthonormal columns that span the columns of A; columns within `tolerance` (relative) of the span of those before them add none.
+inline Matrix orthonormal_basis(const Matrix& A, double tolerance = 1e-10) {
+  Matrix Q(A.rows(), A.cols());
+  Index r = 0;
+  for (Index i = 0; i < A.cols() && r < A.rows(); ++i) {
+    Vector x = A.col(i);
+    const double before = x.norm();
+    remove_along(Q, r, x);
+    if (x.norm() > tolerance * before) Q.col(r++) = x / x.norm();
+  }
+  return Q.leftCols(r);
+}
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

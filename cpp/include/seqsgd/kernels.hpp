@@ -1,0 +1,204 @@
+// The O(L d) loops of a sampled step: draw (or read) the tokens while projecting them, and move the weights.
+//
+// Rows are padded to whole units with zeros, and their stride is an odd number of cache lines so that rows do not share cache sets.
+// Sums run in vectors of T over tiles of a few thousand columns and in double between tiles.
+#pragma once
+
+#include <algorithm>
+
+#include "random.hpp"
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+inline constexpr Index tile = 64 * unit;  // columns summed in T before the sum moves to double
+
+inline Index padded(Index d) { return (d + unit - 1) / unit * unit; }
+template <class T>
+inline Index row_stride(Index d) {
+  constexpr Index line = 64 / Index(sizeof(T));
+  return padded(d) + (padded(d) / line % 2 == 0 ? line : 0);
+}
+
+// Where tokens come from: fresh normals. The columns beyond the last whole unit of all tokens of a block are drawn together beforehand.
+template <class T>
+struct Draw {
+  Lanes g;
+  const T* tails;  // (L, columns % unit) of this step
+  static constexpr bool fresh = true;
+  SEQSGD_INLINE void get(const T*, simd::Vec<T> (&x)[packs<T>]) { draw(g, x); }
+  SEQSGD_INLINE void tail(const T*, Index l, int n, simd::Vec<T> (&x)[packs<T>]) const {
+    const T* p = tails + l * n;
+    for (int k = 0; k < packs<T>; ++k, n -= simd::width<T>, p += simd::width<T>)
+      x[k] = n >= simd::width<T> ? simd::load(p) : n > 0 ? simd::load_first(p, n) : simd::Vec<T>{};
+  }
+};
+
+// Where tokens come from: padded rows already in memory.
+template <class T>
+struct Read {
+  static constexpr bool fresh = false;
+  SEQSGD_INLINE void get(const T* p, simd::Vec<T> (&x)[packs<T>]) const {
+    for (int k = 0; k < packs<T>; ++k) x[k] = simd::load(p + k * simd::width<T>);
+  }
+  SEQSGD_INLINE void tail(const T* p, Index, int, simd::Vec<T> (&x)[packs<T>]) const { get(p, x); }
+};
+
+// Two running dot products of x against a and b, over two accumulators each.
+template <class T>
+struct TwoDots {
+  simd::Vec<T> s[2]{}, t[2]{};
+  SEQSGD_INLINE void add(const simd::Vec<T> (&x)[packs<T>], const T* a, const T* b) {
+    for (int k = 0; k < packs<T>; ++k) {
+      s[k & 1] += x[k] * simd::load(a + k * simd::width<T>);
+      t[k & 1] += x[k] * simd::load(b + k * simd::width<T>);
+    }
+  }
+  SEQSGD_INLINE void flush(double& a, double& b) {
+    a += simd::sum<T>(s[0] + s[1]);
+    b += simd::sum<T>(t[0] + t[1]);
+    *this = {};
+  }
+};
+
+template <class T>
+SEQSGD_INLINE void put(T* p, const simd::Vec<T> (&x)[packs<T>]) {
+  for (int k = 0; k < packs<T>; ++k) simd::store(p + k * simd::width<T>, x[k]);
+}
+
+// Per token: z_l = X_l . v_l and z*_l = X_l . w*, X kept for the update. v_stride = 0 when all tokens see one weight vector.
+template <class T, class Source>
+void project_tokens(Source& source, Index L, Index d, const T* v, Index v_stride, const T* wstar, T* X, Index x_stride, double* z, double* zstar) {
+  Source src = source;  // a local copy can live in registers
+  const Index whole = d / unit * unit;
+  std::fill_n(z, L, 0.0);
+  std::fill_n(zstar, L, 0.0);
+  const int rest = int(d - whole);
+  for (Index begin = 0; begin < d; begin += tile) {
+    const Index end = std::min(whole, begin + tile);
+    for (Index l = 0; l < L; ++l) {
+      T* row = X + l * x_stride;
+      const T* vl = v + l * v_stride;
+      TwoDots<T> dots;
+      simd::Vec<T> x[packs<T>];
+      for (Index j = begin; j < end; j += unit) {
+        src.get(row + j, x);
+        if constexpr (Source::fresh) put(row + j, x);
+        dots.add(x, vl + j, wstar + j);
+      }
+      if (rest && begin + tile >= d) {
+        src.tail(row + whole, l, rest, x);
+        if constexpr (Source::fresh) put(row + whole, x);
+        dots.add(x, vl + whole, wstar + whole);
+      }
+      dots.flush(z[l], zstar[l]);
+    }
+  }
+  source = src;
+}
+
+// Sum over tokens: s = sum_l X_l, u = s . v, ustar = s . w*; and, if EachStar, zstar_l = X_l . w* with `lanes_of` (L vectors) as scratch.
+template <bool EachStar, class T, class Source>
+void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, const T* X, Index x_stride, T* s, double& u, double& ustar, double* zstar, T* lanes_of) {
+  constexpr int w = simd::width<T>;
+  Source src = source;
+  const Index whole = d / unit * unit;
+  u = ustar = 0;
+  if constexpr (EachStar) {
+    std::fill_n(zstar, L, 0.0);
+    std::fill_n(lanes_of, L * w, T(0));
+  }
+  for (Index begin = 0; begin < d; begin += tile) {
+    const Index end = std::min(d, begin + tile);
+    TwoDots<T> dots;
+    for (Index j = begin; j < end; j += unit) {
+      simd::Vec<T> sum[packs<T>]{}, star[packs<T>];
+      if constexpr (EachStar)
+        for (int k = 0; k < packs<T>; ++k) star[k] = simd::load(wstar + j + k * w);
+      for (Index l = 0; l < L; ++l) {
+        simd::Vec<T> x[packs<T>];
+        if (j < whole)
+          src.get(X + l * x_stride + j, x);
+        else
+          src.tail(X + l * x_stride + j, l, int(d - whole), x);
+        for (int k = 0; k < packs<T>; ++k) sum[k] += x[k];
+        if constexpr (EachStar) {
+          simd::Vec<T> a = simd::load(lanes_of + l * w);
+          for (int k = 0; k < packs<T>; ++k) a += x[k] * star[k];
+          simd::store(lanes_of + l * w, a);
+        }
+      }
+      put(s + j, sum);
+      dots.add(sum, v + j, wstar + j);
+    }
+    dots.flush(u, ustar);
+    if constexpr (EachStar)
+      for (Index l = 0; l < L; ++l) {
+        zstar[l] += simd::sum<T>(simd::load(lanes_of + l * w));
+        simd::store(lanes_of + l * w, simd::Vec<T>{});
+      }
+  }
+  source = src;
+}
+
+// One pass v <- a v - sum_i c_i rows_i over N rows; returns ||v||^2, and v . rows_{N-1} in `last` if asked.
+template <int N, bool Last, class T>
+double combine_pass(T* v, Index n, T a, const T* const* rows, const T* c, double* last) {
+  constexpr int w = simd::width<T>;
+  double norm2 = 0, dot = 0;
+  for (Index begin = 0; begin < n; begin += tile) {
+    const Index end = std::min(n, begin + tile);
+    simd::Vec<T> s[2]{}, t[2]{};
+    for (Index j = begin; j < end; j += 2 * w)
+      for (int h = 0; h < 2; ++h) {
+        simd::Vec<T> x = simd::load(v + j + h * w) * a, r{};
+        for (int i = 0; i < N; ++i) {
+          r = simd::load(rows[i] + j + h * w);
+          x -= r * c[i];
+        }
+        simd::store(v + j + h * w, x);
+        s[h] += x * x;
+        if constexpr (Last) t[h] += x * r;
+      }
+    norm2 += simd::sum<T>(s[0] + s[1]);
+    if constexpr (Last) dot += simd::sum<T>(t[0] + t[1]);
+  }
+  if constexpr (Last) *last = dot;
+  return norm2;
+}
+
+// v <- a v - sum_i c_i rows_i for any number of rows >= 1, four to a pass; n is padded. Returns ||v||^2.
+template <class T>
+double combine(T* v, Index n, T a, const T* const* rows, const T* c, Index count, double* last) {
+  for (; count > 4; count -= 4, rows += 4, c += 4) {
+    combine_pass<4, false>(v, n, a, rows, c, nullptr);
+    a = 1;
+  }
+  switch (count * 2 + (last ? 1 : 0)) {
+    case 2: return combine_pass<1, false>(v, n, a, rows, c, last);
+    case 3: return combine_pass<1, true>(v, n, a, rows, c, last);
+    case 4: return combine_pass<2, false>(v, n, a, rows, c, last);
+    case 5: return combine_pass<2, true>(v, n, a, rows, c, last);
+    case 6: return combine_pass<3, false>(v, n, a, rows, c, last);
+    case 7: return combine_pass<3, true>(v, n, a, rows, c, last);
+    case 8: return combine_pass<4, false>(v, n, a, rows, c, last);
+    default: return combine_pass<4, true>(v, n, a, rows, c, last);
+  }
+}
+
+// a . b in double throughout; n is padded.
+template <class T>
+double dot(const T* a, const T* b, Index n) {
+  typedef T Part __attribute__((vector_size(simd::width<double> * sizeof(T)), aligned(alignof(T)), may_alias));
+  constexpr int w = simd::width<double>;
+  simd::f64 s[4]{};
+  for (Index j = 0; j < n; j += 4 * w)
+    for (int k = 0; k < 4; ++k) {
+      const Part x = *reinterpret_cast<const Part*>(a + j + k * w), y = *reinterpret_cast<const Part*>(b + j + k * w);
+      s[k] += __builtin_convertvector(x, simd::f64) * __builtin_convertvector(y, simd::f64);
+    }
+  return simd::sum<double>((s[0] + s[1]) + (s[2] + s[3]));
+}
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

@@ -1,0 +1,202 @@
+// Link functions g: R^L -> R^k, the teachers of the sequence single-index model.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "attention.hpp"
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+class Link {
+ public:
+  Link(int L, int k, bool sums_only = false) : L(L), k(k), sums_only(sums_only) {
+    if (L < 1) throw std::invalid_argument("L: expected at least 1, got " + std::to_string(L));
+    if (k < 1) throw std::invalid_argument("k: expected at least 1, got " + std::to_string(k));
+  }
+  virtual ~Link() = default;
+  virtual void operator()(const double* zstar, double* y) const = 0;
+  virtual bool slow() const { return false; }  // calls back into an interpreter
+
+  const int L, k;
+  const bool sums_only;  // depends on z* through its sum alone
+};
+using LinkPtr = std::shared_ptr<const Link>;
+
+// A scalar link from a functor V(const V* z, int L), times a scale.
+template <class F>
+class MadeLink final : public Link {
+ public:
+  MadeLink(F f, int L, double scale, bool sums_only) : Link(L, 1, sums_only), f_(std::move(f)), scale_(scale) {}
+  void operator()(const double* z, double* y) const override { *y = scale_ * f_(z, L); }
+
+ private:
+  F f_;
+  double scale_;
+};
+
+struct NamedLink {
+  std::string name;
+  int least_L;
+  LinkPtr (*make)(int L, double scale);
+};
+
+namespace detail {
+template <class F>
+LinkPtr scalar_link(F f, int L, double scale, bool sums_only = false) {
+  return std::make_shared<MadeLink<F>>(std::move(f), L, scale, sums_only);
+}
+}  // namespace detail
+
+inline const std::vector<NamedLink>& link_table() {
+  using detail::scalar_link;
+  static const std::vector<NamedLink> table = {
+      {"z1", 1, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0]; }, L, c); }},
+      {"z1+z2", 2, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] + z[1]; }, L, c); }},
+      {"z1-z2", 2, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] - z[1]; }, L, c); }},
+      {"z1*z2", 2, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] * z[1]; }, L, c); }},
+      {"z1*z2*z3", 3, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] * z[1] * z[2]; }, L, c); }},
+      {"sum", 1,
+       [](int L, double c) {
+         return scalar_link(
+             [](auto* z, int n) {
+               auto s = z[0];
+               for (int l = 1; l < n; ++l) s += z[l];
+               return s;
+             },
+             L, c, true);
+       }},
+      {"sum_h2", 1,
+       [](int L, double c) {
+         return scalar_link(
+             [](auto* z, int n) {
+               auto s = h2(z[0]);
+               for (int l = 1; l < n; ++l) s += h2(z[l]);
+               return s;
+             },
+             L, c);
+       }},
+      {"h2_difference", 2, [](int L, double c) { return scalar_link([](auto* z, int) { return h2(z[0]) - h2(z[1]); }, L, c); }},
+      {"staircase2", 2, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] * (1.0 + z[1]); }, L, c); }},
+      {"staircase3", 3, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] * (1.0 + z[1] * (1.0 + z[2])); }, L, c); }},
+      {"staircase", 1,
+       [](int L, double c) {
+         return scalar_link(
+             [](auto* z, int n) {
+               auto p = z[0];
+               for (int l = 1; l < n; ++l) p *= 1.0 + z[l];
+               return p;
+             },
+             L, c);
+       }},
+  };
+  return table;
+}
+
+inline LinkPtr link_named(const std::string& name, int L, double scale) {
+  std::string known;
+  for (const NamedLink& e : link_table()) {
+    if (e.name == name) {
+      if (L < e.least_L) throw std::invalid_argument("L: link " + name + " needs at least " + std::to_string(e.least_L) + " tokens, got " + std::to_string(L));
+      return e.make(L, scale);
+    }
+    known += (known.empty() ? "" : ", ") + e.name;
+  }
+  throw std::invalid_argument("link: expected one of " + known + ", got '" + name + "'");
+}
+
+// scale * sum_t coefficient_t prod_i He_{degree_ti}(z_{token_ti})
+class HermiteLink final : public Link {
+ public:
+  struct Factor {
+    int token, degree;
+  };
+  struct Term {
+    double coefficient;
+    std::vector<Factor> factors;
+  };
+  HermiteLink(int L, double scale, std::vector<Term> terms) : Link(L, 1), scale_(scale), terms_(std::move(terms)) {
+    for (const Term& t : terms_)
+      for (const Factor& f : t.factors)
+        if (f.token < 0 || f.token >= L || f.degree < 0) throw std::invalid_argument("terms: token or degree out of range");
+  }
+  void operator()(const double* z, double* y) const override {
+    double s = 0;
+    for (const Term& t : terms_) {
+      double p = t.coefficient;
+      for (const Factor& f : t.factors) p *= hermite(f.degree, z[f.token]);
+      s += p;
+    }
+    *y = scale_ * s;
+  }
+
+ private:
+  double scale_;
+  std::vector<Term> terms_;
+};
+
+// A C function from outside: void(z*, L, y, k), or with a fifth void* when `data` is given.
+class PointerLink final : public Link {
+ public:
+  using Plain = void (*)(const double*, std::int64_t, double*, std::int64_t);
+  using WithData = void (*)(const double*, std::int64_t, double*, std::int64_t, void*);
+  PointerLink(int L, int k, void* f, void* data) : Link(L, k), f_(f), data_(data) {}
+  void operator()(const double* z, double* y) const override {
+    if (data_)
+      reinterpret_cast<WithData>(f_)(z, L, y, k, data_);
+    else
+      reinterpret_cast<Plain>(f_)(z, L, y, k);
+  }
+
+ private:
+  void *f_, *data_;
+};
+
+// R(softmax(t t^T)) with t_l = weights_l z*_l + offset_l: an attention layer as teacher, the positional part (if any) inside the softmax.
+class AttentionLink final : public Link {
+ public:
+  AttentionLink(Reduction r, std::vector<double> a, std::vector<double> b, std::vector<double> weights, std::vector<double> offset)
+      : Link(int(weights.size()), r == Reduction::none ? int(weights.size() * weights.size()) : 1), r_(r), a_(std::move(a)), b_(std::move(b)), weights_(std::move(weights)), offset_(std::move(offset)) {
+    if (offset_.size() != weights_.size()) throw std::invalid_argument("offset: expected as many entries as weights");
+    if (r == Reduction::bilinear && (a_.size() != weights_.size() || b_.size() != weights_.size()))
+      throw std::invalid_argument("a, b: expected L entries each");
+  }
+  void operator()(const double* z, double* y) const override {
+    thread_local std::vector<double> scratch;  // grows once per thread
+    if (scratch.size() < 3 * std::size_t(L)) scratch.resize(3 * std::size_t(L));
+    double *t = scratch.data(), *g = t + L, *e = g + L;
+    for (int l = 0; l < L; ++l) t[l] = weights_[l] * z[l] + offset_[l];
+    if (r_ == Reduction::none) softmax_matrix(t, L, y);
+    if (r_ == Reduction::trace) *y = softmax_trace(t, L, g, e);
+    if (r_ == Reduction::bilinear) *y = softmax_bilinear(t, L, a_.data(), b_.data(), g, e);
+  }
+
+ private:
+  Reduction r_;
+  std::vector<double> a_, b_, weights_, offset_;
+};
+
+// (1 - omega) softmax(z* z*^T) + omega A, A row-stochastic.
+class PositionalSemanticLink final : public Link {
+ public:
+  PositionalSemanticLink(double omega, int L, std::vector<double> A) : Link(L, L * L), omega_(omega), A_(std::move(A)) {
+    if (A_.size() != std::size_t(k)) throw std::invalid_argument("A: expected L x L entries");
+  }
+  void operator()(const double* z, double* y) const override {
+    softmax_matrix(z, L, y);
+    for (int i = 0; i < k; ++i) y[i] = (1 - omega_) * y[i] + omega_ * A_[i];
+  }
+
+ private:
+  double omega_;
+  std::vector<double> A_;
+};
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

@@ -1,0 +1,65 @@
+// Elementary functions for double and for vectors of doubles from one source, so that a task gives the same values one at a time or in lanes.
+#pragma once
+
+#include "simd.hpp"
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+template <class V>
+struct Bits;
+template <>
+struct Bits<double> {
+  using type = std::int64_t;
+};
+template <>
+struct Bits<simd::f64> {
+  using type = simd::i64;
+};
+
+// exp to about 1 ulp for |x| < 708; beyond, the result saturates at exp(+-708) (about 3e307 and 3e-308) instead of overflowing.
+template <class V>
+SEQSGD_INLINE V exp(V x) {
+  using I = typename Bits<V>::type;
+  x = x > 708.0 ? V{} + 708.0 : x;
+  x = x < -708.0 ? V{} - 708.0 : x;
+  const V magic = V{} + 0x1.8p52;
+  const V t = x * 1.44269504088896340736 + magic, n = t - magic;
+  const V r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+  V p = r * 2.5100375832561233664e-8 + 2.7620075879983366586e-7;
+  p = p * r + 2.7557268480310025526e-6;
+  p = p * r + 0.000024801521322368693266;
+  p = p * r + 0.00019841269863040545271;
+  p = p * r + 0.0013888888917196719077;
+  p = p * r + 0.0083333333333300644495;
+  p = p * r + 0.041666666666624161903;
+  p = p * r + 0.16666666666666667452;
+  p = p * r + 0.5;
+  p = p * r + 1.0;
+  p = p * r + 1.0;
+  return simd::bits<V>(simd::bits<I>(p) + (simd::bits<I>(t) << 52));
+}
+
+// Probabilists' Hermite polynomial He_k.
+template <class V>
+SEQSGD_INLINE V hermite(int k, V x) {
+  V a = V{} + 1.0, b = x;
+  if (k == 0) return a;
+  for (int j = 1; j < k; ++j) {
+    const V c = x * b - a * double(j);
+    a = b;
+    b = c;
+  }
+  return b;
+}
+
+inline constexpr double sqrt_half = 0.70710678118654752440;
+
+// h2 = He_2 / sqrt 2
+template <class V>
+SEQSGD_INLINE V h2(V x) {
+  return (x * x - 1.0) * sqrt_half;
+}
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

@@ -1,0 +1,162 @@
+// Native vectors of the instruction set this translation unit is compiled for.
+//
+// GCC and Clang give arithmetic, comparison and selection on vector types; the few operations they do not spell
+// (square root, maximum, masked tails) are written per instruction set below. Everything lives in an inline namespace named after the
+// level, so that objects compiled for different levels can never be merged by the linker.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#if !defined(__GNUC__) && !defined(__clang__)
+#error "seqsgd needs GCC or Clang (on Windows: clang-cl or MinGW): the kernels use vector extensions"
+#endif
+
+#if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && defined(__AVX512BW__)
+#define SEQSGD_LEVEL avx512
+#define SEQSGD_AVX512 1
+#elif defined(__AVX2__) && defined(__FMA__)
+#define SEQSGD_LEVEL avx2
+#define SEQSGD_AVX2 1
+#else
+#define SEQSGD_LEVEL baseline
+#endif
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define SEQSGD_INLINE inline __attribute__((always_inline))
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+using Index = std::int64_t;
+
+namespace simd {
+
+#if defined(SEQSGD_AVX512)
+inline constexpr int bytes = 64;
+#elif defined(SEQSGD_AVX2)
+inline constexpr int bytes = 32;
+#else
+inline constexpr int bytes = 16;
+#endif
+
+template <class T>
+struct Native {
+  typedef T type __attribute__((vector_size(bytes)));
+  typedef T loose __attribute__((vector_size(bytes), aligned(alignof(T)), may_alias));
+};
+template <class T>
+using Vec = typename Native<T>::type;
+
+template <class T>
+inline constexpr int width = bytes / int(sizeof(T));
+
+using f32 = Vec<float>;
+using f64 = Vec<double>;
+using i32 = Vec<std::int32_t>;
+using u32 = Vec<std::uint32_t>;
+using i64 = Vec<std::int64_t>;
+using u64 = Vec<std::uint64_t>;
+
+template <class To, class From>
+SEQSGD_INLINE To bits(From x) {
+  static_assert(sizeof(To) == sizeof(From));
+  To r;
+  std::memcpy(&r, &x, sizeof r);
+  return r;
+}
+
+template <class T>
+SEQSGD_INLINE Vec<T> broadcast(T x) {
+  return Vec<T>{} + x;
+}
+template <class T>
+SEQSGD_INLINE Vec<T> load(const T* p) {
+  return *reinterpret_cast<const typename Native<T>::loose*>(p);
+}
+template <class T>
+SEQSGD_INLINE void store(T* p, Vec<T> x) {
+  *reinterpret_cast<typename Native<T>::loose*>(p) = x;
+}
+
+// The first n of a vector's elements from unaligned memory, zero beyond; reads nothing past p + n.
+template <class T>
+SEQSGD_INLINE Vec<T> load_first(const T* p, int n) {
+  Vec<T> r{};
+#if defined(SEQSGD_AVX512)
+  if constexpr (sizeof(T) == 4)
+    r = bits<Vec<T>>(_mm512_maskz_loadu_ps(__mmask16((1u << n) - 1u), p));
+  else
+    r = bits<Vec<T>>(_mm512_maskz_loadu_pd(__mmask8((1u << n) - 1u), p));
+#else
+  for (int i = 0; i < n; ++i) r[i] = p[i];
+#endif
+  return r;
+}
+
+SEQSGD_INLINE f32 to_float(i32 x) { return __builtin_convertvector(x, f32); }
+
+SEQSGD_INLINE f32 sqrt(f32 x) {
+#if defined(SEQSGD_AVX512)
+  return bits<f32>(_mm512_maskz_sqrt_ps(__mmask16(-1), bits<__m512>(x)));  // the plain form warns in GCC's header
+#elif defined(SEQSGD_AVX2)
+  return bits<f32>(_mm256_sqrt_ps(bits<__m256>(x)));
+#elif defined(__x86_64__)
+  return bits<f32>(_mm_sqrt_ps(bits<__m128>(x)));
+#else
+  for (int i = 0; i < width<float>; ++i) x[i] = std::sqrt(x[i]);
+  return x;
+#endif
+}
+
+SEQSGD_INLINE f64 sqrt(f64 x) {
+#if defined(SEQSGD_AVX512)
+  return bits<f64>(_mm512_maskz_sqrt_pd(__mmask8(-1), bits<__m512d>(x)));
+#elif defined(SEQSGD_AVX2)
+  return bits<f64>(_mm256_sqrt_pd(bits<__m256d>(x)));
+#elif defined(__x86_64__)
+  return bits<f64>(_mm_sqrt_pd(bits<__m128d>(x)));
+#else
+  for (int i = 0; i < width<double>; ++i) x[i] = std::sqrt(x[i]);
+  return x;
+#endif
+}
+
+template <int K>
+SEQSGD_INLINE u32 rotl(u32 x) {
+  return (x << K) | (x >> (32 - K));
+}
+
+// Sum of 2, 4 or 8 doubles by halves.
+template <int Bytes, class V>
+SEQSGD_INLINE double reduce(V x) {
+  if constexpr (Bytes == 16) {
+    return x[0] + x[1];
+  } else {
+    typedef double half __attribute__((vector_size(Bytes / 2)));
+    half h[2];
+    std::memcpy(h, &x, sizeof x);
+    return reduce<Bytes / 2>(h[0] + h[1]);
+  }
+}
+
+// Sum of a vector's elements, in double whatever the element.
+template <class T>
+SEQSGD_INLINE double sum(Vec<T> x) {
+  if constexpr (sizeof(T) == 8) {
+    return reduce<bytes>(x);
+  } else {
+    typedef float half __attribute__((vector_size(bytes / 2)));
+    half h[2];
+    std::memcpy(h, &x, sizeof x);
+    return reduce<bytes>(__builtin_convertvector(h[0], f64) + __builtin_convertvector(h[1], f64));
+  }
+}
+
+}  // namespace simd
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

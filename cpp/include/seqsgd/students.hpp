@@ -1,0 +1,75 @@
+// Students: functions of the fields z alone. Which weights the tokens see is not their business.
+#pragma once
+
+#include <cmath>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "activations.hpp"
+#include "attention.hpp"
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+class Student {
+ public:
+  Student(int L, int k, bool sums_only, std::size_t scratch) : L(L), k(k), sums_only(sums_only), scratch(scratch) {
+    if (L < 1) throw std::invalid_argument("L: expected at least 1, got " + std::to_string(L));
+  }
+  virtual ~Student() = default;
+  // f(z); what backward needs is left in ws (`scratch` doubles).
+  virtual void forward(const double* z, double* f, double* ws) const = 0;
+  // delta = (d f / d z)^T D, after forward at the same z.
+  virtual void backward(const double* z, const double* f, const double* D, double* delta, double* ws) const = 0;
+
+  const int L, k;
+  const bool sums_only;  // depends on z through its sum alone, so that all delta_l are equal
+  const std::size_t scratch;
+};
+using StudentPtr = std::shared_ptr<const Student>;
+
+// f = sigma(u), u = (1/sqrt L) sum_l z_l. Tied, untied and linear attention are all of this kind.
+class Network final : public Student {
+ public:
+  Network(ActivationPtr sigma, int L) : Student(L, 1, true, 1), sigma_(std::move(sigma)), scale_(1 / std::sqrt(double(L))) {}
+  void forward(const double* z, double* f, double* ws) const override {
+    double u = 0;
+    for (int l = 0; l < L; ++l) u += z[l];
+    *f = (*sigma_)(u * scale_, *ws);
+  }
+  void backward(const double*, const double*, const double* D, double* delta, double* ws) const override {
+    const double c = *D * *ws * scale_;
+    for (int l = 0; l < L; ++l) delta[l] = c;
+  }
+
+ private:
+  ActivationPtr sigma_;
+  double scale_;
+};
+
+class Attention final : public Student {
+ public:
+  Attention(int L, Reduction r, std::vector<double> a, std::vector<double> b)
+      : Student(L, r == Reduction::none ? L * L : 1, false, 2 * std::size_t(L)), r_(r), a_(std::move(a)), b_(std::move(b)) {
+    if (r == Reduction::bilinear && (a_.size() != std::size_t(L) || b_.size() != std::size_t(L))) throw std::invalid_argument("a, b: expected L entries each");
+  }
+  void forward(const double* z, double* f, double* ws) const override {
+    if (r_ == Reduction::none) softmax_matrix(z, L, f);
+    if (r_ == Reduction::trace) *f = softmax_trace(z, L, ws, ws + L);
+    if (r_ == Reduction::bilinear) *f = softmax_bilinear(z, L, a_.data(), b_.data(), ws, ws + L);
+  }
+  void backward(const double* z, const double* f, const double* D, double* delta, double* ws) const override {
+    if (r_ == Reduction::none) return softmax_matrix_backward(z, L, f, D, delta);
+    for (int l = 0; l < L; ++l) delta[l] = *D * ws[l];
+  }
+
+ private:
+  Reduction r_;
+  std::vector<double> a_, b_;
+};
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

@@ -1,0 +1,59 @@
+// A task: fields (z*, z) in, loss and delta = d loss / d z out. It knows no d.
+#pragma once
+
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+#include "links.hpp"
+#include "losses.hpp"
+#include "students.hpp"
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+class Task {
+ public:
+  Task(LinkPtr link, StudentPtr student, const std::string& loss, double noise)
+      : link_(std::move(link)), student_(std::move(student)), loss_(loss_named(loss)), noise_(std::sqrt(noise)) {
+    if (link_->L != student_->L)
+      throw std::invalid_argument("student: expected L = " + std::to_string(link_->L) + " as the teacher, got " + std::to_string(student_->L));
+    if (link_->k != student_->k)
+      throw std::invalid_argument("student: expected an output of dimension " + std::to_string(link_->k) + " as the teacher's, got " + std::to_string(student_->k));
+    if (!(noise >= 0) || !std::isfinite(noise)) throw std::invalid_argument("noise: expected a finite variance >= 0, got " + std::to_string(noise));
+  }
+
+  int L() const { return link_->L; }
+  int k() const { return link_->k; }
+  const Link& link() const { return *link_; }
+  const Student& student() const { return *student_; }
+  bool noisy() const { return noise_ > 0; }
+
+  std::size_t scratch() const { return 3 * std::size_t(k()) + student_->scratch; }
+
+  // Loss at the label y and the fields z. ws: scratch() doubles. Allocates nothing.
+  double labelled(const double* y, const double* z, double* delta, double* ws) const {
+    double *f = ws + k(), *D = f + k(), *rest = D + k();
+    student_->forward(z, f, rest);
+    const double value = loss_(y, f, k(), D);
+    student_->backward(z, f, D, delta, rest);
+    return value;
+  }
+
+  // Loss at the fields (z*, z); `normals` (k of them) carry the label noise, or are null.
+  double operator()(const double* zstar, const double* z, const double* normals, double* delta, double* ws) const {
+    (*link_)(zstar, ws);
+    if (normals)
+      for (int i = 0; i < k(); ++i) ws[i] += noise_ * normals[i];
+    return labelled(ws, z, delta, ws);
+  }
+
+ private:
+  LinkPtr link_;
+  StudentPtr student_;
+  Loss loss_;
+  double noise_;  // standard deviation of the label noise
+};
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

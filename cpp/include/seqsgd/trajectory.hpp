@@ -1,0 +1,71 @@
+// What is recorded and when, when a run stops, and what is known of it: the same for every dynamics.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <vector>
+
+#include "simd.hpp"
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+// Learning rate: piecewise constant values, times (1 + step / t0)^-power.
+struct LearningRate {
+  std::vector<Index> steps{0};  // first step of each piece; steps[0] = 0
+  std::vector<double> values{0.0};
+  double t0 = 1, power = 0;
+
+  double operator()(Index step) const {
+    std::size_t i = 0;
+    while (i + 1 < steps.size() && steps[i + 1] <= step) ++i;
+    return power == 0 ? values[i] : values[i] * std::pow(1 + double(step) / t0, -power);
+  }
+};
+
+struct Plan {
+  std::vector<Index> record;  // steps at which the state is recorded, ascending
+  double eta = 0;             // threshold of weak recovery; <= 0: not asked
+  bool halt = true;           // whether a run stops there
+};
+
+// The state of one run in the eyes of whoever steps, records or resumes it.
+struct Progress {
+  Index step = 0;
+  Index passage = -1;    // first step at or above eta
+  Index nonfinite = -1;  // step at which a value was not finite; the state is that before it
+  Index next_record = 0;
+  double loss_sum = 0, loss_last = std::numeric_limits<double>::quiet_NaN();
+  Index loss_count = 0;
+
+  bool halted(const Plan& plan) const { return nonfinite >= 0 || (plan.halt && passage >= 0); }
+};
+
+struct OrderParameters {
+  std::vector<double> m, q, e;
+};
+
+// Records of all runs, NaN where nothing was recorded. A unit writes only the rows of its own runs.
+class Records {
+ public:
+  Records(Index runs, Index count, Index n_weights, Index n_positions)
+      : count(count), n_weights(n_weights), n_positions(n_positions), m(filled(runs * count * n_weights)), q(m), e(filled(runs * count * n_positions)), loss(filled(runs * count)) {}
+
+  void put(Index run, Index i, const OrderParameters& o, double mean_loss) {
+    const Index at = run * count + i;
+    std::copy(o.m.begin(), o.m.end(), m.begin() + at * n_weights);
+    std::copy(o.q.begin(), o.q.end(), q.begin() + at * n_weights);
+    std::copy(o.e.begin(), o.e.end(), e.begin() + at * n_positions);
+    loss[std::size_t(at)] = mean_loss;
+  }
+
+  const Index count, n_weights, n_positions;
+  std::vector<double> m, q, e, loss;
+
+ private:
+  static std::vector<double> filled(Index n) { return std::vector<double>(std::size_t(n), std::numeric_limits<double>::quiet_NaN()); }
+};
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

@@ -1,0 +1,54 @@
+// What a sampled simulation is told, and what one worker needs to step any of its runs.
+#pragma once
+
+#include <vector>
+
+#include "feed.hpp"
+#include "positions.hpp"
+#include "start.hpp"
+#include "task.hpp"
+#include "trajectory.hpp"
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+struct SampledSettings {
+  Index d = 1;
+  std::uint64_t seed = 0;
+  Weights weights = Weights::shared;
+  bool projected = false;  // only the component of the gradient orthogonal to w
+  PositionKind position = PositionKind::none;
+  Matrix P{0, 0};         // (L, d), kind matrix
+  std::vector<double> c;  // (L), kind injected
+  InitialCondition init;
+  TokenSettings tokens;
+  LearningRate lr;
+  Plan plan;
+};
+
+inline Index weight_count(const SampledSettings& s, Index L) { return s.weights == Weights::shared ? 1 : L; }
+
+// Allocated once, nothing in the loop.
+template <class T>
+struct Workspace {
+  Workspace(const SampledSettings& s, const Task& task)
+      : feed(s.tokens, task.L(), s.d, task.noisy() ? task.k() : 0),
+        sums(s.weights == Weights::shared && task.student().sums_only),
+        X(sums && s.tokens.law == TokenLaw::gaussian ? 0 : task.L(), row_stride<T>(s.d)),
+        sum(sums ? 1 : 0, row_stride<T>(s.d)),
+        accumulators(sums ? 1 : 0, task.L() * simd::width<T>),
+        z(std::size_t(task.L())), zstar(z), raw(z), rawstar(z), offset(z), delta(z),
+        scratch(task.scratch()), rows(std::size_t(2 * task.L() + 2)), c(rows.size()) {
+    X.setZero();
+    sum.setZero();
+  }
+  Feed<T> feed;
+  const bool sums;  // one weight vector and a student of sum_l z_l: the tokens are only needed through their sum
+  Rows<T> X, sum, accumulators;
+  std::vector<double> z, zstar, raw, rawstar, offset, delta, scratch;
+  std::vector<const T*> rows;
+  std::vector<T> c;
+};
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

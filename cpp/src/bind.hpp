@@ -1,0 +1,17 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include "seqsgd/simd.hpp"
+
+namespace py = pybind11;
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+void bind_random(py::module_& m);
+void bind_task(py::module_& m);
+void bind_sampled(py::module_& m);
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

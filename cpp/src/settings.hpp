@@ -1,0 +1,23 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include "seqsgd/simulation.hpp"
+
+namespace py = pybind11;
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+struct Call {
+  SampledSettings s;
+  Index runs, first_run;
+  int threads;
+  bool single;  // float32
+};
+
+// Raises TypeError or ValueError naming the keyword.
+Call read_call(const Task& task, const py::kwargs& kwargs);
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

@@ -1,0 +1,63 @@
+#include <vector>
+
+#include "check.hpp"
+#include "seqsgd/task.hpp"
+
+using namespace seqsgd;
+
+static void exponential() {
+  double worst = 0;
+  for (int i = 0; i <= 200000; ++i) {
+    const double x = -700 + 1400.0 * i / 200000;
+    worst = std::max(worst, std::fabs(double(seqsgd::exp(x) / std::exp(x) - 1)));
+  }
+  CHECK(worst < 4e-16);
+  CHECK(std::isfinite(seqsgd::exp(1e6)) && seqsgd::exp(-1e6) < 1e-307);
+  const simd::f64 v = seqsgd::exp(simd::f64{} + 1.5);
+  CHECK(v[0] == seqsgd::exp(1.5));
+}
+
+// delta against central differences of the loss, for every loss and reduction.
+static void gradients() {
+  for (int L : {2, 3, 9}) {
+    std::vector<double> z, zstar, a, b;
+    for (int l = 0; l < L; ++l) {
+      z.push_back(std::sin(1.7 * l + 0.3));
+      zstar.push_back(std::cos(2.3 * l));
+      a.push_back(0.5 + 0.1 * l);
+      b.push_back(1.0 - 0.2 * l);
+    }
+    const std::vector<double> ones(std::size_t(L), 1.0), zeros(std::size_t(L), 0.0);
+    for (const auto& [name, loss] : loss_table())
+      for (Reduction r : {Reduction::none, Reduction::trace, Reduction::bilinear}) {
+        (void)loss;
+        const Task t(std::make_shared<AttentionLink>(r, a, b, ones, zeros), std::make_shared<Attention>(L, r, a, b), name, 0);
+        std::vector<double> ws(t.scratch()), delta(z.size()), dump(z.size());
+        t(zstar.data(), z.data(), nullptr, delta.data(), ws.data());
+        for (int l = 0; l < L; ++l) {
+          const double h = 1e-6, keep = z[std::size_t(l)];
+          z[std::size_t(l)] = keep + h;
+          const double up = t(zstar.data(), z.data(), nullptr, dump.data(), ws.data());
+          z[std::size_t(l)] = keep - h;
+          const double down = t(zstar.data(), z.data(), nullptr, dump.data(), ws.data());
+          z[std::size_t(l)] = keep;
+          CHECK_NEAR(delta[std::size_t(l)], (up - down) / (2 * h), 1e-7);
+        }
+      }
+  }
+}
+
+static void wrong_parts_are_refused() {
+  CHECK(check::throws([] { link_named("nothing", 2, 1); }));
+  CHECK(check::throws([] { link_named("z1*z2", 1, 1); }));
+  CHECK(check::throws([] { activation_named("He31"); }));
+  CHECK(check::throws([] { Task(link_named("sum", 2, 1), std::make_shared<Network>(activation_named("relu"), 3), "square", 0); }));
+  CHECK(check::throws([] { Task(link_named("sum", 2, 1), std::make_shared<Network>(activation_named("relu"), 2), "square", -1); }));
+}
+
+int main() {
+  exponential();
+  gradients();
+  wrong_parts_are_refused();
+  return check::report();
+}
