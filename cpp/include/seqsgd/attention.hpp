@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "numbers.hpp"
+#include "exponential_sums.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -81,7 +81,8 @@ inline void softmax_matrix_backward(const double* z, int L, const double* S, con
 }
 
 // (1/sqrt L) trace S and its gradient; e is scratch of L.
-inline double softmax_trace(const double* z, int L, double* gradient, double* e) {
+inline double softmax_trace(const double* z, int L, double* gradient, double* e, bool direct = false) {
+  if (double s; !direct && ExponentialSums::serves(z, L, s)) return ExponentialSums::trace(z, L, s, gradient, e);
   const auto [low, high] = std::minmax_element(z, z + L);
   const double scale = 1 / std::sqrt(double(L));
   double f = 0;

@@ -10,11 +10,11 @@ template <class V>
 struct Bits;
 template <>
 struct Bits<double> {
-  using type = std::int64_t;
+  using type = std::uint64_t;
 };
 template <>
 struct Bits<simd::f64> {
-  using type = simd::i64;
+  using type = simd::u64;
 };
 
 // exp to about 1 ulp for |x| < 708; beyond, the result saturates at exp(+-708) (about 3e307 and 3e-308) instead of overflowing.

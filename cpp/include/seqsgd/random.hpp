@@ -73,7 +73,7 @@ struct BoxMuller {
     using namespace simd;
     const f32 x = to_float(bits<i32>(u >> 1)) * 0x1p-31f + 0x1p-33f;
     const i32 b = bits<i32>(x), e = (b - 0x3F3504F3) >> 23;
-    const f32 f = bits<f32>(b - (e << 23)) - 1.0f;
+    const f32 f = bits<f32>(bits<u32>(b) - (bits<u32>(e) << 23)) - 1.0f;
     f32 p = f * 0.158054875448f - 0.252446396985f;
     p = p * f + 0.259963675273f;
     p = p * f - 0.284289918479f;
@@ -102,7 +102,7 @@ struct BoxMuller {
     constexpr std::uint64_t one = 0x3FF0000000000000u;
     const f64 x = bits<f64>((u >> 12) | one) - (1.0 - 0x1p-53);
     const i64 b = bits<i64>(x), e = (b - 0x3FE6A09E667F3BCD) >> 52;
-    const f64 m = bits<f64>(b - (e << 52));
+    const f64 m = bits<f64>(bits<u64>(b) - (bits<u64>(e) << 52));
     const f64 a = (m - 1.0) / (m + 1.0), w = a * a;
     f64 p = w * 0.13262103674021809098 + 0.13248763083460115888;
     p = p * w + 0.15387160926134079899;
