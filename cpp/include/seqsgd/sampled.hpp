@@ -56,16 +56,19 @@ class SampledRun final : public Unit {
     }
   }
 
-  // One step on the caller's tokens, padded rows in ws.X in the units of the model; y may be null. Returns the loss.
+  // One step on the caller's tokens, padded rows in ws.X in the units of the model; y may be null. Returns the loss; NaN, and no step, once
+  // a value was not finite.
   double observe(Workspace<T>& ws, const double* y) {
-    Read<T> read;
-    project(ws, read, 1.0);
-    if (y)
-      finish_step(ws, 1.0, task_.labelled(y, ws.z.data(), ws.delta.data(), ws.scratch.data()));
-    else
-      finish_step(ws, 1.0, task_(ws.zstar.data(), ws.z.data(), nullptr, ws.delta.data(), ws.scratch.data()));
-    record_if_due();
-    return p_.loss_last;
+    if (p_.nonfinite < 0) {
+      Read<T> read;
+      project(ws, read, 1.0);
+      if (y)
+        finish_step(ws, 1.0, task_.labelled(y, ws.z.data(), ws.delta.data(), ws.scratch.data()));
+      else
+        finish_step(ws, 1.0, task_(ws.zstar.data(), ws.z.data(), nullptr, ws.delta.data(), ws.scratch.data()));
+      record_if_due();
+    }
+    return p_.nonfinite < 0 ? p_.loss_last : std::numeric_limits<double>::quiet_NaN();
   }
 
   OrderParameters order_parameters(Index) const override {

@@ -1,0 +1,49 @@
+"""Every example of the README and of docs/ runs as written: Python blocks in turn, TOML blocks through `seqsgd run`, `seqsgd` lines of shell blocks."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def examples(language: str) -> list:
+    return [pytest.param(b, id=f"{p.name}-{i}") for p in PAGES for i, b in enumerate(blocks(p, language))]
+
+
+@pytest.mark.parametrize("code", examples("python"))
+def test_python_examples_run(code, tmp_path):
+    (tmp_path / "example.py").write_text(code, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-W", "error", "example.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("text", examples("toml"))
+def test_run_files_run(text, tmp_path):
+    (tmp_path / "example.toml").write_text(text, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "seqsgd", "run", "example.toml"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("*.nc")) and list(tmp_path.glob("*.png"))
+
+
+def test_command_lines_run(tmp_path):
+    lines = [line.split("#")[0].strip() for block in blocks(ROOT / "docs/command-line.md", "sh") for line in block.splitlines()]
+    assert len(lines) >= 4
+    for line in lines:
+        shell = line.replace("seqsgd ", f"{sys.executable} -m seqsgd ", 1)
+        done = subprocess.run(shell, shell=True, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
