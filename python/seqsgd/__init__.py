@@ -1,0 +1,91 @@
+"""One-pass spherical SGD for sequence single-index models and single-layer attention networks.
+
+`Task` puts together what is learnt, by whom and under which loss; `simulate` runs it, `Simulator` steps it, `load` reads results back.
+"""
+
+from ._version import __version__
+from .errors import ConfigError, NonFiniteWarning, PrecisionWarning, SimulationInterrupted
+from .info import activations, build_config, dynamics, links, losses
+from .models import (
+    SSI,
+    At,
+    Attention,
+    AttentionTarget,
+    Bilinear,
+    CActivation,
+    CLink,
+    Correlated,
+    Decay,
+    Every,
+    Hermite,
+    HermiteSeries,
+    Injected,
+    LinearAttention,
+    LogSpaced,
+    Opposite,
+    Overlap,
+    Piecewise,
+    PositionalSemantic,
+    Positions,
+    PowerLaw,
+    PyActivation,
+    StudentT,
+    Task,
+    Tied,
+    Uniform,
+    Untied,
+    WeakRecovery,
+)
+from .result import Result
+from .resultset import ResultSet
+from .simulate import simulate
+from .simulator import Simulator
+from .storage import load
+
+# xarray, matplotlib, tqdm and click are imported where they are used: `import seqsgd` costs little more than `import numpy`.
+
+__all__ = [
+    "SSI",
+    "At",
+    "Attention",
+    "AttentionTarget",
+    "Bilinear",
+    "CActivation",
+    "CLink",
+    "ConfigError",
+    "Correlated",
+    "Decay",
+    "Every",
+    "Hermite",
+    "HermiteSeries",
+    "Injected",
+    "LinearAttention",
+    "LogSpaced",
+    "NonFiniteWarning",
+    "Opposite",
+    "Overlap",
+    "Piecewise",
+    "PositionalSemantic",
+    "Positions",
+    "PowerLaw",
+    "PrecisionWarning",
+    "PyActivation",
+    "Result",
+    "ResultSet",
+    "SimulationInterrupted",
+    "Simulator",
+    "StudentT",
+    "Task",
+    "Tied",
+    "Uniform",
+    "Untied",
+    "WeakRecovery",
+    "__version__",
+    "activations",
+    "build_config",
+    "dynamics",
+    "links",
+    "load",
+    "losses",
+    "simulate",
+]

@@ -1,0 +1,113 @@
+"""Checks of arguments. Every message is one line: the name, what was expected, what came."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+
+
+def short(value: object, width: int = 60) -> str:
+    """`repr` on one line, cut to `width` characters."""
+    if isinstance(value, np.ndarray):
+        text = f"an array of shape {letters(value.shape)}"
+    else:
+        text = " ".join(repr(value).split())
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def letters(shape: Sequence[int | str]) -> str:
+    """A shape as text: (n, 2, d), with the comma of a 1-tuple."""
+    inner = ", ".join(str(s) for s in shape)
+    return f"({inner},)" if len(shape) == 1 else f"({inner})"
+
+
+def _interval(low: float | None, high: float | None, open_low: bool = False, open_high: bool = False) -> str:
+    """ in [0, 1],  >= 0,  > 2, or nothing."""
+    if low is not None and high is not None:
+        return f" in {'(' if open_low else '['}{low:.16g}, {high:.16g}{')' if open_high else ']'}"
+    if low is not None:
+        return f" {'>' if open_low else '>='} {low:.16g}"
+    if high is not None:
+        return f" {'<' if open_high else '<='} {high:.16g}"
+    return ""
+
+
+def integer(name: str, value: object, low: int | None = None, high: int | None = None) -> int:
+    """An int (NumPy's too, no bool, no float)."""
+    wanted = f"{name}: expected an integer{_interval(low, high)}, got {short(value)}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(wanted)
+    n = operator.index(value)
+    if (low is not None and n < low) or (high is not None and n > high):
+        raise ValueError(wanted)
+    return n
+
+
+def number(
+    name: str, value: object, low: float | None = None, high: float | None = None, *, open_low: bool = False, open_high: bool = False
+) -> float:
+    """A finite float in the interval asked for."""
+    wanted = f"{name}: expected a finite number{_interval(low, high, open_low, open_high)}, got {short(value)}"
+    if low is not None and high is not None:
+        wanted = wanted.replace("a finite number", "a number")
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(wanted)
+    try:
+        x = float(value)
+    except OverflowError:
+        raise ValueError(wanted) from None
+    below = low is not None and (x < low or (open_low and x == low))
+    above = high is not None and (x > high or (open_high and x == high))
+    if not math.isfinite(x) or below or above:
+        raise ValueError(wanted)
+    return x
+
+
+def boolean(name: str, value: object) -> bool:
+    """True or False, not merely something true."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected true or false, got {short(value)}")
+    return bool(value)
+
+
+def choice(name: str, value: object, options: Sequence[str]) -> str:
+    """One of a few words."""
+    wanted = f"{name}: expected one of {', '.join(repr(o) for o in options)}, got {short(value)}"
+    if not isinstance(value, str):
+        raise TypeError(wanted)
+    if value not in options:
+        raise ValueError(wanted)
+    return str(value)
+
+
+def instance(name: str, value: object, types: type | tuple[type, ...], words: str) -> Any:
+    """An object of one of the types, described by `words`."""
+    if not isinstance(value, types):
+        raise TypeError(f"{name}: expected {words}, got {short(value)}")
+    return value
+
+
+def array(name: str, value: object, shape: Sequence[int | str]) -> Float64:
+    """A read-only float64 copy. In `shape` a letter fits any length >= 1."""
+    wanted = f"{name}: expected real numbers of shape {letters(shape)}"
+    try:
+        a = np.asarray(value)
+    except ValueError:  # ragged nested sequences
+        raise TypeError(f"{wanted}, got {short(value)}") from None
+    if a.dtype.kind not in "iuf":
+        raise TypeError(f"{wanted}, got {short(value) if a.dtype.kind == 'O' else 'dtype ' + str(a.dtype)}")
+    if a.ndim != len(shape) or any(n < 1 or (isinstance(s, int) and n != s) for n, s in zip(a.shape, shape, strict=True)):
+        raise ValueError(f"{wanted}, got shape {letters(a.shape)}")
+    out = np.array(a, dtype=np.float64, order="C") + 0.0  # + 0.0: no -0.0, so that equal arrays have equal bytes
+    if not np.isfinite(out).all():
+        raise ValueError(f"{name}: expected finite numbers, got {short(float(out[~np.isfinite(out)][0]))} among them")
+    out.setflags(write=False)
+    return out

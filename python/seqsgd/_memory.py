@@ -1,0 +1,54 @@
+"""Whether a run fits into memory, told before anything is allocated."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._run import Run
+
+
+def available() -> int:
+    """Bytes that can be had now: the least of what the system, the control group and the process limit leave."""
+    found = [2**63 - 1]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    except (OSError, ValueError, IndexError):
+        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    try:
+        group = Path("/sys/fs/cgroup")
+        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):  # no control group, or "max"
+        pass
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            found.append(limit)
+    except ImportError:
+        pass
+    return max(0, min(found))
+
+
+def text(n: float) -> str:
+    """Bytes for people."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if n < 1000 or unit == "TB":
+            break
+        n /= 1000
+    return f"{n:.3g} {unit}"
+
+
+def check(run: Run, need: int) -> None:
+    """Refuse what does not fit."""
+    have = available()
+    if need > have:
+        raise MemoryError(
+            f"runs = {run.runs}, L = {run.L}, d = {run.d}, steps = {run.steps} need {text(need)} ({need} bytes), {text(have)} are available; "
+            "take fewer runs at a time (first_run=) or fewer records"
+        )

@@ -1,0 +1,62 @@
+"""Randomness: from what a user passes as `rng` to one 64-bit seed of the core, and to what must be noted to have it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import _checks
+
+Rng = int | np.random.SeedSequence | np.random.Generator | None
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Entropy, spawn key and pool size of a NumPy SeedSequence: all that a run's randomness comes from."""
+
+    entropy: int | tuple[int, ...]
+    spawn_key: tuple[int, ...] = ()
+    pool_size: int = 4
+
+    @classmethod
+    def of(cls, rng: Rng) -> Seed:
+        """Fresh entropy for None; a Generator is asked for 128 bits (and so moves on); nothing global is touched."""
+        if rng is None:
+            rng = np.random.SeedSequence()
+        if isinstance(rng, np.random.Generator):
+            low, high = rng.integers(0, 2**64, size=2, dtype=np.uint64).tolist()
+            return cls(int(low) | int(high) << 64)
+        if isinstance(rng, np.random.SeedSequence):
+            e: Any = rng.entropy
+            entropy = int(e) if isinstance(e, (int, np.integer)) else tuple(int(x) for x in e)
+            return cls(entropy, tuple(int(k) for k in rng.spawn_key), int(rng.pool_size))
+        if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)):
+            raise TypeError(f"rng: expected an integer >= 0, a numpy SeedSequence, a numpy Generator or None, got {_checks.short(rng)}")
+        return cls(_checks.integer("rng", rng, 0))
+
+    @property
+    def sequence(self) -> np.random.SeedSequence:
+        """What to pass as `rng` to have the same run again."""
+        return np.random.SeedSequence(self.entropy, spawn_key=self.spawn_key, pool_size=self.pool_size)
+
+    @property
+    def value(self) -> int:
+        """The 64-bit seed of the core."""
+        return int(self.sequence.generate_state(1, np.uint64)[0])
+
+    def to_plain(self) -> Any:
+        """The integer itself where that is all; else all parts."""
+        if self == Seed(self.entropy) and isinstance(self.entropy, int):
+            return self.entropy
+        entropy = self.entropy if isinstance(self.entropy, int) else list(self.entropy)
+        return {"entropy": entropy, "spawn_key": list(self.spawn_key), "pool_size": self.pool_size}
+
+    @classmethod
+    def from_plain(cls, value: Any) -> Seed:
+        """Inverse of `to_plain`."""
+        if isinstance(value, dict):
+            e = value["entropy"]
+            return cls(e if isinstance(e, int) else tuple(e), tuple(value["spawn_key"]), value["pool_size"])
+        return cls(int(value))

@@ -1,0 +1,119 @@
+"""Checkpoints: the state of a simulation in one file, to go on bit for bit. NumPy arrays and JSON only; nothing in it is executed when read."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core, _files
+from ._seed import Seed
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from ._dynamics import Resumable
+    from ._run import Run
+    from .models.course import Steps
+
+FORMAT_VERSION = 1
+_FREE = ("steps", "threads")  # may differ when a run is continued
+
+
+class Checkpoint:
+    """A file that belongs to one run.
+
+    Parameters
+    ----------
+    path : path
+        Written atomically.
+    run, seed
+        What the file must be of.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], run: Run, seed: Seed) -> None:
+        self.path = _files.check_folder("checkpoint", path)
+        self.run, self.seed, self.wall_time = run, seed, 0.0
+        self._loaded: tuple[Steps, dict[str, npt.NDArray[Any]]] | None = None
+
+    def exists(self) -> bool:
+        """Whether there is a file to continue from."""
+        return self.path.exists()
+
+    def grid(self, grid: Steps) -> Steps:
+        """The record steps: what a file has for the steps it covers, and the present ones beyond."""
+        if self._loaded is None:
+            return grid
+        old, state = self._loaded
+        reached = int(state["reached"])
+        return np.concatenate([old[old <= reached], grid[grid > reached]])
+
+    def restore(self, engine: Resumable) -> None:
+        """Put what was read into a simulation built on :meth:`grid`."""
+        if self._loaded is not None:
+            try:
+                engine.restore({k[6:]: v for k, v in self._loaded[1].items() if k.startswith("state/")})
+            except (KeyError, ValueError, TypeError) as e:
+                raise self._unreadable(e) from None
+            self._loaded = None
+
+    def save(self, engine: Resumable, grid: Steps, wall_time: float) -> None:
+        """Write the present state."""
+        meta = {"format_version": FORMAT_VERSION, "wall_time": wall_time, "configuration": self._configuration(), "steps": self.run.steps}
+        arrays = {f"state/{k}": v for k, v in engine.state().items()}
+        with _files.atomic(self.path) as part, open(part, "wb") as f:
+            np.savez(f, allow_pickle=False, meta=np.array(json.dumps(meta)), grid=grid, reached=engine.steps_done().max(), **arrays)
+
+    def _configuration(self) -> dict[str, Any]:
+        """All that decides the bits of a run."""
+        run = {k: v for k, v in self.run.to_plain().items() if k not in _FREE}
+        return run | {"rng": self.seed.to_plain(), "seqsgd version": __version__, "instruction set (SEQSGD_SIMD)": _core.level}
+
+    def _unreadable(self, why: object) -> ValueError:
+        return ValueError(f"checkpoint: {str(self.path)!r} is not a readable checkpoint ({' '.join(str(why).split()) or type(why).__name__}); delete it to start anew")
+
+    def load(self, *, adopt: bool) -> None:
+        """Read the file; `adopt` takes its entropy over instead of comparing it."""
+        try:
+            with open(self.path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            meta = json.loads(str(arrays.pop("meta")))
+            version, theirs, wall_time = int(meta["format_version"]), dict(meta["configuration"]), float(meta["wall_time"])
+            grid, reached = arrays.pop("grid"), int(arrays["reached"])
+        except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error, NotImplementedError) as e:
+            raise self._unreadable(e) from None
+        if version != FORMAT_VERSION:
+            raise ValueError(f"checkpoint: {str(self.path)!r} has format {version}, this version of seqsgd reads {FORMAT_VERSION}")
+        if adopt:
+            self.seed = Seed.from_plain(theirs["rng"])
+        ours = json.loads(json.dumps(self._configuration()))
+        different = [f"{key} is {a} there and {b} here" for key, a, b in _differences(theirs, ours)]
+        if different:
+            more = f", and {len(different) - 3} more" if len(different) > 3 else ""
+            raise ValueError(f"checkpoint: {str(self.path)!r} belongs to another run: {'; '.join(different[:3])}{more}")
+        if reached > self.run.steps:
+            raise ValueError(f"steps: {str(self.path)!r} has already done {reached}, got {self.run.steps}")
+        self.wall_time = wall_time
+        self._loaded = grid, arrays
+
+
+def _differences(a: Any, b: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Dotted path and both values of everything in which two plain dictionaries differ."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping) and a.get("type") == b.get("type"):
+        for key in {**a, **b}:
+            yield from _differences(a.get(key), b.get(key), f"{path}.{key}" if path else key)
+    elif a != b:
+        yield path, _brief(a), _brief(b)
+
+
+def _brief(value: Any) -> str:
+    text = value["type"] if isinstance(value, Mapping) and "type" in value else json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+__all__ = ["Checkpoint"]

@@ -1,0 +1,224 @@
+"""The command line: run files in, data and picture out."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import _files
+from ._seed import Seed
+from ._version import __version__
+from .checkpoint import Checkpoint
+from .errors import SimulationInterrupted
+from .info import build_config
+from .resultset import ResultSet
+from .runfile import Case, RunFile, read
+from .simulate import simulate
+
+EXAMPLE = "learning_curves.toml"
+
+
+class _Refused(click.ClickException):
+    """Something the user wrote is wrong."""
+
+    exit_code = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="seqsgd", message="%(prog)s %(version)s")
+def cli() -> None:
+    """One-pass spherical SGD for sequence single-index models and single-layer attention networks."""
+
+
+@cli.command()
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--example", is_flag=True, help="Run the learning curves that come with the package (see `seqsgd example`).")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of [base], such as d=500 or task.loss=square. May be repeated.")
+@click.option("--output", metavar="STEM", help="Write STEM.nc and STEM.png.")
+@click.option("--quiet", is_flag=True, help="No progress bar and no report.")
+def run(file: Path | None, example: bool, sets: tuple[str, ...], output: str | None, quiet: bool) -> None:
+    """Run the simulations of a TOML file; write STEM.nc (data) and STEM.png (picture)."""
+    if (file is None) != example:
+        raise _Refused("run: expected a FILE, or --example for the one that comes with the package")
+    try:
+        plan = read(example_path() if file is None else file, sets)
+        stem = plan.output if output is None else output
+        for suffix in (".nc", ".png"):
+            _files.check_folder("output", stem + suffix)
+        for i, case in enumerate(plan.cases):
+            case.run.check_memory()
+            _check_checkpoint(plan, i)
+    except (ValueError, TypeError, MemoryError) as e:
+        raise _Refused(str(e)) from None
+    results, interrupted = _all(plan, quiet)
+    written = _write(ResultSet(results, plan.title, {c.label: c.panel for c in plan.cases}), stem, several=len(plan.cases) > 1)
+    if interrupted is not None:
+        kept = f"; {plan.checkpoint!r} is kept, the same command continues from it" if plan.checkpoint else ""
+        click.echo(f"seqsgd: interrupted; wrote what was recorded to {written}{kept}", err=True)
+        sys.exit(130)
+    if not quiet:
+        click.echo(f"wrote {written}")
+
+
+@cli.command()
+def info() -> None:
+    """Say what is installed: for bug reports."""
+    for name, value in build_config().items():
+        click.echo(f"{name}: {value}")
+
+
+@cli.command()
+def example() -> None:
+    """Print the run file that comes with the package, to start your own from."""
+    click.echo(example_path().read_text(encoding="utf-8"), nl=False)
+
+
+def example_path() -> Path:
+    """The run file that comes with the package."""
+    return Path(str(files("seqsgd") / "examples" / EXAMPLE))
+
+
+def _all(plan: RunFile, quiet: bool) -> tuple[dict[str, Any], SimulationInterrupted | None]:
+    """Every case in turn, under one progress bar."""
+    import matplotlib.figure  # noqa: F401  loaded now, so that after Ctrl-C files are there at once
+    import xarray  # noqa: F401
+
+    results: dict[str, Any] = {}
+    with _bar(plan, quiet) as bar, _one_line_warnings():
+        for i, case in enumerate(plan.cases):
+            bar.case(case)
+            try:
+                results[case.label] = simulate(**_arguments(case), **_checkpoint(plan, i), progress=False, callback=bar.update)
+            except SimulationInterrupted as e:
+                bar.close()
+                click.echo("seqsgd: interrupted, writing what was recorded ...", err=True)
+                results[case.label] = e.result
+                return results, e
+            except MemoryError as e:  # taken by others meanwhile
+                raise _Refused(f"{case.label}: {e}") from None
+    return results, None
+
+
+def _arguments(case: Case) -> dict[str, Any]:
+    return {**case.run._values(), "rng": case.rng}
+
+
+def _checkpoint(plan: RunFile, i: int) -> dict[str, Any]:
+    if plan.checkpoint is None:
+        return {}
+    path = Path(plan.checkpoint)
+    if len(plan.cases) > 1:
+        path = path.with_name(f"{path.stem}-{i:03d}{path.suffix}")
+    return {"checkpoint": path, "checkpoint_every": plan.checkpoint_every}
+
+
+def _check_checkpoint(plan: RunFile, i: int) -> None:
+    """Refuse a file of another run."""
+    if plan.checkpoint is not None:
+        case = plan.cases[i]
+        saved = Checkpoint(_checkpoint(plan, i)["checkpoint"], case.run, Seed.of(case.rng))
+        if saved.exists():
+            saved.load(adopt=case.rng is None)
+
+
+def _write(results: ResultSet, stem: str, several: bool) -> str:
+    """Data first: it is what cannot be made again from the rest."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    data, picture = f"{stem}.nc", f"{stem}.png"
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    if not several:
+        (result,) = results.values()
+        result.save(data)
+        figure.set_layout_engine("tight")
+        ax = result.plot(figure.subplots())
+        ax.set_title(results.title)
+    else:
+        results.save(data)
+        results.plot(figure)
+    with _files.atomic(picture) as part:
+        figure.savefig(part, format="png", dpi=150)
+    return f"{data} and {picture}"
+
+
+class _Silent:
+    """No bar."""
+
+    def case(self, case: Case) -> None:
+        pass
+
+    def update(self, done: int, total: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class _Bar(_Silent):
+    """One bar over all cases, in steps summed over runs."""
+
+    def __init__(self, plan: RunFile) -> None:
+        from tqdm import tqdm
+
+        sizes = [c.run.runs * c.run.steps for c in plan.cases]
+        self._starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        self._index = -1
+        self._bar: Any = tqdm(total=sum(sizes), unit=" steps", unit_scale=True, smoothing=0.1, leave=False, file=sys.stderr)
+
+    def case(self, case: Case) -> None:
+        self._index += 1
+        self._bar.set_description(case.label, refresh=False)
+        self.update(0, 0)
+        self._bar.refresh()
+
+    def update(self, done: int, total: int) -> None:
+        self._bar.update(self._starts[self._index] + done - self._bar.n)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+@contextlib.contextmanager
+def _bar(plan: RunFile, quiet: bool) -> Iterator[_Silent]:
+    watched = not quiet and sys.stderr is not None and sys.stderr.isatty()
+    bar = _Bar(plan) if watched else _Silent()
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+@contextlib.contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        click.echo(f"seqsgd: warning: {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point. Whatever goes wrong by the user's doing ends with one line on stderr and exit code 2."""
+    try:
+        code = cli.main(arguments, prog_name="seqsgd", standalone_mode=False)
+    except click.Abort:
+        click.echo("seqsgd: interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as e:
+        click.echo(f"seqsgd: {' '.join(e.format_message().split())}", err=True)
+        sys.exit(e.exit_code)
+    except OSError as e:
+        click.echo(f"seqsgd: {e.strerror or e}: {e.filename}", err=True)
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,41 @@
+"""The exceptions and warnings a caller may want to catch by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .result import Result
+
+__all__ = ["ConfigError", "NonFiniteWarning", "PrecisionWarning", "SimulationInterrupted"]
+
+
+class PrecisionWarning(UserWarning):
+    """A step of float32 SGD is so short that rounding would swallow part of it."""
+
+
+class NonFiniteWarning(UserWarning):
+    """Some runs met a NaN or an overflow and stopped at that step; what they recorded before is kept."""
+
+
+class ConfigError(ValueError):
+    """One entry of a run file (or of any plain dictionary) is wrong; the message starts with its dotted path."""
+
+
+class SimulationInterrupted(KeyboardInterrupt):
+    """Ctrl-C during :func:`seqsgd.simulate`.
+
+    It is a :class:`KeyboardInterrupt`, so code that does not know of it ends as usual.
+
+    Attributes
+    ----------
+    result : Result
+        Everything recorded until then; NaN where the runs had not arrived.
+    """
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
+
+    def __reduce__(self) -> tuple[type[SimulationInterrupted], tuple[str, Result]]:
+        return type(self), (str(self), self.result)

@@ -1,0 +1,33 @@
+"""What is there: names that models take, and the build for bug reports."""
+
+from __future__ import annotations
+
+from . import _core, _dynamics, provenance
+from ._run import cores
+
+
+def links() -> list[str]:
+    """Names that SSI takes."""
+    return list(_core.link_names())
+
+
+def activations() -> list[str]:
+    """Names that Tied and Untied take; besides, "He0" to "He30"."""
+    return list(_core.activation_names())
+
+
+def losses() -> list[str]:
+    """Names that Task takes."""
+    return list(_core.loss_names())
+
+
+def dynamics() -> list[str]:
+    """Names that simulate takes."""
+    return _dynamics.names()
+
+
+def build_config() -> dict[str, str]:
+    """Versions, compiler, instruction set and cores, as strings."""
+    versions = provenance.versions()
+    level = versions.pop("level", _core.level)
+    return {**versions, "instruction set": f"{level} (the environment variable SEQSGD_SIMD forces baseline, avx2 or avx512)", "cores": str(cores())}

@@ -1,0 +1,102 @@
+"""What all models share: frozen, compared by value (arrays too), hashable, picklable, a short repr that can be evaluated."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .._checks import letters
+
+
+def function_name(f: object) -> str:
+    """How a user's function is written down in a file: it cannot be rebuilt from there."""
+    name = getattr(f, "__qualname__", None) or getattr(f, "__name__", None)
+    if name is None:
+        return type(f).__qualname__
+    module = getattr(f, "__module__", None)
+    return f"{module}.{name}" if module else str(name)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return repr(value.tolist()) if value.size <= 16 else f"<array {letters(value.shape)}>"
+    if callable(value) and not isinstance(value, Model):
+        return f"<{function_name(value)}>"
+    return repr(value)
+
+
+def _key(value: object) -> Any:
+    """Something hashable and comparable that stands for the value."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.tobytes()
+    return value
+
+
+def _rebuild(cls: type[Model], values: dict[str, Any]) -> Model:
+    return cls(**values)
+
+
+class Model:
+    """Base of all descriptions, each a frozen dataclass (eq=False, repr=False). Fields named in `_positional` come first in the repr and without their names."""
+
+    _positional: ClassVar[tuple[str, ...]] = ()
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    def _set(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _values(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        assert isinstance(other, Model)
+        a, b = self._values(), other._values()
+        return all(_key(a[name]) == _key(b[name]) for name in a)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(_key(v) for v in self._values().values())))
+
+    def __reduce__(self) -> tuple[Callable[..., Model], tuple[type[Model], dict[str, Any]]]:
+        return _rebuild, (type(self), self._values())
+
+    def __copy__(self) -> Model:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Model:
+        return self
+
+    def __repr__(self) -> str:
+        parts = [_text(getattr(self, name)) for name in self._positional]
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if f.name not in self._positional and (f.default is dataclasses.MISSING or _key(value) != _key(f.default)):
+                parts.append(f"{f.name}={_text(value)}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def to_plain(self) -> dict[str, Any]:
+        """Numbers, strings, lists and dictionaries only: what a run file or a saved result holds."""
+        return {"type": type(self).__name__} | {name: plain(value) for name, value in self._values().items()}
+
+    @classmethod
+    def prepare(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Last change to the entries of a plain dictionary before they go to the constructor."""
+        return fields
+
+
+def plain(value: object) -> Any:
+    """The plain form of a field."""
+    if isinstance(value, Model):
+        return value.to_plain()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, (tuple, list)):
+        return [plain(v) for v in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return {"type": "function", "name": function_name(value)}

@@ -1,0 +1,161 @@
+"""Where a run starts, what it records, and when it stops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _checks
+from ._base import Model
+
+Steps = npt.NDArray[np.int64]
+
+
+class Start(Model):
+    """An initial condition."""
+
+    def check(self, d: int) -> None:
+        """Refuse a token dimension that does not fit."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Overlap(Start):
+    """Start at a given overlap m_0 = w . w* / d (each row, when untied), the rest of w uniform.
+
+    Parameters
+    ----------
+    m0 : float in [-1, 1], optional
+        None: 1 / sqrt(d).
+    random_sign : bool
+        Give each run the sign of m_0 at random.
+    """
+
+    m0: float | None = None
+    random_sign: bool = False
+
+    def __post_init__(self) -> None:
+        if self.m0 is not None:
+            self._set(m0=_checks.number("m0", self.m0, -1, 1))
+        self._set(random_sign=_checks.boolean("random_sign", self.random_sign))
+
+    def value(self, d: int) -> float:
+        """m_0 as a number."""
+        return 1 / math.sqrt(d) if self.m0 is None else self.m0
+
+    def check(self, d: int) -> None:
+        if d == 1 and abs(self.value(d)) != 1:
+            raise ValueError(f"init: at d = 1 an overlap is 1 or -1, got {self.m0}")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Uniform(Start):
+    """Start uniformly on the sphere, independently of w*."""
+
+
+class Record(Model):
+    """A rule that says which steps are recorded."""
+
+    def count(self, steps: int) -> int:
+        """How many records at most, told without making the grid."""
+        raise NotImplementedError
+
+    def grid(self, steps: int) -> Steps:
+        """The recorded steps, ascending, int64."""
+        raise NotImplementedError
+
+
+def _with_ends(grid: Steps, steps: int) -> Steps:
+    return np.unique(np.concatenate([[0], grid[(grid >= 0) & (grid <= steps)], [steps]]).astype(np.int64))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Every(Record):
+    """Record every n steps, and the last one."""
+
+    n: int
+
+    _positional: ClassVar[tuple[str, ...]] = ("n",)
+
+    def __post_init__(self) -> None:
+        self._set(n=_checks.integer("n", self.n, 1))
+
+    def count(self, steps: int) -> int:
+        return steps // self.n + 2
+
+    def grid(self, steps: int) -> Steps:
+        return _with_ends(np.arange(0, steps + 1, self.n, dtype=np.int64), steps)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LogSpaced(Record):
+    """Record n steps per factor of ten, evenly in the logarithm; also 0 and the last one. The grid of a longer run contains that of a shorter one."""
+
+    n: int
+
+    _positional: ClassVar[tuple[str, ...]] = ("n",)
+
+    def __post_init__(self) -> None:
+        self._set(n=_checks.integer("n", self.n, 1))
+
+    def count(self, steps: int) -> int:
+        return math.ceil(math.log10(max(steps, 1)) * self.n) + 2
+
+    def grid(self, steps: int) -> Steps:
+        exponents = np.arange(self.count(steps) - 1) / self.n
+        return _with_ends(np.rint(10.0**exponents).astype(np.int64), steps)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class At(Record):
+    """Record at exactly these steps; a plain list of steps given as `record` becomes this."""
+
+    steps: Iterable[int]
+
+    _positional: ClassVar[tuple[str, ...]] = ("steps",)
+
+    def __post_init__(self) -> None:
+        given = self.steps.tolist() if isinstance(self.steps, np.ndarray) else self.steps
+        if isinstance(given, (str, dict)) or not isinstance(given, Iterable):
+            raise TypeError(f"steps: expected a list of integers, got {_checks.short(given)}")
+        numbers = {_checks.integer(f"steps[{i}]", s, 0) for i, s in enumerate(given)}
+        if not numbers:
+            raise ValueError("steps: expected at least one step, got an empty list")
+        self._set(steps=tuple(sorted(numbers)))
+
+    def count(self, steps: int) -> int:
+        return len(tuple(self.steps))
+
+    def grid(self, steps: int) -> Steps:
+        grid = np.array(self.steps, dtype=np.int64)
+        if grid[-1] > steps:
+            raise ValueError(f"record: expected steps up to steps = {steps}, got {grid[-1]}")
+        return grid
+
+
+class Stop(Model):
+    """A rule that watches for an event, and may stop a run there."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class WeakRecovery(Stop):
+    """The first step at which ||(e, m)|| >= eta (untied: ||m|| / sqrt L >= eta), to the step (theory: section 3).
+
+    Parameters
+    ----------
+    eta : float in (0, 1]
+    halt : bool
+        Whether the run stops there.
+    """
+
+    eta: float
+    halt: bool = True
+
+    _positional: ClassVar[tuple[str, ...]] = ("eta",)
+
+    def __post_init__(self) -> None:
+        self._set(eta=_checks.number("eta", self.eta, 0, 1, open_low=True), halt=_checks.boolean("halt", self.halt))

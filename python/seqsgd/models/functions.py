@@ -1,0 +1,189 @@
+"""Functions the user brings: Hermite data and C pointers at full speed, Python callables slowly."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NoReturn
+
+from .. import _checks
+from ._base import Model
+
+# the common base of all ctypes function types has no public name
+_FUNCTION_POINTER: Any = ctypes.CFUNCTYPE(None).__mro__[1]
+
+Term = tuple[float, tuple[tuple[int, int], ...]]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Hermite(Model):
+    """A link given as data: a sum of products of probabilists' Hermite polynomials.
+
+    Parameters
+    ----------
+    terms : sequence of (coefficient, {token: degree, ...})
+        `Hermite([(1.0, {1: 1, 2: 4}), (1.0, {3: 2, 4: 2})])` is He_1(z_1) He_4(z_2) + He_2(z_3) He_2(z_4). Tokens are numbered from 1, as in z_1;
+        an empty dictionary gives a constant.
+    """
+
+    terms: Any
+
+    _positional: ClassVar[tuple[str, ...]] = ("terms",)
+
+    def __post_init__(self) -> None:
+        wanted = "terms: expected a list of (coefficient, {token: degree, ...})"
+        if isinstance(self.terms, (str, Mapping)) or not isinstance(self.terms, Iterable):
+            raise TypeError(f"{wanted}, got {_checks.short(self.terms)}")
+        entries = list(self.terms)
+        if not entries:
+            raise ValueError(f"{wanted}, got an empty one")
+        self._set(terms=tuple(self._term(f"terms[{i}]", e) for i, e in enumerate(entries)))
+
+    @staticmethod
+    def _term(name: str, entry: object) -> Term:
+        wanted = f"{name}: expected (coefficient, {{token: degree, ...}}), got {_checks.short(entry)}"
+        if not isinstance(entry, Sequence) or isinstance(entry, str) or len(entry) != 2:
+            raise TypeError(wanted)
+        factors = entry[1].items() if isinstance(entry[1], Mapping) else entry[1]
+        try:
+            pairs = [(token, degree) for token, degree in factors]
+        except (TypeError, ValueError):
+            raise TypeError(wanted) from None
+        checked = {_checks.integer(f"{name} token", t, 1): _checks.integer(f"{name} degree", k, 0, 30) for t, k in pairs}
+        if len(checked) != len(pairs):
+            raise ValueError(f"{name}: a token appears twice, got {_checks.short(entry[1])}")
+        return _checks.number(f"{name} coefficient", entry[0]), tuple(sorted((t, k) for t, k in checked.items() if k > 0))
+
+    @property
+    def tokens(self) -> int:
+        """Largest token number used."""
+        return max((t for _, factors in self.terms for t, _ in factors), default=1)
+
+    def __repr__(self) -> str:
+        return f"Hermite({[(c, dict(factors)) for c, factors in self.terms]!r})"
+
+    @classmethod
+    def prepare(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Keys of TOML and JSON tables are strings: "1" becomes 1."""
+        terms = fields.get("terms")
+        if isinstance(terms, list):
+            fields = fields | {"terms": [_integer_keys(t) for t in terms]}
+        return fields
+
+
+def _integer_keys(term: object) -> object:
+    if isinstance(term, list) and len(term) == 2 and isinstance(term[1], Mapping):
+        return [term[0], {int(k) if isinstance(k, str) and k.isdecimal() else k: v for k, v in term[1].items()}]
+    return term
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HermiteSeries(Model):
+    """An activation given as data: sigma = sum_k c_k He_k (probabilists').
+
+    Parameters
+    ----------
+    coefficients : sequence of float
+        c_0, c_1, ...; no 1/k! is applied.
+    """
+
+    coefficients: Any
+
+    _positional: ClassVar[tuple[str, ...]] = ("coefficients",)
+
+    def __post_init__(self) -> None:
+        c = _checks.array("coefficients", self.coefficients, ("n",))
+        self._set(coefficients=tuple(float(x) for x in c))
+
+
+class _Pointer(Model):
+    """Addresses hold in this process only, so pickling is refused."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__}: a C address is valid in this process only and cannot be pickled; use Hermite data or a Python function from a module"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CLink(_Pointer):
+    """A link in C, called without Python at full speed.
+
+    Parameters
+    ----------
+    function : int, ctypes function, numba cfunc or scipy.LowLevelCallable
+        `void f(const double* zstar, int64_t L, double* y, int64_t k)`: reads z* (L numbers), writes y (k numbers). A LowLevelCallable with user_data
+        receives it as a fifth argument `void*`. It is called from several threads at once. A wrong signature ends the process: nothing can check it here.
+    k : int
+        Output dimension.
+    """
+
+    function: Any
+    k: int = 1
+
+    _positional: ClassVar[tuple[str, ...]] = ("function",)
+
+    def __post_init__(self) -> None:
+        address("function", self.function)
+        self._set(k=_checks.integer("k", self.k, 1))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CActivation(_Pointer):
+    """An activation in C: sigma and its derivative, both `double(double)`, as address, ctypes function, numba cfunc or scipy.LowLevelCallable."""
+
+    function: Any
+    derivative: Any
+
+    _positional: ClassVar[tuple[str, ...]] = ("function", "derivative")
+
+    def __post_init__(self) -> None:
+        for name in self._positional:
+            if address(name, getattr(self, name))[1] is not None:
+                raise ValueError(f"{name}: an activation takes no user_data")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PyActivation(Model):
+    """An activation in Python: sigma and its derivative, float -> float. Slow: each step takes the interpreter's lock, so threads do not help.
+
+    `Tied((sigma, dsigma))` is the same as `Tied(PyActivation(sigma, dsigma))`.
+    """
+
+    function: Callable[[float], float]
+    derivative: Callable[[float], float]
+
+    _positional: ClassVar[tuple[str, ...]] = ("function", "derivative")
+
+    def __post_init__(self) -> None:
+        for name in self._positional:
+            if not callable(getattr(self, name)):
+                raise TypeError(f"{name}: expected a function of one number, got {_checks.short(getattr(self, name))}")
+
+
+def address(name: str, f: Any) -> tuple[int, int | None]:
+    """The address of a C function, and that of its user_data or None."""
+    where: object = None
+    data: int | None = None
+    if isinstance(f, int) and not isinstance(f, bool):
+        where = f
+    elif isinstance(f, _FUNCTION_POINTER):
+        where = ctypes.cast(f, ctypes.c_void_p).value
+    elif isinstance(getattr(f, "address", None), int):
+        where = f.address
+    elif isinstance(f, tuple) and type(f).__name__ == "LowLevelCallable":
+        where, data = _capsule(tuple.__getitem__(f, 0))
+    else:
+        raise TypeError(f"{name}: expected an address, a ctypes function, a numba cfunc or a scipy.LowLevelCallable, got {_checks.short(f)}")
+    if not isinstance(where, int) or where <= 0:
+        raise ValueError(f"{name}: expected the address of a C function, got {where}")
+    return where, data
+
+
+def _capsule(capsule: object) -> tuple[int | None, int | None]:
+    api = ctypes.pythonapi
+    get = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", api))
+    pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", api))
+    context = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(("PyCapsule_GetContext", api))
+    return pointer(capsule, get(capsule)), context(capsule)

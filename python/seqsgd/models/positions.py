@@ -1,0 +1,76 @@
+"""Positional encodings of the students (theory: section 2). Row p_l enters as x_l + p_l / sqrt(d), so z_l = x_l . w + e_l."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import _checks
+from ._base import Model
+
+
+class Position(Model):
+    """A positional encoding."""
+
+    def check(self, L: int, d: int | None = None, weights: int = 1) -> None:
+        """Refuse a sequence length, a token dimension, or a number of weight vectors that does not fit."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Opposite(Position):
+    """L = 2 and p_1 = -p_2 = p with ||p|| = 1, orthogonal to w* and to the initial w. Needs d >= 3 (untied: 4)."""
+
+    def check(self, L: int, d: int | None = None, weights: int = 1) -> None:
+        if L != 2:
+            raise ValueError(f"position: Opposite needs L = 2, got L = {L}")
+        if d is not None and d < 2 + weights:
+            raise ValueError(f"d: Opposite needs d >= {2 + weights} (p is orthogonal to w* and to the initial weights), got {d}")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Positions(Position):
+    """Any encoding: row l of P is p_l.
+
+    Parameters
+    ----------
+    P : (L, d) array
+        Copied as float64.
+    """
+
+    P: Any
+
+    _positional: ClassVar[tuple[str, ...]] = ("P",)
+
+    def __post_init__(self) -> None:
+        self._set(P=_checks.array("P", self.P, ("L", "d")))
+
+    def check(self, L: int, d: int | None = None, weights: int = 1) -> None:
+        rows, columns = self.P.shape
+        if rows != L:
+            raise ValueError(f"position: expected P of shape (L, d) with L = {L}, got shape {_checks.letters(self.P.shape)}")
+        if d is not None and columns != d:
+            raise ValueError(f"d: expected {columns}, the columns of P, got {d}")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Injected(Position):
+    """A constant c_l added to the field z_l; it does not enter the gradient's direction.
+
+    Parameters
+    ----------
+    c : float or (L,) array
+    """
+
+    c: Any
+
+    _positional: ClassVar[tuple[str, ...]] = ("c",)
+
+    def __post_init__(self) -> None:
+        scalar = isinstance(self.c, (bool, str)) or np.ndim(self.c) == 0
+        self._set(c=_checks.number("c", self.c) if scalar else _checks.array("c", self.c, ("L",)))
+
+    def check(self, L: int, d: int | None = None, weights: int = 1) -> None:
+        if np.ndim(self.c) == 1 and len(self.c) != L:
+            raise ValueError(f"position: expected c of length L = {L}, got {len(self.c)}")

@@ -1,0 +1,143 @@
+"""Learning rates: a number, a scaling law in d and L, or a schedule in the step tau."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _checks
+from ._base import Model
+
+
+class Schedule(NamedTuple):
+    """gamma(tau) = values[piece of tau] * (1 + tau / t0)^-power; `steps` (first is 0) start the pieces."""
+
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+    t0: float = 1.0
+    power: float = 0.0
+
+    def integral(self, tau: npt.NDArray[np.int64]) -> _checks.Float64:
+        """Integral of gamma from 0 to each tau."""
+        edges = np.append(np.array(self.steps, dtype=np.float64), np.inf)
+        out = np.zeros(len(tau))
+        for value, start, end in zip(self.values, edges[:-1], edges[1:], strict=True):
+            out += value * np.maximum(self._primitive(np.minimum(tau, end)) - self._primitive(np.minimum(tau, start)), 0.0)
+        return out
+
+    def _primitive(self, tau: npt.ArrayLike) -> _checks.Float64:
+        x = np.asarray(tau, dtype=np.float64)
+        if self.power == 0:
+            return x
+        if self.power == 1:
+            return self.t0 * np.log1p(x / self.t0)
+        return self.t0 / (1 - self.power) * np.expm1((1 - self.power) * np.log1p(x / self.t0))
+
+    def least(self, steps: int) -> float:
+        """The smallest positive rate met within `steps` steps (0 if none is positive)."""
+        met = [v for v, s in zip(self.values, self.steps, strict=True) if v > 0 and s < max(steps, 1)]
+        return float(min(met, default=0.0) * (1 + max(steps - 1, 0) / self.t0) ** -self.power)
+
+
+class Rate(Model):
+    """A learning rate that is more than a number."""
+
+    def schedule(self, d: int, L: int) -> Schedule:
+        """The rate at given d and L."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PowerLaw(Rate):
+    """A constant rate c d^a L^b: `PowerLaw(c, d=a, L=b)`; theory.md, section 6, has the exponents."""
+
+    c: float
+    d: float = 0.0
+    L: float = 0.0
+
+    _positional: ClassVar[tuple[str, ...]] = ("c",)
+
+    def __post_init__(self) -> None:
+        self._set(c=_checks.number("c", self.c, 0), d=_checks.number("d", self.d), L=_checks.number("L", self.L))
+
+    def schedule(self, d: int, L: int) -> Schedule:
+        try:
+            value = self.c * float(d) ** self.d * float(L) ** self.L
+        except OverflowError:
+            value = math.inf
+        if not math.isfinite(value):
+            raise ValueError(f"lr: {self!r} overflows at d = {d}, L = {L}")
+        return Schedule((0,), (value,))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Decay(Rate):
+    """gamma(tau) = lr (1 + tau / t0)^-power.
+
+    Parameters
+    ----------
+    lr : float >= 0 or PowerLaw
+    t0 : float > 0
+        In steps.
+    power : float >= 0
+    """
+
+    lr: float | PowerLaw
+    t0: float
+    power: float
+
+    _positional: ClassVar[tuple[str, ...]] = ("lr", "t0", "power")
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.lr, PowerLaw):
+            self._set(lr=_checks.number("lr", self.lr, 0))
+        self._set(t0=_checks.number("t0", self.t0, 0, open_low=True), power=_checks.number("power", self.power, 0))
+
+    def schedule(self, d: int, L: int) -> Schedule:
+        return Schedule((0,), (constant(self.lr, d, L),), self.t0, self.power)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Piecewise(Rate):
+    """A piecewise constant rate: `Piecewise([(0, lr0), (step, lr1), ...])`, each lr a number or a PowerLaw; steps ascend from 0."""
+
+    pieces: Any
+
+    _positional: ClassVar[tuple[str, ...]] = ("pieces",)
+
+    def __post_init__(self) -> None:
+        wanted = "pieces: expected a list of (step, lr)"
+        if isinstance(self.pieces, (str, dict)) or not hasattr(self.pieces, "__iter__"):
+            raise TypeError(f"{wanted}, got {_checks.short(self.pieces)}")
+        checked: list[tuple[int, float | PowerLaw]] = []
+        for i, piece in enumerate(self.pieces):
+            if not isinstance(piece, (tuple, list)) or len(piece) != 2:
+                raise TypeError(f"{wanted}, got {_checks.short(piece)} at {i}")
+            step = _checks.integer(f"pieces[{i}] step", piece[0], 0)
+            rate = piece[1] if isinstance(piece[1], PowerLaw) else _checks.number(f"pieces[{i}] lr", piece[1], 0)
+            if step <= checked[-1][0] if checked else step != 0:
+                raise ValueError(f"pieces[{i}] step: expected {f'more than {checked[-1][0]}' if checked else 0}, got {step}")
+            checked.append((step, rate))
+        if not checked:
+            raise ValueError(f"{wanted}, got an empty one")
+        self._set(pieces=tuple(checked))
+
+    def __repr__(self) -> str:
+        return f"Piecewise({list(self.pieces)!r})"
+
+    def schedule(self, d: int, L: int) -> Schedule:
+        return Schedule(tuple(s for s, _ in self.pieces), tuple(constant(r, d, L) for _, r in self.pieces))
+
+
+def constant(lr: float | PowerLaw, d: int, L: int) -> float:
+    """A number, or the number a PowerLaw is at d and L."""
+    return lr.schedule(d, L).values[0] if isinstance(lr, PowerLaw) else lr
+
+
+def schedule(lr: float | Rate, d: int, L: int) -> Schedule:
+    """Any learning rate as a schedule."""
+    return lr.schedule(d, L) if isinstance(lr, Rate) else Schedule((0,), (lr,))

@@ -1,0 +1,168 @@
+"""Students: functions of the fields z in R^L (theory: section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .. import _checks, _core
+from ._base import Model
+from .functions import CActivation, HermiteSeries, PyActivation
+from .positions import Position
+
+Function = Callable[[float], float]
+Sigma = str | HermiteSeries | CActivation | PyActivation | tuple[Function, Function]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Bilinear(Model):
+    """The reduction a^T S b of an L x L attention matrix S; a and b are (L,) arrays (copied)."""
+
+    a: Any
+    b: Any
+
+    _positional: ClassVar[tuple[str, ...]] = ("a", "b")
+
+    def __post_init__(self) -> None:
+        a, b = (_checks.array(name, getattr(self, name), ("L",)) for name in ("a", "b"))
+        if len(a) != len(b):
+            raise ValueError(f"b: expected length {len(a)} as a, got {len(b)}")
+        self._set(a=a, b=b)
+
+
+def check_reduction(reduction: object, L: int | None = None) -> None:
+    """ "none", "trace" or a Bilinear that fits L."""
+    if isinstance(reduction, Bilinear):
+        if L is not None and len(reduction.a) != L:
+            raise ValueError(f"reduction: expected a and b of length L = {L}, got {len(reduction.a)}")
+    elif not isinstance(reduction, str):
+        raise TypeError(f"reduction: expected 'none', 'trace' or Bilinear(a, b), got {_checks.short(reduction)}")
+    else:
+        _checks.choice("reduction", reduction, ("none", "trace"))
+
+
+def check_sigma(sigma: object) -> object:
+    """An activation by name, as data, or as functions; a pair of callables becomes a PyActivation."""
+    if isinstance(sigma, (HermiteSeries, CActivation, PyActivation)):
+        return sigma
+    if isinstance(sigma, (tuple, list)) and len(sigma) == 2:
+        return PyActivation(*sigma)
+    if not isinstance(sigma, str):
+        words = "a name, HermiteSeries, CActivation or a pair of functions (sigma, its derivative)"
+        raise TypeError(f"sigma: expected {words}, got {_checks.short(sigma)}")
+    try:
+        _core.activation_named(sigma)
+    except ValueError:
+        known = ", ".join(repr(n) for n in _core.activation_names())
+        raise ValueError(f"sigma: expected one of {known}, 'He0' to 'He30', got {_checks.short(sigma)}") from None
+    return sigma
+
+
+class Student(Model):
+    """A student; `position` is its encoding, `weights` how its weight vectors are kept ("shared", "rows" or "global")."""
+
+    position: Position | None
+
+    @property
+    def weights(self) -> str:
+        """One weight for all tokens, or one per token on spheres of their own ("rows") or on one sphere together ("global")."""
+        return "shared"
+
+    def outputs(self, L: int) -> int:
+        """Output dimension k."""
+        return 1
+
+    def check(self, L: int, d: int | None = None) -> None:
+        """Refuse a sequence length, or a token dimension, that does not fit."""
+        if self.position is not None:
+            self.position.check(L, d, 1 if self.weights == "shared" else L)
+
+    def _check_position(self) -> None:
+        _checks.instance("position", self.position, (Position, type(None)), "Opposite, Positions, Injected or None")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Tied(Student):
+    """f = sigma(u), u = (1/sqrt L) sum_l z_l, one weight w for all tokens.
+
+    Parameters
+    ----------
+    sigma : str, HermiteSeries, CActivation, PyActivation or a pair of callables
+        `seqsgd.activations()` lists the names.
+    position : Opposite, Positions, Injected or None
+    """
+
+    sigma: Sigma = "relu"
+    position: Position | None = None
+
+    _positional: ClassVar[tuple[str, ...]] = ("sigma",)
+
+    def __post_init__(self) -> None:
+        self._set(sigma=check_sigma(self.sigma))
+        self._check_position()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Untied(Student):
+    """f = sigma(u), u = (1/sqrt L) sum_l x_l . w_l, one weight per token: the baseline without sequence structure.
+
+    Parameters
+    ----------
+    sigma : as of Tied
+    normalization : "rows" or "global"
+        After a step each row goes back to its sphere, or the whole (L d) weight does.
+    position : Opposite, Positions, Injected or None
+    """
+
+    sigma: Sigma = "relu"
+    normalization: str = "rows"
+    position: Position | None = None
+
+    _positional: ClassVar[tuple[str, ...]] = ("sigma",)
+
+    def __post_init__(self) -> None:
+        self._set(sigma=check_sigma(self.sigma), normalization=_checks.choice("normalization", self.normalization, ("rows", "global")))
+        self._check_position()
+
+    @property
+    def weights(self) -> str:
+        return self.normalization
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearAttention(Student):
+    """f = ((1/sqrt L) sum_l z_l)^2: the tied network with sigma = square."""
+
+    position: Position | None = None
+
+    def __post_init__(self) -> None:
+        self._check_position()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Attention(Student):
+    """Softmax attention S(z)_lk = exp(z_l z_k) / sum_j exp(z_l z_j), and a reduction of it.
+
+    Parameters
+    ----------
+    reduction : "none", "trace" or Bilinear
+        The matrix itself (k = L^2), (1/sqrt L) sum_l S_ll, or a^T S b.
+    position : Opposite, Positions, Injected or None
+    """
+
+    reduction: str | Bilinear = "none"
+    position: Position | None = None
+
+    _positional: ClassVar[tuple[str, ...]] = ("reduction",)
+
+    def __post_init__(self) -> None:
+        check_reduction(self.reduction)
+        self._check_position()
+
+    def outputs(self, L: int) -> int:
+        return L * L if isinstance(self.reduction, str) and self.reduction == "none" else 1
+
+    def check(self, L: int, d: int | None = None) -> None:
+        super().check(L, d)
+        check_reduction(self.reduction, L)

@@ -1,0 +1,179 @@
+"""Teachers: what the labels are. y = g(z*), z* = X w* in R^L (theory: section 1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import _checks, _core
+from ._base import Model
+from .functions import CLink, Hermite
+from .students import Bilinear, check_reduction
+
+SCALES: dict[str, Callable[[int], float]] = {
+    "1": lambda L: 1.0,
+    "sqrt(L)": math.sqrt,
+    "1/sqrt(L)": lambda L: 1 / math.sqrt(L),
+    "L": float,
+    "1/L": lambda L: 1 / L,
+}
+
+
+class Teacher(Model):
+    """A target: sequence length `L` and output dimension `outputs`."""
+
+    L: int
+
+    @property
+    def outputs(self) -> int:
+        """Output dimension k."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SSI(Teacher):
+    """A sequence single-index target y = scale * g(z*).
+
+    Parameters
+    ----------
+    link : str, Hermite, CLink or callable
+        A name (`seqsgd.links()` lists them), Hermite data, a C function, or a Python function that takes z* (L,) float64 and returns a number or (k,).
+        A Python function is a slow path: each step takes the interpreter's lock, so threads do not help.
+    L : int
+        Sequence length.
+    scale : float or str
+        A number, or "1", "1/sqrt(L)", "1/L", "sqrt(L)", "L". Named and Hermite links only.
+    k : int
+        Output dimension of a Python function (named and Hermite links have 1, a CLink its own).
+    """
+
+    link: str | Hermite | CLink | Callable[[_checks.Float64], Any]
+    L: int
+    scale: float | str = 1.0
+    k: int = 1
+
+    _positional: ClassVar[tuple[str, ...]] = ("link",)
+
+    def __post_init__(self) -> None:
+        L = _checks.integer("L", self.L, 1)
+        k = _checks.integer("k", self.k, 1)
+        if isinstance(self.scale, str):
+            scale: float | str = _checks.choice("scale", self.scale, tuple(SCALES))
+        else:
+            scale = _checks.number("scale", self.scale)
+        self._set(L=L, scale=scale, k=k)
+        if isinstance(self.link, str):
+            _core.link_named(_checks.choice("link", self.link, _core.link_names()), L, 1.0)  # refuses an L too small for this link
+        elif isinstance(self.link, Hermite):
+            if self.link.tokens > L:
+                raise ValueError(f"link: expected tokens between 1 and L = {L}, got {self.link.tokens}")
+        elif not isinstance(self.link, CLink) and (isinstance(self.link, type) or not callable(self.link)):
+            raise TypeError(f"link: expected a name, Hermite, CLink or a function, got {_checks.short(self.link)}")
+        if isinstance(self.link, (str, Hermite)):
+            if k != 1:
+                raise ValueError(f"k: named and Hermite links have one output, got {k}")
+        elif self.scale_value != 1:
+            raise ValueError(f"scale: expected 1 for a function of your own (scale inside it), got {scale!r}")
+        if isinstance(self.link, CLink):
+            if k not in (1, self.link.k):
+                raise ValueError(f"k: expected {self.link.k} as the CLink, got {k}")
+            self._set(k=self.link.k)
+
+    @property
+    def scale_value(self) -> float:
+        """The scale as a number."""
+        return SCALES[self.scale](self.L) if isinstance(self.scale, str) else self.scale
+
+    @property
+    def outputs(self) -> int:
+        return self.k
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PositionalSemantic(Teacher):
+    """Matrix target (1 - omega) softmax(z* z*^T) + omega A, softmax by rows (theory: section 1).
+
+    Parameters
+    ----------
+    omega : float in [0, 1]
+        Weight of the positional part.
+    a : float in (0, 1]
+        Without A: L = 2 and A = softmax([[a^2, -a^2], [-a^2, a^2]]).
+    A : (L, L) array, optional
+        Any row-stochastic matrix, in place of the former (copied).
+    """
+
+    omega: float
+    a: float = 1.0
+    A: Any = None
+
+    _positional: ClassVar[tuple[str, ...]] = ("omega",)
+
+    def __post_init__(self) -> None:
+        self._set(omega=_checks.number("omega", self.omega, 0, 1), a=_checks.number("a", self.a, 0, 1, open_low=True))
+        if self.A is None:
+            return
+        A = _checks.array("A", self.A, ("L", "L"))
+        if A.shape[0] != A.shape[1]:
+            raise ValueError(f"A: expected a matrix of shape (L, L), got shape {_checks.letters(A.shape)}")
+        if (A < 0).any() or np.abs(A.sum(axis=1) - 1).max() > 1e-9:
+            raise ValueError("A: expected rows that are >= 0 and sum to 1")
+        if self.a != 1.0:
+            raise ValueError("a: has no meaning when A is given")
+        self._set(A=A)
+
+    @property
+    def L(self) -> int:  # type: ignore[override]
+        """Sequence length."""
+        return 2 if self.A is None else len(self.A)
+
+    @property
+    def matrix(self) -> _checks.Float64:
+        """The positional part A, (L, L)."""
+        if self.A is not None:
+            return np.array(self.A)
+        p = 1 / (1 + math.exp(-2 * self.a**2))
+        return np.array([[p, 1 - p], [1 - p, p]])
+
+    @property
+    def outputs(self) -> int:
+        return self.L**2
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AttentionTarget(Teacher):
+    """An attention layer as teacher: R(softmax(t t^T)) with t = weights * z* + offset (theory: section 1, the variant without transition).
+
+    Parameters
+    ----------
+    L : int
+        Sequence length.
+    reduction : "none", "trace" or Bilinear
+        R, as of the student.
+    weights, offset : float or (L,) array
+        Factor of each token, and the positional part inside the softmax.
+    """
+
+    L: int
+    reduction: str | Bilinear = "none"
+    weights: Any = 1.0
+    offset: Any = 0.0
+
+    def __post_init__(self) -> None:
+        self._set(L=_checks.integer("L", self.L, 1))
+        check_reduction(self.reduction, self.L)
+        for name in ("weights", "offset"):
+            value = getattr(self, name)
+            scalar = isinstance(value, (bool, str)) or np.ndim(value) == 0
+            self._set(**{name: _checks.number(name, value) if scalar else _checks.array(name, value, (self.L,))})
+
+    @property
+    def outputs(self) -> int:
+        return self.L**2 if isinstance(self.reduction, str) and self.reduction == "none" else 1
+
+
+__all__ = ["SCALES", "SSI", "AttentionTarget", "PositionalSemantic", "Teacher"]

@@ -1,0 +1,63 @@
+"""Laws of the token entries: mean 0, variance 1/d (X in R^{L x d})."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import _checks
+from ._base import Model
+
+NAMES = ("gaussian", "rademacher", "uniform")
+
+
+class Tokens(Model):
+    """A token law with parameters."""
+
+    def check(self, L: int) -> None:
+        """Refuse a sequence length that does not fit."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StudentT(Tokens):
+    """Student's t entries with nu > 2 degrees of freedom, scaled to the variance 1/d."""
+
+    nu: float
+
+    _positional: ClassVar[tuple[str, ...]] = ("nu",)
+
+    def __post_init__(self) -> None:
+        self._set(nu=_checks.number("nu", self.nu, 2, open_low=True))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Correlated(Tokens):
+    """Gaussian tokens with E x_l x_k^T = C_lk I_d / d.
+
+    Parameters
+    ----------
+    C : (L, L) array
+        Symmetric, positive semi-definite; its diagonal is the variance of each token, 1 in theory.md (copied).
+    """
+
+    C: Any
+
+    _positional: ClassVar[tuple[str, ...]] = ("C",)
+
+    def __post_init__(self) -> None:
+        C = _checks.array("C", self.C, ("L", "L"))
+        if C.shape[0] != C.shape[1]:
+            raise ValueError(f"C: expected a matrix of shape (L, L), got shape {_checks.letters(C.shape)}")
+        size = max(float(np.abs(C).max()), 1e-300)
+        if np.abs(C - C.T).max() > 1e-12 * size:
+            raise ValueError("C: expected a symmetric matrix")
+        lowest = float(np.linalg.eigvalsh(C)[0])
+        if lowest < -1e-10 * size:
+            raise ValueError(f"C: expected a positive semi-definite matrix, got the eigenvalue {lowest:.3g}")
+        self._set(C=C)
+
+    def check(self, L: int) -> None:
+        if len(self.C) != L:
+            raise ValueError(f"tokens: expected C of shape (L, L) with L = {L}, got shape {_checks.letters(self.C.shape)}")

@@ -1,0 +1,117 @@
+"""Learning curves: median line and 10-90 % band over runs. Colours that colour-blind people tell apart, and line styles and markers for everybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _checks
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .result import Result
+    from .resultset import ResultSet
+
+# Okabe and Ito, without the yellow that is hard to see on white
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+WHAT = ("m", "e", "loss")
+# sizes, not signs: weak recovery is about them, and where the target is even the sign is a matter of chance
+_NAMES = {"m": "overlap $|m|$", "e": "positional overlap $|e|$", "loss": "one-pass loss"}
+_ROOT_MEAN_SQUARE = {"m": r"overlap $\Vert m\Vert/\sqrt{L}$", "e": r"positional overlap $\Vert e\Vert/\sqrt{L}$"}
+
+
+def plot_result(result: Result, ax: Axes | None, what: str | None, time: bool) -> Axes:
+    """See Result.plot."""
+    if what is not None:
+        _checks.choice("what", what, WHAT)
+    names = [what] if what else [name for name in ("m", "e") if name in result.dataset]
+    for name in names:
+        result._variable(name, "nothing was recorded")
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        _, ax = plt.subplots(layout="tight")
+    for i, name in enumerate(names):
+        _curve(ax, result, name, _letter(name, result), i, time)
+    _dress(ax, [result], names, time)
+    return ax
+
+
+def plot_set(results: ResultSet, figure: Figure | None, what: str, time: bool) -> Figure:
+    """See ResultSet.plot."""
+    _checks.choice("what", what, WHAT)
+    panels = list(dict.fromkeys(results.panels.values())) or [""]
+    if figure is None:
+        import matplotlib.pyplot as plt
+
+        figure = plt.figure()
+    figure.set_size_inches(max(6.4, 4.4 * len(panels)), 4.6)
+    figure.set_layout_engine("tight")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for ax, panel in zip(axes, panels, strict=True):
+        members = [label for label in results if results.panels[label] == panel]
+        for i, label in enumerate(members):
+            if what in results[label].dataset:
+                _curve(ax, results[label], what, label, i, time)
+        _dress(ax, [results[label] for label in members], [what], time)
+        ax.set_title(panel)
+        ax.set_ylabel("")
+    axes[0].set_ylabel(_ordinate(list(results.values()), [what]))
+    figure.suptitle(results.title)
+    return figure
+
+
+def _curve(ax: Axes, result: Result, name: str, label: str, i: int, time: bool) -> None:
+    x = result.dataset["time" if time else "step"].values.astype(float)
+    values = _by_run(result.dataset[name])
+    arrived = np.isfinite(values).any(axis=0)
+    if not arrived.any():
+        return
+    x, values = x[arrived], values[:, arrived]
+    low, middle, high = np.nanquantile(values, [0.1, 0.5, 0.9], axis=0)
+    colour = COLOURS[i % len(COLOURS)]
+    every = max(1, len(x) // 8)
+    ax.plot(x, middle, color=colour, linestyle=STYLES[i % len(STYLES)], marker=MARKERS[i % len(MARKERS)], markevery=every, markersize=4, label=label)
+    ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _by_run(variable: xr.DataArray) -> Any:
+    """(run, step), of overlaps the size; of several tokens the root mean square; a result without runs counts as one."""
+    values = np.abs(variable.values) if variable.name in ("m", "e") else variable.values
+    if "token" in variable.dims:
+        values = np.sqrt((values**2).mean(axis=variable.get_axis_num("token")))
+    return np.atleast_2d(values)
+
+
+def _letter(name: str, result: Result) -> str:
+    variable = result.dataset[name]
+    return (_ROOT_MEAN_SQUARE if "token" in variable.dims else _NAMES).get(name, name)
+
+
+def _dress(ax: Axes, results: list[Result], names: list[str], time: bool) -> None:
+    """Axis labels, scale and legend."""
+    ax.set_xlabel(r"time $t = \int \gamma\, d\tau / d$" if time else r"step $\tau$")
+    if any(_log_spaced(r.dataset["step"].values) for r in results):
+        ax.set_xscale("symlog" if time else "log")
+    ax.set_ylabel(_ordinate(results, names))
+    ax.grid(alpha=0.25)
+    if ax.lines:
+        ax.legend(fontsize="small")
+
+
+def _ordinate(results: list[Result], names: list[str]) -> str:
+    """The letters of all that is drawn, each once."""
+    first, *others = dict.fromkeys(_letter(name, r) for name in names for r in results if name in r.dataset) or [""]
+    return ", ".join([first, *(o[o.find("$") :] for o in others)])
+
+
+def _log_spaced(steps: Any) -> bool:
+    """Whether gaps between records grow about as the steps do."""
+    inner = steps[steps > 0]
+    return len(inner) > 3 and inner[-2] > 0 and (inner[-2] - inner[-3]) > 3 * (inner[1] - inner[0])

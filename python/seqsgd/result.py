@@ -1,0 +1,176 @@
+"""Results with labels: what was recorded, and where it comes from."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import provenance
+from ._seed import Seed
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+    from ._dynamics import Dynamics
+    from ._run import Run
+    from .models import Task
+    from .models.course import Steps
+
+
+class Result:
+    """What a simulation recorded.
+
+    Attributes
+    ----------
+    dataset : xarray.Dataset
+        Dimensions run, step and token (1..L), float64. `m` (run, step), untied (run, step, token); `e` with a positional encoding: (run, step) with Opposite
+        and one weight (e = e_1 = -e_2), else (run, step, token); `q` untied; `loss` (run, step): mean one-pass loss of the steps since the record before.
+        Per run `steps_done`, `nonfinite_step` (NaN if none), and with a stop `weak_recovery` and `censored`. NaN where a run did not arrive. The coordinate
+        `time` on step is the integral of the learning rate over steps, divided by d. Attributes: the provenance.
+    """
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self.dataset = dataset
+
+    @property
+    def m(self) -> xr.DataArray:
+        """Overlap w . w* / d."""
+        return self._variable("m", "nothing was recorded")
+
+    @property
+    def e(self) -> xr.DataArray:
+        """Positional overlap p_l . w / sqrt(d)."""
+        return self._variable("e", "the student has no positional encoding with vectors")
+
+    @property
+    def q(self) -> xr.DataArray:
+        """Squared norms ||w_l||^2 / d of untied weights."""
+        return self._variable("q", "tied weights stay on their sphere")
+
+    @property
+    def loss(self) -> xr.DataArray:
+        """Mean one-pass loss since the record before."""
+        return self._variable("loss", "nothing was recorded")
+
+    @property
+    def weak_recovery(self) -> xr.DataArray:
+        """First step at which ||(e, m)|| >= eta, per run, float; NaN where it was not reached (see `censored`)."""
+        return self._variable("weak_recovery", "it was not asked for; pass stop=WeakRecovery(eta)")
+
+    @property
+    def censored(self) -> xr.DataArray:
+        """Whether a run ended without weak recovery: all that is known is that its step is larger than `steps_done`."""
+        return self._variable("censored", "it was not asked for; pass stop=WeakRecovery(eta)")
+
+    def _variable(self, name: str, why: str) -> xr.DataArray:
+        if name not in self.dataset:
+            raise AttributeError(f"{name}: this result has none ({why})")
+        return self.dataset[name]
+
+    @property
+    def task(self) -> Task:
+        """The task, rebuilt from the provenance. ConfigError if it holds functions of the user's, which files do not keep."""
+        from .config import rebuild
+
+        task: Task = rebuild(json.loads(self.dataset.attrs["task"]), "task", "task")
+        return task
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All arguments, so that `simulate(**result.arguments)` runs it again (rebuilt as `task` is)."""
+        from .config import rebuild
+
+        plain = json.loads(self.dataset.attrs["arguments"])
+        rng = Seed.from_plain(plain.pop("rng"))
+        return {"task": self.task, **{k: rebuild(v, k, k) for k, v in plain.items()}, "rng": rng.sequence}
+
+    def plot(self, ax: Axes | None = None, *, what: str | None = None, time: bool = False) -> Axes:
+        """Median over runs and the band from the 10 % to the 90 % quantile.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            None: a new figure of pyplot's.
+        what : "m", "e", "loss", optional
+            None: m, and e where there is one. Sizes |m| and |e| are drawn, without the sign; of several tokens the root mean square.
+        time : bool
+            Against t = (integral of lr) / d instead of the step.
+        """
+        from .plotting import plot_result
+
+        return plot_result(self, ax, what, time)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a netCDF4 file, whole or not at all. :func:`seqsgd.load` reads it."""
+        from .storage import save_result
+
+        save_result(self, path)
+
+    def _rows(self) -> list[tuple[str, str]]:
+        """What repr and HTML repr say."""
+        d, a = self.dataset, self.dataset.attrs
+        arguments = json.loads(a.get("arguments", "{}"))
+        rows = [("task", str(a.get("task_repr", "unknown"))), ("size", _size(d, arguments))]
+        if "m" in d and d["m"].size:
+            m = d["m"].values if "token" not in d["m"].dims else np.sqrt((d["m"].values ** 2).mean(axis=-1))
+            rows.append(("m", f"{_median(m[..., 0])} -> {_last_median(m)} (median over runs, first to last record)"))
+        if "weak_recovery" in d:
+            reached = d["weak_recovery"].values[~d["censored"].values]
+            eta = (arguments.get("stop") or {}).get("eta")
+            rows.append(("recovery", f"{reached.size} of {d['weak_recovery'].size} runs reached eta = {eta}" + (f", median step {np.median(reached):.0f}" if reached.size else "")))
+        if "nonfinite_step" in d and (bad := int(np.isfinite(d["nonfinite_step"].values).sum())):
+            rows.append(("non-finite", f"{bad} runs stopped early"))
+        rows.append(("made", f"{a.get('dynamics', '?')}, rng {a.get('rng_entropy', '?')}, {a.get('simd', '?')}, {a.get('wall_time', 0):.2f} s, {a.get('run_steps_per_second', 0):.3g} steps/s"))
+        return rows
+
+    def __repr__(self) -> str:
+        return "<seqsgd.Result>\n" + "\n".join(f"  {name:<10} {text}" for name, text in self._rows())
+
+    def _repr_html_(self) -> str:
+        body = "".join(f"<tr><th style='text-align:left'>{html.escape(n)}</th><td style='text-align:left'>{html.escape(t)}</td></tr>" for n, t in self._rows())
+        return f"<div><strong>seqsgd.Result</strong><table>{body}</table><details><summary>dataset</summary>{self.dataset._repr_html_()}</details></div>"
+
+
+def _size(d: xr.Dataset, arguments: dict[str, Any]) -> str:
+    parts = [f"{d.sizes['run']} runs"] if "run" in d.sizes else []
+    if "step" in d.sizes:
+        parts.append(f"{d.sizes['step']} records" + (f" from step {int(d['step'][0])} to {int(d['step'][-1])}" if d.sizes["step"] else ""))
+    return ", ".join(parts + [f"d = {arguments['d']}"] if "d" in arguments else parts)
+
+
+def _median(values: Any) -> str:
+    finite = np.asarray(values)[np.isfinite(values)]
+    return f"{np.median(finite):.3g}" if finite.size else "nothing"
+
+
+def _last_median(values: Any) -> str:
+    """Median of each run's last record (a run that stopped early keeps its own)."""
+    rows = np.atleast_2d(values)
+    return _median([row[np.isfinite(row)][-1] for row in rows if np.isfinite(row).any()])
+
+
+def assemble(run: Run, seed: Seed, grid: Steps, engine: Dynamics, wall_time: float) -> Result:
+    """Label what a dynamics recorded."""
+    import xarray as xr
+
+    variables = engine.variables()
+    done = engine.steps_done()
+    dims = {dim for v in variables.values() for dim in v.dims}
+    coords: dict[str, Any] = {"step": ("step", grid, {"long_name": "step tau"})}
+    coords["time"] = ("step", run.schedule.integral(grid) / run.d, {"long_name": "time t = integral of lr / d"})
+    if "run" in dims:
+        coords["run"] = ("run", np.arange(run.first_run, run.first_run + run.runs))
+    if "token" in dims:
+        coords["token"] = ("token", np.arange(1, run.L + 1))
+    return Result(
+        xr.Dataset(
+            {name: (v.dims, np.ascontiguousarray(v.values), {"long_name": v.meaning}) for name, v in variables.items()},
+            coords=coords,
+            attrs=provenance.attributes(run, seed, wall_time, int(done.sum())),
+        )
+    )

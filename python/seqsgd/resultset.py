@@ -1,0 +1,74 @@
+"""Several results under their labels."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from . import _checks
+from .result import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class ResultSet(Mapping[str, Result]):
+    """A mapping from labels to results, in order.
+
+    Parameters
+    ----------
+    results : mapping of str to Result
+    title : str
+        Goes above the picture.
+    panels : mapping of str to str, optional
+        For each label the title of the panel it is drawn in. None: all in one panel.
+    """
+
+    def __init__(self, results: Mapping[str, Result], title: str = "", panels: Mapping[str, str] | None = None) -> None:
+        self._results = dict(results)
+        for label, result in self._results.items():
+            _checks.instance("results", label, str, "labels that are strings")
+            _checks.instance(f"results[{label!r}]", result, Result, "a Result")
+        self.title = title
+        self.panels = {label: (panels or {}).get(label, "") for label in self._results}
+
+    def __getitem__(self, label: str) -> Result:
+        return self._results[label]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def plot(self, figure: Figure | None = None, *, what: str = "m", time: bool = False) -> Figure:
+        """All results as curves with bands, as `Result.plot` draws them, in the panels they belong to.
+
+        Parameters
+        ----------
+        figure : matplotlib Figure, optional
+            Drawn into. None: a new one of pyplot's.
+        what : "m", "e" or "loss"
+        time : bool
+            Against t = (integral of lr) / d instead of the step.
+        """
+        from .plotting import plot_set
+
+        return plot_set(self, figure, what, time)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one netCDF4 file with a group for each result, whole or not at all. :func:`seqsgd.load` reads it."""
+        from .storage import save_set
+
+        save_set(self, path)
+
+    def __repr__(self) -> str:
+        width = max((len(label) for label in self), default=0)
+        lines = [f"  {label:<{width}}  {dict(r._rows()).get('m', '')}".rstrip() for label, r in self.items()]
+        return "\n".join([f"<seqsgd.ResultSet of {len(self)}>{' ' + self.title if self.title else ''}", *lines])
+
+    def _repr_html_(self) -> str:
+        parts = "".join(f"<details><summary>{html.escape(label)}</summary>{r._repr_html_()}</details>" for label, r in self.items())
+        return f"<div><strong>seqsgd.ResultSet</strong> {html.escape(self.title)}{parts}</div>"

@@ -1,0 +1,216 @@
+"""Simulator: one run, step by step, for use inside a larger program."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _checks, models
+from ._run import Run
+from ._sampled import allocate
+from ._seed import Rng, Seed
+from .checkpoint import Checkpoint
+from .errors import NonFiniteWarning
+
+_GRID = np.zeros(1, dtype=np.int64)
+
+
+class Simulator:
+    """One run that moves when told to, on its own draws or on the caller's data.
+
+    With the same arguments, `advance` passes through the same states as run number `run` of :func:`simulate`, bit for bit.
+    Different objects may be used from different threads at once; calls on one object wait for each other.
+
+    Parameters
+    ----------
+    task, d, lr, rng, init, dtype, step, tokens
+        As of :func:`simulate`.
+    run : int
+        Number of the run within `rng`.
+    """
+
+    def __init__(
+        self,
+        task: models.Task,
+        d: int,
+        lr: float | models.Rate,
+        *,
+        rng: Rng = None,
+        init: models.Start = models.Overlap(),  # noqa: B008  frozen
+        dtype: str = "float32",
+        step: str = "normalized",
+        tokens: str | models.Tokens = "gaussian",
+        run: int = 0,
+    ) -> None:
+        first_run = _checks.integer("run", run, 0, 2**32 - 1)
+        self._run = Run(task, d, 2**53, lr, init=init, dtype=dtype, step=step, tokens=tokens, first_run=first_run, record=models.At((0,)), threads=1)
+        self._adopt = rng is None
+        self._seed = Seed.of(rng)
+        if not isinstance(lr, models.Decay):  # at the end of all steps a decay is 0
+            self._run.warn(stacklevel=2)
+        self._lock = threading.RLock()
+        self._core = allocate(self._run, self._seed, _GRID)
+
+    def advance(self, n: int) -> int:
+        """Do n steps on fresh draws. Returns how many were done: fewer if a value was not finite, which is also warned of. Ctrl-C stops between two steps."""
+        n = _checks.integer("n", n, 0, 2**52)
+        with self._lock:
+            before = self.step
+            self._core.advance(before + n, _go_on)
+            self._warn()
+            return self.step - before
+
+    def observe(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None) -> _checks.Float64:
+        """Do one step on each of the given sequences, in order.
+
+        Parameters
+        ----------
+        X : (n, L, d) array
+            Sequences in the units of the model: entries of variance 1/d. Used in place if C-contiguous and of the simulator's dtype, else copied.
+        y : (n, k) array, optional
+            Labels; (n,) for k = 1 and (n, L, L) for a matrix are taken too. None: the teacher's, without noise.
+
+        Returns
+        -------
+        losses : (n,) float64
+            Each before its step. NaN from a step on that was not finite.
+        """
+        L, d, k = self._run.L, self._run.d, self._run.task.k
+        sequences = _sequences("X", X, ("n", "L", "d"), (L, d), self._run.dtype)
+        labels = None
+        if y is not None:
+            a = np.asarray(y)
+            n = len(sequences)
+            if a.shape in ((n,), (n, L, L)) and a.size == n * k:
+                a = a.reshape(n, k)
+            labels = _sequences("y", a, ("n", "k"), (k,), "float64")
+            if len(labels) != n:
+                raise ValueError(f"y: expected as many labels as sequences in X, n = {n}, got {len(labels)}")
+        with self._lock:
+            losses: _checks.Float64 = self._core.observe(sequences, labels, 0)
+            self._warn()
+        return losses
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        with self._lock:
+            return int(self._core.status()["step"][0])
+
+    @property
+    def m(self) -> Any:
+        """Overlap w . w* / d: a float, untied (L,) float64."""
+        m = self._order("m")
+        return m if self._untied else float(m[0])
+
+    @property
+    def q(self) -> _checks.Float64:
+        """Squared norms ||w_l||^2 / d, (L,) float64; tied: 1 up to rounding, (1,)."""
+        return self._order("q")
+
+    @property
+    def e(self) -> Any:
+        """Positional overlap p_l . w / sqrt(d): a float with Opposite and tied weights (e = e_1 = -e_2), else (L,) float64."""
+        e = self._order("e")
+        if not e.size:
+            raise AttributeError("e: the student has no positional encoding with vectors")
+        return e if self._untied or not isinstance(self._run.task.student.position, models.Opposite) else float(e[0])
+
+    @property
+    def loss(self) -> float:
+        """Loss of the last sample, before its step; NaN at the start."""
+        return float(self._order("loss"))
+
+    @property
+    def w(self) -> _checks.Float64:
+        """Weights (d,), untied (L, d), float64, norm sqrt(d) each (a copy)."""
+        with self._lock:
+            w: _checks.Float64 = self._core.weights()[0]
+        return w if self._untied else w[0]
+
+    @property
+    def teacher(self) -> _checks.Float64:
+        """w* (d,) float64, norm sqrt(d) (a copy)."""
+        with self._lock:
+            w: _checks.Float64 = self._core.teacher()[0]
+        return w
+
+    @property
+    def positions(self) -> _checks.Float64:
+        """P (L, d) float64 (a copy)."""
+        with self._lock:
+            P: _checks.Float64 = self._core.positions()[0]
+        if not P.size:
+            raise AttributeError("positions: the student has no positional encoding with vectors")
+        return P
+
+    def save_state(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to a file, whole or not at all."""
+        with self._lock:
+            Checkpoint(path, self._run, self._seed).save(self, _GRID, 0.0)
+
+    def load_state(self, path: str | os.PathLike[str]) -> None:
+        """Go to the state in a file written by a simulator with the same arguments; one made without `rng` takes over the file's entropy."""
+        saved = Checkpoint(path, self._run, self._seed)
+        if not saved.exists():
+            raise FileNotFoundError(f"path: there is no file {str(path)!r}")
+        saved.load(adopt=self._adopt)
+        with self._lock:
+            if saved.seed != self._seed:
+                self._core, self._seed = allocate(self._run, saved.seed, _GRID), saved.seed
+            saved.restore(self)
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """The state as arrays, for :meth:`restore` of a simulator with the same arguments."""
+        with self._lock:
+            return dict(self._core.state())
+
+    def restore(self, state: Any) -> None:
+        """Go back to what :meth:`state` gave, bit for bit."""
+        with self._lock:
+            self._core.set_state(dict(state))
+
+    def steps_done(self) -> npt.NDArray[np.int64]:
+        """Steps done, (1,) int64."""
+        return np.array([self.step])
+
+    @property
+    def _untied(self) -> bool:
+        return self._run.task.student.weights != "shared"
+
+    def _order(self, name: str) -> _checks.Float64:
+        with self._lock:
+            values: _checks.Float64 = self._core.order_parameters()[name][0]
+        return values
+
+    def _warn(self) -> None:
+        at = int(self._core.status()["nonfinite"][0])
+        if at >= 0:
+            warnings.warn(f"values were not finite at step {at}; the simulator stays before it (a smaller lr may help)", NonFiniteWarning, stacklevel=3)
+
+    def __repr__(self) -> str:
+        m = np.sqrt(np.mean(np.square(self._order("m")))) if self._untied else self.m
+        return f"<seqsgd.Simulator at step {self.step}, m = {m:.4g}, d = {self._run.d}, {self._run.task!r}>"
+
+
+def _go_on(run_steps: int) -> bool:
+    """Python runs now and then, so that signals are seen."""
+    return False
+
+
+def _sequences(name: str, value: Any, letters: tuple[str, ...], shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+    wanted = f"{name}: expected shape {_checks.letters(letters)} = {_checks.letters((letters[0], *shape))}"
+    try:
+        a = np.asarray(value)
+    except ValueError:
+        raise TypeError(f"{wanted}, got a ragged sequence") from None
+    if a.dtype.kind not in "iuf":
+        raise TypeError(f"{name}: expected real numbers, got dtype {a.dtype}")
+    if a.ndim != len(letters) or a.shape[1:] != shape:
+        raise ValueError(f"{wanted}, got {_checks.letters(a.shape)}")
+    return np.ascontiguousarray(a, dtype=dtype)

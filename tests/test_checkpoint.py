@@ -1,0 +1,228 @@
+"""Checkpoints: the same bits after a crash, and clear words when that cannot be."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import seqsgd as sq
+from seqsgd import _core, checkpoint
+
+TASK = sq.Task(sq.SSI("sum_h2", L=3), sq.Tied("relu"), noise=0.1)
+UNTIED = sq.Task(sq.SSI("sum_h2", L=2), sq.Untied("tanh", position=sq.Opposite()))
+RUN = {"d": 50, "steps": 3000, "lr": 0.1, "runs": 5, "rng": 3, "record": sq.Every(100)}
+
+
+def same(a, b):
+    xr.testing.assert_identical(a.dataset.drop_attrs(), b.dataset.drop_attrs())
+
+
+class Enough(Exception):
+    pass
+
+
+def partly(path, task, **run):
+    """Begin and break off in the middle by an exception; on one thread the runs are at different steps then."""
+
+    def stop(done, total):
+        raise Enough
+
+    with pytest.raises(Enough):
+        sq.simulate(task, **run, threads=1, checkpoint=path, callback=stop)
+    with np.load(path) as f:
+        assert 0 < f["reached"] < run["steps"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("task", [TASK, UNTIED], ids=["tied", "untied"])
+def test_continued_bit_for_bit(tmp_path, task, dtype):
+    path = tmp_path / "c"
+    run = RUN | {"dtype": dtype, "steps": 400_000, "record": sq.Every(20_000), "stop": sq.WeakRecovery(0.5, halt=False)}
+    partly(path, task, **run)
+    resumed = sq.simulate(task, **run, checkpoint=path, threads=2)
+    same(resumed, sq.simulate(task, **run))
+
+
+def test_many_pauses_change_nothing(tmp_path):
+    run = RUN | {"steps": 100_000}
+    same(sq.simulate(TASK, **run, checkpoint=tmp_path / "c", checkpoint_every=0), sq.simulate(TASK, **run))
+    assert [p.name for p in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_finished_one_returns_at_once(tmp_path):
+    path = tmp_path / "c"
+    first = sq.simulate(TASK, **RUN, checkpoint=path)
+    watched, written = [], path.stat().st_mtime_ns
+    again = sq.simulate(TASK, **RUN, checkpoint=path, callback=lambda *a: watched.append(a))
+    same(first, again)
+    assert not watched
+    assert again.dataset.attrs["wall_time"] > 0 and path.stat().st_mtime_ns == written
+
+
+def test_halted_and_stopped_runs_stay_so(tmp_path):
+    run = RUN | {"steps": 30_000, "stop": sq.WeakRecovery(0.3), "lr": 0.5}
+    first = sq.simulate(TASK, **run, checkpoint=tmp_path / "c")
+    assert (~first.censored).any()
+    same(first, sq.simulate(TASK, **run, checkpoint=tmp_path / "c"))
+    longer = run | {"steps": 40_000}
+    np.testing.assert_array_equal(sq.simulate(TASK, **longer, checkpoint=tmp_path / "c").weak_recovery, sq.simulate(TASK, **longer).weak_recovery)
+
+
+def test_continued_to_more_steps(tmp_path):
+    sq.simulate(TASK, **RUN, checkpoint=tmp_path / "c")
+    longer = sq.simulate(TASK, **RUN | {"steps": 5000}, checkpoint=tmp_path / "c")
+    same(longer, sq.simulate(TASK, **RUN | {"steps": 5000}))
+
+
+def test_continued_to_more_steps_off_the_grid(tmp_path):
+    """The record at the former end stays; all else is as in one go."""
+    run = RUN | {"steps": 3050, "record": None}
+    sq.simulate(TASK, **run, checkpoint=tmp_path / "c")
+    longer = sq.simulate(TASK, **run | {"steps": 7000}, checkpoint=tmp_path / "c")
+    whole = sq.simulate(TASK, **run | {"steps": 7000, "record": longer.dataset["step"].values})
+    same(longer, whole)
+    assert 3050 in longer.dataset["step"] and longer.dataset["step"][-1] == 7000
+    with pytest.raises(ValueError, match=r"^steps: '.*' has already done 7000, got 10$"):
+        sq.simulate(TASK, **run | {"steps": 10}, checkpoint=tmp_path / "c")
+
+
+def test_fresh_entropy_is_taken_over(tmp_path):
+    run = RUN | {"rng": None}
+    first = sq.simulate(TASK, **run, checkpoint=tmp_path / "c")
+    same(first, sq.simulate(TASK, **run, checkpoint=tmp_path / "c"))
+    same(first, sq.simulate(TASK, **run | {"rng": first.arguments["rng"]}, checkpoint=tmp_path / "c"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"d": 51}, "d is 50 there and 51 here"),
+        ({"lr": 0.2, "rng": 4}, "lr is 0.1 there and 0.2 here; rng is 3 there and 4 here"),
+        ({"task": sq.Task(sq.SSI("sum_h2", L=4), sq.Tied("relu"), noise=0.1)}, "task.teacher.L is 3 there and 4 here"),
+        ({"task": UNTIED}, "task.teacher.L is 3 there and 2 here; task.student is Tied there and Untied here; task.noise is 0.1 there and 0.0 here"),
+        ({"lr": sq.PowerLaw(1)}, "lr is 0.1 there and PowerLaw here"),
+        ({"record": sq.Every(50)}, "record.n is 100 there and 50 here"),
+        ({"runs": 6}, "runs is 5 there and 6 here"),
+        ({"first_run": 1}, "first_run is 0 there and 1 here"),
+        ({"dtype": "float64"}, 'dtype is "float32" there and "float64" here'),
+        ({"stop": sq.WeakRecovery(0.5)}, "stop is null there and WeakRecovery here"),
+    ],
+)
+def test_of_another_run_is_refused(tmp_path, change, said):
+    sq.simulate(TASK, **RUN | {"steps": 10}, checkpoint=tmp_path / "c")
+    before = (tmp_path / "c").read_bytes()
+    with pytest.raises(ValueError) as caught:
+        sq.simulate(**{"task": TASK} | RUN | change, checkpoint=tmp_path / "c")
+    assert str(caught.value) == f"checkpoint: {str(tmp_path / 'c')!r} belongs to another run: {said}"
+    assert (tmp_path / "c").read_bytes() == before
+
+
+def test_of_another_instruction_set_is_refused(tmp_path, monkeypatch):
+    sq.simulate(TASK, **RUN, checkpoint=tmp_path / "c")
+    monkeypatch.setattr(_core, "level", "other")
+    with pytest.raises(ValueError, match=r"instruction set \(SEQSGD_SIMD\) is \"\w+\" there and \"other\" here$"):
+        sq.simulate(TASK, **RUN, checkpoint=tmp_path / "c")
+
+
+def test_of_a_newer_format_is_refused(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT_VERSION", checkpoint.FORMAT_VERSION + 1)
+        sq.simulate(TASK, **RUN, checkpoint=tmp_path / "c")
+    with pytest.raises(ValueError, match=r"has format 2, this version of seqsgd reads 1$"):
+        sq.simulate(TASK, **RUN, checkpoint=tmp_path / "c")
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "truncated", "flipped", "other npz", "pickle"])
+def test_unreadable_files_are_named(tmp_path, damage):
+    path = tmp_path / "c"
+    sq.simulate(TASK, **RUN, checkpoint=path)
+    data = bytearray(path.read_bytes())
+    if damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "text":
+        path.write_text("hello")
+    elif damage == "truncated":
+        path.write_bytes(data[: len(data) // 2])
+    elif damage == "flipped":
+        for i in range(60, len(data), 97):
+            data[i] ^= 0xFF
+        path.write_bytes(data)
+    elif damage == "other npz":
+        with open(path, "wb") as f:
+            np.savez(f, x=np.zeros(3))
+    else:
+        with open(path, "wb") as f:
+            np.savez(f, meta=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match=r"^checkpoint: '.*c' is not a readable checkpoint \(.*\); delete it to start anew$") as caught:
+        sq.simulate(TASK, **RUN, checkpoint=path)
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_executable_in_the_file(tmp_path):
+    sq.simulate(TASK, **RUN, checkpoint=tmp_path / "c")
+    with np.load(tmp_path / "c", allow_pickle=False) as f:
+        assert all(f[name].dtype.kind in "Uif" for name in f.files)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "c"
+    sq.simulate(TASK, **RUN | {"steps": 100}, checkpoint=path)
+    before = path.read_bytes()
+    original = np.savez
+
+    def half(f, **arrays):
+        original(f, **arrays)
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez", half)
+    with pytest.raises(OSError, match="disk full"):
+        sq.simulate(TASK, **RUN, checkpoint=path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_whoever_reads_the_old_file_is_not_disturbed(tmp_path):
+    path = tmp_path / "c"
+    sq.simulate(TASK, **RUN | {"steps": 100}, checkpoint=path)
+    before = path.read_bytes()
+    with open(path, "rb") as old:
+        sq.simulate(TASK, **RUN, checkpoint=path)
+        assert old.read() == before != path.read_bytes()
+
+
+def test_relative_paths_and_permissions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sq.simulate(TASK, **RUN, checkpoint="c")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert (tmp_path / "c").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+SCRIPT = """
+import sys, seqsgd as sq
+task = sq.Task(sq.SSI("sum_h2", L=3), sq.Tied("relu"), noise=0.1)
+sq.simulate(task, d=50, steps=10**9, lr=0.1, runs=5, rng=3, record=sq.Every(10**5), checkpoint=sys.argv[1], checkpoint_every=0)
+"""
+
+
+def test_killed_in_the_middle_of_writing(tmp_path):
+    """SIGKILL while checkpoints are written all the time: whatever is there afterwards is whole, and goes on to the same bits."""
+    path = tmp_path / "c"
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(path)])
+        deadline = time.monotonic() + 30
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.31)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    with np.load(path, allow_pickle=False) as f:
+        reached = int(f["reached"])
+    steps = reached + 1000
+    run = RUN | {"steps": steps, "record": sq.Every(10**5)}
+    resumed = sq.simulate(TASK, **run, checkpoint=path)
+    same(resumed, sq.simulate(TASK, **run))

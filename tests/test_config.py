@@ -1,0 +1,262 @@
+"""Run files: what they say is done, and what they say wrongly is named by its dotted key."""
+
+import tomllib
+
+import numpy as np
+import pytest
+
+import seqsgd as sq
+from seqsgd.cli import example_path
+from seqsgd.config import known
+from seqsgd.runfile import parse, read
+
+BASE = """
+[base]
+d = 20
+steps = 10
+lr = 0.1
+[base.task]
+teacher = { type = "SSI", link = "sum", L = 2 }
+student = { type = "Tied" }
+"""
+
+
+def runs(text, *sets):
+    return cases(text, *sets)[0].run
+
+
+def cases(text, *sets, tmp="unused"):
+    tree = tomllib.loads(text)
+    from seqsgd import runfile
+
+    changed = [key for s in sets if (key := runfile._apply(tree, s))]
+    return parse(tree, changed=changed).cases
+
+
+def test_the_least_that_can_be_said():
+    (case,) = cases(BASE)
+    assert case.label == "run" and case.rng is None
+    assert case.run.task == sq.Task(sq.SSI("sum", 2), sq.Tied("relu")) and case.run.d == 20 and case.run.lr == 0.1
+    assert case.run.init == sq.Overlap() and case.run.record is None
+
+
+def test_every_model_can_be_said():
+    text = """
+    title = "T"
+    output = "o"
+    [base]
+    d = 3
+    steps = 100
+    runs = 2
+    rng = 5
+    dtype = "float64"
+    step = "projected"
+    first_run = 4
+    threads = 1
+    dynamics = "sampled"
+    lr = { type = "Piecewise", pieces = [[0, 0.1], [5, { type = "PowerLaw", c = 1, d = -1.0 }]] }
+    init = { type = "Overlap", m0 = 0.5, random_sign = true }
+    record = [0, 5, 100]
+    stop = { type = "WeakRecovery", eta = 0.3, halt = false }
+    tokens = { type = "Correlated", C = [[1, 0.5], [0.5, 1]] }
+    [base.task]
+    loss = "square"
+    noise = 0.5
+    teacher = { type = "SSI", L = 2, scale = "1/L", link = { type = "Hermite", terms = [[1.0, { 1 = 1, 2 = 4 }], [0.5, {}]] } }
+    [base.task.student]
+    type = "Untied"
+    sigma = { type = "HermiteSeries", coefficients = [0, 1, 0.5] }
+    position = { type = "Positions", P = [[1, 0, 0], [0, 1, 0]] }
+    """
+    plan = parse(tomllib.loads(text))
+    assert (plan.title, plan.output, plan.checkpoint) == ("T", "o", None)
+    run = plan.cases[0].run
+    hermite = sq.Hermite([(1, {1: 1, 2: 4}), (0.5, {})])
+    assert run.task == sq.Task(sq.SSI(hermite, 2, "1/L"), sq.Untied(sq.HermiteSeries([0, 1, 0.5]), position=sq.Positions(np.eye(2, 3))), "square", 0.5)
+    assert run.lr == sq.Piecewise([(0, 0.1), (5, sq.PowerLaw(1, d=-1))]) and run.record == sq.At([0, 5, 100])
+    assert run.init == sq.Overlap(0.5, True) and run.stop == sq.WeakRecovery(0.3, halt=False) and run.tokens == sq.Correlated([[1, 0.5], [0.5, 1]])
+    assert (run.dtype, run.step, run.first_run, run.threads, plan.cases[0].rng) == ("float64", "projected", 4, 1, 5)
+    again = parse({"base": {k: v for k, v in run.to_plain().items() if k != "type" and v is not None}}).cases[0].run
+    assert again == run
+
+
+@pytest.mark.parametrize("family", ["teacher", "student", "position", "init", "record", "stop", "lr", "tokens"])
+def test_families_are_known_by_name(family):
+    assert known(family) and all(getattr(sq, name) is cls for name, cls in known(family).items())
+
+
+def test_cases_grids_and_labels():
+    text = BASE + """
+    [[case]]
+    label = "tied {L}"
+    panel = "left"
+    grid = { "task.teacher.L" = [1, 2], lr = [0.1, 0.2] }
+    [[case]]
+    set = { "task.student" = { type = "Untied" }, d = 30 }
+    [[case]]
+    label = "nested"
+    set.task.teacher.link = "sum_h2"
+    [[case]]
+    grid = { "task.student.sigma" = ["relu", "tanh"], init = [{ type = "Uniform" }] }
+    """
+    found = cases(text)
+    assert [c.label for c in found] == [
+        "tied 1, lr=0.1",
+        "tied 1, lr=0.2",
+        "tied 2, lr=0.1",
+        "tied 2, lr=0.2",
+        "case[1]",
+        "nested",
+        "sigma=relu, init=Uniform",
+        "sigma=tanh, init=Uniform",
+    ]
+    assert [c.panel for c in found] == ["left"] * 4 + [""] * 4
+    assert [(c.run.L, c.run.lr) for c in found[:4]] == [(1, 0.1), (1, 0.2), (2, 0.1), (2, 0.2)]
+    assert found[4].run.task.student == sq.Untied() and found[4].run.d == 30
+    assert found[5].run.task.teacher == sq.SSI("sum_h2", 2) and found[7].run.task.student == sq.Tied("tanh")
+    assert found[6].run.init == sq.Uniform()
+
+
+def test_sets():
+    run = runs(BASE, "d=30", "base.steps = 20", "task.teacher.link=z1*z2", "task.teacher.scale=1/sqrt(L)", "dtype='float64'", "base.runs=2")
+    assert (run.d, run.steps, run.dtype, run.runs) == (30, 20, "float64", 2)
+    assert run.task.teacher == sq.SSI("z1*z2", 2, "1/sqrt(L)")
+    run = runs(BASE, 'lr={type="PowerLaw", c=1}', "record=[0, 1]", "init.type=Uniform", "lr.d=-1.0")
+    assert run.lr == sq.PowerLaw(1, d=-1) and run.record == sq.At([0, 1]) and run.init == sq.Uniform()
+
+
+def test_sets_of_the_top(tmp_path):
+    (tmp_path / "f.toml").write_text(BASE)
+    assert read(tmp_path / "f.toml").output == "f"
+    plan = read(tmp_path / "f.toml", ["output=there", "title=What a day"])
+    assert (plan.output, plan.title) == ("there", "What a day")
+
+
+def replaced(old, new):
+    assert old in BASE
+    return BASE.replace(old, new)
+
+
+CASE = BASE + "[[case]]\n"
+
+BAD = [
+    # keys
+    (BASE + "sigma = 1", "base.task.sigma: unknown key, expected one of teacher, student, loss, noise"),
+    (replaced("d = 20", "d = 20\nstpes = 3"), "base.stpes: unknown key, expected one of task, d, steps, lr, runs, dynamics, init, record, stop, dtype, threads, step, tokens, first_run"),
+    (replaced('type = "Tied"', 'type = "Tied", sigmaa = "relu"'), "base.task.student.sigmaa: unknown key, expected one of sigma, position"),
+    ("titel = 'x'" + BASE, "titel: unknown key, expected one of title, output, base, case"),
+    (CASE + "lable = 'x'", "case[0].lable: unknown key, expected one of label, panel, set, grid"),
+    # missing
+    ("title = 'x'", "base: missing"),
+    (replaced("d = 20\n", ""), "base.d: missing"),
+    (replaced(", L = 2", ""), "base.task.teacher.L: missing"),
+    (replaced('student = { type = "Tied" }', ""), "base.task.student: missing"),
+    (replaced('type = "Tied"', ""), "base.task.student.type: missing, expected one of 'Attention', 'LinearAttention', 'Tied', 'Untied'"),
+    (replaced('type = "Tied"', 'type = "Tide"'), "base.task.student.type: expected one of 'Attention', 'LinearAttention', 'Tied', 'Untied', got 'Tide'"),
+    (replaced('type = "Tied"', 'type = "SSI"'), "base.task.student.type: expected one of 'Attention', 'LinearAttention', 'Tied', 'Untied', got 'SSI'"),
+    (replaced('type = "Tied"', "type = 3"), "base.task.student.type: expected one of 'Attention', 'LinearAttention', 'Tied', 'Untied', got 3"),
+    # types
+    (replaced("d = 20", "d = 20.0"), "base.d: expected an integer in [1, 1099511627776], got 20.0"),
+    (replaced("d = 20", "d = '20'"), "base.d: expected an integer in [1, 1099511627776], got '20'"),
+    (replaced("d = 20", "d = true"), "base.d: expected an integer in [1, 1099511627776], got True"),
+    (replaced("lr = 0.1", "lr = 'x'"), "base.lr: expected a number >= 0, PowerLaw, Decay or Piecewise, got 'x'"),
+    (replaced("lr = 0.1", "lr = [1]"), "base.lr: expected a number >= 0, PowerLaw, Decay or Piecewise, got [1]"),
+    (replaced("lr = 0.1", "lr = 1979-05-27"), "base.lr: expected a number >= 0, PowerLaw, Decay or Piecewise, got datetime.date(1979, 5, 27)"),
+    (replaced("d = 20", "d = 20\nrng = 1.5"), "base.rng: expected an integer >= 0, got 1.5"),
+    (replaced("d = 20", "d = 20\nrng = 'x'"), "base.rng: expected an integer >= 0, got 'x'"),
+    (replaced("d = 20", "d = 20\ncheckpoint = 3"), "base.checkpoint: expected a path, got 3"),
+    (replaced("d = 20", "d = 20\ncheckpoint_every = -1"), "base.checkpoint_every: expected a finite number >= 0, got -1"),
+    (replaced('student = { type = "Tied" }', "student = 'Tied'"), "base.task.student: expected Tied, Untied, LinearAttention or Attention, got 'Tied'"),
+    ("base = 3", "base: expected a table, got 3"),
+    ("title = 3" + BASE, "title: expected a text, got 3"),
+    ("output = 3" + BASE, "output: expected a text, got 3"),
+    ("case = 3" + BASE, "case: expected tables [[case]], got 3"),
+    ("case = []" + BASE, "case: expected tables [[case]], got []"),
+    ("case = [3]" + BASE, "case[0]: expected a table, got 3"),
+    (CASE + "label = 3", "case[0].label: expected a text, got 3"),
+    (CASE + "set = 3", "case[0].set: expected a table, got 3"),
+    (CASE + "grid = { lr = 0.1 }", "case[0].grid.lr: expected a list of values, got 0.1"),
+    (CASE + "grid = { lr = [] }", "case[0].grid.lr: expected a list of values, got []"),
+    # ranges, also deep inside
+    (replaced("d = 20", "d = 0"), "base.d: expected an integer in [1, 1099511627776], got 0"),
+    (replaced("lr = 0.1", "lr = -1"), "base.lr: expected a finite number >= 0, got -1"),
+    (replaced("lr = 0.1", "lr = nan"), "base.lr: expected a finite number >= 0, got nan"),
+    (replaced("lr = 0.1", 'lr = { type = "Decay", lr = 1, t0 = 0, power = 1 }'), "base.lr.t0: expected a finite number > 0, got 0"),
+    (replaced("lr = 0.1", 'lr = { type = "Piecewise", pieces = [[0, { type = "PowerLaw", c = -1 }]] }'), "base.lr.pieces[0][1].c: expected a finite number >= 0, got -1"),
+    (replaced('link = "sum"', 'link = "product"'), "base.task.teacher.link: expected one of 'z1', 'z1+z2', "),
+    (replaced('link = "sum", L = 2', 'link = "z1*z2*z3", L = 2'), "base.task.teacher.L: link z1*z2*z3 needs at least 3 tokens, got 2"),
+    (replaced('type = "SSI", link = "sum", L = 2', 'type = "PositionalSemantic", omega = 1.5'), "base.task.teacher.omega: expected a number in [0, 1], got 1.5"),
+    (replaced('type = "Tied"', 'type = "Tied", position = { type = "Injected", c = [1, 2, 3] }'), "base.task.student.position: expected c of length L = 2, got 3"),
+    (replaced('type = "Tied"', 'type = "Attention"'), "base.task.student: expected an output of dimension 1 as the teacher's, got 4 from Attention('none')"),
+    (replaced("d = 20", 'd = 2\nrecord = [11]'), "base.record: expected steps up to steps = 10, got 11"),
+    (replaced('link = "sum"', 'link = { type = "Hermite", terms = [[1, { x = 1 }]] }'), "base.task.teacher.link.terms[0] token: expected an integer >= 1, got 'x'"),
+    (replaced('link = "sum"', 'link = { type = "CLink", function = 1 }'), "base.task.teacher.link: a function of the user's ('CLink') cannot be had from a file"),
+    # cases
+    (CASE + 'set = { "task.teacher.L" = 0 }', "case[0].set.task.teacher.L: expected an integer >= 1, got 0"),
+    (CASE + 'grid = { "task.teacher.L" = [1, 0] }', "case[0].grid.task.teacher.L: expected an integer >= 1, got 0"),
+    (CASE + 'set = { "task.student" = { type = "Tied", sigma = "x" } }', "case[0].set.task.student.sigma: expected one of 'identity', "),
+    (CASE + "label = 'a'\nset = { dd = 1 }", "case[0].set.dd: unknown key, expected one of task, d, steps, "),
+    (CASE + 'set = { "lr.c" = 1 }', "case[0].set.lr.c: base.lr is no table"),
+    (
+        CASE + 'label = "a"\nset = { "task.teacher.L" = 3, "task.student.position" = { type = "Opposite" } }',
+        "case[0].set.task.student.position: Opposite needs L = 2, got L = 3",
+    ),
+    (
+        BASE.replace('type = "Tied"', 'type = "Tied", position = { type = "Opposite" }') + "[[case]]\nlabel = 'a'\n" + 'set = { "task.teacher.L" = 3 }',
+        "base.task.student.position: Opposite needs L = 2, got L = 3 (in the case 'a')",
+    ),
+    (CASE + "label = '{L}'\nset = { d = 3 }", "case[0].label: {L} is not the last part of a key of grid or set, expected one of d"),
+    (CASE + "label = 'a'\n[[case]]\nlabel = 'a'", "case[1].label: two cases are called 'a'; tell them apart, for instance by {L}"),
+    (CASE + "set = { d = 3 }\ngrid = { d = [3, 4] }", "case[0].grid.d: also in set"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD, ids=[m for _, m in BAD])
+def test_refused_in_one_line(text, message):
+    with pytest.raises(sq.ConfigError) as caught:
+        cases(text)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert said.startswith(message) if message.endswith(", ") else said == message
+
+
+@pytest.mark.parametrize(
+    ("text", "sets", "message"),
+    [
+        (BASE, ["d"], "--set: expected key=value, got 'd'"),
+        (BASE, ["=3"], "--set: expected key=value, got '=3'"),
+        (BASE, ["d=0"], "base.d: expected an integer in [1, 1099511627776], got 0"),
+        (BASE, ["d=many"], "base.d: expected an integer in [1, 1099511627776], got 'many'"),
+        (BASE, ["base.x=1"], "base.x: unknown key, expected one of task, d, steps, "),
+        (BASE, ["d.x=1"], "base.d.x: base.d is no table"),
+        (BASE, ["case.label=1"], "case.label: --set reaches title, output and the keys of base only"),
+        (BASE, ["base=1"], "base: --set reaches title, output and the keys of base only"),
+        (BASE, ["record=[1, 2"], "record: "),
+        (CASE + "set = { lr = 1 }", ["lr=2"], "base.lr: every case sets this itself, so that --set would change nothing"),
+        (CASE + 'set = { "task.student" = { type = "Tied" } }', ["task.student.sigma=tanh"], "base.task.student.sigma: every case sets this itself, so that --set would change nothing"),
+    ],
+)
+def test_wrong_sets(text, sets, message):
+    with pytest.raises(sq.ConfigError) as caught:
+        cases(text, *sets)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert said.startswith(message) if message[-2:] in (", ", ": ") else said == message
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(sq.ConfigError, match=r"none.toml: No such file or directory$"):
+        read(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("a = \nb")
+    with pytest.raises(sq.ConfigError, match=r"bad.toml: Invalid value \(at line 1, column 5\)$"):
+        read(tmp_path / "bad.toml")
+    (tmp_path / "bin.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(sq.ConfigError, match=r"bin.toml: 'utf-8' codec"):
+        read(tmp_path / "bin.toml")
+
+
+def test_the_example_says_the_main_job():
+    plan = read(example_path())
+    students = {type(c.run.task.student).__name__ for c in plan.cases}
+    assert students == {"Tied", "Untied", "Attention"} and len({c.run.L for c in plan.cases}) >= 3
+    assert len({c.panel for c in plan.cases}) == 3 and all(c.run.dtype == "float32" for c in plan.cases)

@@ -1,0 +1,253 @@
+"""Simulator: one run in the caller's hands."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import seqsgd as sq
+
+TASK = sq.Task(sq.SSI("sum_h2", L=3), sq.Tied("tanh"))
+UNTIED = sq.Task(sq.SSI("sum_h2", L=3), sq.Untied("tanh"))
+MATRIX = sq.Task(sq.PositionalSemantic(0.5), sq.Attention(position=sq.Opposite()))
+
+
+def make(task=TASK, **change):
+    return sq.Simulator(task, **{"d": 20, "lr": 0.3, "rng": 5, "dtype": "float64"} | change)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("task", [TASK, UNTIED, MATRIX], ids=["tied", "untied", "matrix"])
+def test_same_as_simulate_bit_for_bit(task, dtype):
+    r = sq.simulate(task, d=20, lr=0.3, rng=5, dtype=dtype, steps=57, runs=3, record=[0, 10, 57])
+    sim = make(task, dtype=dtype, run=2)
+    for n, column in ((0, 0), (10, 1), (47, 2)):
+        assert sim.advance(n) == n
+        np.testing.assert_array_equal(sim.m, r.m[2, column])
+        if task is UNTIED:
+            np.testing.assert_array_equal(sim.q, r.q[2, column])
+        if task is MATRIX:
+            np.testing.assert_array_equal(sim.e, r.e[2, column])
+    assert sim.step == 57
+
+
+@pytest.mark.parametrize("task", [TASK, UNTIED, MATRIX], ids=["tied", "untied", "matrix"])
+def test_what_it_shows_belongs_together(task):
+    sim = make(task)
+    assert np.isnan(sim.loss)
+    sim.advance(30)
+    L, w, star = task.L, sim.w, sim.teacher
+    assert star.shape == (20,) and np.linalg.norm(star) == pytest.approx(np.sqrt(20))
+    assert w.shape == ((L, 20) if task is UNTIED else (20,)) and w.dtype == np.float64
+    np.testing.assert_allclose(sim.m, w @ star / 20, rtol=1e-12)
+    np.testing.assert_allclose(sim.q, np.atleast_1d((w**2).sum(axis=-1) / 20), rtol=1e-12)
+    assert np.isfinite(sim.loss)
+    if task is MATRIX:
+        P = sim.positions
+        np.testing.assert_allclose(P[0], -P[1], rtol=1e-12)
+        assert isinstance(sim.e, float) and sim.e == pytest.approx(P[0] @ w / np.sqrt(20), abs=1e-12)
+    else:
+        for name in ("e", "positions"):
+            with pytest.raises(AttributeError, match=f"^{name}: the student has no positional encoding with vectors$"):
+                getattr(sim, name)
+    w[...] = 0
+    assert np.linalg.norm(sim.w) > 1, "a copy"
+
+
+def one_step(w, star, X, y, lr):
+    """Tied tanh, half square: theory, sections 2 and 3."""
+    L, d = X.shape
+    f = np.tanh((X @ w).sum() / np.sqrt(L))
+    if y is None:
+        y = (((X @ star) ** 2 - 1) / np.sqrt(2)).sum()
+    w = w - lr * (f - y) * (1 - f**2) / np.sqrt(L) * X.sum(axis=0)
+    return w * np.sqrt(d) / np.linalg.norm(w), (y - f) ** 2 / 2
+
+
+def test_observe_is_one_step_for_each_sequence():
+    sim = make()
+    w, star = sim.w, sim.teacher
+    X = np.random.default_rng(0).standard_normal((6, 3, 20)) / np.sqrt(20)
+    y = np.linspace(-1, 1, 6)
+    expected = []
+    for i in range(6):
+        w, loss = one_step(w, star, X[i], y[i] if i < 3 else None, 0.3)
+        expected.append(loss)
+    losses = np.concatenate([sim.observe(X[:3], y[:3]), sim.observe(X[3:])])
+    np.testing.assert_allclose(losses, expected, rtol=1e-10)
+    np.testing.assert_allclose(sim.w, w, rtol=1e-10)
+    assert sim.step == 6 and sim.loss == losses[-1] and losses.shape == (6,)
+    assert sim.observe(np.empty((0, 3, 20))).shape == (0,)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_any_array_will_do(dtype):
+    X = (np.random.default_rng(0).standard_normal((4, 3, 20)) / np.sqrt(20)).astype(np.float32)
+    read_only = X.copy()
+    read_only.setflags(write=False)
+    wide = np.zeros((8, 3, 40))
+    wide[::2, :, ::2] = X
+    forms = [X, X.astype(np.float64), X.tolist(), np.asfortranarray(X), read_only, wide[::2, :, ::2], X[::-1][::-1], np.moveaxis(np.ascontiguousarray(np.moveaxis(X, 1, 2)), 2, 1)]
+    weights = []
+    for form in forms:
+        sim = make(dtype=dtype)
+        sim.observe(form, [1, 0, 1, 0])
+        weights.append(sim.w)
+    for w in weights[1:]:
+        np.testing.assert_array_equal(w, weights[0])
+    assert np.array_equal(read_only, X)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 2, 2)])
+def test_shapes_of_labels(shape):
+    task = sq.Task(sq.SSI("z1", 2), sq.Tied()) if shape[-1] != 2 else MATRIX
+    if shape == (4,):
+        task = sq.Task(sq.SSI("z1", 2), sq.Tied())
+    sim, flat = make(task), make(task)
+    X = np.random.default_rng(0).standard_normal((4, 2, 20)) / np.sqrt(20)
+    y = np.arange(np.prod(shape)).reshape(shape) / 10
+    np.testing.assert_array_equal(sim.observe(X, y), flat.observe(X, y.reshape(4, -1)))
+
+
+def test_one_token_in_one_dimension():
+    sim = make(sq.Task(sq.SSI("z1", 1), sq.Tied()), d=1)
+    assert sim.observe([[[0.5]], [[1.0]]], [[1.0], [2.0]]).shape == (2,)
+    assert abs(sim.m) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "error", "message"),
+    [
+        (np.zeros((3, 20)), None, ValueError, "X: expected shape (n, L, d) = (n, 3, 20), got (3, 20)"),
+        (np.zeros((2, 20, 3)), None, ValueError, "X: expected shape (n, L, d) = (n, 3, 20), got (2, 20, 3)"),
+        (np.zeros((2, 3, 20), complex), None, TypeError, "X: expected real numbers, got dtype complex128"),
+        ([[1, 2], [3]], None, TypeError, "X: expected shape (n, L, d) = (n, 3, 20), got a ragged sequence"),
+        ("data", None, TypeError, "X: expected real numbers, got dtype <U4"),
+        (np.zeros((2, 3, 20)), [1, 2, 3], ValueError, "y: expected shape (n, k) = (n, 1), got (3,)"),
+        (np.zeros((2, 3, 20)), np.zeros((3, 1)), ValueError, "y: expected as many labels as sequences in X, n = 2, got 3"),
+        (np.zeros((2, 3, 20)), np.zeros((2, 2)), ValueError, "y: expected shape (n, k) = (n, 1), got (2, 2)"),
+    ],
+)
+def test_wrong_data_is_refused_and_nothing_moves(X, y, error, message):
+    sim = make()
+    w = sim.w
+    with pytest.raises(error) as caught:
+        sim.observe(X, y)
+    assert str(caught.value) == message
+    assert sim.step == 0 and np.array_equal(sim.w, w)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: make().advance(-1), ValueError, "n: expected an integer in [0, 4503599627370496], got -1"),
+        (lambda: make().advance(1.0), TypeError, "n: expected an integer in [0, 4503599627370496], got 1.0"),
+        (lambda: make(run=-1), ValueError, "run: expected an integer in [0, 4294967295], got -1"),
+        (lambda: make(d=0), ValueError, "d: expected an integer in [1, 1099511627776], got 0"),
+        (lambda: make(MATRIX, d=2), ValueError, "d: Opposite needs d >= 3 (p is orthogonal to w* and to the initial weights), got 2"),
+    ],
+)
+def test_wrong_arguments(call, error, message):
+    with pytest.raises(error) as caught:
+        call()
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_state_saved_and_loaded_bit_for_bit(tmp_path, dtype):
+    X = np.random.default_rng(0).standard_normal((2, 3, 20)) / np.sqrt(20)
+
+    def course(sim):
+        sim.advance(13)
+        sim.observe(X)
+        sim.advance(100)
+        return sim.w
+
+    sim = make(dtype=dtype)
+    sim.advance(29)
+    kept = sim.state()
+    sim.save_state(tmp_path / "s")
+    expected = course(sim)
+    other = make(dtype=dtype)
+    other.load_state(tmp_path / "s")
+    assert other.step == 29
+    np.testing.assert_array_equal(course(other), expected)
+    sim.restore(kept)
+    np.testing.assert_array_equal(course(sim), expected)
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
+def test_state_of_a_simulator_with_fresh_entropy(tmp_path):
+    sim = make(rng=None)
+    sim.advance(5)
+    sim.save_state(tmp_path / "s")
+    other = make(rng=None)
+    other.load_state(tmp_path / "s")
+    sim.advance(50)
+    other.advance(50)
+    np.testing.assert_array_equal(sim.w, other.w)
+    np.testing.assert_array_equal(sim.teacher, other.teacher)
+
+
+def test_state_of_another_simulator_is_refused(tmp_path):
+    sim = make()
+    sim.save_state(tmp_path / "s")
+    with pytest.raises(ValueError, match=r"belongs to another run: lr is 0.3 there and 0.5 here$"):
+        make(lr=0.5).load_state(tmp_path / "s")
+    with pytest.raises(ValueError, match="rng is 5 there and 6 here"):
+        make(rng=6).load_state(tmp_path / "s")
+    with pytest.raises(FileNotFoundError, match="^path: there is no file"):
+        sim.load_state(tmp_path / "none")
+
+
+def test_nonfinite_values_stop_it_before_the_step():
+    sim = make()
+    X = np.random.default_rng(0).standard_normal((3, 3, 20))
+    X[1, 0, 0] = np.nan
+    before = make()
+    before.observe(X[:1])
+    with pytest.warns(sq.NonFiniteWarning, match="^values were not finite at step 2; the simulator stays before it"):
+        losses = sim.observe(X)
+    assert np.isfinite(losses[0]) and np.isnan(losses[1:]).all()
+    assert sim.step == 1 and np.array_equal(sim.w, before.w)
+
+
+def test_many_at_once_in_threads():
+    serial = []
+    for run in range(4):
+        sim = make(run=run)
+        sim.advance(2000)
+        serial.append(sim.w)
+    sims = [make(run=run) for run in range(4)]
+    threads = [threading.Thread(target=s.advance, args=(2000,)) for s in sims]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for s, w in zip(sims, serial, strict=True):
+        np.testing.assert_array_equal(s.w, w)
+
+
+def test_one_from_two_threads_waits():
+    sim, alone = make(), make()
+    threads = [threading.Thread(target=sim.advance, args=(5000,)) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    alone.advance(20000)
+    assert sim.step == 20000
+    np.testing.assert_array_equal(sim.w, alone.w)
+
+
+def test_repr():
+    sim = make()
+    assert repr(sim) == "<seqsgd.Simulator at step 0, m = 0.2236, d = 20, Task(teacher=SSI('sum_h2', L=3), student=Tied('tanh'))>"
+    assert "Untied" in repr(make(UNTIED))
+
+
+def test_decay_does_not_warn_of_its_end():
+    make(lr=sq.Decay(0.3, 10, 1), dtype="float32").advance(10)
+    with pytest.warns(sq.PrecisionWarning) as caught:
+        make(lr=1e-7, dtype="float32")
+    assert len(caught) == 1
