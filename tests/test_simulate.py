@@ -259,7 +259,8 @@ def test_memory_is_checked_before_allocation(monkeypatch):
         sq.simulate(TASK, **SMALL | {"steps": 10**12, "record": sq.Every(1)})
     monkeypatch.setattr(_memory, "available", lambda: 10_000)
     with pytest.raises(MemoryError, match=r"10 kB are available"):
-        sq.simulate(TASK, **SMALL | {"d": 1000})
+        sq.simulate(TASK, **SMALL | {"d": 10**6})
+    sq.simulate(TASK, **SMALL)  # next to nothing is never refused
 
 
 # --- warnings

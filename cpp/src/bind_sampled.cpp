@@ -48,7 +48,7 @@ class Sampled {
       const Index L = sim.task().L(), d = sim.settings().d, k = sim.task().k(), n = X.ndim() == 3 ? Index(X.shape(0)) : -1;
       const T* x = checked<T>(X, "X", {-1, L, d}, "(n, L, d)");
       const double* labels = y.is_none() ? nullptr : checked<double>(y.cast<py::array>(), "y", {n, k}, "(n, k)");
-      if (run < 0 || run >= sim.size()) throw py::index_error("run: expected 0 to " + std::to_string(sim.size() - 1) + ", got " + std::to_string(run));
+      checked_run(sim, run);
       py::array_t<double> losses = array_of<double>({n});
       double* out = losses.mutable_data();
       py::gil_scoped_release free;
@@ -85,6 +85,14 @@ class Sampled {
       out["nonfinite"] = nonfinite;
       return out;
     });
+  }
+
+  // Of one run, without the arrays of status().
+  Index step(Index run) {
+    return use([&](auto& sim) { return sim.run(checked_run(sim, run)).progress(0).step; });
+  }
+  Index nonfinite(Index run) {
+    return use([&](auto& sim) { return sim.run(checked_run(sim, run)).progress(0).nonfinite; });
   }
 
   py::dict order_parameters() {
@@ -172,6 +180,12 @@ class Sampled {
   }
 
  private:
+  template <class Simulation>
+  static Index checked_run(const Simulation& sim, Index run) {
+    if (run < 0 || run >= sim.size()) throw py::index_error("run: expected 0 to " + std::to_string(sim.size() - 1) + ", got " + std::to_string(run));
+    return run;
+  }
+
   static std::vector<std::pair<const char*, const std::vector<double>*>> parts(const Records& r) { return {{"m", &r.m}, {"q", &r.q}, {"e", &r.e}, {"loss", &r.loss}}; }
 
   template <class F>
@@ -195,6 +209,8 @@ void bind_sampled(py::module_& m) {
       .def("observe", &Sampled::observe, py::arg("X"), py::arg("y"), py::arg("run") = 0)
       .def("records", &Sampled::records)
       .def("status", &Sampled::status)
+      .def("step", &Sampled::step, py::arg("run") = 0)
+      .def("nonfinite", &Sampled::nonfinite, py::arg("run") = 0)
       .def("order_parameters", &Sampled::order_parameters)
       .def("weights", &Sampled::weights)
       .def("teacher", &Sampled::teacher)

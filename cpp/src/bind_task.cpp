@@ -18,11 +18,11 @@ class PythonLink final : public Link {
   void operator()(const double* z, double* y) const override {
     py::gil_scoped_acquire lock;
     const py::object r = f_(py::array_t<double>(L, z));
-    const auto a = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(r);
-    if (!a) {
-      PyErr_Clear();
+    const py::array raw = py::array::ensure(r);
+    if (!raw) PyErr_Clear();
+    if (!raw || std::string("biuf").find(raw.dtype().kind()) == std::string::npos)
       throw py::type_error("link: expected the function to return numbers, got " + py::str(py::type::of(r)).cast<std::string>());
-    }
+    const auto a = py::array_t<double, py::array::c_style | py::array::forcecast>(raw);
     if (a.size() != k) throw py::value_error("link: expected the function to return k = " + std::to_string(k) + " numbers, got " + std::to_string(a.size()));
     std::copy_n(a.data(), k, y);
   }
@@ -32,11 +32,19 @@ class PythonLink final : public Link {
   py::object f_;
 };
 
+double number(const char* what, const py::object& r) {
+  try {
+    return r.cast<double>();
+  } catch (const py::cast_error&) {
+    throw py::type_error(std::string(what) + ": expected the function to return a number, got " + py::str(py::type::of(r)).cast<std::string>());
+  }
+}
+
 ActivationPtr python_activation(py::object f, py::object df) {
   return make_activation([f = std::move(f), df = std::move(df)](double u, double& slope) {
     py::gil_scoped_acquire lock;
-    slope = df(u).cast<double>();
-    return f(u).cast<double>();
+    slope = number("derivative", df(u));
+    return number("sigma", f(u));
   });
 }
 

@@ -47,9 +47,8 @@ static void box_muller_is_accurate() {
     const std::uint32_t u = i < 1000 ? i : i < 2000 ? ~(i - 1000) : i * 2654435761u, v = i * 40503u * 65537u + 12345u;
     simd::f32 g, h;
     BoxMuller::pair(simd::u32{} + u, simd::u32{} + v, g, h);
-    const double x = double(float(u >> 1) * 0x1p-31f + 0x1p-33f), r = std::sqrt(-2 * std::log(x)), a = double(std::int32_t(v)) * 0x1p-31 * 0.78539816339744830962;
-    double s = r * std::sin(a), c = r * std::cos(a) * (v & 1 ? -1 : 1);
-    if (!(v & 2)) std::swap(s, c);
+    const double x = double(float(u >> 1) * 0x1p-31f + 0x1p-33f), r = std::sqrt(-2 * std::log(x)), a = double(std::int32_t(v)) * 0x1p-31 * 1.57079632679489661923;
+    const double s = r * std::sin(a), c = r * std::cos(a) * (v & 1 ? -1 : 1);
     worst = std::max({worst, std::fabs(g[0] - s), std::fabs(h[0] - c)});
   }
   CHECK(worst < 2e-6);
@@ -60,9 +59,8 @@ static void box_muller_is_accurate() {
     const std::uint64_t u = i < 1000 ? std::uint64_t(i) << 12 : i < 2000 ? ~(std::uint64_t(i) << 12) : state, v = state * 0x9E3779B97F4A7C15u;
     simd::f64 g, h;
     BoxMuller::pair(simd::u64{} + u, simd::u64{} + v, g, h);
-    const long double x = (long double)(u >> 12) * 0x1p-52L + 0x1p-53L, r = sqrtl(-2 * logl(x)), a = ((long double)(v >> 12) * 0x1p-51L - 1) * 0.785398163397448309615661L;
-    long double s = r * sinl(a), c = r * cosl(a) * (v & 1 ? -1 : 1);
-    if (!(v & 2)) std::swap(s, c);
+    const long double x = (long double)(u >> 12) * 0x1p-52L + 0x1p-53L, r = sqrtl(-2 * logl(x)), a = ((long double)(v >> 12) * 0x1p-51L - 1) * 1.570796326794896619231322L;
+    const long double s = r * sinl(a), c = r * cosl(a) * (v & 1 ? -1 : 1);
     worst = std::max({worst, double(fabsl(g[0] - s)), double(fabsl(h[0] - c))});
   }
   CHECK(worst < 1e-14);

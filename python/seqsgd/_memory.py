@@ -21,7 +21,9 @@ def available() -> int:
             found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     try:
         group = Path("/sys/fs/cgroup")
-        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        cache = sum(int(stat.get(key, 0)) for key in ("active_file", "inactive_file", "slab_reclaimable"))  # given back on demand
+        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()) + cache)
     except (OSError, ValueError):  # no control group, or "max"
         pass
     try:
@@ -44,10 +46,13 @@ def text(n: float) -> str:
     return f"{n:.3g} {unit}"
 
 
+SMALL = 16_000_000  # bytes: never worth a refusal
+
+
 def check(run: Run, need: int) -> None:
     """Refuse what does not fit."""
     have = available()
-    if need > have:
+    if need > max(have, SMALL):
         raise MemoryError(
             f"runs = {run.runs}, L = {run.L}, d = {run.d}, steps = {run.steps} need {text(need)} ({need} bytes), {text(have)} are available; "
             "take fewer runs at a time (first_run=) or fewer records"

@@ -60,10 +60,10 @@ class Simulator:
         """Do n steps on fresh draws. Returns how many were done: fewer if a value was not finite, which is also warned of. Ctrl-C stops between two steps."""
         n = _checks.integer("n", n, 0, 2**52)
         with self._lock:
-            before = self.step
+            before = self._core.step()
             self._core.advance(before + n, _go_on)
             self._warn()
-            return self.step - before
+            return int(self._core.step() - before)
 
     def observe(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None) -> _checks.Float64:
         """Do one step on each of the given sequences, in order.
@@ -84,7 +84,7 @@ class Simulator:
         sequences = _sequences("X", X, ("n", "L", "d"), (L, d), self._run.dtype)
         labels = None
         if y is not None:
-            a = np.asarray(y)
+            a = _numbers("y", y, ("n", "k"), (k,))
             n = len(sequences)
             if a.shape in ((n,), (n, L, L)) and a.size == n * k:
                 a = a.reshape(n, k)
@@ -100,7 +100,7 @@ class Simulator:
     def step(self) -> int:
         """Steps done."""
         with self._lock:
-            return int(self._core.status()["step"][0])
+            return int(self._core.step())
 
     @property
     def m(self) -> Any:
@@ -189,7 +189,7 @@ class Simulator:
         return values
 
     def _warn(self) -> None:
-        at = int(self._core.status()["nonfinite"][0])
+        at = int(self._core.nonfinite())
         if at >= 0:
             warnings.warn(f"values were not finite at step {at}; the simulator stays before it (a smaller lr may help)", NonFiniteWarning, stacklevel=3)
 
@@ -203,14 +203,18 @@ def _go_on(run_steps: int) -> bool:
     return False
 
 
-def _sequences(name: str, value: Any, letters: tuple[str, ...], shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
-    wanted = f"{name}: expected shape {_checks.letters(letters)} = {_checks.letters((letters[0], *shape))}"
+def _numbers(name: str, value: Any, letters: tuple[str, ...], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     try:
         a = np.asarray(value)
     except ValueError:
-        raise TypeError(f"{wanted}, got a ragged sequence") from None
+        raise TypeError(f"{name}: expected shape {_checks.letters(letters)} = {_checks.letters((letters[0], *shape))}, got a ragged sequence") from None
     if a.dtype.kind not in "iuf":
         raise TypeError(f"{name}: expected real numbers, got dtype {a.dtype}")
+    return a
+
+
+def _sequences(name: str, value: Any, letters: tuple[str, ...], shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+    a = _numbers(name, value, letters, shape)
     if a.ndim != len(letters) or a.shape[1:] != shape:
-        raise ValueError(f"{wanted}, got {_checks.letters(a.shape)}")
+        raise ValueError(f"{name}: expected shape {_checks.letters(letters)} = {_checks.letters((letters[0], *shape))}, got {_checks.letters(a.shape)}")
     return np.ascontiguousarray(a, dtype=dtype)

@@ -48,12 +48,15 @@ inline SoftmaxRow softmax_row(const double* z, int L, double zl, double low, dou
 
 // S (L x L, row-major) of the fields z.
 inline void softmax_matrix(const double* z, int L, double* S) {
-  if (L == 2) {  // each row has one exponential: ratio of its entries
-    const double a = seqsgd::exp(z[0] * (z[1] - z[0])), b = seqsgd::exp(z[1] * (z[0] - z[1]));
-    S[0] = 1 / (1 + a);
-    S[1] = a * S[0];
-    S[3] = 1 / (1 + b);
-    S[2] = b * S[3];
+  if (L == 2) {  // a row has one exponential, the ratio of its entries
+    simd::f64 x{};
+    x[0] = z[0] * (z[1] - z[0]);
+    x[1] = z[1] * (z[0] - z[1]);
+    const simd::f64 ratio = seqsgd::exp(x), own = 1.0 / (1.0 + ratio), other = ratio * own;
+    S[0] = own[0];
+    S[1] = other[0];
+    S[2] = other[1];
+    S[3] = own[1];
     return;
   }
   const auto [low, high] = std::minmax_element(z, z + L);
@@ -66,6 +69,12 @@ inline void softmax_matrix(const double* z, int L, double* S) {
 
 // delta_i = d/dz_i of sum_lk D_lk S_lk(z).
 inline void softmax_matrix_backward(const double* z, int L, const double* S, const double* D, double* delta) {
+  if (L == 2) {  // through the one score difference of each row
+    const double a = S[0] * S[1] * (D[1] - D[0]), b = S[2] * S[3] * (D[3] - D[2]);
+    delta[0] = a * (z[1] - 2 * z[0]) - b * z[1];
+    delta[1] = a * z[0] + b * (2 * z[1] - z[0]);
+    return;
+  }
   std::fill_n(delta, L, 0.0);
   for (int l = 0; l < L; ++l) {
     const double *s = S + std::size_t(l) * L, *g = D + std::size_t(l) * L;

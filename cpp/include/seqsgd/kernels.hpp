@@ -1,6 +1,7 @@
 // The O(L d) loops of a sampled step: draw (or read) the tokens while projecting them, and move the weights.
 //
-// Rows are padded to whole units with zeros, and their stride is an odd number of cache lines so that rows do not share cache sets.
+// Weights are padded to whole units with zeros; tokens may have anything finite behind their last column. The stride of rows is an odd number
+// of cache lines, so that rows do not share cache sets.
 // Sums run in vectors of T over tiles of a few thousand columns and in double between tiles.
 #pragma once
 
@@ -24,17 +25,15 @@ inline Index row_stride(Index d) {
 template <class T>
 struct Draw {
   Lanes g;
-  const T* tails;  // (L, columns % unit) of this step
+  const T* tails = nullptr;  // (L, columns % unit) of this step
   static constexpr bool fresh = true;
   SEQSGD_INLINE void get(const T*, simd::Vec<T> (&x)[packs<T>]) { draw(g, x); }
   SEQSGD_INLINE void tail(const T*, Index l, int n, simd::Vec<T> (&x)[packs<T>]) const {
-    const T* p = tails + l * n;
-    for (int k = 0; k < packs<T>; ++k, n -= simd::width<T>, p += simd::width<T>)
-      x[k] = n >= simd::width<T> ? simd::load(p) : n > 0 ? simd::load_first(p, n) : simd::Vec<T>{};
+    for (int k = 0; k < packs<T>; ++k) x[k] = simd::load(tails + l * n + k * simd::width<T>);
   }
 };
 
-// Where tokens come from: padded rows already in memory.
+// Where tokens come from: rows already in memory.
 template <class T>
 struct Read {
   static constexpr bool fresh = false;
@@ -44,12 +43,13 @@ struct Read {
   SEQSGD_INLINE void tail(const T* p, Index, int, simd::Vec<T> (&x)[packs<T>]) const { get(p, x); }
 };
 
-// Two running dot products of x against a and b, over two accumulators each.
+// Two running dot products of x against a and b, over two accumulators each; of the first n vectors of a unit.
 template <class T>
 struct TwoDots {
   simd::Vec<T> s[2]{}, t[2]{};
-  SEQSGD_INLINE void add(const simd::Vec<T> (&x)[packs<T>], const T* a, const T* b) {
+  SEQSGD_INLINE void add(const simd::Vec<T> (&x)[packs<T>], const T* a, const T* b, int n = packs<T>) {
     for (int k = 0; k < packs<T>; ++k) {
+      if (k >= n) return;  // constant indices keep the accumulators in registers
       s[k & 1] += x[k] * simd::load(a + k * simd::width<T>);
       t[k & 1] += x[k] * simd::load(b + k * simd::width<T>);
     }
@@ -62,22 +62,22 @@ struct TwoDots {
 };
 
 template <class T>
-SEQSGD_INLINE void put(T* p, const simd::Vec<T> (&x)[packs<T>]) {
-  for (int k = 0; k < packs<T>; ++k) simd::store(p + k * simd::width<T>, x[k]);
+SEQSGD_INLINE void put(T* p, const simd::Vec<T> (&x)[packs<T>], int n = packs<T>) {
+  for (int k = 0; k < packs<T> && k < n; ++k) simd::store(p + k * simd::width<T>, x[k]);
 }
 
 // Per token: z_l = X_l . v_l and z*_l = X_l . w*, X kept for the update. v_stride = 0 when all tokens see one weight vector.
 template <class T, class Source>
-void project_tokens(Source& source, Index L, Index d, const T* v, Index v_stride, const T* wstar, T* X, Index x_stride, double* z, double* zstar) {
+void project_tokens(Source& source, Index L, Index d, const T* v, Index v_stride, const T* wstar, const T* X, Index x_stride, double* z, double* zstar) {
   Source src = source;  // a local copy can live in registers
   const Index whole = d / unit * unit;
   std::fill_n(z, L, 0.0);
   std::fill_n(zstar, L, 0.0);
-  const int rest = int(d - whole);
+  const int rest = int(d - whole), rest_packs = (rest + simd::width<T> - 1) / simd::width<T>;
   for (Index begin = 0; begin < d; begin += tile) {
     const Index end = std::min(whole, begin + tile);
     for (Index l = 0; l < L; ++l) {
-      T* row = X + l * x_stride;
+      T* row = const_cast<T*>(X) + l * x_stride;  // only a fresh source writes
       const T* vl = v + l * v_stride;
       TwoDots<T> dots;
       simd::Vec<T> x[packs<T>];
@@ -88,8 +88,8 @@ void project_tokens(Source& source, Index L, Index d, const T* v, Index v_stride
       }
       if (rest && begin + tile >= d) {
         src.tail(row + whole, l, rest, x);
-        if constexpr (Source::fresh) put(row + whole, x);
-        dots.add(x, vl + whole, wstar + whole);
+        if constexpr (Source::fresh) put(row + whole, x, rest_packs);
+        dots.add(x, vl + whole, wstar + whole, rest_packs);
       }
       dots.flush(z[l], zstar[l]);
     }
@@ -108,19 +108,16 @@ void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, c
     std::fill_n(zstar, L, 0.0);
     std::fill_n(lanes_of, L * w, T(0));
   }
+  const int rest = int(d - whole), rest_packs = (rest + w - 1) / w;
   for (Index begin = 0; begin < d; begin += tile) {
-    const Index end = std::min(d, begin + tile);
+    const Index end = std::min(whole, begin + tile);
     TwoDots<T> dots;
-    for (Index j = begin; j < end; j += unit) {
-      simd::Vec<T> sum[packs<T>]{}, star[packs<T>];
+    const auto columns = [&](Index j, int n, auto next) {
+      simd::Vec<T> sum[packs<T>]{}, star[packs<T>], x[packs<T>];
       if constexpr (EachStar)
         for (int k = 0; k < packs<T>; ++k) star[k] = simd::load(wstar + j + k * w);
       for (Index l = 0; l < L; ++l) {
-        simd::Vec<T> x[packs<T>];
-        if (j < whole)
-          src.get(X + l * x_stride + j, x);
-        else
-          src.tail(X + l * x_stride + j, l, int(d - whole), x);
+        next(X + l * x_stride + j, l, x);
         for (int k = 0; k < packs<T>; ++k) sum[k] += x[k];
         if constexpr (EachStar) {
           simd::Vec<T> a = simd::load(lanes_of + l * w);
@@ -128,9 +125,11 @@ void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, c
           simd::store(lanes_of + l * w, a);
         }
       }
-      put(s + j, sum);
-      dots.add(sum, v + j, wstar + j);
-    }
+      put(s + j, sum, n);
+      dots.add(sum, v + j, wstar + j, n);
+    };
+    for (Index j = begin; j < end; j += unit) columns(j, packs<T>, [&](const T* p, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.get(p, x); });
+    if (rest && begin + tile >= d) columns(whole, rest_packs, [&](const T* p, Index l, auto& x) SEQSGD_LAMBDA_INLINE { src.tail(p, l, rest, x); });
     dots.flush(u, ustar);
     if constexpr (EachStar)
       for (Index l = 0; l < L; ++l) {
@@ -142,6 +141,7 @@ void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, c
 }
 
 // One pass v <- a v - sum_i c_i rows_i over N rows; returns ||v||^2, and v . rows_{N-1} in `last` if asked.
+// What is behind the n-th element of v stays as it is.
 template <int N, bool Last, class T>
 double combine_pass(T* v, Index n, T a, const T* const* rows, const T* c, double* last) {
   constexpr int w = simd::width<T>;
@@ -149,17 +149,27 @@ double combine_pass(T* v, Index n, T a, const T* const* rows, const T* c, double
   for (Index begin = 0; begin < n; begin += tile) {
     const Index end = std::min(n, begin + tile);
     simd::Vec<T> s[2]{}, t[2]{};
-    for (Index j = begin; j < end; j += 2 * w)
-      for (int h = 0; h < 2; ++h) {
-        simd::Vec<T> x = simd::load(v + j + h * w) * a, r{};
-        for (int i = 0; i < N; ++i) {
-          r = simd::load(rows[i] + j + h * w);
-          x -= r * c[i];
-        }
-        simd::store(v + j + h * w, x);
-        s[h] += x * x;
-        if constexpr (Last) t[h] += x * r;
+    const auto move = [&](Index j, int h, auto keep) SEQSGD_LAMBDA_INLINE {
+      simd::Vec<T> x = simd::load(v + j) * a, r{};
+      for (int i = 0; i < N; ++i) {
+        r = keep(simd::load(rows[i] + j));
+        x -= r * c[i];
       }
+      simd::store(v + j, x);
+      s[h] += x * x;
+      if constexpr (Last) t[h] += x * r;
+    };
+    const auto all = [](simd::Vec<T> r) SEQSGD_LAMBDA_INLINE { return r; };
+    Index j = begin;
+    for (; j + 2 * w <= end; j += 2 * w) {
+      move(j, 0, all);
+      move(j + w, 1, all);
+    }
+    if (j + w <= end) {
+      move(j, 0, all);
+      j += w;
+    }
+    if (j < end) move(j, 1, [&](simd::Vec<T> r) SEQSGD_LAMBDA_INLINE { return simd::keep_first(r, int(end - j)); });
     norm2 += simd::sum<T>(s[0] + s[1]);
     if constexpr (Last) dot += simd::sum<T>(t[0] + t[1]);
   }
@@ -167,7 +177,7 @@ double combine_pass(T* v, Index n, T a, const T* const* rows, const T* c, double
   return norm2;
 }
 
-// v <- a v - sum_i c_i rows_i for any number of rows >= 1, four to a pass; n is padded. Returns ||v||^2.
+// v <- a v - sum_i c_i rows_i for any number of rows >= 1, four to a pass. Returns ||v||^2.
 template <class T>
 double combine(T* v, Index n, T a, const T* const* rows, const T* c, Index count, double* last) {
   for (; count > 4; count -= 4, rows += 4, c += 4) {

@@ -66,9 +66,9 @@ struct Lanes {
   }
 };
 
-// One Box-Muller pair per lane. The angle is drawn in [-pi/4, pi/4), then reflected and swapped by two bits of its word.
+// One Box-Muller pair per lane. The angle is drawn in [-pi/2, pi/2); a bit of its word reflects it to the other half.
 struct BoxMuller {
-  // float: 31-bit radius, |z| <= 6.76. The polynomials are Chebyshev fits, relative error below 3e-8.
+  // float: 31-bit radius, |z| <= 6.76. The polynomials are Chebyshev fits, error below 5e-8 of the radius.
   SEQSGD_INLINE static void pair(simd::u32 u, simd::u32 v, simd::f32& g, simd::f32& h) {
     using namespace simd;
     const f32 x = to_float(bits<i32>(u >> 1)) * 0x1p-31f + 0x1p-33f;
@@ -85,15 +85,16 @@ struct BoxMuller {
     p = p * f - 2.0f;
     const f32 r = simd::sqrt(p * f + to_float(e) * -1.38629436112f);
     const f32 t = to_float(bits<i32>(v)) * 0x1p-31f, q = t * t;
-    f32 s = q * -3.59542907251e-5f + 0.00249000680149f;
-    s = (s * q - 0.0807454347081f) * q + 0.785398160977f;
-    s = s * t;
-    f32 c = q * -0.000318877474891f + 0.0158499107064f;
-    c = (c * q - 0.308424251855f) * q + 0.999999972328f;
-    c = bits<f32>(bits<u32>(c) ^ (v << 31));
-    const auto swap = (v & 2u) != 0u;
-    g = r * (swap ? s : c);
-    h = r * (swap ? c : s);
+    f32 s = q * 0.00015167170366f - 0.00467414383815f;
+    s = s * q + 0.0796899183290f;
+    s = s * q - 0.645963759584f;
+    s = (s * q + 1.57079632004f) * t;
+    f32 c = q * 0.000858134467091f - 0.0208105151998f;
+    c = c * q + 0.253650674423f;
+    c = c * q - 1.23369820062f;
+    c = c * q + 0.999999953028f;
+    g = r * s;
+    h = bits<f32>(bits<u32>(r) ^ (v << 31)) * c;
   }
 
   // double: 52-bit radius and angle, |z| <= 8.57, error below 1e-15.
@@ -116,24 +117,26 @@ struct BoxMuller {
     const f64 k = bits<f64>(bits<u64>(e) + 0x4338000000000000u) - 0x1.8p52;
     const f64 r = simd::sqrt(p * a * -2.0 + k * -1.38629436111989061883);
     const f64 t = bits<f64>((v >> 12) | one) * 2.0 - 3.0, q = t * t;
-    f64 s = q * 6.8773605731663256272e-12 - 1.7571500746983934092e-9;
-    s = s * q + 3.1336162254334162211e-7;
-    s = s * q - 0.000036576204158913874935;
-    s = s * q + 0.0024903945701888438479;
-    s = s * q - 0.080745512188280539466;
-    s = s * q + 0.78539816339744830714;
-    s = s * t;
-    f64 c = q * -3.858189007341667731e-13 + 1.1500512028217341338e-10;
-    c = c * q - 2.4611364033652596137e-8;
-    c = c * q + 3.5908604460279520345e-6;
-    c = c * q - 0.00032599188692673764224;
-    c = c * q + 0.015854344243815419319;
-    c = c * q - 0.30842513753404245296;
+    f64 s = q * -4.2502807923692643874e-14 + 6.0642540263155524016e-12;
+    s = s * q - 6.6880036321567914638e-10;
+    s = s * q + 5.6921726984781161244e-8;
+    s = s * q - 3.5988432342295585196e-6;
+    s = s * q + 0.00016044118478709679188;
+    s = s * q - 0.0046817541353186476495;
+    s = s * q + 0.079692626246167041961;
+    s = s * q - 0.64596409750624625356;
+    s = (s * q + 1.5707963267948966192) * t;
+    f64 c = q * -5.1251270107090761839e-13 + 6.5623841967755842974e-11;
+    c = c * q - 6.3865610850537953519e-9;
+    c = c * q + 4.7108744806670772315e-7;
+    c = c * q - 0.000025202042359954066437;
+    c = c * q + 0.00091926027483591804651;
+    c = c * q - 0.020863480763352421318;
+    c = c * q + 0.25366950790104797149;
+    c = c * q - 1.2337005501361698261;
     c = c * q + 1.0;
-    c = bits<f64>(bits<u64>(c) ^ (v << 63));
-    const auto swap = (v & 2u) != 0u;
-    g = r * (swap ? s : c);
-    h = r * (swap ? c : s);
+    g = r * s;
+    h = bits<f64>(bits<u64>(r) ^ (v << 63)) * c;
   }
 };
 

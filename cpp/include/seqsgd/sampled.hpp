@@ -61,7 +61,7 @@ class SampledRun final : public Unit {
   double observe(Workspace<T>& ws, const double* y) {
     if (p_.nonfinite < 0) {
       Read<T> read;
-      project(ws, read, 1.0);
+      project(ws, read, ws.X.data(), ws.X.cols(), 1.0);
       if (y)
         finish_step(ws, 1.0, task_.labelled(y, ws.z.data(), ws.delta.data(), ws.scratch.data()));
       else
@@ -128,15 +128,14 @@ class SampledRun final : public Unit {
   T* row(Index i) { return w_.row(i); }
 
   void draw_and_step(Workspace<T>& ws) {
-    const double unit_x = 1 / std::sqrt(double(s_.d));
-    if (ws.feed.fresh_gaussian()) {
-      Draw<T> source = ws.feed.draw_source();
-      project(ws, source, unit_x);
-      ws.feed.took(source);
-    } else {
-      Read<T> source;
-      ws.feed.fill(ws.X.data(), ws.X.cols());
-      project(ws, source, unit_x);
+    const double unit_x = inverse_sqrt_d_;
+    Read<T> read;
+    switch (ws.feed.way()) {
+      case Feed<T>::Way::draw: project(ws, ws.feed.draw_source(), ws.X.data(), ws.X.cols(), unit_x); break;
+      case Feed<T>::Way::ahead: project(ws, read, ws.feed.ahead(), s_.d, unit_x); break;
+      case Feed<T>::Way::fill:
+        ws.feed.fill(ws.X.data(), ws.X.cols());
+        project(ws, read, ws.X.data(), ws.X.cols(), unit_x);
     }
     finish_step(ws, unit_x, task_(ws.zstar.data(), ws.z.data(), ws.feed.noise(), ws.delta.data(), ws.scratch.data()));
     ws.feed.next();
@@ -144,25 +143,26 @@ class SampledRun final : public Unit {
 
   // Fields z* and z of this step, X in units of `unit_x`.
   template <class Source>
-  void project(Workspace<T>& ws, Source& source, double unit_x) {
+  void project(Workspace<T>& ws, Source& source, const T* x, Index x_stride, double unit_x) {
     offsets(ws);
-    const Index x_stride = ws.X.cols();
+    ws.x = x;
+    ws.x_stride = x_stride;
     if (ws.sums) {
       double u, ustar;
       T* lanes_of = ws.accumulators.data();
       if (task_.link().sums_only) {
-        project_sum<false>(source, L_, s_.d, row(0), teacher_.data(), ws.X.data(), x_stride, ws.sum.data(), u, ustar, ws.rawstar.data(), lanes_of);
-        std::fill(ws.zstar.begin(), ws.zstar.end(), ustar * unit_x / double(L_));
+        project_sum<false>(source, L_, s_.d, row(0), teacher_.data(), x, x_stride, ws.sum.data(), u, ustar, ws.rawstar.data(), lanes_of);
+        std::fill(ws.zstar.begin(), ws.zstar.end(), ustar * unit_x * inverse_L_);
       } else {
-        project_sum<true>(source, L_, s_.d, row(0), teacher_.data(), ws.X.data(), x_stride, ws.sum.data(), u, ustar, ws.rawstar.data(), lanes_of);
+        project_sum<true>(source, L_, s_.d, row(0), teacher_.data(), x, x_stride, ws.sum.data(), u, ustar, ws.rawstar.data(), lanes_of);
         for (Index l = 0; l < L_; ++l) ws.zstar[std::size_t(l)] = ws.rawstar[std::size_t(l)] * unit_x;
       }
       ws.rawstar[0] = ustar;
-      const double share = u * w_.scale(0) * unit_x / double(L_);
+      const double share = u * w_.scale(0) * unit_x * inverse_L_;
       for (Index l = 0; l < L_; ++l) ws.z[std::size_t(l)] = share + ws.offset[std::size_t(l)];
       return;
     }
-    project_tokens(source, L_, s_.d, row(0), n_ == 1 ? 0 : w_.stride(), teacher_.data(), ws.X.data(), x_stride, ws.raw.data(), ws.rawstar.data());
+    project_tokens(source, L_, s_.d, row(0), n_ == 1 ? 0 : w_.stride(), teacher_.data(), x, x_stride, ws.raw.data(), ws.rawstar.data());
     double a = w_.scale(0) * unit_x;
     for (Index l = 0; l < L_; ++l) {
       if (s_.weights == Weights::rows && l) a = w_.scale(l) * unit_x;
@@ -175,7 +175,7 @@ class SampledRun final : public Unit {
   void offsets(Workspace<T>& ws) const {
     if (s_.position == PositionKind::injected) std::copy(s_.c.begin(), s_.c.end(), ws.offset.begin());
     for (Index l = 0; l < positions_.tokens(); ++l) {
-      const double a = w_.scale(n_ == 1 ? 0 : l) / std::sqrt(double(s_.d));
+      const double a = w_.scale(n_ == 1 ? 0 : l) * inverse_sqrt_d_;
       double e = 0;
       for (Index k = 0; k < positions_.rank(); ++k) e += positions_.mix()(l, k) * along_[std::size_t(k)];
       ws.offset[std::size_t(l)] = a * e;
@@ -207,9 +207,9 @@ class SampledRun final : public Unit {
 
   bool move_shared(Workspace<T>& ws, double gamma, double unit_x) {
     const Index tokens = ws.sums ? 1 : L_, r = positions_.rank();
-    const double cx = gamma * unit_x / w_.scale(0), cp = gamma / (std::sqrt(double(s_.d)) * w_.scale(0));
+    const double cx = gamma * unit_x * w_.inverse_scale(0), cp = gamma * inverse_sqrt_d_ * w_.inverse_scale(0);
     for (Index l = 0; l < tokens; ++l) {
-      ws.rows[std::size_t(l)] = ws.sums ? ws.sum.data() : ws.X.data() + l * ws.X.cols();
+      ws.rows[std::size_t(l)] = ws.sums ? ws.sum.data() : ws.x + l * ws.x_stride;
       ws.c[std::size_t(l)] = T(cx * ws.delta[std::size_t(l)]);
     }
     for (Index k = 0; k < r; ++k) {
@@ -238,10 +238,10 @@ class SampledRun final : public Unit {
   bool move_rows(Workspace<T>& ws, double gamma, double unit_x) {
     const bool global = s_.weights == Weights::global;
     const Index count = positions_.rank() > 0 ? 2 : 1;
-    const double cp = gamma / std::sqrt(double(s_.d));
+    const double cp = gamma * inverse_sqrt_d_;
     double radial = 0;
     for (Index i = 0; i < n_; ++i) {
-      const double delta = ws.delta[std::size_t(i)] / w_.scale(i);
+      const double delta = ws.delta[std::size_t(i)] * w_.inverse_scale(i);
       ws.c[std::size_t(2 * i)] = T(gamma * unit_x * delta);
       ws.c[std::size_t(2 * i + 1)] = T(cp * delta);
       if (s_.projected && global) radial += along_w(ws, i);
@@ -252,7 +252,7 @@ class SampledRun final : public Unit {
       if (s_.projected && !global) radial = along_w(ws, i);
       const double a = 1 + gamma * radial / w_.radius2();
       const T* c = ws.c.data() + 2 * i;
-      ws.rows[0] = ws.X.data() + i * ws.X.cols();
+      ws.rows[0] = ws.x + i * ws.x_stride;
       double t = a * towards_[std::size_t(i)] - double(c[0]) * ws.rawstar[std::size_t(i)];
       if (count == 2) {
         ws.rows[1] = positions_.row(i);
@@ -326,6 +326,7 @@ class SampledRun final : public Unit {
   Records& records_;
   std::vector<Workspace<T>>& workspaces_;
   const Index L_, n_;
+  const double inverse_sqrt_d_ = 1 / std::sqrt(double(s_.d)), inverse_L_ = 1 / double(L_);
   Sphere<T> w_;
   Rows<T> teacher_;
   Positions<T> positions_;

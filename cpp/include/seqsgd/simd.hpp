@@ -28,6 +28,7 @@
 #endif
 
 #define SEQSGD_INLINE inline __attribute__((always_inline))
+#define SEQSGD_LAMBDA_INLINE __attribute__((always_inline))
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -96,6 +97,18 @@ SEQSGD_INLINE Vec<T> load_first(const T* p, int n) {
   for (int i = 0; i < n; ++i) r[i] = p[i];
 #endif
   return r;
+}
+
+// Zero from the n-th element on.
+SEQSGD_INLINE f32 keep_first(f32 x, int n) {
+  i32 at;
+  for (int i = 0; i < width<float>; ++i) at[i] = i;
+  return bits<f32>(bits<i32>(x) & (at < n));
+}
+SEQSGD_INLINE f64 keep_first(f64 x, int n) {
+  i64 at;
+  for (int i = 0; i < width<double>; ++i) at[i] = i;
+  return bits<f64>(bits<i64>(x) & (at < std::int64_t(n)));
 }
 
 SEQSGD_INLINE f32 to_float(i32 x) { return __builtin_convertvector(x, f32); }

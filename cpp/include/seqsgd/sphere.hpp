@@ -34,12 +34,13 @@ using Rows = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 template <class T>
 class Sphere {
  public:
-  Sphere(Weights kind, Index n, Index d) : kind(kind), n(n), d(d), v_(Rows<T>::Zero(n, row_stride<T>(d))), norm2_(std::size_t(n), 0.0), scale_(std::size_t(n), 1.0) {}
+  Sphere(Weights kind, Index n, Index d) : kind(kind), n(n), d(d), v_(Rows<T>::Zero(n, row_stride<T>(d))), norm2_(std::size_t(n), 0.0), scale_(std::size_t(n), 1.0), inverse_(scale_) {}
 
   T* row(Index i) { return v_.data() + i * v_.cols(); }
   const T* row(Index i) const { return v_.data() + i * v_.cols(); }
   Index stride() const { return v_.cols(); }
   double scale(Index i) const { return scale_[std::size_t(i)]; }
+  double inverse_scale(Index i) const { return inverse_[std::size_t(i)]; }
   double radius2() const { return kind == Weights::global ? double(n) * double(d) : double(d); }
   const std::vector<double>& norm2() const { return norm2_; }
 
@@ -54,21 +55,20 @@ class Sphere {
   }
 
   // v_i <- a v_i - sum_r c_r rows_r; v_i . (last of the rows) goes to `last` if given. To be settled before the next look.
-  void move(Index i, T a, const T* const* rows, const T* c, Index count, double* last) { norm2_[std::size_t(i)] = combine(row(i), padded(d), a, rows, c, count, last); }
+  void move(Index i, T a, const T* const* rows, const T* c, Index count, double* last) { norm2_[std::size_t(i)] = combine(row(i), d, a, rows, c, count, last); }
 
   // New scales after a move of vector i (any i moves all where one norm serves all). True if v itself was rescaled.
   bool settle(Index i) {
-    const double r = size2(i) / radius2();
-    const bool far = !(r > 0.25 && r < 4) && std::isfinite(r) && r > 0;
-    if (far) {
-      const double f = exact_scale(i);
-      for (Index k = first(i); k < end(i); ++k) {
-        for (Index j = 0; j < d; ++j) row(k)[j] = T(double(row(k)[j]) * f);
-        norm2_[std::size_t(k)] = dot(row(k), row(k), padded(d));
-      }
+    rescale(i);
+    if (scale(i) > 0.5 && scale(i) < 2) return false;
+    if (!std::isfinite(scale(i)) || scale(i) == 0) return false;
+    const double f = exact_scale(i);
+    for (Index k = first(i); k < end(i); ++k) {
+      for (Index j = 0; j < d; ++j) row(k)[j] = T(double(row(k)[j]) * f);
+      norm2_[std::size_t(k)] = dot(row(k), row(k), padded(d));
     }
     rescale(i);
-    return far;
+    return true;
   }
 
   // The scale from norms recomputed in double: what is reported.
@@ -91,12 +91,15 @@ class Sphere {
     return s;
   }
   void rescale(Index i) {
-    const double s = std::sqrt(radius2() / size2(i));
-    for (Index k = first(i); k < end(i); ++k) scale_[std::size_t(k)] = s;
+    const double n2 = size2(i), s = std::sqrt(radius2() / n2), inverse = s * n2 * (1 / radius2());
+    for (Index k = first(i); k < end(i); ++k) {
+      scale_[std::size_t(k)] = s;
+      inverse_[std::size_t(k)] = inverse;
+    }
   }
 
   Rows<T> v_;
-  std::vector<double> norm2_, scale_;  // ||v_i||^2 as the last move measured it
+  std::vector<double> norm2_, scale_, inverse_;  // ||v_i||^2 as the last move measured it, and what follows from it
 };
 
 }  // namespace SEQSGD_LEVEL

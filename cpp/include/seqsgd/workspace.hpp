@@ -34,7 +34,7 @@ struct Workspace {
   Workspace(const SampledSettings& s, const Task& task)
       : feed(s.tokens, task.L(), s.d, task.noisy() ? task.k() : 0),
         sums(s.weights == Weights::shared && task.student().sums_only),
-        X(sums && s.tokens.law == TokenLaw::gaussian ? 0 : task.L(), row_stride<T>(s.d)),
+        X(feed.way() == Feed<T>::Way::ahead || (sums && feed.way() == Feed<T>::Way::draw) ? 0 : task.L(), row_stride<T>(s.d)),
         sum(sums ? 1 : 0, row_stride<T>(s.d)),
         accumulators(sums ? 1 : 0, task.L() * simd::width<T>),
         z(std::size_t(task.L())), zstar(z), raw(z), rawstar(z), offset(z), delta(z),
@@ -45,6 +45,8 @@ struct Workspace {
   Feed<T> feed;
   const bool sums;  // one weight vector and a student of sum_l z_l: the tokens are only needed through their sum
   Rows<T> X, sum, accumulators;
+  const T* x = nullptr;  // this step's tokens: rows of stride x_stride
+  Index x_stride = 0;
   std::vector<double> z, zstar, raw, rawstar, offset, delta, scratch;
   std::vector<const T*> rows;
   std::vector<T> c;
