@@ -32,9 +32,7 @@ class Feed {
  public:
   Feed(const TokenSettings& law, Index L, Index d, int noise_k)
       : law_(law), L_(L), d_(d), block_(block_steps(L, d)), ahead_(law.law == TokenLaw::gaussian ? steps_ahead(L, d) : 0), noise_k_(noise_k),
-        tails_(std::size_t(padded(ahead_ ? ahead_ * L * d : block_ * L * (d % unit)) + unit)), noise_(std::size_t(padded(block_ * noise_k))) {
-    if (law.law != TokenLaw::gaussian) skipped_ = Rows<T>(L, row_stride<T>(d));
-  }
+        tails_(std::size_t(padded(ahead_ ? ahead_ * L * d : block_ * L * (d % unit)) + unit)), noise_(std::size_t(padded(block_ * noise_k))) {}
 
   bool at(const void* owner, Index step) const { return owner == owner_ && step == step_; }
   Index block_length() const { return block_; }
@@ -85,8 +83,7 @@ class Feed {
   // From the beginning of a block to its step `in_block`.
   void skip_to(Index in_block) {
     const Index words = sizeof(T) == 4 ? 2 : 4;  // of every lane in a unit
-    if (way() == Way::fill)
-      for (Index i = 0; i < in_block; ++i) fill_tokens(law_, source_.g, L_, d_, skipped_.data(), skipped_.cols());
+    if (way() == Way::fill) discard(in_block * L_ * row_words<T>(law_.law, d_));
     if (way() == Way::draw) discard(in_block * L_ * (d_ / unit) * words);
     if (way() == Way::ahead) {
       discard(in_block / ahead_ * (padded(ahead_ * L_ * d_) / unit) * words);
@@ -103,7 +100,6 @@ class Feed {
   int noise_k_;
   std::vector<T> tails_;  // of a block; or the steps drawn ahead
   std::vector<double> noise_;
-  Rows<T> skipped_;
   Draw<T> source_;
   const void* owner_ = nullptr;
   std::uint64_t seed_ = 0;

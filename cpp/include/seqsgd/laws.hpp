@@ -62,6 +62,13 @@ namespace detail {
 inline double open_uniform(std::uint32_t u) { return (double(u >> 1) + 0.5) * 0x1p-31; }
 }  // namespace detail
 
+// Words that every lane of the generator gives to one row of `fill_tokens`.
+template <class T>
+Index row_words(TokenLaw law, Index d) {
+  if (law == TokenLaw::gaussian || law == TokenLaw::correlated) return padded(d) / unit * (sizeof(T) == 4 ? 2 : 4);
+  return padded(d) / lanes * (law == TokenLaw::student_t ? 2 : 1);
+}
+
 // Fill L padded rows with the tokens of one step (in units of 1/sqrt d); the padding stays zero.
 template <class T>
 void fill_tokens(const TokenSettings& law, Lanes& g, Index L, Index d, T* X, Index stride) {

@@ -72,7 +72,7 @@ class SampledSimulation {
     const double positions = s.position == PositionKind::opposite ? (s.weights == Weights::shared ? 1 : L) : s.position == PositionKind::matrix ? L : 0;
     const bool rows_needed = !(s.weights == Weights::shared && task.student().sums_only && s.tokens.law == TokenLaw::gaussian);
     const double record = double(s.plan.record.size()) * 8 * (2 * n + (positions ? L : 0) + 1);
-    const double worker = row * (rows_needed ? L : 1) * (s.tokens.law == TokenLaw::gaussian ? 1 : 2) + 8 * (6 * L + double(task.scratch())) + 64 * L + 40000 * double(sizeof(T)) +
+    const double worker = row * (rows_needed ? L : 1) + 8 * (6 * L + double(task.scratch())) + 64 * L + 40000 * double(sizeof(T)) +
                           (task.noisy() ? 8.0 * double(block_steps(task.L(), s.d)) * task.k() : 0);
     const double start = double(s.d) * 8 * (3 * n + 4 + (positions ? 2 * n + 2 + 4 * positions : 0));
     return double(runs) * (row * (n + 1 + positions) + record + 1000) + double(std::min<Index>(threads, runs)) * worker + start;
