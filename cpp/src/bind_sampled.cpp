@@ -47,12 +47,15 @@ class Sampled {
       using T = typename std::remove_reference_t<decltype(sim)>::Scalar;
       const Index L = sim.task().L(), d = sim.settings().d, k = sim.task().k(), n = X.ndim() == 3 ? Index(X.shape(0)) : -1;
       const T* x = checked<T>(X, "X", {-1, L, d}, "(n, L, d)");
-      const double* labels = y.is_none() ? nullptr : checked<double>(y.cast<py::array>(), "y", {n, k}, "(n, k)");
+      const py::array given = y.is_none() ? py::array() : y.cast<py::array>();  // kept alive
+      const double* labels = y.is_none() ? nullptr : checked<double>(given, "y", {n, k}, "(n, k)");
       checked_run(sim, run);
       py::array_t<double> losses = array_of<double>({n});
       double* out = losses.mutable_data();
-      py::gil_scoped_release free;
-      for (Index i = 0; i < n; ++i) out[i] = sim.observe(run, x + i * L * d, labels ? labels + i * k : nullptr);
+      {
+        py::gil_scoped_release free;
+        for (Index i = 0; i < n; ++i) out[i] = sim.observe(run, x + i * L * d, labels ? labels + i * k : nullptr);
+      }
       return losses;
     });
   }
@@ -169,7 +172,8 @@ class Sampled {
       const py::array v = item("v"), rest = item("state");
       const T* vp = checked<T>(v, "v", {sim.size(), n, d}, "(runs, weights, d)");
       const double* sp = checked<double>(rest, "state", {sim.size(), size}, "(runs, size)");
-      for (const auto& [name, part] : parts(sim.records())) checked<double>(item(std::string("record_") + name), name, {Index(part->size())}, "(records,)");
+      for (const auto& [name, part] : parts(sim.records())) checked<double>(item(std::string("record_") + name), ("record_" + std::string(name)).c_str(), {Index(part->size())}, "(records,)");
+      for (Index r = 0; r < sim.size(); ++r) sim.run(r).check_state(sp + r * size);  // all or nothing
       for (const auto& [name, part] : parts(sim.records())) {
         const py::array a = item(std::string("record_") + name);
         std::copy_n(static_cast<const double*>(a.data()), part->size(), const_cast<double*>(part->data()));
@@ -203,8 +207,8 @@ class Sampled {
 
 void bind_sampled(py::module_& m) {
   py::class_<Sampled>(m, "Sampled", py::module_local())
-      .def(py::init<std::shared_ptr<Task>, const py::kwargs&>(), py::arg("task"))
-      .def_static("bytes", &Sampled::bytes, py::arg("task"))
+      .def(py::init<std::shared_ptr<Task>, const py::kwargs&>(), py::arg("task").none(false))
+      .def_static("bytes", &Sampled::bytes, py::arg("task").none(false))
       .def("advance", &Sampled::advance, py::arg("target_step"), py::arg("callback") = py::none())
       .def("observe", &Sampled::observe, py::arg("X"), py::arg("y"), py::arg("run") = 0)
       .def("records", &Sampled::records)

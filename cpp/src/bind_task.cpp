@@ -156,14 +156,14 @@ void bind_task(py::module_& m) {
   m.def("activation_python", [hold](py::object f, py::object df) { return hold(python_activation(std::move(f), std::move(df))); }, py::arg("f"), py::arg("df"));
 
   py::class_<Student, std::shared_ptr<Student>>(m, "Student", py::module_local()).def_readonly("L", &Student::L).def_readonly("k", &Student::k);
-  m.def("student_network", [](std::shared_ptr<Activation> sigma, int L) -> std::shared_ptr<Student> { return std::make_shared<Network>(std::move(sigma), L); }, py::arg("activation"), py::arg("L"));
+  m.def("student_network", [](std::shared_ptr<Activation> sigma, int L) -> std::shared_ptr<Student> { return std::make_shared<Network>(std::move(sigma), L); }, py::arg("activation").none(false), py::arg("L"));
   m.def("student_attention", [](int L, const std::string& reduction, const py::array& a, const py::array& b) -> std::shared_ptr<Student> {
     return std::make_shared<Attention>(L, reduction_named(reduction), vector_of(a, "a", -1, "(L,)"), vector_of(b, "b", -1, "(L,)"));
   }, py::arg("L"), py::arg("reduction"), py::arg("a"), py::arg("b"));
 
   py::class_<Task, std::shared_ptr<Task>>(m, "Task", py::module_local())
       .def(py::init([](std::shared_ptr<Link> link, std::shared_ptr<Student> student, const std::string& loss, double noise) { return std::make_shared<Task>(std::move(link), std::move(student), loss, noise); }),
-           py::arg("link"), py::arg("student"), py::arg("loss"), py::arg("noise"))
+           py::arg("link").none(false), py::arg("student").none(false), py::arg("loss"), py::arg("noise"))
       .def_property_readonly("L", &Task::L)
       .def_property_readonly("k", &Task::k)
       .def("evaluate", [](const Task& t, const py::array& zstar, const py::array& z) { return evaluate(t, zstar, z, false); }, py::arg("zstar"), py::arg("z"))

@@ -11,7 +11,7 @@ namespace {
 // Keyword arguments, each read once; errors name the key.
 class Keywords {
  public:
-  explicit Keywords(const py::kwargs& kw) : left_(PyDict_Copy(kw.ptr()) ? py::reinterpret_steal<py::dict>(PyDict_Copy(kw.ptr())) : py::dict()) {}
+  explicit Keywords(const py::kwargs& kw) : left_(py::reinterpret_steal<py::dict>(PyDict_Copy(kw.ptr()))) {}
   template <class V>
   V get(const char* key) {
     if (!left_.contains(key)) throw py::type_error(std::string(key) + ": missing");
@@ -48,7 +48,7 @@ Call read_call(const Task& task, const py::kwargs& kwargs) {
   s.seed = kw.get<std::uint64_t>("seed");
   c.runs = kw.get<Index>("runs");
   c.first_run = kw.get<Index>("first_run");
-  if (c.first_run < 0 || c.first_run + c.runs > (Index(1) << 32)) throw py::value_error("first_run: expected runs between 0 and 2^32");
+  if (c.first_run < 0 || c.first_run > (Index(1) << 32) || c.runs > (Index(1) << 32) - c.first_run) throw py::value_error("first_run: expected runs between 0 and 2^32");
   c.threads = kw.get<int>("threads");
   const auto dtype = kw.get<std::string>("dtype");
   if (dtype != "float32" && dtype != "float64") throw py::value_error("dtype: expected float32 or float64, got '" + dtype + "'");

@@ -68,14 +68,25 @@ static void box_muller_is_accurate() {
 
 static void factor_of_a_covariance() {
   const std::vector<double> C = {1, 0.5, 1, 0.5, 1, 0.5, 1, 0.5, 1};  // rank 2
-  const std::vector<double> F = semidefinite_factor(C, 3);
+  const CovarianceFactor f = semidefinite_factor(C, 3);
   for (int i = 0; i < 3; ++i)
     for (int j = 0; j < 3; ++j) {
       double s = 0;
-      for (int k = 0; k < 3; ++k) s += F[std::size_t(3 * i + k)] * F[std::size_t(3 * j + k)];
-      CHECK_NEAR(s, C[std::size_t(3 * i + j)], 1e-12);
+      for (int k = 0; k < 3; ++k) s += f.F[std::size_t(3 * i + k)] * f.F[std::size_t(3 * j + k)];
+      CHECK_NEAR(s, C[std::size_t(3 * f.order[std::size_t(i)] + f.order[std::size_t(j)])], 1e-12);
+    }
+  std::vector<double> smooth;  // numerically singular, and yet a covariance
+  for (int i = 0; i < 50; ++i)
+    for (int j = 0; j < 50; ++j) smooth.push_back(std::exp(-std::pow((i - j) / 50.0, 2) / 0.18));
+  const CovarianceFactor g = semidefinite_factor(smooth, 50);
+  for (int i = 0; i < 50; ++i)
+    for (int j = 0; j < 50; ++j) {
+      double s = 0;
+      for (int k = 0; k < 50; ++k) s += g.F[std::size_t(50 * i + k)] * g.F[std::size_t(50 * j + k)];
+      CHECK_NEAR(s, smooth[std::size_t(50 * g.order[std::size_t(i)] + g.order[std::size_t(j)])], 1e-9);
     }
   CHECK(check::throws([] { semidefinite_factor({1, 2, 2, 1}, 2); }));
+  CHECK(check::throws([] { semidefinite_factor({1, std::nan(""), 0, 1}, 2); }));
 }
 
 int main() {

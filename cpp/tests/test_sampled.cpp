@@ -119,7 +119,7 @@ static void the_hot_loop_allocates_nothing() {
     std::vector<Workspace<float>> workers;
     workers.push_back(std::move(ws));
     Records none(1, 0, weight_count(c.s, c.task->L()), c.task->L());
-    SampledRun<float> run(*c.task, c.s, 0, 0, none, workers);
+    SampledRun<float> run(*c.task, c.s, c.s.position == PositionKind::matrix ? std::make_shared<Positions<float>>(c.s.P, c.s.weights) : nullptr, 0, 0, none, workers);
     const std::atomic<bool> pause{false};
     const long before = allocations;
     run.advance(5000, 5000, 0, pause);

@@ -14,6 +14,12 @@ inline namespace SEQSGD_LEVEL {
 
 enum class Reduction { none, trace, bilinear };
 
+// Entries of an L x L output.
+inline int matrix_size(Index L) {
+  if (L > 32768) throw std::invalid_argument("L: an L x L output needs L <= 32768, got " + std::to_string(L));
+  return int(L * L);
+}
+
 inline Reduction reduction_named(const std::string& name) {
   if (name == "none") return Reduction::none;
   if (name == "trace") return Reduction::trace;

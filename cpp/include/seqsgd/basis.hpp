@@ -13,8 +13,11 @@ using Vector = Eigen::VectorXd;
 
 // The part of x orthogonal to the first r columns of Q.
 inline void remove_along(const Matrix& Q, Index r, Vector& x) {
-  for (int pass = 0; pass < 2; ++pass)
-    for (Index k = 0; k < r; ++k) x -= Q.col(k).dot(x) * Q.col(k);
+  if (r == 0) return;
+  for (int pass = 0; pass < 2; ++pass) {
+    const Vector along = Q.leftCols(r).transpose() * x;
+    x.noalias() -= Q.leftCols(r) * along;
+  }
 }
 
 // Orthonormal columns that span the columns of A; columns within `tolerance` (relative) of the span of those before them add none.

@@ -10,6 +10,7 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -55,8 +56,20 @@ class Ensemble {
 
   void share(int n, const Watch& watch) {
     std::vector<std::thread> team;
-    active_ = n;
-    for (int i = 0; i < n; ++i) team.emplace_back([this, i] { work(i, nullptr); });
+    for (int i = 0; i < n; ++i) {
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+        ++active_;
+      }
+      try {
+        team.emplace_back([this, i] { work(i, nullptr); });
+      } catch (const std::system_error&) {  // no more threads to be had: go on with those there are
+        std::lock_guard<std::mutex> lock(mutex_);
+        --active_;
+        break;
+      }
+    }
+    if (team.empty()) return work(0, &watch);
     try {
       std::unique_lock<std::mutex> lock(mutex_);
       while (active_ > 0) {
@@ -75,7 +88,7 @@ class Ensemble {
   }
 
   void work(int worker, const Watch* watch) {
-    Index budget = 64;
+    Index budget = 1;  // nothing is known yet of how long a step takes
     auto looked = Clock::now();
     try {
       while (Unit* u = take()) {
@@ -87,7 +100,7 @@ class Ensemble {
         give_back(u);
         const auto now = Clock::now();
         const double seconds = std::chrono::duration<double>(now - begin).count();
-        budget = std::clamp<Index>(Index(double(std::max<Index>(steps, 1)) * slice_seconds / std::max(seconds, 1e-9)), 1, 4 * budget);
+        budget = std::clamp<Index>(Index(double(std::max<Index>(steps, 1)) * slice_seconds / std::max(seconds, 1e-9)), 1, 8 * budget);
         if (watch && *watch && now - looked >= look) {
           looked = now;
           if ((*watch)(run_steps_)) pause_ = true;

@@ -51,6 +51,9 @@ class Feed {
     skip_to(in_block());
   }
 
+  // A step was left half done: whoever goes on must seek.
+  void forget() { owner_ = nullptr; }
+
   // This step's normals, to be drawn once.
   Draw<T>& draw_source() {
     source_.tails = tails_.data() + in_block() * L_ * (d_ % unit);
@@ -98,8 +101,8 @@ class Feed {
   TokenSettings law_;
   Index L_, d_, block_, ahead_;
   int noise_k_;
-  std::vector<T> tails_;  // of a block; or the steps drawn ahead
-  std::vector<double> noise_;
+  LineVector<T> tails_;  // of a block; or the steps drawn ahead
+  LineVector<double> noise_;
   Draw<T> source_;
   const void* owner_ = nullptr;
   std::uint64_t seed_ = 0;

@@ -28,33 +28,55 @@ inline TokenLaw token_law_named(const std::string& name) {
   throw std::invalid_argument("tokens: expected one of " + known + ", got '" + name + "'");
 }
 
-// Lower-triangular F with F F^T = C, for a positive semi-definite C (L x L, row-major). Vanishing pivots give empty columns.
-inline std::vector<double> semidefinite_factor(const std::vector<double>& C, int L) {
-  if (C.size() != std::size_t(L) * L) throw std::invalid_argument("covariance: expected L x L entries");
-  std::vector<double> F(C.size(), 0.0);
+// A factor of a positive semi-definite covariance C (L x L): pivoted Cholesky. Token order[i] is sum_{k <= i} F_ik of the raw rows order[k], so that
+// rows can be mixed in place from the last i.
+struct CovarianceFactor {
+  std::vector<int> order;
+  std::vector<double> F;  // (L, L) lower-triangular, rows in pivot order
+};
+
+inline CovarianceFactor semidefinite_factor(std::vector<double> C, int L) {
+  if (C.size() != std::size_t(L) * L) throw std::invalid_argument("covariance: expected shape (L, L)");
+  const auto at = [L](std::vector<double>& m, int i, int j) -> double& { return m[std::size_t(i) * L + j]; };
+  CovarianceFactor f{std::vector<int>(std::size_t(L)), std::vector<double>(C.size(), 0.0)};
+  for (int i = 0; i < L; ++i) f.order[std::size_t(i)] = i;
   double scale = 0;
-  for (int i = 0; i < L; ++i) scale = std::max(scale, C[std::size_t(i) * L + i]);
-  const double tolerance = 1e-12 * scale * L;
-  for (int j = 0; j < L; ++j) {
-    double pivot = C[std::size_t(j) * L + j];
-    for (int k = 0; k < j; ++k) pivot -= F[std::size_t(j) * L + k] * F[std::size_t(j) * L + k];
-    if (!(pivot >= -tolerance)) throw std::invalid_argument("covariance: expected a positive semi-definite matrix");
-    const double root = pivot > tolerance ? std::sqrt(pivot) : 0;
-    F[std::size_t(j) * L + j] = root;
-    for (int i = j + 1; i < L; ++i) {
-      double s = C[std::size_t(i) * L + j];
-      for (int k = 0; k < j; ++k) s -= F[std::size_t(i) * L + k] * F[std::size_t(j) * L + k];
-      if (root == 0 && std::fabs(s) > 1e-6 * scale) throw std::invalid_argument("covariance: expected a positive semi-definite matrix");
-      F[std::size_t(i) * L + j] = root > 0 ? s / root : 0;
+  for (int i = 0; i < L; ++i) scale = std::max(scale, std::fabs(at(C, i, i)));
+  const double tolerance = 1e-10 * scale * L;
+  const auto refuse = [] { throw std::invalid_argument("covariance: expected a positive semi-definite matrix of finite numbers"); };
+  for (double x : C)
+    if (!std::isfinite(x)) refuse();
+  for (int j = 0; j < L; ++j) {  // C becomes the Schur complement, rows and columns swapped as in `order`
+    int best = j;
+    for (int i = j; i < L; ++i) {
+      if (at(C, i, i) < -tolerance) refuse();
+      if (at(C, i, i) > at(C, best, best)) best = i;
     }
+    if (best != j) {
+      std::swap(f.order[std::size_t(j)], f.order[std::size_t(best)]);
+      for (int k = 0; k < L; ++k) std::swap(at(C, j, k), at(C, best, k));
+      for (int k = 0; k < L; ++k) std::swap(at(C, k, j), at(C, k, best));
+      for (int k = 0; k < j; ++k) std::swap(at(f.F, j, k), at(f.F, best, k));
+    }
+    const double pivot = at(C, j, j);
+    if (pivot <= 1e-14 * scale * L) {  // nothing is left but rounding
+      for (int i = j; i < L; ++i)
+        for (int k = j; k < L; ++k)
+          if (std::fabs(at(C, i, k)) > tolerance) refuse();
+      break;
+    }
+    const double root = std::sqrt(pivot);
+    for (int i = j; i < L; ++i) at(f.F, i, j) = at(C, i, j) / root;
+    for (int i = j + 1; i < L; ++i)
+      for (int k = j + 1; k < L; ++k) at(C, i, k) -= at(f.F, i, j) * at(f.F, k, j);
   }
-  return F;
+  return f;
 }
 
 struct TokenSettings {
   TokenLaw law = TokenLaw::gaussian;
-  double nu = 0;               // degrees of freedom of student_t
-  std::vector<double> factor;  // lower-triangular factor of the covariance
+  double nu = 0;            // degrees of freedom of student_t
+  CovarianceFactor factor;  // of the covariance of correlated tokens
 };
 
 namespace detail {
@@ -66,7 +88,7 @@ inline double open_uniform(std::uint32_t u) { return (double(u >> 1) + 0.5) * 0x
 template <class T>
 Index row_words(TokenLaw law, Index d) {
   if (law == TokenLaw::gaussian || law == TokenLaw::correlated) return padded(d) / unit * (sizeof(T) == 4 ? 2 : 4);
-  return padded(d) / lanes * (law == TokenLaw::student_t ? 2 : 1);
+  return padded(d) / lanes * (law == TokenLaw::student_t ? 3 : 1);
 }
 
 // Fill L padded rows with the tokens of one step (in units of 1/sqrt d); the padding stays zero.
@@ -81,26 +103,31 @@ void fill_tokens(const TokenSettings& law, Lanes& g, Index L, Index d, T* X, Ind
       const double t_scale = std::sqrt(law.nu - 2);
       for (Index j = 0; j < padded(d); j += lanes)
         for (int k = 0; k < Lanes::groups; ++k) {
-          const simd::u32 a = g.next(k), b = law.law == TokenLaw::student_t ? g.next(k) : a;
+          const bool t = law.law == TokenLaw::student_t;
+          const simd::u32 a = g.next(k), b = t ? g.next(k) : a, c = t ? g.next(k) : a;
           for (int i = 0; i < w; ++i) {
             T& x = row[j + k * w + i];
             if (law.law == TokenLaw::rademacher) x = (a[i] >> 31) ? T(1) : T(-1);
             if (law.law == TokenLaw::uniform) x = T((2 * detail::open_uniform(a[i]) - 1) * 1.73205080756887729353);
-            if (law.law == TokenLaw::student_t)  // Bailey, Math. Comp. 62 (1994): exact for every nu; scaled to unit variance
-              x = T(t_scale * std::sqrt(std::expm1(-2 / law.nu * std::log(detail::open_uniform(a[i])))) * std::cos(6.28318530717958647693 * detail::open_uniform(b[i])));
+            if (t) {  // Bailey, Math. Comp. 62 (1994): exact for every nu, tails down to 2^-64; scaled to unit variance
+              const double u = (double(a[i]) * 0x1p32 + double(b[i]) + 0.5) * 0x1p-64;
+              x = T(t_scale * std::sqrt(std::expm1(-2 / law.nu * std::log(u))) * std::cos(6.28318530717958647693 * detail::open_uniform(c[i])));
+            }
           }
         }
     }
     std::fill(row + d, row + padded(d), T(0));
   }
-  if (law.law == TokenLaw::correlated)  // rows <- F rows, from the last so that it works in place
-    for (Index l = L - 1; l >= 0; --l) {
-      const double* f = law.factor.data() + l * L;
-      T* row = X + l * stride;
-      for (Index j = 0; j < d; ++j) row[j] *= T(f[l]);
-      for (Index k = 0; k < l; ++k)
-        if (f[k] != 0)
-          for (Index j = 0; j < d; ++j) row[j] += T(f[k]) * X[k * stride + j];
+  if (law.law == TokenLaw::correlated)
+    for (Index i = L - 1; i >= 0; --i) {
+      const double* f = law.factor.F.data() + i * L;
+      T* row = X + law.factor.order[std::size_t(i)] * stride;
+      for (Index j = 0; j < d; ++j) row[j] *= T(f[i]);
+      for (Index k = 0; k < i; ++k)
+        if (f[k] != 0) {
+          const T c = T(f[k]), *other = X + law.factor.order[std::size_t(k)] * stride;
+          for (Index j = 0; j < d; ++j) row[j] += c * other[j];
+        }
     }
 }
 

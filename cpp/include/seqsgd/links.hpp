@@ -162,7 +162,7 @@ class PointerLink final : public Link {
 class AttentionLink final : public Link {
  public:
   AttentionLink(Reduction r, std::vector<double> a, std::vector<double> b, std::vector<double> weights, std::vector<double> offset)
-      : Link(int(weights.size()), r == Reduction::none ? int(weights.size() * weights.size()) : 1), r_(r), a_(std::move(a)), b_(std::move(b)), weights_(std::move(weights)), offset_(std::move(offset)) {
+      : Link(int(weights.size()), r == Reduction::none ? matrix_size(Index(weights.size())) : 1), r_(r), a_(std::move(a)), b_(std::move(b)), weights_(std::move(weights)), offset_(std::move(offset)) {
     if (offset_.size() != weights_.size()) throw std::invalid_argument("offset: expected as many entries as weights");
     if (r == Reduction::bilinear && (a_.size() != weights_.size() || b_.size() != weights_.size()))
       throw std::invalid_argument("a, b: expected L entries each");
@@ -185,7 +185,7 @@ class AttentionLink final : public Link {
 // (1 - omega) softmax(z* z*^T) + omega A, A row-stochastic.
 class PositionalSemanticLink final : public Link {
  public:
-  PositionalSemanticLink(double omega, int L, std::vector<double> A) : Link(L, L * L), omega_(omega), A_(std::move(A)) {
+  PositionalSemanticLink(double omega, int L, std::vector<double> A) : Link(L, matrix_size(L)), omega_(omega), A_(std::move(A)) {
     if (A_.size() != std::size_t(k)) throw std::invalid_argument("A: expected L x L entries");
   }
   void operator()(const double* z, double* y) const override {

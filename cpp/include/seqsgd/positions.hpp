@@ -2,6 +2,7 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -30,7 +31,6 @@ class Positions {
   Positions() = default;
   Positions(const Matrix& P, Weights weights) : L_(P.rows()), d_(P.cols()), shared_(weights == Weights::shared) {
     if (!shared_) {
-      mix_ = Matrix::Identity(L_, L_);
       keep(P);
       return;
     }
@@ -38,17 +38,33 @@ class Positions {
     mix_.resize(L_, q.cols());
     for (Index l = 0; l < L_; ++l)
       for (Index k = 0; k < q.cols(); ++k) mix_(l, k) = P.row(l).dot(q.col(k));
+    mixed_ = true;
     keep(q.transpose());
   }
 
   Index tokens() const { return L_; }
   Index rank() const { return basis_.rows(); }
   const T* row(Index k) const { return basis_.data() + k * basis_.cols(); }
-  const Matrix& mix() const { return mix_; }
+  double largest() const { return largest_; }  // |P_lj|
+
+  // p_l . v from the products of v (of token l's v) with the basis.
+  double along(Index l, const double* products) const {
+    if (!mixed_) return products[l];
+    double e = 0;
+    for (Index k = 0; k < rank(); ++k) e += mix_(l, k) * products[k];
+    return e;
+  }
+  // b = mix^T delta: what sum_l delta_l p_l is along the basis.
+  void gather(const double* delta, double* b) const {
+    std::fill_n(b, rank(), 0.0);
+    for (Index l = 0; l < L_; ++l)
+      for (Index k = 0; k < rank(); ++k) b[k] += mix_(l, k) * delta[l];
+  }
   Matrix matrix() const {
     Matrix P = Matrix::Zero(L_, d_);
     for (Index l = 0; l < L_; ++l)
-      for (Index k = 0; k < rank(); ++k) P.row(l) += mix_(l, k) * basis_.row(k).head(d_).template cast<double>();
+      for (Index k = 0; k < rank(); ++k)
+        if (mixed_ || k == l) P.row(l) += (mixed_ ? mix_(l, k) : 1.0) * basis_.row(k).head(d_).template cast<double>();
     return P;
   }
 
@@ -56,11 +72,13 @@ class Positions {
   void keep(const Matrix& rows) {
     basis_ = Rows<T>::Zero(rows.rows(), row_stride<T>(d_));
     basis_.leftCols(d_) = rows.template cast<T>();
+    largest_ = rows.size() ? rows.cwiseAbs().maxCoeff() : 0;
   }
   Index L_ = 0, d_ = 0;
-  bool shared_ = true;
+  bool shared_ = true, mixed_ = false;
+  double largest_ = 0;
   Rows<T> basis_{0, 0};
-  Matrix mix_{0, 0};
+  Rows<double> mix_{0, 0};
 };
 
 }  // namespace SEQSGD_LEVEL

@@ -14,25 +14,26 @@ namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
 template <class T>
-class SampledRun final : public Unit {
+class alignas(128) SampledRun final : public Unit {
  public:
-  SampledRun(const Task& task, const SampledSettings& s, std::uint32_t run, Index record_row, Records& records, std::vector<Workspace<T>>& workspaces)
-      : task_(task), s_(s), run_(run), record_row_(record_row), records_(records), workspaces_(workspaces), L_(task.L()), n_(weight_count(s, task.L())), w_(s.weights, n_, s.d), teacher_(1, row_stride<T>(s.d)) {
+  SampledRun(const Task& task, const SampledSettings& s, std::shared_ptr<const Positions<T>> positions, std::uint32_t run, Index record_row, Records& records, std::vector<Workspace<T>>& workspaces)
+      : task_(task), s_(s), run_(run), record_row_(record_row), records_(records), workspaces_(workspaces), L_(task.L()), n_(weight_count(s, task.L())), shared_(s.weights == Weights::shared), w_(s.weights, n_, s.d), teacher_(1, row_stride<T>(s.d)) {
     const Start start = make_start(s.seed, run, s.d, n_, s.init, s.position == PositionKind::opposite);
     teacher_.setZero();
     teacher_.leftCols(s.d) = start.teacher.template cast<T>().transpose();
     w_.place(start.w.data(), s.d, nullptr);
-    if (s.position == PositionKind::matrix) positions_ = Positions<T>(s.P, s.weights);
     if (s.position == PositionKind::opposite) {
       Matrix P(2, s.d);
       P.row(0) = start.opposite.transpose();
       P.row(1) = -P.row(0);
-      positions_ = Positions<T>(P, s.weights);
+      positions = std::make_shared<Positions<T>>(P, s.weights);
     }
-    along_.resize(std::size_t(positions_.rank()));
+    positions_ = positions ? std::move(positions) : std::make_shared<Positions<T>>();
+    along_.resize(std::size_t(positions_->rank()));
     towards_.resize(std::size_t(n_));
     basis_star_.resize(along_.size());
-    for (Index k = 0; k < positions_.rank(); ++k) basis_star_[std::size_t(k)] = dot(positions_.row(k), teacher_.data(), padded(s.d));
+    b_.resize(along_.size());
+    for (Index k = 0; k < positions_->rank(); ++k) basis_star_[std::size_t(k)] = dot(positions_->row(k), teacher_.data(), padded(s.d));
     remeasure();
     if (s.plan.eta > 0) look_for_passage();
     record_if_due();
@@ -50,8 +51,12 @@ class SampledRun final : public Unit {
       const Index due = p_.next_record < Index(s_.plan.record.size()) ? s_.plan.record[std::size_t(p_.next_record)] : end;
       const Index to_block = ws.feed.block_length() - p_.step % ws.feed.block_length();
       const Index n = std::min({end - p_.step, std::max<Index>(due - p_.step, 1), to_block});
-      for (Index i = 0; i < n && !p_.halted(s_.plan); ++i) draw_and_step(ws);
-      if (s_.plan.eta > 0 && p_.step % std::max<Index>(ws.feed.block_length(), 256) == 0) remeasure();
+      try {
+        for (Index i = 0; i < n && !p_.halted(s_.plan); ++i) draw_and_step(ws);
+      } catch (...) {  // a link of the user's; the step's draws are used up
+        ws.feed.forget();
+        throw;
+      }
       record_if_due();
     }
   }
@@ -60,12 +65,15 @@ class SampledRun final : public Unit {
   // a value was not finite.
   double observe(Workspace<T>& ws, const double* y) {
     if (p_.nonfinite < 0) {
+      ws.largest_x = ws.X.leftCols(s_.d).cwiseAbs().maxCoeff();
+      if (ws.X.leftCols(s_.d).hasNaN()) ws.largest_x = std::numeric_limits<double>::infinity();
       Read<T> read;
       project(ws, read, ws.X.data(), ws.X.cols(), 1.0);
       if (y)
         finish_step(ws, 1.0, task_.labelled(y, ws.z.data(), ws.delta.data(), ws.scratch.data()));
       else
         finish_step(ws, 1.0, task_(ws.zstar.data(), ws.z.data(), nullptr, ws.delta.data(), ws.scratch.data()));
+      ws.largest_x = Workspace<T>::largest_drawn;
       record_if_due();
     }
     return p_.nonfinite < 0 ? p_.loss_last : std::numeric_limits<double>::quiet_NaN();
@@ -74,41 +82,38 @@ class SampledRun final : public Unit {
   OrderParameters order_parameters(Index) const override {
     OrderParameters o;
     const double d = double(s_.d);
+    std::vector<double> products(along_.size());
+    double a = 0;
     for (Index i = 0; i < n_; ++i) {
-      const double a = w_.exact_scale(i);
+      if (i == 0 || s_.weights == Weights::rows) a = w_.exact_scale(i);
       o.m.push_back(a * dot(w_.row(i), teacher_.data(), padded(s_.d)) / d);
       o.q.push_back(a * a * dot(w_.row(i), w_.row(i), padded(s_.d)) / d);
+      for (Index k = shared_ ? 0 : i; k < (shared_ ? positions_->rank() : std::min(i + 1, positions_->rank())); ++k)
+        products[std::size_t(k)] = a * dot(w_.row(i), positions_->row(k), padded(s_.d)) / std::sqrt(d);
     }
-    std::vector<double> g;
-    for (Index k = 0; k < positions_.rank(); ++k) {
-      const Index i = n_ == 1 ? 0 : k;
-      g.push_back(w_.exact_scale(i) * dot(w_.row(i), positions_.row(k), padded(s_.d)) / std::sqrt(d));
-    }
-    for (Index l = 0; l < positions_.tokens(); ++l) {
-      double e = 0;
-      for (Index k = 0; k < positions_.rank(); ++k) e += positions_.mix()(l, k) * g[std::size_t(k)];
-      o.e.push_back(e);
-    }
+    for (Index l = 0; l < positions_->tokens(); ++l) o.e.push_back(positions_->along(l, products.data()));
     return o;
   }
 
   void weights(double* out) const {
+    double a = 0;
     for (Index i = 0; i < n_; ++i) {
-      const double a = w_.exact_scale(i);
+      if (i == 0 || s_.weights == Weights::rows) a = w_.exact_scale(i);
       for (Index j = 0; j < s_.d; ++j) out[i * s_.d + j] = a * double(w_.row(i)[j]);
     }
   }
   void teacher(double* out) const { std::copy_n(teacher_.data(), s_.d, out); }
-  Matrix positions() const { return positions_.matrix(); }
+  Matrix positions() const { return positions_->matrix(); }
 
   // The whole mutable state, as two flat arrays: vectors of T, and doubles.
   Index state_size() const { return 2 * n_ + Index(along_.size()) + 7; }
   void save(T* v, double* state) const {
     for (Index i = 0; i < n_; ++i) v = std::copy_n(w_.row(i), s_.d, v);
-    for (const auto* part : {&w_.norm2(), &towards_, &along_}) state = std::copy(part->begin(), part->end(), state);
+    for (const LineVector<double>* part : {&w_.norm2(), &towards_, &along_}) state = std::copy(part->begin(), part->end(), state);
     for (double x : {double(p_.step), double(p_.passage), double(p_.nonfinite), double(p_.next_record), p_.loss_sum, p_.loss_last, double(p_.loss_count)}) *state++ = x;
   }
   void restore(const T* v, const double* state) {
+    check_state(state);
     w_.place(v, s_.d, state);
     state += n_;
     for (auto* part : {&towards_, &along_}) {
@@ -122,6 +127,22 @@ class SampledRun final : public Unit {
     p_.loss_sum = state[4];
     p_.loss_last = state[5];
     p_.loss_count = Index(state[6]);
+  }
+
+  // Throws unless restore can take this.
+  void check_state(const double* state) const {
+    const auto refuse = [] { throw std::invalid_argument("state: expected what a simulation with the same settings has saved"); };
+    const double* at = state + state_size() - 7;
+    for (const double* x = state; x < at; ++x)
+      if (!std::isfinite(*x)) refuse();
+    const auto within = [&](double x, double low, double high) {
+      if (!(x >= low && x <= high)) refuse();
+    };
+    within(at[0], 0, 0x1p53);
+    within(at[1], -1, at[0]);
+    within(at[2], -1, at[0] + 1);
+    within(at[3], 0, double(s_.plan.record.size()));
+    within(at[6], 0, 0x1p53);
   }
 
  private:
@@ -162,7 +183,7 @@ class SampledRun final : public Unit {
       for (Index l = 0; l < L_; ++l) ws.z[std::size_t(l)] = share + ws.offset[std::size_t(l)];
       return;
     }
-    project_tokens(source, L_, s_.d, row(0), n_ == 1 ? 0 : w_.stride(), teacher_.data(), x, x_stride, ws.raw.data(), ws.rawstar.data());
+    project_tokens(source, L_, s_.d, row(0), shared_ ? 0 : w_.stride(), teacher_.data(), x, x_stride, ws.raw.data(), ws.rawstar.data());
     double a = w_.scale(0) * unit_x;
     for (Index l = 0; l < L_; ++l) {
       if (s_.weights == Weights::rows && l) a = w_.scale(l) * unit_x;
@@ -174,12 +195,8 @@ class SampledRun final : public Unit {
   // What each token's field carries beside x_l . w: e_l or c_l.
   void offsets(Workspace<T>& ws) const {
     if (s_.position == PositionKind::injected) std::copy(s_.c.begin(), s_.c.end(), ws.offset.begin());
-    for (Index l = 0; l < positions_.tokens(); ++l) {
-      const double a = w_.scale(n_ == 1 ? 0 : l) * inverse_sqrt_d_;
-      double e = 0;
-      for (Index k = 0; k < positions_.rank(); ++k) e += positions_.mix()(l, k) * along_[std::size_t(k)];
-      ws.offset[std::size_t(l)] = a * e;
-    }
+    for (Index l = 0; l < positions_->tokens(); ++l)
+      ws.offset[std::size_t(l)] = w_.scale(shared_ ? 0 : l) * inverse_sqrt_d_ * positions_->along(l, along_.data());
   }
 
   // Count the loss and move the weights by the step's delta.
@@ -199,45 +216,46 @@ class SampledRun final : public Unit {
     p_.loss_sum += loss;
     ++p_.loss_count;
     ++p_.step;
-    if (s_.plan.eta > 0 && p_.passage < 0) look_for_passage();
+    if (s_.plan.eta > 0 && p_.passage < 0) {
+      if (p_.step % 4096 == 0) measure_towards();  // the running products keep their rounding small
+      look_for_passage();
+    }
   }
 
-  // False, with the weights untouched, if the step is too large to be represented.
-  bool move(Workspace<T>& ws, double gamma, double unit_x) { return n_ == 1 ? move_shared(ws, gamma, unit_x) : move_rows(ws, gamma, unit_x); }
+  // False if the step is too large to be represented, or leaves no direction.
+  bool move(Workspace<T>& ws, double gamma, double unit_x) { return shared_ ? move_shared(ws, gamma, unit_x) : move_rows(ws, gamma, unit_x); }
 
   bool move_shared(Workspace<T>& ws, double gamma, double unit_x) {
-    const Index tokens = ws.sums ? 1 : L_, r = positions_.rank();
+    const Index tokens = ws.sums ? 1 : L_, r = positions_->rank();
     const double cx = gamma * unit_x * w_.inverse_scale(0), cp = gamma * inverse_sqrt_d_ * w_.inverse_scale(0);
     for (Index l = 0; l < tokens; ++l) {
       ws.rows[std::size_t(l)] = ws.sums ? ws.sum.data() : ws.x + l * ws.x_stride;
       ws.c[std::size_t(l)] = T(cx * ws.delta[std::size_t(l)]);
     }
+    if (r > 0) positions_->gather(ws.delta.data(), b_.data());
     for (Index k = 0; k < r; ++k) {
-      double b = 0;
-      for (Index l = 0; l < L_; ++l) b += positions_.mix()(l, k) * ws.delta[std::size_t(l)];
-      ws.rows[std::size_t(tokens + k)] = positions_.row(k);
-      ws.c[std::size_t(tokens + k)] = T(cp * b);
+      ws.rows[std::size_t(tokens + k)] = positions_->row(k);
+      ws.c[std::size_t(tokens + k)] = T(cp * b_[std::size_t(k)]);
     }
-    if (!representable(ws.c, tokens + r)) return false;
+    if (!representable(ws, tokens + r)) return false;
     double radial = 0;
     if (s_.projected)
       for (Index l = 0; l < L_; ++l) radial += along_w(ws, l);
-    const double a = 1 + gamma * radial / w_.radius2();
-    double t = a * towards_[0];
+    const T a = T(1 + gamma * radial / w_.radius2());
+    double t = double(a) * towards_[0];
     for (Index l = 0; l < tokens; ++l) t -= double(ws.c[std::size_t(l)]) * ws.rawstar[std::size_t(l)];
     for (Index k = 0; k < r; ++k) t -= double(ws.c[std::size_t(tokens + k)]) * basis_star_[std::size_t(k)];
     towards_[0] = t;
-    w_.move(0, T(a), ws.rows.data(), ws.c.data(), tokens + r, r == 1 ? &along_[0] : nullptr);
-    if (w_.settle(0))
-      remeasure();
-    else if (r > 1)
-      measure_along();
-    return true;
+    w_.move(0, a, ws.rows.data(), ws.c.data(), tokens + r, r == 1 ? &along_[0] : nullptr);
+    const bool rescaled = w_.settle(0);
+    if (rescaled) measure_towards();
+    if (rescaled || r > 1) measure_along(0);
+    return w_.sound(0);
   }
 
   bool move_rows(Workspace<T>& ws, double gamma, double unit_x) {
     const bool global = s_.weights == Weights::global;
-    const Index count = positions_.rank() > 0 ? 2 : 1;
+    const Index count = positions_->rank() > 0 ? 2 : 1;
     const double cp = gamma * inverse_sqrt_d_;
     double radial = 0;
     for (Index i = 0; i < n_; ++i) {
@@ -246,25 +264,31 @@ class SampledRun final : public Unit {
       ws.c[std::size_t(2 * i + 1)] = T(cp * delta);
       if (s_.projected && global) radial += along_w(ws, i);
     }
-    if (!representable(ws.c, 2 * n_)) return false;
-    bool rescaled = false;
+    if (!representable(ws, 2 * n_)) return false;
+    bool rescaled = false, sound = true;
     for (Index i = 0; i < n_; ++i) {
       if (s_.projected && !global) radial = along_w(ws, i);
-      const double a = 1 + gamma * radial / w_.radius2();
+      const T a = T(1 + gamma * radial / w_.radius2());
       const T* c = ws.c.data() + 2 * i;
       ws.rows[0] = ws.x + i * ws.x_stride;
-      double t = a * towards_[std::size_t(i)] - double(c[0]) * ws.rawstar[std::size_t(i)];
+      double t = double(a) * towards_[std::size_t(i)] - double(c[0]) * ws.rawstar[std::size_t(i)];
       if (count == 2) {
-        ws.rows[1] = positions_.row(i);
+        ws.rows[1] = positions_->row(i);
         t -= double(c[1]) * basis_star_[std::size_t(i)];
       }
       towards_[std::size_t(i)] = t;
-      w_.move(i, T(a), ws.rows.data(), c, count, count == 2 ? &along_[std::size_t(i)] : nullptr);
-      if (!global) rescaled |= w_.settle(i);
+      w_.move(i, a, ws.rows.data(), c, count, count == 2 ? &along_[std::size_t(i)] : nullptr);
+      if (!global) {
+        rescaled |= w_.settle(i);
+        sound &= w_.sound(i);
+      }
     }
-    if (global) rescaled = w_.settle(0);
+    if (global) {
+      rescaled = w_.settle(0);
+      sound = w_.sound(0);
+    }
     if (rescaled) remeasure();
-    return true;
+    return sound;
   }
 
   // Token l's share of w . G: delta_l (x_l + p_l / sqrt d) . w
@@ -274,38 +298,47 @@ class SampledRun final : public Unit {
   }
 
   // Whether squares of these steps still fit T.
-  static bool representable(const std::vector<T>& c, Index n) {
-    constexpr T limit = sizeof(T) == 4 ? T(1e14) : T(1e140);
+  bool representable(const Workspace<T>& ws, Index n) const {
+    const double limit = (sizeof(T) == 4 ? 1e15 : 1e145) / std::max(ws.largest_x, positions_->largest());
     for (Index i = 0; i < n; ++i)
-      if (!(std::fabs(c[std::size_t(i)]) < limit)) return false;
+      if (!(std::fabs(double(ws.c[std::size_t(i)])) < limit)) return false;
     return true;
   }
 
   // The running products v . w* and v . basis, afresh.
   void remeasure() {
-    for (Index i = 0; i < n_; ++i) towards_[std::size_t(i)] = dot(row(i), teacher_.data(), padded(s_.d));
-    measure_along();
+    measure_towards();
+    for (Index i = 0; i < n_; ++i) measure_along(i);
   }
-  void measure_along() {
-    for (Index k = 0; k < positions_.rank(); ++k) along_[std::size_t(k)] = dot(row(n_ == 1 ? 0 : k), positions_.row(k), padded(s_.d));
+  void measure_towards() {
+    for (Index i = 0; i < n_; ++i) towards_[std::size_t(i)] = dot(row(i), teacher_.data(), padded(s_.d));
+  }
+  void measure_along(Index i) {
+    for (Index k = shared_ ? 0 : i; k < (shared_ ? positions_->rank() : std::min(i + 1, positions_->rank())); ++k)
+      along_[std::size_t(k)] = dot(row(i), positions_->row(k), padded(s_.d));
   }
 
   // Weak recovery: ||(e, m)|| >= eta, or ||m|| / sqrt L untied. The running products only tell when to look.
   void look_for_passage() {
-    constexpr double margin = 1e-3;
-    const double d = double(s_.d);
+    constexpr double margin = sizeof(T) == 4 ? 5e-4 : 1e-8;
+    const double d = double(s_.d), near = std::max(0.0, s_.plan.eta - margin);
     double s = 0;
-    for (Index i = 0; i < n_; ++i) s += std::pow(w_.scale(i) * towards_[std::size_t(i)] / d, 2) / double(n_);
-    if (n_ == 1)
-      for (double g : along_) s += std::pow(w_.scale(0) * g, 2) / d;
-    const double near = std::max(0.0, s_.plan.eta - margin);
+    for (Index i = 0; i < n_; ++i) s += square_of(w_.scale(i) * towards_[std::size_t(i)] / d) / double(n_);
+    if (shared_)
+      for (double g : along_) s += square_of(w_.scale(0) * g) / d;
     if (s < near * near) return;
     s = 0;
-    for (Index i = 0; i < n_; ++i) s += std::pow(w_.exact_scale(i) * dot(row(i), teacher_.data(), padded(s_.d)) / d, 2) / double(n_);
-    if (n_ == 1)
-      for (Index k = 0; k < positions_.rank(); ++k) s += std::pow(w_.exact_scale(0) * dot(row(0), positions_.row(k), padded(s_.d)), 2) / d;
+    double a = 0;
+    for (Index i = 0; i < n_; ++i) {
+      if (i == 0 || s_.weights == Weights::rows) a = w_.exact_scale(i);
+      s += square_of(a * dot(row(i), teacher_.data(), padded(s_.d)) / d) / double(n_);
+    }
+    if (shared_)
+      for (Index k = 0; k < positions_->rank(); ++k) s += square_of(a * dot(row(0), positions_->row(k), padded(s_.d))) / d;
     if (std::sqrt(s) >= s_.plan.eta) p_.passage = p_.step;
   }
+
+  static double square_of(double x) { return x * x; }
 
   void record_if_due() {
     const auto& steps = s_.plan.record;
@@ -326,13 +359,15 @@ class SampledRun final : public Unit {
   Records& records_;
   std::vector<Workspace<T>>& workspaces_;
   const Index L_, n_;
+  const bool shared_;
   const double inverse_sqrt_d_ = 1 / std::sqrt(double(s_.d)), inverse_L_ = 1 / double(L_);
   Sphere<T> w_;
   Rows<T> teacher_;
-  Positions<T> positions_;
-  std::vector<double> towards_;     // v_i . w*
-  std::vector<double> along_;       // v . basis_k (own row of P where rows have their own weights)
-  std::vector<double> basis_star_;  // basis_k . w*
+  std::shared_ptr<const Positions<T>> positions_;
+  LineVector<double> towards_;     // v_i . w*
+  LineVector<double> along_;       // v . basis_k (own row of P where rows have their own weights)
+  LineVector<double> basis_star_;  // basis_k . w*
+  LineVector<double> b_;           // scratch: sum_l delta_l p_l along the basis
   Progress p_;
 };
 

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <new>
+#include <vector>
 
 #if !defined(__GNUC__) && !defined(__clang__)
 #error "seqsgd needs GCC or Clang (on Windows: clang-cl or MinGW): the kernels use vector extensions"
@@ -34,6 +36,22 @@ namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
 using Index = std::int64_t;
+
+// Vectors that share no cache line with anything else, so that threads do not slow each other down.
+template <class T>
+struct LineAllocator {
+  using value_type = T;
+  static constexpr std::size_t line = 128;
+  LineAllocator() = default;
+  template <class S>
+  LineAllocator(const LineAllocator<S>&) {}
+  T* allocate(std::size_t n) { return static_cast<T*>(::operator new((n * sizeof(T) + line - 1) / line * line, std::align_val_t(line))); }
+  void deallocate(T* p, std::size_t) { ::operator delete(p, std::align_val_t(line)); }
+  bool operator==(const LineAllocator&) const { return true; }
+  bool operator!=(const LineAllocator&) const { return false; }
+};
+template <class T>
+using LineVector = std::vector<T, LineAllocator<T>>;
 
 namespace simd {
 

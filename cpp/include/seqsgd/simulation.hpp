@@ -23,8 +23,15 @@ inline void check(const SampledSettings& s, const Task& task, Index runs, int th
     refuse("P: expected shape (L, d) = (" + number(L) + ", " + number(s.d) + "), got (" + number(s.P.rows()) + ", " + number(s.P.cols()) + ")");
   if (s.position == PositionKind::injected && Index(s.c.size()) != L) refuse("c: expected L = " + number(L) + " entries, got " + number(s.c.size()));
   if (s.tokens.law == TokenLaw::student_t && !(s.tokens.nu > 2)) refuse("nu: expected more than 2 (finite variance), got " + number(s.tokens.nu));
-  if (s.tokens.law == TokenLaw::correlated && Index(s.tokens.factor.size()) != L * L) refuse("covariance: expected shape (L, L)");
+  if (s.tokens.law == TokenLaw::correlated && Index(s.tokens.factor.F.size()) != L * L) refuse("covariance: expected shape (L, L)");
   if (s.lr.steps.empty() || s.lr.steps[0] != 0 || s.lr.steps.size() != s.lr.values.size()) refuse("lr: expected pieces that begin at step 0, one value each");
+  for (std::size_t i = 1; i < s.lr.steps.size(); ++i)
+    if (s.lr.steps[i] <= s.lr.steps[i - 1]) refuse("lr: expected pieces that begin at increasing steps");
+  if (!(s.lr.t0 > 0) || !std::isfinite(s.lr.power)) refuse("lr: expected t0 > 0 and a finite power, got " + number(s.lr.t0) + " and " + number(s.lr.power));
+  if (std::isnan(s.plan.eta)) refuse("eta: expected a number, got nan");
+  if (!s.P.allFinite()) refuse("P: expected finite entries");
+  for (double x : s.c)
+    if (!std::isfinite(x)) refuse("c: expected finite entries, got " + number(x));
   for (double x : s.lr.values)
     if (!std::isfinite(x)) refuse("lr: expected finite values, got " + number(x));
   for (std::size_t i = 1; i < s.plan.record.size(); ++i)
@@ -43,8 +50,10 @@ class SampledSimulation {
     const Index workers = std::min<Index>(threads, runs);
     workspaces_.reserve(std::size_t(workers));
     for (Index i = 0; i < workers; ++i) workspaces_.emplace_back(s_, *task_);
+    std::shared_ptr<const Positions<T>> positions;  // the same for all runs if given
+    if (s_.position == PositionKind::matrix) positions = std::make_shared<Positions<T>>(s_.P, s_.weights);
     for (Index r = 0; r < runs; ++r) {
-      runs_.push_back(std::make_unique<SampledRun<T>>(*task_, s_, std::uint32_t(first_run + r), r, records_, workspaces_));
+      runs_.push_back(std::make_unique<SampledRun<T>>(*task_, s_, positions, std::uint32_t(first_run + r), r, records_, workspaces_));
       units_.push_back(runs_.back().get());
     }
   }
@@ -68,14 +77,17 @@ class SampledSimulation {
 
   // Memory of such a simulation, to good approximation, before it is made.
   static double bytes(const SampledSettings& s, const Task& task, Index runs, int threads) {
-    const double L = task.L(), row = double(row_stride<T>(s.d)) * sizeof(T), n = double(weight_count(s, task.L()));
-    const double positions = s.position == PositionKind::opposite ? (s.weights == Weights::shared ? 1 : L) : s.position == PositionKind::matrix ? L : 0;
+    check(s, task, runs, threads);
+    const double L = task.L(), row = double(row_stride<T>(s.d)) * sizeof(T), n = double(weight_count(s, task.L())), d = double(s.d);
+    const bool matrix = s.position == PositionKind::matrix, opposite = s.position == PositionKind::opposite;
     const bool rows_needed = !(s.weights == Weights::shared && task.student().sums_only && s.tokens.law == TokenLaw::gaussian);
-    const double record = double(s.plan.record.size()) * 8 * (2 * n + (positions ? L : 0) + 1);
-    const double worker = row * (rows_needed ? L : 1) + 8 * (6 * L + double(task.scratch())) + 64 * L + 40000 * double(sizeof(T)) +
+    const double record = double(s.plan.record.size()) * 8 * (2 * n + (matrix || opposite ? L : 0) + 1);
+    const double run = row * (n + 1 + (opposite ? n : 0)) + record + 8 * 6 * (n + (matrix ? L : 0)) + 4000;
+    const double worker = row * (rows_needed ? L : 1) + 8 * (12 * L + double(task.scratch())) + 64 * L + 40000 * double(sizeof(T)) + 8 * double(s.tokens.factor.F.size()) +
                           (task.noisy() ? 8.0 * double(block_steps(task.L(), s.d)) * task.k() : 0);
-    const double start = double(s.d) * 8 * (3 * n + 4 + (positions ? 2 * n + 2 + 4 * positions : 0));
-    return double(runs) * (row * (n + 1 + positions) + record + 1000) + double(std::min<Index>(threads, runs)) * worker + start;
+    const double start = 8 * d * (2 * n + 4 + (opposite ? 2 * n + 8 : 0));
+    const double shared = (matrix ? row * L + 8 * L * (L + 4 * d) : 0) + 16 * double(s.tokens.factor.F.size());
+    return double(runs) * run + double(std::min<Index>(threads, runs)) * worker + start + shared;
   }
 
  private:

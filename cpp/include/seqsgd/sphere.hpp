@@ -42,7 +42,7 @@ class Sphere {
   double scale(Index i) const { return scale_[std::size_t(i)]; }
   double inverse_scale(Index i) const { return inverse_[std::size_t(i)]; }
   double radius2() const { return kind == Weights::global ? double(n) * double(d) : double(d); }
-  const std::vector<double>& norm2() const { return norm2_; }
+  const LineVector<double>& norm2() const { return norm2_; }
 
   // Place all vectors (rows of w, stride `stride`); norms as last measured if given (a restored state), else measured.
   template <class S>
@@ -61,7 +61,7 @@ class Sphere {
   bool settle(Index i) {
     rescale(i);
     if (scale(i) > 0.5 && scale(i) < 2) return false;
-    if (!std::isfinite(scale(i)) || scale(i) == 0) return false;
+    if (!sound(i)) return false;
     const double f = exact_scale(i);
     for (Index k = first(i); k < end(i); ++k) {
       for (Index j = 0; j < d; ++j) row(k)[j] = T(double(row(k)[j]) * f);
@@ -71,7 +71,10 @@ class Sphere {
     return true;
   }
 
-  // The scale from norms recomputed in double: what is reported.
+  // Whether the sphere of vector i has a direction left: a norm that is neither 0 nor too large.
+  bool sound(Index i) const { return std::isfinite(scale(i)) && scale(i) > 0; }
+
+  // The scale from norms recomputed in double: what is reported. O(d) per vector of the sphere: ask once per sphere.
   double exact_scale(Index i) const {
     double s = 0;
     for (Index k = first(i); k < end(i); ++k) s += dot(row(k), row(k), padded(d));
@@ -99,7 +102,7 @@ class Sphere {
   }
 
   Rows<T> v_;
-  std::vector<double> norm2_, scale_, inverse_;  // ||v_i||^2 as the last move measured it, and what follows from it
+  LineVector<double> norm2_, scale_, inverse_;  // ||v_i||^2 as the last move measured it, and what follows from it
 };
 
 }  // namespace SEQSGD_LEVEL

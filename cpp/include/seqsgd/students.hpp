@@ -53,7 +53,7 @@ class Network final : public Student {
 class Attention final : public Student {
  public:
   Attention(int L, Reduction r, std::vector<double> a, std::vector<double> b)
-      : Student(L, r == Reduction::none ? L * L : 1, false, 2 * std::size_t(L)), r_(r), a_(std::move(a)), b_(std::move(b)) {
+      : Student(L, r == Reduction::none ? matrix_size(L) : 1, false, 2 * std::size_t(L)), r_(r), a_(std::move(a)), b_(std::move(b)) {
     if (r == Reduction::bilinear && (a_.size() != std::size_t(L) || b_.size() != std::size_t(L))) throw std::invalid_argument("a, b: expected L entries each");
   }
   void forward(const double* z, double* f, double* ws) const override {

@@ -1,6 +1,7 @@
 // What is recorded and when, when a run stops, and what is known of it: the same for every dynamics.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -18,8 +19,7 @@ struct LearningRate {
   double t0 = 1, power = 0;
 
   double operator()(Index step) const {
-    std::size_t i = 0;
-    while (i + 1 < steps.size() && steps[i + 1] <= step) ++i;
+    const std::size_t i = steps.size() == 1 ? 0 : std::size_t(std::upper_bound(steps.begin(), steps.end(), step) - steps.begin() - 1);
     return power == 0 ? values[i] : values[i] * std::pow(1 + double(step) / t0, -power);
   }
 };
@@ -34,7 +34,7 @@ struct Plan {
 struct Progress {
   Index step = 0;
   Index passage = -1;    // first step at or above eta
-  Index nonfinite = -1;  // step at which a value was not finite; the state is that before it
+  Index nonfinite = -1;  // step at which a value was not finite; the state is that before it, where that could be told in time
   Index next_record = 0;
   double loss_sum = 0, loss_last = std::numeric_limits<double>::quiet_NaN();
   Index loss_count = 0;

@@ -30,7 +30,7 @@ inline Index weight_count(const SampledSettings& s, Index L) { return s.weights 
 
 // Allocated once, nothing in the loop.
 template <class T>
-struct Workspace {
+struct alignas(128) Workspace {
   Workspace(const SampledSettings& s, const Task& task)
       : feed(s.tokens, task.L(), s.d, task.noisy() ? task.k() : 0),
         sums(s.weights == Weights::shared && task.student().sums_only),
@@ -47,9 +47,11 @@ struct Workspace {
   Rows<T> X, sum, accumulators;
   const T* x = nullptr;  // this step's tokens: rows of stride x_stride
   Index x_stride = 0;
-  std::vector<double> z, zstar, raw, rawstar, offset, delta, scratch;
-  std::vector<const T*> rows;
-  std::vector<T> c;
+  double largest_x = largest_drawn;  // |X_lj| of this step
+  LineVector<double> z, zstar, raw, rawstar, offset, delta, scratch;
+  LineVector<const T*> rows;
+  LineVector<T> c;
+  static constexpr double largest_drawn = 100;
 };
 
 }  // namespace SEQSGD_LEVEL
