@@ -1,0 +1,1 @@
+"""Speed of the package, against loops written for comparison. See README.md."""

@@ -1,0 +1,1 @@
+"""Loops for comparison: what the machine can do (bare), and what users have (numba, PyTorch)."""
