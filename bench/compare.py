@@ -28,7 +28,7 @@ LEVELS = ("avx512", "avx2", "baseline")
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="python -m bench", description=__doc__.split("\n")[0])
     p.add_argument("--quick", action="store_true", help="short slices, three of each, no scaling: a first impression")
-    only = "points whose title or name contains TEXT (may be repeated), e.g. 'trace', 'd=100 L=2', 'Reference'"
+    only = "points whose table's title contains TEXT, or whose name does, as whole words (repeatable), e.g. 'trace', 'd=100 L=2'"
     p.add_argument("--only", action="append", metavar="TEXT", help=only)
     levels = "instruction sets of the package; those the processor lacks are left out (default: %(default)s)"
     p.add_argument("--levels", default=",".join(LEVELS), help=levels)
@@ -110,7 +110,14 @@ def contestants(levels: Sequence[str], without: Sequence[str]) -> list[str]:
 
 
 def chosen(only: Sequence[str] | None) -> dict[str, list[Point]]:
-    groups = {title: [p for p in ps if not only or any(o in title or o in str(p) for o in only)] for title, ps in points.groups().items()}
+    """Points of which a title contains one of the texts, or the name does as whole words: d=100 is not d=1000."""
+
+    def wanted(title: str, point: Point) -> bool:
+        return not only or any(o in title or f" {o} " in f" {point} " for o in only)
+
+    groups = {title: [p for p in ps if wanted(title, p)] for title, ps in points.groups().items()}
+    if not any(groups.values()):
+        sys.exit(f"--only: no point matches {' or '.join(map(repr, only or ()))}")
     return {title: ps for title, ps in groups.items() if ps}
 
 

@@ -7,6 +7,7 @@ False alarms: RATE for each test, by Holm; seeds are fixed.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from typing import Any
@@ -45,12 +46,21 @@ EXCESS_KURTOSIS = {"gaussian": 0.0, "correlated": 0.0, "rademacher": -2.0, "unif
 
 
 def fields(
-    dynamics: str, law: str, token: int, d: int, L: int = 3, runs: int = 1, n: int = STEPS, dtype: str = "float32", **more: Any
+    dynamics: str,
+    law: str,
+    token: int,
+    d: int,
+    L: int = 3,
+    runs: int = 1,
+    n: int = STEPS,
+    dtype: str = "float32",
+    noise: float = 0.0,
+    **more: Any,
 ) -> Any:
     """z of one token at every step, (runs, n)."""
     terms = [(100.0, [], []), (1.0, [token], [1])] + [(L**-0.5, [k], [1]) for k in range(L)]
     link = _core.link_hermite(L, 1.0, np.array([c for c, _, _ in terms]), [t for _, t, _ in terms], [k for _, _, k in terms])
-    task = _core.Task(link, catalogue.network("identity", L)[0], "half_square", 0.0)
+    task = _core.Task(link, catalogue.network("identity", L)[0], "half_square", noise)
     core = core_simulation(task, dynamics, d=d, runs=runs, lr=0.0, m0=1.0, dtype=dtype, record=np.arange(n + 1), **(LAWS[law] | more))
     assert core.advance(n, None)
     return np.sqrt(2 * core.records()["loss"][:, 1:]) - 100
@@ -213,6 +223,31 @@ def test_label_noise(Delta: float, dtype: str, dynamics: str) -> None:
             p.append(laws.autocorrelation((series - k) / math.sqrt(2 * k), 500))
         p.append(laws.correlation(*((x - k) / math.sqrt(2 * k))))
     assert_plausible(np.concatenate([np.ravel(q) for q in p]), RATE)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_noise_is_independent_of_tokens(dtype: str, dynamics: str) -> None:
+    """At d = 1: 10^5 steps of a token with and without noise tell both apart; no correlation at lags -64 ... 64, nor of squares."""
+    z = fields(dynamics, "gaussian", 0, 1, L=1, dtype=dtype)[0]
+    n = fields(dynamics, "gaussian", 0, 1, L=1, dtype=dtype, noise=1.0)[0] - z
+    p = law_test(n, "gaussian")
+    for a, b in ((n, z), (laws.squares(n), laws.squares(z))):
+        p += [float(laws.correlation(a[64:-64], np.roll(b, k)[64:-64])) for k in range(-64, 65)]
+    assert_plausible(p, RATE)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_runs_draw_tokens_of_their_own(law: str, dynamics: str) -> None:
+    """At d = 1, entry by entry: 20 000 steps of five runs, their entries (bounded by 3) and squares uncorrelated."""
+    z = np.clip(fields(dynamics, law, 0, 1, runs=5, n=20_000), -3, 3)
+    p = []
+    for i, j in itertools.combinations(range(5), 2):
+        p.append(laws.correlation((z[i] - z[i].mean()) / z[i].std(), (z[j] - z[j].mean()) / z[j].std()))
+        assert np.mean(np.abs(np.abs(z[i]) - np.abs(z[j])) < 1e-4) < (2 if law == "rademacher" else 0.05)
+        if law != "rademacher":
+            a, b = z[i] ** 2, z[j] ** 2
+            p.append(laws.correlation((a - a.mean()) / a.std(), (b - b.mean()) / b.std()))
+    assert_plausible(p, RATE)
 
 
 def test_noise_leaves_the_data_as_they_are(dynamics: str) -> None:

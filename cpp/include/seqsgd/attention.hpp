@@ -52,17 +52,27 @@ inline SoftmaxRow softmax_row(const double* z, int L, double zl, double low, dou
   return r;
 }
 
-// S (L x L, row-major) of the fields z.
-inline void softmax_matrix(const double* z, int L, double* S) {
-  if (L == 2) {  // a row has one exponential, the ratio of its entries
+// Two tokens: a row has one exponential, the ratio of its entries; own_l = S_ll, other_l = 1 - S_ll.
+struct PairSoftmax {
+  simd::f64 own, other;
+  explicit PairSoftmax(const double* z) {
     simd::f64 x{};
     x[0] = z[0] * (z[1] - z[0]);
     x[1] = z[1] * (z[0] - z[1]);
-    const simd::f64 ratio = seqsgd::exp(x), own = 1.0 / (1.0 + ratio), other = ratio * own;
-    S[0] = own[0];
-    S[1] = other[0];
-    S[2] = other[1];
-    S[3] = own[1];
+    const simd::f64 ratio = seqsgd::exp(x);
+    own = 1.0 / (1.0 + ratio);
+    other = ratio * own;
+  }
+};
+
+// S (L x L, row-major) of the fields z.
+inline void softmax_matrix(const double* z, int L, double* S) {
+  if (L == 2) {
+    const PairSoftmax p(z);
+    S[0] = p.own[0];
+    S[1] = p.other[0];
+    S[2] = p.other[1];
+    S[3] = p.own[1];
     return;
   }
   const auto [low, high] = std::minmax_element(z, z + L);
@@ -97,6 +107,13 @@ inline void softmax_matrix_backward(const double* z, int L, const double* S, con
 
 // (1/sqrt L) trace S and its gradient; e is scratch of L.
 inline double softmax_trace(const double* z, int L, double* gradient, double* e, bool direct = false) {
+  if (L == 2 && !direct) {
+    const PairSoftmax p(z);
+    const simd::f64 h = p.own * p.other * sqrt_half;
+    gradient[0] = h[0] * (2 * z[0] - z[1]) - h[1] * z[1];
+    gradient[1] = h[1] * (2 * z[1] - z[0]) - h[0] * z[0];
+    return (p.own[0] + p.own[1]) * sqrt_half;
+  }
   if (double s; !direct && ExponentialSums::serves(z, L, s)) return ExponentialSums::trace(z, L, s, gradient, e);
   const auto [low, high] = std::minmax_element(z, z + L);
   const double scale = 1 / std::sqrt(double(L));

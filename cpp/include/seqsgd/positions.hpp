@@ -56,6 +56,12 @@ class Positions {
   }
   // b = mix^T delta: what sum_l delta_l p_l is along the basis.
   void gather(const double* delta, double* b) const {
+    if (rank() == 1) {
+      double sum = 0;
+      for (Index l = 0; l < L_; ++l) sum += mix_(l, 0) * delta[l];
+      *b = sum;
+      return;
+    }
     std::fill_n(b, rank(), 0.0);
     for (Index l = 0; l < L_; ++l)
       for (Index k = 0; k < rank(); ++k) b[k] += mix_(l, k) * delta[l];

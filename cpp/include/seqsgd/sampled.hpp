@@ -242,10 +242,12 @@ class alignas(128) SampledRun final : public Unit {
     if (s_.projected)
       for (Index l = 0; l < L_; ++l) radial += along_w(ws, l);
     const T a = T(1 + gamma * radial / w_.radius2());
-    double t = double(a) * towards_[0];
-    for (Index l = 0; l < tokens; ++l) t -= double(ws.c[std::size_t(l)]) * ws.rawstar[std::size_t(l)];
-    for (Index k = 0; k < r; ++k) t -= double(ws.c[std::size_t(tokens + k)]) * basis_star_[std::size_t(k)];
-    towards_[0] = t;
+    if (s_.plan.eta > 0) {
+      double t = double(a) * towards_[0];
+      for (Index l = 0; l < tokens; ++l) t -= double(ws.c[std::size_t(l)]) * ws.rawstar[std::size_t(l)];
+      for (Index k = 0; k < r; ++k) t -= double(ws.c[std::size_t(tokens + k)]) * basis_star_[std::size_t(k)];
+      towards_[0] = t;
+    }
     w_.move(0, a, ws.rows.data(), ws.c.data(), tokens + r, r == 1 ? &along_[0] : nullptr);
     const bool rescaled = w_.settle(0);
     if (rescaled) measure_towards();
@@ -299,10 +301,14 @@ class alignas(128) SampledRun final : public Unit {
 
   // Whether squares of these steps still fit T.
   bool representable(const Workspace<T>& ws, Index n) const {
-    const double limit = (sizeof(T) == 4 ? 1e15 : 1e145) / std::max(ws.largest_x, positions_->largest());
-    for (Index i = 0; i < n; ++i)
-      if (!(std::fabs(double(ws.c[std::size_t(i)])) < limit)) return false;
-    return true;
+    const T limit = T((sizeof(T) == 4 ? 1e15 : 1e145) / std::max(ws.largest_x, positions_->largest()));
+    T most = 0;
+    for (Index i = 0; i < n; ++i) {
+      const T c = std::fabs(ws.c[std::size_t(i)]);
+      if (!(c <= most)) most = c;  // keeps a NaN
+      if (most != most) return false;
+    }
+    return most < limit;
   }
 
   // The running products v . w* and v . basis, afresh.
@@ -364,7 +370,7 @@ class alignas(128) SampledRun final : public Unit {
   Sphere<T> w_;
   Rows<T> teacher_;
   std::shared_ptr<const Positions<T>> positions_;
-  LineVector<double> towards_;     // v_i . w*
+  LineVector<double> towards_;     // v_i . w*, followed only where weak recovery is asked for
   LineVector<double> along_;       // v . basis_k (own row of P where rows have their own weights)
   LineVector<double> basis_star_;  // basis_k . w*
   LineVector<double> b_;           // scratch: sum_l delta_l p_l along the basis

@@ -175,16 +175,26 @@ SEQSGD_INLINE double reduce(V x) {
   }
 }
 
-// Sum of a vector's elements, in double whatever the element.
+template <int Bytes, class V>
+SEQSGD_INLINE double narrow(V x) {
+  if constexpr (Bytes == 16) {
+    typedef double wide __attribute__((vector_size(32)));
+    return reduce<32>(__builtin_convertvector(x, wide));
+  } else {
+    typedef float half __attribute__((vector_size(Bytes / 2)));
+    half h[2];
+    std::memcpy(h, &x, sizeof x);
+    return narrow<Bytes / 2>(h[0] + h[1]);
+  }
+}
+
+// Sum of a vector's elements, to double.
 template <class T>
 SEQSGD_INLINE double sum(Vec<T> x) {
   if constexpr (sizeof(T) == 8) {
     return reduce<bytes>(x);
-  } else {
-    typedef float half __attribute__((vector_size(bytes / 2)));
-    half h[2];
-    std::memcpy(h, &x, sizeof x);
-    return reduce<bytes>(__builtin_convertvector(h[0], f64) + __builtin_convertvector(h[1], f64));
+  } else {  // down to four in T, the rest in double
+    return narrow<bytes>(x);
   }
 }
 
