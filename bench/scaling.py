@@ -62,8 +62,8 @@ def _idle() -> float:
     return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(point: Point, seconds: float, repetitions: int) -> Scaling:
-    """`seconds` is about what one thread takes."""
+def measure(point: Point, seconds: float, repetitions: int, before: Scaling | None = None) -> Scaling:
+    """`seconds` is about what one thread takes. With `before`, more repetitions of the same, pooled."""
     import seqsgd as sq
 
     of, lr, start = task(point), learning_rate(point), sq.Overlap(m0)
@@ -74,10 +74,11 @@ def measure(point: Point, seconds: float, repetitions: int) -> Scaling:
         wall, cpu, idle = time.perf_counter() - wall, time.process_time() - cpu, _idle() - idle
         return Took(wall, cpu, (cpu + idle) / wall)
 
-    run(1, 2)
-    steps = 16
-    while (took := run(steps, 1)).wall < seconds / 4:
-        steps *= 2
-    steps = max(1, round(steps * seconds / took.wall))
-    pairs = [(run(steps, 1), run(steps, 2)) for _ in range(repetitions)]
-    return Scaling(point, steps, [a for a, _ in pairs], [b for _, b in pairs])
+    if before is None:
+        run(1, 2)
+        steps = 16
+        while (took := run(steps, 1)).wall < seconds / 4:
+            steps *= 2
+        before = Scaling(point, max(1, round(steps * seconds / took.wall)), [], [])
+    pairs = [(run(before.steps, 1), run(before.steps, 2)) for _ in range(repetitions)]
+    return before._replace(one=before.one + [a for a, _ in pairs], two=before.two + [b for _, b in pairs])
