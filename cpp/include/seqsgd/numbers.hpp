@@ -40,6 +40,15 @@ SEQSGD_INLINE V exp(V x) {
   return simd::bits<V>(simd::bits<I>(p) + (simd::bits<I>(t) << 52));
 }
 
+// (1 + x)^(-1/2) - 1, the first `Terms` terms of its series: to rounding, relative to the result, for 5 and |x| <= 2^-12 and for 9 and |x| <= 2^-6.
+template <int Terms, class V>
+SEQSGD_INLINE V inverse_root_less_one(V x) {
+  constexpr double c[] = {-1.0 / 2, 3.0 / 8, -5.0 / 16, 35.0 / 128, -63.0 / 256, 231.0 / 1024, -429.0 / 2048, 6435.0 / 32768, -12155.0 / 65536};
+  V p = V{} + c[Terms - 1];
+  for (int k = Terms - 2; k >= 0; --k) p = p * x + c[k];
+  return x * p;
+}
+
 // Probabilists' Hermite polynomial He_k.
 template <class V>
 SEQSGD_INLINE V hermite(int k, V x) {
@@ -51,6 +60,19 @@ SEQSGD_INLINE V hermite(int k, V x) {
     b = c;
   }
   return b;
+}
+
+SEQSGD_INLINE double root(double x) { return std::sqrt(x); }
+SEQSGD_INLINE simd::f64 root(simd::f64 x) { return simd::sqrt(x); }
+
+// One lane (or the number itself) holds.
+SEQSGD_INLINE bool any(bool mask) { return mask; }
+SEQSGD_INLINE bool any(simd::i64 mask) { return simd::any(mask); }
+
+template <class V>
+SEQSGD_INLINE V absolute(V x) {
+  using I = typename Bits<V>::type;
+  return simd::bits<V>(simd::bits<I>(x) & ~(std::uint64_t(1) << 63));
 }
 
 inline constexpr double sqrt_half = 0.70710678118654752440;

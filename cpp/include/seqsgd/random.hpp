@@ -35,7 +35,20 @@ struct Address {
 inline constexpr int lanes = 16;  // of the generator, whatever the vector width
 inline constexpr int unit = 32;   // normals drawn at once
 
-// Sixteen xoshiro128++ generators (Blackman, Vigna 2019) side by side.
+// xoshiro128++ (Blackman, Vigna 2019), one generator to a lane.
+SEQSGD_INLINE simd::u32 xoshiro(simd::u32& a, simd::u32& b, simd::u32& c, simd::u32& d) {
+  using simd::rotl;
+  const simd::u32 r = rotl<7>(a + d) + a, t = b << 9;
+  c ^= a;
+  d ^= b;
+  b ^= c;
+  a ^= d;
+  c ^= t;
+  d = rotl<11>(d);
+  return r;
+}
+
+// Sixteen xoshiro128++ generators side by side.
 struct Lanes {
   static constexpr int groups = lanes / simd::width<std::uint32_t>;
   simd::u32 s[4][groups];
@@ -52,18 +65,7 @@ struct Lanes {
       for (int g = 0; g < groups; ++g) s[i][g] = simd::load(w[i] + g * simd::width<std::uint32_t>);
   }
 
-  SEQSGD_INLINE simd::u32 next(int g) {
-    using simd::rotl;
-    simd::u32 a = s[0][g], b = s[1][g], c = s[2][g], d = s[3][g];
-    const simd::u32 r = rotl<7>(a + d) + a, t = b << 9;
-    c ^= a;
-    d ^= b;
-    s[1][g] = b ^ c;
-    s[0][g] = a ^ d;
-    s[2][g] = c ^ t;
-    s[3][g] = rotl<11>(d);
-    return r;
-  }
+  SEQSGD_INLINE simd::u32 next(int g) { return xoshiro(s[0][g], s[1][g], s[2][g], s[3][g]); }
 };
 
 // One Box-Muller pair per lane. The angle is drawn in [-pi/2, pi/2); a bit of its word reflects it to the other half.
