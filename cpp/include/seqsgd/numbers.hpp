@@ -49,6 +49,15 @@ SEQSGD_INLINE V inverse_root_less_one(V x) {
   return x * p;
 }
 
+// 1 / (1 + sqrt(1 + y)) for 0 <= y <= 2^-12, to rounding: the first terms of its series.
+template <class V>
+SEQSGD_INLINE V one_over_one_plus_root(V y) {
+  constexpr double c[] = {1.0 / 2, -1.0 / 8, 1.0 / 16, -5.0 / 128, 7.0 / 256};
+  V p = V{} + c[4];
+  for (int k = 3; k >= 0; --k) p = p * y + c[k];
+  return p;
+}
+
 // Probabilists' Hermite polynomial He_k.
 template <class V>
 SEQSGD_INLINE V hermite(int k, V x) {

@@ -337,10 +337,12 @@ class ReducedBatch {
     }
   }
 
-  // The change of s, the length of what remains, before division by N.
+  // The change of s, the length of what remains, before division by N: it becomes the root of along^2 + across2.
   static SEQSGD_INLINE V growth(V s, const V& v, const Move& a) {
     const V x = a.pull * s - a.g * v, across2 = a.g * a.g * a.across2, along = s + x;
-    return (x * (x + 2.0 * s) + across2) / (root(along * along + across2) + s + 1e-300);  // 0 from nothing to nothing
+    if (__builtin_expect(simd::any(~(across2 < 0x1p-12 * along * absolute(along))), 0)) return (x * (x + 2.0 * s) + across2) / (root(along * along + across2) + s + 1e-300);
+    const V inverse = 1.0 / along, y = across2 * inverse;
+    return x + y * one_over_one_plus_root(y * inverse);
   }
   template <int K>
   SEQSGD_INLINE Index followed() const {
@@ -454,36 +456,66 @@ class ReducedBatch {
     return m2 + (q - y * y);
   }
 
-  // v of row l; returns ||v||^2, of which across2 is in directions that are not followed.
-  template <int K>
-  SEQSGD_INLINE V gather_row(ReducedWorkspace& ws, Index h, Index l, const V* c, V* v, V& across2) const {
+  // What one part of a row has of a step's draws, and where.
+  struct Row {
+    V *c, delta;
+    const V *a, *b, *t, *p, *own, *u;
+  };
+  Row row(ReducedWorkspace& ws, Index h, Index l) {
     const Index in = l % ReducedDraws::rows_together, rows = std::min(ReducedDraws::rows_together, c_.n - (l - in));
-    const V *own = ws.own.data() + h * ws.own_stride, *mine = own + in * draws_.own, delta = ws.delta[std::size_t(h * ws.seen + (draws_.sums ? 0 : l))];
-    V V0 = delta * ws.fresh[std::size_t(h * ws.stride + l)], Y{};
-    const V B = delta * ws.fresh[std::size_t(h * ws.stride + draws_.star + l)];
-    if (c_.encoded) {
-      const V* p = P(h, l);
-      V0 += delta * p[0];
-      if (K != 0 && c_.r > 0) Y = delta * p[1];
+    const V *fresh = ws.fresh.data() + h * ws.stride + l, *own = ws.own.data() + h * ws.own_stride;
+    return {at(h, l), ws.delta[std::size_t(h * ws.seen + (draws_.sums ? 0 : l))], fresh, fresh + draws_.star, ws.t.data() + h * c_.n + l, c_.encoded ? P(h, l) : nullptr, own + in * draws_.own,
+            own + even(rows * draws_.own) + in};
+  }
+  SEQSGD_INLINE void next(Row& x, const V* delta) const {
+    x.c += 2 * (c_.r + 2);
+    ++x.a, ++x.b, ++x.t, ++x.u;
+    x.own += draws_.own;
+    if (x.p) x.p += c_.r + 1;
+    if (!draws_.sums) x.delta = *delta;
+  }
+
+  // v of a row; returns ||v||^2, of which across2 is in directions that are not followed.
+  template <int K>
+  SEQSGD_INLINE V gather_row(const Row& x, Index h, Index l, V* v, V& across2) const {
+    V V0 = x.delta * *x.a, Y{};
+    if (x.p) {
+      V0 += x.delta * x.p[0];
+      if (K != 0 && c_.r > 0) Y = x.delta * x.p[1];
     }
-    across2 = delta * delta * draws_.chi(mine[draws_.turns], own[even(rows * draws_.own) + in], again(h, l));
-    return gather<K>(c, ws.t[std::size_t(h * c_.n + l)], V0, B, &Y, absolute(delta), mine, v) + across2;
+    across2 = x.delta * x.delta * draws_.chi(x.own[draws_.turns], *x.u, again(h, l));
+    return gather<K>(x.c, *x.t, V0, x.delta * *x.b, &Y, absolute(x.delta), x.own, v) + across2;
+  }
+
+  // Calls f(row, h, l) for some rows whose draws are at hand.
+  template <class F>
+  SEQSGD_INLINE void each_row(ReducedWorkspace& ws, Index h, Index begin, F f) {
+    const Index end = std::min(begin + ReducedDraws::rows_together, c_.n);
+    Row x = row(ws, h, begin);
+    const V* delta = ws.delta.data() + h * ws.seen + (draws_.sums ? 0 : begin);
+    for (Index l = begin; l < end; ++l) {
+      f(x, l);
+      if (l + 1 < end) next(x, draws_.sums ? delta : ++delta);
+    }
   }
 
   template <int K>
   void move_rows(ReducedWorkspace& ws, double gamma_d, V (&overlap)[parts]) {
     const double share = 1 / double(c_.n);
-    V v[K == 0 ? 2 : 3];  // r is 0 or 1
-    for (Index l = 0; l < c_.n; ++l) {
-      if (l % ReducedDraws::rows_together == 0) draw_own(ws, l);
+    for (Index begin = 0; begin < c_.n; begin += ReducedDraws::rows_together) {
+      draw_own(ws, begin);
       for (Index h = 0; h < parts; ++h) {
-        V* c = at(h, l);
-        Move move;
-        move.g = V{} + gamma_d;
-        const V size = gather_row<K>(ws, h, l, c, v, move.across2);
-        move.nu = shrinking(excess(along_w<K>(c, v), size, move), [&] { return grown<K>(c, v, move); });
-        turn<K>(c, v, move);
-        overlap[h] += value(c, 0) * value(c, 0) * share;
+        V m2{};
+        each_row(ws, h, begin, [&](const Row& x, Index l) SEQSGD_LAMBDA_INLINE {
+          V v[K == 0 ? 2 : 3];  // r is 0 or 1
+          Move move;
+          move.g = V{} + gamma_d;
+          const V size = gather_row<K>(x, h, l, v, move.across2);
+          move.nu = shrinking(excess(along_w<K>(x.c, v), size, move), [&] { return grown<K>(x.c, v, move); });
+          turn<K>(x.c, v, move);
+          m2 += value(x.c, 0) * value(x.c, 0);
+        });
+        overlap[h] += m2 * share;
       }
     }
   }
@@ -498,24 +530,28 @@ class ReducedBatch {
       Move move;
       move.g = V{} + gamma_d;
       V along{}, size{};
-      for (Index l = 0; l < c_.n; ++l) {
-        if (l % ReducedDraws::rows_together == 0) draw_own(ws, l);
-        V* v = ws.v.data() + l * width;
-        size += gather_row<K>(ws, h, l, at(h, l), v, v[c_.r + 2]);
-        along += along_w<K>(at(h, l), v);
+      for (Index begin = 0; begin < c_.n; begin += ReducedDraws::rows_together) {
+        draw_own(ws, begin);
+        each_row(ws, h, begin, [&](const Row& x, Index l) SEQSGD_LAMBDA_INLINE {
+          V* v = ws.v.data() + l * width;
+          size += gather_row<K>(x, h, l, v, v[width - 1]);
+          along += along_w<K>(x.c, v);
+        });
       }
       move.nu = shrinking(excess(along * share, size * share, move), [&] {
         V q{};
         for (Index l = 0; l < c_.n; ++l) {
-          move.across2 = ws.v[std::size_t(l * width + c_.r + 2)];
-          q += grown<K>(at(h, l), ws.v.data() + l * width, move);
+          const V* v = ws.v.data() + l * width;
+          move.across2 = v[width - 1];
+          q += grown<K>(at(h, l), v, move);
         }
         return q * share;
       });
       for (Index l = 0; l < c_.n; ++l) {
         V* c = at(h, l);
-        move.across2 = ws.v[std::size_t(l * width + c_.r + 2)];
-        turn<K>(c, ws.v.data() + l * width, move);
+        const V* v = ws.v.data() + l * width;
+        move.across2 = v[width - 1];
+        turn<K>(c, v, move);
         overlap[h] += value(c, 0) * value(c, 0) * share;
       }
     }
