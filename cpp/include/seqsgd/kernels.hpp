@@ -113,7 +113,8 @@ void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, c
     const Index end = std::min(whole, begin + tile);
     TwoDots<T> dots;
     const auto columns = [&](Index j, int n, auto next) {
-      simd::Vec<T> sum[packs<T>]{}, star[packs<T>], x[packs<T>];
+      simd::Vec<T> sum[packs<T>], star[packs<T>], x[packs<T>];
+      for (int k = 0; k < packs<T>; ++k) sum[k] = simd::Vec<T>{};  // one by one, or GCC clears memory
       if constexpr (EachStar)
         for (int k = 0; k < packs<T>; ++k) star[k] = simd::load(wstar + j + k * w);
       for (Index l = 0; l < L; ++l) {
