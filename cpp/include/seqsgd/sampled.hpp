@@ -158,7 +158,9 @@ class alignas(128) SampledRun final : public Unit {
         ws.feed.fill(ws.X.data(), ws.X.cols());
         project(ws, read, ws.X.data(), ws.X.cols(), unit_x);
     }
-    finish_step(ws, unit_x, task_(ws.zstar.data(), ws.z.data(), ws.feed.noise(), ws.delta.data(), ws.scratch.data()));
+    const double loss = task_(ws.zstar.data(), ws.z.data(), ws.feed.noise(), ws.delta.data(), ws.scratch.data());
+    if (ws.feed.way() == Feed<T>::Way::ahead) ws.feed.draw_ahead();
+    finish_step(ws, unit_x, loss);
     ws.feed.next();
   }
 
