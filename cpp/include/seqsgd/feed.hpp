@@ -33,7 +33,7 @@ class Feed {
  public:
   Feed(const TokenSettings& law, Index L, Index d, int noise_k)
       : law_(law), L_(L), d_(d), block_(block_steps(L, d)), ahead_(law.law == TokenLaw::gaussian ? steps_ahead(L, d) : 0), noise_k_(noise_k),
-        chunk_(padded(ahead_ * L * d)), tails_(std::size_t((ahead_ ? 2 * chunk_ : padded(block_ * L * (d % unit))) + unit)), noise_(std::size_t(padded(block_ * noise_k))) {
+        chunk_(padded(ahead_ * L * d)), tails_(std::size_t((ahead_ ? 2 * chunk_ : padded(block_ * L * (d % unit))) + unit)), stock_(std::size_t(staged ? stretch : 0)), noise_(std::size_t(padded(block_ * noise_k))) {
     while ((Index(1) << log2_ahead_) < ahead_) ++log2_ahead_;
   }
 
@@ -60,6 +60,8 @@ class Feed {
   // This step's normals, to be drawn once.
   Draw<T>& draw_source() {
     source_.tails = tails_.data() + in_block() * L_ * (d_ % unit);
+    source_.stock = stock_.data();
+    source_.left = L_ * (d_ / unit) * unit;
     return source_;
   }
   // This step's tokens, drawn already: (L, d) without gaps.
@@ -124,6 +126,7 @@ class Feed {
   int log2_ahead_ = 0;
   Index chunk_, current_ = 0, drawn_ = 0;  // normals in a chunk; where this one begins; how much of the next is there
   LineVector<T> tails_;  // of a block; or two chunks of steps drawn ahead
+  LineVector<T> stock_;
   LineVector<double> noise_;
   Draw<T> source_;
   const void* owner_ = nullptr;

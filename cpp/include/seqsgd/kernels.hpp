@@ -21,13 +21,34 @@ inline Index row_stride(Index d) {
   return padded(d) + (padded(d) / line % 2 == 0 ? line : 0);
 }
 
-// Where tokens come from: fresh normals. The columns beyond the last whole unit of all tokens of a block are drawn together beforehand.
+// Where tokens come from: fresh normals, staged by way of a small stock. The columns beyond the last whole unit of all tokens of a block are drawn
+// together beforehand.
 template <class T>
 struct Draw {
   Lanes g;
   const T* tails = nullptr;  // (L, columns % unit) of this step
-  static constexpr bool fresh = true;
-  SEQSGD_INLINE void get(const T*, simd::Vec<T> (&x)[packs<T>]) { draw(g, x); }
+  T* stock = nullptr;     // room for a stretch,
+  Index at = 0, end = 0;  // where normals from here to there are left
+  Index left = 0;         // of this step, not drawn yet
+  static constexpr bool fresh = true, stocked = staged;
+  SEQSGD_INLINE void get(const T*, simd::Vec<T> (&x)[packs<T>]) {
+    if constexpr (staged) {
+      if (at == end) restock(std::min(left, stretch));
+      take(x);
+    } else {
+      draw<T>(g, x);
+    }
+  }
+  void restock(Index n) {
+    fill_normal(g, stock, n);
+    at = 0;
+    end = n;
+    left -= n;
+  }
+  SEQSGD_INLINE void take(simd::Vec<T> (&x)[packs<T>]) {
+    for (int k = 0; k < packs<T>; ++k) x[k] = simd::load(stock + at + k * simd::width<T>);
+    at += unit;
+  }
   SEQSGD_INLINE void tail(const T*, Index l, int n, simd::Vec<T> (&x)[packs<T>]) const {
     for (int k = 0; k < packs<T>; ++k) x[k] = simd::load(tails + l * n + k * simd::width<T>);
   }
@@ -36,7 +57,7 @@ struct Draw {
 // Where tokens come from: rows already in memory.
 template <class T>
 struct Read {
-  static constexpr bool fresh = false;
+  static constexpr bool fresh = false, stocked = false;
   SEQSGD_INLINE void get(const T* p, simd::Vec<T> (&x)[packs<T>]) const {
     for (int k = 0; k < packs<T>; ++k) x[k] = simd::load(p + k * simd::width<T>);
   }
@@ -129,7 +150,14 @@ void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, c
       put(s + j, sum, n);
       dots.add(sum, v + j, wstar + j, n);
     };
-    for (Index j = begin; j < end; j += unit) columns(j, packs<T>, [&](const T* p, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.get(p, x); });
+    Index j = begin;
+    if constexpr (Source::stocked)
+      while (j < end && L * unit <= stretch) {
+        const Index stop = std::min(end, j + stretch / (L * unit) * unit);
+        src.restock((stop - j) * L);
+        for (; j < stop; j += unit) columns(j, packs<T>, [&](const T*, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.take(x); });
+      }
+    for (; j < end; j += unit) columns(j, packs<T>, [&](const T* p, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.get(p, x); });
     if (rest && begin + tile >= d) columns(whole, rest_packs, [&](const T* p, Index l, auto& x) SEQSGD_LAMBDA_INLINE { src.tail(p, l, rest, x); });
     dots.flush(u, ustar);
     if constexpr (EachStar)
