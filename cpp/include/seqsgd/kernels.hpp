@@ -75,9 +75,25 @@ struct TwoDots {
       t[k & 1] += x[k] * simd::load(b + k * simd::width<T>);
     }
   }
+  SEQSGD_INLINE void add_row(const T* x, const T* a, const T* b, Index n) {
+    constexpr int w = simd::width<T>;
+    const auto one = [&](Index j, int k) SEQSGD_LAMBDA_INLINE {
+      const simd::Vec<T> y = simd::load(x + j);
+      s[k] += y * simd::load(a + j);
+      t[k] += y * simd::load(b + j);
+    };
+    Index j = 0;
+    for (; j + w < n; j += 2 * w) {
+      one(j, 0);
+      one(j + w, 1);
+    }
+    if (j < n) one(j, 0);
+  }
+  SEQSGD_INLINE double first() const { return simd::sum<T>(s[0] + s[1]); }
+  SEQSGD_INLINE double second() const { return simd::sum<T>(t[0] + t[1]); }
   SEQSGD_INLINE void flush(double& a, double& b) {
-    a += simd::sum<T>(s[0] + s[1]);
-    b += simd::sum<T>(t[0] + t[1]);
+    a += first();
+    b += second();
     *this = {};
   }
 };
@@ -87,9 +103,9 @@ SEQSGD_INLINE void put(T* p, const simd::Vec<T> (&x)[packs<T>], int n = packs<T>
   for (int k = 0; k < packs<T> && k < n; ++k) simd::store(p + k * simd::width<T>, x[k]);
 }
 
-// Per token: z_l = X_l . v_l and z*_l = X_l . w*, X kept for the update. v_stride = 0 when all tokens see one weight vector.
+// z_l = X_l . v_l and z*_l = X_l . w* of all tokens, tile by tile.
 template <class T, class Source>
-void project_tokens(Source& source, Index L, Index d, const T* v, Index v_stride, const T* wstar, const T* X, Index x_stride, double* z, double* zstar) {
+void project_long_tokens(Source& source, Index L, Index d, const T* v, Index v_stride, const T* wstar, const T* X, Index x_stride, double* z, double* zstar) {
   Source src = source;  // a local copy can live in registers
   const Index whole = d / unit * unit;
   std::fill_n(z, L, 0.0);
@@ -116,6 +132,23 @@ void project_tokens(Source& source, Index L, Index d, const T* v, Index v_stride
     }
   }
   source = src;
+}
+
+// Per token, handed to out(l, z_l, z*_l): z_l = X_l . v_l and z*_l = X_l . w*, X kept for the update. v_stride = 0 when all tokens see one weight
+// vector; z and zstar are scratch of L.
+template <class T, class Source, class Out>
+SEQSGD_INLINE void project_tokens(Source& source, Index L, Index d, const T* v, Index v_stride, const T* wstar, const T* X, Index x_stride, double* z, double* zstar, Out out) {
+  if constexpr (!Source::fresh)
+    if (d <= tile) {
+      for (Index l = 0; l < L; ++l) {
+        TwoDots<T> dots;
+        dots.add_row(X + l * x_stride, v + l * v_stride, wstar, d);
+        out(l, dots.first(), dots.second());
+      }
+      return;
+    }
+  project_long_tokens(source, L, d, v, v_stride, wstar, X, x_stride, z, zstar);
+  for (Index l = 0; l < L; ++l) out(l, z[l], zstar[l]);
 }
 
 // Sum over tokens: s = sum_l X_l, u = s . v, ustar = s . w*; and, if EachStar, zstar_l = X_l . w* with `lanes_of` (L vectors) as scratch.
@@ -175,14 +208,20 @@ template <int N, bool Last, class T>
 double combine_pass(T* v, Index n, T a, const T* const* rows, const T* c, double* last) {
   constexpr int w = simd::width<T>;
   double norm2 = 0, dot = 0;
+  const T* row[N];  // copies, which no store to v can change
+  simd::Vec<T> by[N];
+  for (int i = 0; i < N; ++i) {
+    row[i] = rows[i];
+    by[i] = simd::broadcast(c[i]);
+  }
   for (Index begin = 0; begin < n; begin += tile) {
     const Index end = std::min(n, begin + tile);
     simd::Vec<T> s[2]{}, t[2]{};
     const auto move = [&](Index j, int h, auto keep) SEQSGD_LAMBDA_INLINE {
       simd::Vec<T> x = simd::load(v + j) * a, r{};
       for (int i = 0; i < N; ++i) {
-        r = keep(simd::load(rows[i] + j));
-        x -= r * c[i];
+        r = keep(simd::load(row[i] + j));
+        x -= r * by[i];
       }
       simd::store(v + j, x);
       s[h] += x * x;

@@ -185,13 +185,12 @@ class alignas(128) SampledRun final : public Unit {
       for (Index l = 0; l < L_; ++l) ws.z[std::size_t(l)] = share + ws.offset[std::size_t(l)];
       return;
     }
-    project_tokens(source, L_, s_.d, row(0), shared_ ? 0 : w_.stride(), teacher_.data(), x, x_stride, ws.raw.data(), ws.rawstar.data());
-    double a = w_.scale(0) * unit_x;
-    for (Index l = 0; l < L_; ++l) {
-      if (s_.weights == Weights::rows && l) a = w_.scale(l) * unit_x;
-      ws.z[std::size_t(l)] = a * ws.raw[std::size_t(l)] + ws.offset[std::size_t(l)];
-      ws.zstar[std::size_t(l)] = ws.rawstar[std::size_t(l)] * unit_x;
-    }
+    const auto out = [&](Index l, double raw, double rawstar) SEQSGD_LAMBDA_INLINE {
+      ws.z[std::size_t(l)] = w_.scale(shared_ ? 0 : l) * unit_x * raw + ws.offset[std::size_t(l)];
+      ws.rawstar[std::size_t(l)] = rawstar;
+      ws.zstar[std::size_t(l)] = rawstar * unit_x;
+    };
+    project_tokens(source, L_, s_.d, row(0), shared_ ? 0 : w_.stride(), teacher_.data(), x, x_stride, ws.raw.data(), ws.rawstar.data(), out);
   }
 
   // What each token's field carries beside x_l . w: e_l or c_l.
@@ -243,7 +242,7 @@ class alignas(128) SampledRun final : public Unit {
     double radial = 0;
     if (s_.projected)
       for (Index l = 0; l < L_; ++l) radial += along_w(ws, l);
-    const T a = T(1 + gamma * radial / w_.radius2());
+    const T a = s_.projected ? T(1 + gamma * radial / w_.radius2()) : T(1);
     if (s_.plan.eta > 0) {
       double t = double(a) * towards_[0];
       for (Index l = 0; l < tokens; ++l) t -= double(ws.c[std::size_t(l)]) * ws.rawstar[std::size_t(l)];
@@ -272,7 +271,7 @@ class alignas(128) SampledRun final : public Unit {
     bool rescaled = false, sound = true;
     for (Index i = 0; i < n_; ++i) {
       if (s_.projected && !global) radial = along_w(ws, i);
-      const T a = T(1 + gamma * radial / w_.radius2());
+      const T a = s_.projected ? T(1 + gamma * radial / w_.radius2()) : T(1);
       const T* c = ws.c.data() + 2 * i;
       ws.rows[0] = ws.x + i * ws.x_stride;
       double t = double(a) * towards_[std::size_t(i)] - double(c[0]) * ws.rawstar[std::size_t(i)];
@@ -303,14 +302,10 @@ class alignas(128) SampledRun final : public Unit {
 
   // Whether squares of these steps still fit T.
   bool representable(const Workspace<T>& ws, Index n) const {
-    const T limit = T((sizeof(T) == 4 ? 1e15 : 1e145) / std::max(ws.largest_x, positions_->largest()));
-    T most = 0;
-    for (Index i = 0; i < n; ++i) {
-      const T c = std::fabs(ws.c[std::size_t(i)]);
-      if (!(c <= most)) most = c;  // keeps a NaN
-      if (most != most) return false;
-    }
-    return most < limit;
+    const double largest = std::max(ws.largest_x, positions_->largest());
+    bool all = true;
+    for (Index i = 0; i < n; ++i) all &= std::fabs(double(ws.c[std::size_t(i)])) * largest < (sizeof(T) == 4 ? 1e15 : 1e145);  // false for NaN
+    return all;
   }
 
   // The running products v . w* and v . basis, afresh.
