@@ -75,10 +75,12 @@ struct TwoDots {
       t[k & 1] += x[k] * simd::load(b + k * simd::width<T>);
     }
   }
-  SEQSGD_INLINE void add_row(const T* x, const T* a, const T* b, Index n) {
+  // Of n elements, a vector of which x(j) gives.
+  template <class Row>
+  SEQSGD_INLINE void add_row(Row x, const T* a, const T* b, Index n) {
     constexpr int w = simd::width<T>;
     const auto one = [&](Index j, int k) SEQSGD_LAMBDA_INLINE {
-      const simd::Vec<T> y = simd::load(x + j);
+      const simd::Vec<T> y = x(j);
       s[k] += y * simd::load(a + j);
       t[k] += y * simd::load(b + j);
     };
@@ -142,7 +144,7 @@ SEQSGD_INLINE void project_tokens(Source& source, Index L, Index d, const T* v, 
     if (d <= tile) {
       for (Index l = 0; l < L; ++l) {
         TwoDots<T> dots;
-        dots.add_row(X + l * x_stride, v + l * v_stride, wstar, d);
+        dots.add_row([row = X + l * x_stride](Index j) SEQSGD_LAMBDA_INLINE { return simd::load(row + j); }, v + l * v_stride, wstar, d);
         out(l, dots.first(), dots.second());
       }
       return;
@@ -155,6 +157,20 @@ SEQSGD_INLINE void project_tokens(Source& source, Index L, Index d, const T* v, 
 template <bool EachStar, class T, class Source>
 void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, const T* X, Index x_stride, T* s, double& u, double& ustar, double* zstar, T* lanes_of) {
   constexpr int w = simd::width<T>;
+  if constexpr (!Source::fresh && !EachStar)
+    if (d <= tile) {
+      TwoDots<T> dots;
+      const auto column = [&](Index j) SEQSGD_LAMBDA_INLINE {
+        simd::Vec<T> x = simd::load(X + j);
+        for (Index l = 1; l < L; ++l) x += simd::load(X + l * x_stride + j);
+        simd::store(s + j, x);
+        return x;
+      };
+      dots.add_row(column, v, wstar, d);
+      u = dots.first();
+      ustar = dots.second();
+      return;
+    }
   Source src = source;
   const Index whole = d / unit * unit;
   u = ustar = 0;
