@@ -64,7 +64,7 @@ inline ActivationPtr pointer_activation(double (*f)(double), double (*df)(double
 inline const std::vector<std::pair<std::string, ActivationPtr>>& activation_table() {
   static const std::vector<std::pair<std::string, ActivationPtr>> table = {
       {"identity", make_activation([](double u, double& s) { return s = 1, u; })},
-      {"relu", make_activation([](double u, double& s) { return s = u > 0 ? 1 : 0, u > 0 ? u : 0.0 * u; })},
+      {"relu", make_activation([](double u, double& s) { return s = u > 0 ? 1 : 0, u * s; })},
       {"tanh", make_activation([](double u, double& s) {
          const double t = std::tanh(u);
          return s = 1 - t * t, t;

@@ -68,11 +68,18 @@ struct PairSoftmax {
 // S (L x L, row-major) of the fields z.
 inline void softmax_matrix(const double* z, int L, double* S) {
   if (L == 2) {
+#if defined(SEQSGD_AVX512) || defined(SEQSGD_AVX2)  // as PairSoftmax, every row twice: S leaves as one vector
+    typedef double four __attribute__((vector_size(32)));
+    const four a = {z[0], z[0], z[1], z[1]}, b = {z[1], z[1], z[0], z[0]}, ratio = seqsgd::exp(a * (b - a)), own = 1.0 / (1.0 + ratio), other = ratio * own;
+    const four s = {own[0], other[1], other[2], own[3]};
+    std::memcpy(S, &s, sizeof s);
+#else
     const PairSoftmax p(z);
     S[0] = p.own[0];
     S[1] = p.other[0];
     S[2] = p.other[1];
     S[3] = p.own[1];
+#endif
     return;
   }
   const auto [low, high] = std::minmax_element(z, z + L);

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "simd.hpp"
+#include "numbers.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -15,36 +15,42 @@ inline namespace SEQSGD_LEVEL {
 // Value; the gradient with respect to f goes to D.
 using Loss = double (*)(const double* y, const double* f, int k, double* D);
 
-inline double half_square(const double* y, const double* f, int k, double* D) {
-  double s = 0;
-  for (int i = 0; i < k; ++i) {
-    D[i] = f[i] - y[i];
-    s += D[i] * D[i];
-  }
-  return 0.5 * s;
+inline double half_square(const double* y, const double* f, int k, double* __restrict D) {
+  return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
+    double s = 0;
+    for (int i = 0; i < n; ++i) {
+      D[i] = f[i] - y[i];
+      s += D[i] * D[i];
+    }
+    return 0.5 * s;
+  });
 }
 
-inline double square(const double* y, const double* f, int k, double* D) {
-  double s = 0;
-  for (int i = 0; i < k; ++i) {
-    const double r = f[i] - y[i];
-    D[i] = 2 * r;
-    s += r * r;
-  }
-  return s;
+inline double square(const double* y, const double* f, int k, double* __restrict D) {
+  return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
+    double s = 0;
+    for (int i = 0; i < n; ++i) {
+      const double r = f[i] - y[i];
+      D[i] = 2 * r;
+      s += r * r;
+    }
+    return s;
+  });
 }
 
 // Not differentiable at f = y, where the gradient is taken to be 0.
-inline double frobenius(const double* y, const double* f, int k, double* D) {
-  double s = 0;
-  for (int i = 0; i < k; ++i) {
-    D[i] = f[i] - y[i];
-    s += D[i] * D[i];
-  }
-  s = std::sqrt(s);
-  const double c = s > 0 ? 1 / s : 0;
-  for (int i = 0; i < k; ++i) D[i] *= c;
-  return s;
+inline double frobenius(const double* y, const double* f, int k, double* __restrict D) {
+  return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
+    double s = 0;
+    for (int i = 0; i < n; ++i) {
+      D[i] = f[i] - y[i];
+      s += D[i] * D[i];
+    }
+    s = std::sqrt(s);
+    const double c = s > 0 ? 1 / s : 0;
+    for (int i = 0; i < n; ++i) D[i] *= c;
+    return s;
+  });
 }
 
 inline const std::vector<std::pair<std::string, Loss>>& loss_table() {

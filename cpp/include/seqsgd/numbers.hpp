@@ -1,21 +1,29 @@
 // Elementary functions for double and for vectors of doubles from one source, so that a task gives the same values one at a time or in lanes.
 #pragma once
 
+#include <type_traits>
+
 #include "simd.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
 template <class V>
-struct Bits;
+struct Bits {  // a vector of doubles, of any length
+  typedef std::uint64_t type __attribute__((vector_size(sizeof(V))));
+};
 template <>
 struct Bits<double> {
   using type = std::uint64_t;
 };
-template <>
-struct Bits<simd::f64> {
-  using type = simd::u64;
-};
+
+// f(k), with the usual small k known to the compiler.
+template <class F>
+SEQSGD_INLINE auto with_length(int k, F f) {
+  if (k == 1) return f(std::integral_constant<int, 1>{});
+  if (k == 4) return f(std::integral_constant<int, 4>{});
+  return f(k);
+}
 
 // exp to about 1 ulp for |x| < 708; beyond, the result saturates at exp(+-708) (about 3e307 and 3e-308) instead of overflowing.
 template <class V>
