@@ -68,8 +68,9 @@ class Feed {
   const T* ahead() const { return tails_.data() + current_ + in_chunk() * L_ * d_; }
   // A step's share of the next chunk; once in every step, best while there is something to wait for.
   SEQSGD_INLINE void draw_ahead() {
-    if (in_chunk() == 0 && ((step_ + ahead_) & (block_ - 1)) == 0) source_.g = lanes_of(step_ / block_ + 1);
     const Index begin = drawn_, end = share_end(in_chunk());
+    if (begin == end) return;
+    if (begin == 0 && ((step_ + ahead_) & (block_ - 1)) < ahead_) source_.g = lanes_of(step_ / block_ + 1);
     fill_normal(source_.g, tails_.data() + (chunk_ - current_) + begin, end - begin);
     drawn_ = end;
   }
@@ -90,8 +91,8 @@ class Feed {
  private:
   Index in_block() const { return step_ & (block_ - 1); }  // powers of two
   Index in_chunk() const { return step_ & (ahead_ - 1); }
-  // Normals of the next chunk drawn by the end of the i-th step of this one.
-  Index share_end(Index i) const { return ((i + 1) * (chunk_ / unit) >> log2_ahead_) * unit; }
+  // Normals of the next chunk drawn by the end of the i-th step of this one. Staged draws are too long for the processor to see beyond: all at once.
+  Index share_end(Index i) const { return staged ? (i + 1 < ahead_ ? 0 : chunk_) : ((i + 1) * (chunk_ / unit) >> log2_ahead_) * unit; }
   Lanes lanes_of(Index block) const { return Lanes(Address{seed_, Stream::data, run_, std::uint64_t(block)}); }
   void begin_block() {
     if (!ahead_) source_.g = lanes_of(step_ / block_);
