@@ -46,10 +46,9 @@ inline double frobenius(const double* y, const double* f, int k, double* __restr
       D[i] = f[i] - y[i];
       s += D[i] * D[i];
     }
-    s = std::sqrt(s);
-    const double c = s > 0 ? 1 / s : 0;
+    const double root = std::sqrt(s), c = s > 1e-280 ? root * (1 / s) : s > 0 ? 1 / root : 0;  // the division need not wait for the root
     for (int i = 0; i < n; ++i) D[i] *= c;
-    return s;
+    return root;
   });
 }
 

@@ -196,7 +196,7 @@ class alignas(128) SampledRun final : public Unit {
   // What each token's field carries beside x_l . w: e_l or c_l.
   void offsets(Workspace<T>& ws) const {
     if (s_.position == PositionKind::injected) std::copy(s_.c.begin(), s_.c.end(), ws.offset.begin());
-    for (Index l = 0; l < positions_->tokens(); ++l)
+    for (Index l = 0, n = positions_->tokens(); l < n; ++l)
       ws.offset[std::size_t(l)] = w_.scale(shared_ ? 0 : l) * inverse_sqrt_d_ * positions_->along(l, along_.data());
   }
 
@@ -302,10 +302,9 @@ class alignas(128) SampledRun final : public Unit {
 
   // Whether squares of these steps still fit T.
   bool representable(const Workspace<T>& ws, Index n) const {
-    const double largest = std::max(ws.largest_x, positions_->largest());
-    bool all = true;
-    for (Index i = 0; i < n; ++i) all &= std::fabs(double(ws.c[std::size_t(i)])) * largest < (sizeof(T) == 4 ? 1e15 : 1e145);  // false for NaN
-    return all;
+    T sum = 0;
+    for (Index i = 0; i < n; ++i) sum += std::fabs(ws.c[std::size_t(i)]);
+    return double(sum) * std::max(ws.largest_x, positions_->largest()) < (sizeof(T) == 4 ? 1e15 : 1e145);  // false for NaN
   }
 
   // The running products v . w* and v . basis, afresh.
