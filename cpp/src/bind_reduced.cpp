@@ -66,23 +66,28 @@ class Reduced {
   std::unique_ptr<ReducedSimulation> sim_;
 };
 
-py::array chi_square(Index dof, std::uint64_t seed, Index n, const std::string& dtype) {
-  if (dof < 0) throw py::value_error("dof: expected at least 0, got " + std::to_string(dof));
-  if (dtype != "float32" && dtype != "float64") throw py::value_error("dtype: expected float32 or float64, got '" + dtype + "'");
+template <class T>
+void draw_chi_square(Index dof, std::uint64_t seed, Index n, double* p) {
   const ChiSquare chi(dof);
-  py::array_t<double> out = array_of<double>({std::max<Index>(n, 0)});
-  double* p = out.mutable_data();
-  RunLanes g;
+  RunLanes<T> g;
   for (int i = 0; i < batch; ++i) g.seed(i, Address{seed, Stream::data, std::uint32_t(i), 0});
   for (Index at = 0; at < n; at += batch) {
     simd::f64 x[2 * parts], u[parts];
-    dtype == "float32" ? draw_normals<true>(g, 1, x, 2) : draw_normals<false>(g, 1, x, 2);
+    draw_normals(g, 1, x, 2);
     draw_uniforms(g, u, 1);
     for (int h = 0; h < parts; ++h) {
       const simd::f64 r = chi(x[2 * h], u[h], [&](int lane) { return OneByOne(Use::again, Address{seed, Stream::data, std::uint32_t(h * wide + lane), std::uint64_t(at)}, 0); });
       for (int i = 0; i < wide && at + h * wide + i < n; ++i) p[at + h * wide + i] = r[i];
     }
   }
+}
+
+py::array chi_square(Index dof, std::uint64_t seed, Index n, const std::string& dtype) {
+  if (dof < 0) throw py::value_error("dof: expected at least 0, got " + std::to_string(dof));
+  if (n < 0) throw py::value_error("n: expected at least 0, got " + std::to_string(n));
+  if (dtype != "float32" && dtype != "float64") throw py::value_error("dtype: expected float32 or float64, got '" + dtype + "'");
+  py::array_t<double> out = array_of<double>({n});
+  dtype == "float32" ? draw_chi_square<float>(dof, seed, n, out.mutable_data()) : draw_chi_square<double>(dof, seed, n, out.mutable_data());
   return out;
 }
 

@@ -85,7 +85,7 @@ inline const std::vector<std::pair<std::string, ActivationPtr>>& activation_tabl
       {"relu", make_activation([](auto u, auto& s) {
          using V = decltype(u);
          s = u > 0.0 ? V{} + 1.0 : V{};
-         return u > 0.0 ? u : 0.0 * u;
+         return u * s;
        })},
       {"tanh", make_activation([](auto u, auto& s) {
          using V = decltype(u);

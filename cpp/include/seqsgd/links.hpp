@@ -228,9 +228,13 @@ class PositionalSemanticLink final : public Link {
   PositionalSemanticLink(double omega, int L, std::vector<double> A) : Link(L, matrix_size(L)), omega_(omega), A_(std::move(A)) {
     if (A_.size() != std::size_t(k)) throw std::invalid_argument("A: expected L x L entries");
   }
+  template <class Length>
+  static void mix(Length n, double omega, const double* A, double* __restrict y) {
+    for (int i = 0; i < n; ++i) y[i] = (1 - omega) * y[i] + omega * A[i];
+  }
   void operator()(const double* z, double* y) const override {
     softmax_matrix(z, L, y);
-    for (int i = 0; i < k; ++i) y[i] = (1 - omega_) * y[i] + omega_ * A_[i];
+    with_length(k, [&](auto n) { mix(n, omega_, A_.data(), y); });
   }
   void lanes(const simd::f64* z, simd::f64* y) const override {
     if (L > few_tokens) return Link::lanes(z, y);

@@ -15,42 +15,49 @@ inline namespace SEQSGD_LEVEL {
 // Value; the gradient with respect to f goes to D. V is double, or a vector of runs side by side.
 struct HalfSquare {
   template <class V>
-  V operator()(const V* y, const V* f, int k, V* D) const {
-    V s{};
-    for (int i = 0; i < k; ++i) {
-      D[i] = f[i] - y[i];
-      s += D[i] * D[i];
-    }
-    return 0.5 * s;
+  V operator()(const V* y, const V* f, int k, V* __restrict D) const {
+    return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
+      V s{};
+      for (int i = 0; i < n; ++i) {
+        D[i] = f[i] - y[i];
+        s += D[i] * D[i];
+      }
+      return 0.5 * s;
+    });
   }
 };
 
 struct Square {
   template <class V>
-  V operator()(const V* y, const V* f, int k, V* D) const {
-    V s{};
-    for (int i = 0; i < k; ++i) {
-      const V r = f[i] - y[i];
-      D[i] = 2.0 * r;
-      s += r * r;
-    }
-    return s;
+  V operator()(const V* y, const V* f, int k, V* __restrict D) const {
+    return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
+      V s{};
+      for (int i = 0; i < n; ++i) {
+        const V r = f[i] - y[i];
+        D[i] = 2.0 * r;
+        s += r * r;
+      }
+      return s;
+    });
   }
 };
 
 // Not differentiable at f = y, where the gradient is taken to be 0.
 struct Frobenius {
   template <class V>
-  V operator()(const V* y, const V* f, int k, V* D) const {
-    V s{};
-    for (int i = 0; i < k; ++i) {
-      D[i] = f[i] - y[i];
-      s += D[i] * D[i];
-    }
-    s = root(s);
-    const V c = s > 0.0 ? 1.0 / s : V{};
-    for (int i = 0; i < k; ++i) D[i] *= c;
-    return s;
+  V operator()(const V* y, const V* f, int k, V* __restrict D) const {
+    return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
+      V s{};
+      for (int i = 0; i < n; ++i) {
+        D[i] = f[i] - y[i];
+        s += D[i] * D[i];
+      }
+      const V norm = root(s);
+      V c = norm * (1.0 / s);  // the division need not wait for the root
+      if (__builtin_expect(any(s <= 1e-280), 0)) c = s > 0.0 ? 1.0 / norm : V{};
+      for (int i = 0; i < n; ++i) D[i] *= c;
+      return norm;
+    });
   }
 };
 

@@ -19,13 +19,12 @@ struct ReducedDraws {
         by_sums(c.shared && sums && task.link().by_sums() && (!mixed || task.link().sums_only)), chi(c.dof), squares(by_sums && !task.link().sums_only ? c.L - 1 : 0),
         star(by_sums ? 1 + squares.normals() : c.L), field(c.shared && sums ? 1 : c.L), turns(c.across < 2 ? 0 : c.r == 1 ? 1 : c.across), own(turns + chi.normals()),
         noise(task.noisy() ? task.k() : 0) {
-    words = words_of_normals(star + field, single) + squares.uniform();
+    words = even(star + field) + squares.uniform();
     for (Index i = 0; i < c.n; i += rows_together) {
       const Index rows = std::min(rows_together, c.n - i);
-      words += words_of_normals(rows * own, single) + (chi.uniform() ? rows : 0);
+      words += even(rows * own) + (chi.uniform() ? rows : 0);
     }
-    noise_words = words_of_normals(noise, single);
-    while (block < 4096 && 2 * block * std::max<Index>(words, noise_words) <= 32768) block *= 2;
+    while (block < 4096 && 2 * block * std::max(words, even(noise)) <= 32768) block *= 2;
   }
 
   static constexpr Index rows_together = 16;
@@ -40,8 +39,8 @@ struct ReducedDraws {
   const Index star, field;  // normals along w*, and along what w has beside it
   const Index turns, own;   // per weight vector: normals for the directions of P across w; these and the chi-square's
   const Index noise;        // normals of the label noise
-  Index words = 0, noise_words = 0;  // of every run's generators in a step
-  Index block = 1;                   // steps to a block; a power of two
+  Index words = 0;  // of a run's generator in a step
+  Index block = 1;  // steps to a block; a power of two
 };
 
 // Scratch of one worker.
@@ -93,8 +92,8 @@ class ReducedBatch {
     step_ = step;
     begin_block();
     const Index done = step & (draws_.block - 1);
-    data_.skip(done * draws_.words);
-    noise_.skip(done * draws_.noise_words);
+    with_data([&](auto& g) { g.skip(done * draws_.words); });
+    noise_.skip(done * even(draws_.noise));
   }
 
   // What happened in a step, by lane.
@@ -105,7 +104,11 @@ class ReducedBatch {
   // One step. True if something happened.
   bool step(ReducedWorkspace& ws, double gamma, Events& events) {
     if ((step_ & (draws_.block - 1)) == 0 && step_ != begun_) begin_block();
-    draws_.single ? draw<true>(ws) : draw<false>(ws);
+    with_data([&](auto& g) SEQSGD_LAMBDA_INLINE {
+      draw_normals(g, draws_.star + draws_.field, ws.fresh.data(), ws.stride);
+      if (draws_.squares.uniform()) draw_uniforms(g, ws.fresh.data() + ws.stride - 1, ws.stride);
+    });
+    if (draws_.noise) draw_normals(noise_, draws_.noise, ws.noise.data(), even(draws_.noise));
     if (c_.r == 0) return step_as<0>(ws, gamma, events);
     if (c_.r == 1 && c_.rest) return step_as<1>(ws, gamma, events);
     return step_as<many>(ws, gamma, events);
@@ -138,7 +141,7 @@ class ReducedBatch {
     begun_ = step_;
     const std::uint64_t b = std::uint64_t(step_ / draws_.block);
     for (int i = 0; i < batch; ++i) {
-      data_.seed(i, Address{s_.seed, Stream::data, run_[i], b});
+      with_data([&](auto& g) { g.seed(i, Address{s_.seed, Stream::data, run_[i], b}); });
       if (draws_.noise) noise_.seed(i, Address{s_.seed, Stream::noise, run_[i], b});
     }
     for (Index h = 0; h < parts; ++h)
@@ -164,23 +167,18 @@ class ReducedBatch {
   V* at(Index h, Index i) { return at_.data() + 2 * (c_.r + 2) * (h * c_.n + i); }
   const V* P(Index h, Index l) const { return P_.data() + (c_.r + 1) * (h * c_.L + l); }
 
-  template <bool Single>
-  void draw(ReducedWorkspace& ws) {
-    draw_normals<Single>(data_, draws_.star + draws_.field, ws.fresh.data(), ws.stride);
-    if (draws_.squares.uniform()) draw_uniforms(data_, ws.fresh.data() + ws.stride - 1, ws.stride);
-    if (draws_.noise) draw_normals<Single>(noise_, draws_.noise, ws.noise.data(), even(draws_.noise));
+  template <class F>
+  SEQSGD_INLINE void with_data(F f) {
+    draws_.single ? f(single_) : f(double_);
   }
   // Normals (and uniforms, behind them) of the weight vectors i, i + 1, ...
   void draw_own(ReducedWorkspace& ws, Index i) {
     const Index rows = std::min(ReducedDraws::rows_together, c_.n - i);
-    V* out = ws.own.data();
-    if (draws_.single)
-      draw_normals<true>(data_, rows * draws_.own, out, ws.own_stride);
-    else
-      draw_normals<false>(data_, rows * draws_.own, out, ws.own_stride);
-    if (!draws_.chi.uniform()) return;
-    out += even(rows * draws_.own);
-    for (Index k = 0; k < rows; ++k) draw_uniforms(data_, out + k, ws.own_stride);
+    with_data([&](auto& g) SEQSGD_LAMBDA_INLINE {
+      draw_normals(g, rows * draws_.own, ws.own.data(), ws.own_stride);
+      if (draws_.chi.uniform())
+        for (Index k = 0; k < rows; ++k) draw_uniforms(g, ws.own.data() + even(rows * draws_.own) + k, ws.own_stride);
+    });
   }
 
   // Independent to correlated normals across tokens, in place.
@@ -524,9 +522,11 @@ class ReducedBatch {
   void move_global(ReducedWorkspace& ws, double gamma_d, V (&overlap)[parts]) {
     const double share = 1 / double(c_.n);
     const Index width = c_.r + 3;  // v of a row, and its squared length in directions that are not followed
-    const RunLanes data = data_;
+    const auto single = single_;
+    const auto of_double = double_;
     for (Index h = 0; h < parts; ++h) {
-      data_ = data;  // one part after the other, from the same draws
+      single_ = single;  // one part after the other, from the same draws
+      double_ = of_double;
       Move move;
       move.g = V{} + gamma_d;
       V along{}, size{};
@@ -568,7 +568,8 @@ class ReducedBatch {
   V loss_sum_[parts]{}, loss_[parts]{};
   simd::i64 seeks_[parts]{}, lives_[parts]{};
   std::uint32_t run_[batch]{};
-  RunLanes data_, noise_;
+  RunLanes<float> single_;   // the data stream, in one of the two precisions
+  RunLanes<double> double_, noise_;
   Index step_ = 0, begun_ = -1;
 };
 

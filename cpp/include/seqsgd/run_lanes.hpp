@@ -12,78 +12,89 @@ inline constexpr int wide = simd::width<double>;          // runs in a vector of
 inline constexpr int parts = batch / wide;                // vectors of doubles to a batch
 
 // First counter words of Philox: below `lanes` they belong to Lanes.
-enum class Use : std::uint32_t { run = lanes, again = lanes + 1, start = lanes + 2 };
+enum class Use : std::uint32_t { run = lanes, again = lanes + 2, start = lanes + 3 };  // run takes two
 
 inline std::array<std::uint32_t, 4> words_at(Use use, const Address& a) {
   return philox({std::uint32_t(use), std::uint32_t(a.block), a.run, (std::uint32_t(a.stream) << 24) | std::uint32_t(a.block >> 32)}, {std::uint32_t(a.seed), std::uint32_t(a.seed >> 32)});
 }
 
+// For normals in single precision a run has one lane of 32 bits; for double precision two neighbouring ones, that is one of 64 bits.
+template <class T>
 class RunLanes {
  public:
+  using Word = Words<T>;
+  static constexpr int vectors = batch / simd::width<T>;
+
   void seed(int lane, const Address& a) {
-    constexpr int w = simd::width<std::uint32_t>;
-    const auto words = words_at(Use::run, a);
-    for (int i = 0; i < 4; ++i) g_.s[i][lane / w][lane % w] = words[std::size_t(i)];
+    constexpr int w = simd::width<T>, each = int(sizeof(T) / 4);
+    for (int k = 0; k < each; ++k) {
+      const auto words = words_at(Use(int(Use::run) + k), a);
+      for (int i = 0; i < 4; ++i) s_[i][lane / w][each * (lane % w) + k] = words[std::size_t(i)];
+    }
   }
-  SEQSGD_INLINE simd::u32 next(int group) { return g_.next(group); }
+  SEQSGD_INLINE void next(Word (&out)[vectors]) {
+    for (int k = 0; k < vectors; ++k) out[k] = simd::bits<Word>(xoshiro(s_[0][k], s_[1][k], s_[2][k], s_[3][k]));
+  }
   void skip(Index words) {
-    for (Index i = 0; i < words; ++i)
-      for (int k = 0; k < Lanes::groups; ++k) next(k);
+    Word w[vectors];
+    for (Index i = 0; i < words; ++i) next(w);
   }
 
  private:
-  Lanes g_;
+  simd::u32 s_[4][vectors]{};
 };
 
 namespace detail {
 typedef float half_floats __attribute__((vector_size(simd::bytes / 2)));
 typedef std::uint32_t half_words __attribute__((vector_size(simd::bytes / 2)));
 
-SEQSGD_INLINE void widen(simd::f32 x, simd::f64* out, Index stride) {
-  half_floats h[2];
-  std::memcpy(h, &x, sizeof x);
-  for (int i = 0; i < 2; ++i) out[i * stride] = __builtin_convertvector(h[i], simd::f64);
+// One number for every run, to the parts of a batch.
+SEQSGD_INLINE void spread(const simd::f32 (&x)[batch / simd::width<float>], simd::f64* out, Index stride) {
+  for (int k = 0; k < batch / simd::width<float>; ++k) {
+    half_floats h[2];
+    std::memcpy(h, &x[k], sizeof x[k]);
+    for (int i = 0; i < 2; ++i) out[(2 * k + i) * stride] = __builtin_convertvector(h[i], simd::f64);
+  }
 }
-SEQSGD_INLINE simd::u64 join(simd::u32 high, simd::u32 low, int i) {
-  half_words a[2], b[2];
-  std::memcpy(a, &high, sizeof high);
-  std::memcpy(b, &low, sizeof low);
-  return (__builtin_convertvector(a[i], simd::u64) << 32) | __builtin_convertvector(b[i], simd::u64);
+SEQSGD_INLINE void spread(const simd::f64 (&x)[parts], simd::f64* out, Index stride) {
+  for (int k = 0; k < parts; ++k) out[k * stride] = x[k];
 }
 }  // namespace detail
 
 inline Index even(Index n) { return n + (n & 1); }
 
-// even(n) standard normals to every run; number i of part p goes to out[i + p * stride]. Single: 31-bit uniforms and single-precision transforms.
-template <bool Single>
-SEQSGD_INLINE void draw_normals(RunLanes& lanes_, Index n, simd::f64* out, Index stride) {
-  RunLanes g = lanes_;  // a local copy can live in registers
-  for (Index i = 0; i < n; i += 2)
-    for (int k = 0; k < Lanes::groups; ++k) {
-      simd::f64* at = out + i + 2 * k * stride;
-      const simd::u32 u = g.next(k), v = g.next(k);
-      if constexpr (Single) {
-        simd::f32 a, b;
-        BoxMuller::pair(u, v, a, b);
-        detail::widen(a, at, stride);
-        detail::widen(b, at + 1, stride);
-      } else {
-        const simd::u32 p = g.next(k), q = g.next(k);
-        for (int h = 0; h < 2; ++h) BoxMuller::pair(detail::join(u, p, h), detail::join(v, q, h), at[h * stride], at[1 + h * stride]);
-      }
-    }
+// even(n) standard normals to every run; number i of part p goes to out[i + p * stride].
+template <class T>
+SEQSGD_INLINE void draw_normals(RunLanes<T>& lanes_, Index n, simd::f64* out, Index stride) {
+  constexpr int w = RunLanes<T>::vectors;
+  RunLanes<T> g = lanes_;  // a local copy can live in registers
+  for (Index i = 0; i < n; i += 2) {
+    Words<T> u[w], v[w];
+    simd::Vec<T> r[w], a[w], b[w];
+    g.next(u);
+    g.next(v);
+    BoxMuller::radius(u, r);
+    BoxMuller::turn(r, v, a, b);
+    detail::spread(a, out + i, stride);
+    detail::spread(b, out + i + 1, stride);
+  }
   lanes_ = g;
 }
-inline Index words_of_normals(Index n, bool single) { return single ? even(n) : 2 * even(n); }
 
-// A uniform in (0, 1) of 32 bits to every run; part p's goes to out[p * stride].
-SEQSGD_INLINE void draw_uniforms(RunLanes& g, simd::f64* out, Index stride) {
-  for (int k = 0; k < Lanes::groups; ++k) {
-    const simd::u32 w = g.next(k);
+// A uniform in (0, 1), of 32 or 52 bits, to every run; part p's goes to out[p * stride].
+SEQSGD_INLINE void draw_uniforms(RunLanes<float>& g, simd::f64* out, Index stride) {
+  simd::u32 w[RunLanes<float>::vectors];
+  g.next(w);
+  for (int k = 0; k < RunLanes<float>::vectors; ++k) {
     detail::half_words h[2];
-    std::memcpy(h, &w, sizeof w);
+    std::memcpy(h, &w[k], sizeof w[k]);
     for (int i = 0; i < 2; ++i) out[(2 * k + i) * stride] = (__builtin_convertvector(h[i], simd::f64) + 0.5) * 0x1p-32;
   }
+}
+SEQSGD_INLINE void draw_uniforms(RunLanes<double>& g, simd::f64* out, Index stride) {
+  simd::u64 w[parts];
+  g.next(w);
+  for (int k = 0; k < parts; ++k) out[k * stride] = simd::bits<simd::f64>((w[k] >> 12) | 0x3FF0000000000000u) - (1.0 - 0x1p-53);
 }
 
 // One run's numbers one at a time: for starts, and for what is rare. Philox in counter mode under a key of the address's own.
@@ -98,9 +109,11 @@ class OneByOne {
 
   double uniform() { return (double(word() >> 12) + 0.5) * 0x1p-52; }  // in (0, 1)
   double normal() {
-    simd::f64 g, h;
-    BoxMuller::pair(simd::u64{} + word(), simd::u64{} + word(), g, h);
-    return g[0];
+    const simd::u64 u[1] = {simd::u64{} + word()}, v[1] = {simd::u64{} + word()};
+    simd::f64 r[1], g[1], h[1];
+    BoxMuller::radius(u, r);
+    BoxMuller::turn(r, v, g, h);
+    return g[0][0];
   }
 
  private:

@@ -144,7 +144,9 @@ class alignas(128) SampledRun final : public Unit {
         ws.feed.fill(ws.X.data(), ws.X.cols());
         project(ws, read, ws.X.data(), ws.X.cols(), unit_x);
     }
-    finish_step(ws, unit_x, task_(ws.zstar.data(), ws.z.data(), ws.feed.noise(), ws.delta.data(), ws.scratch.data()));
+    const double loss = task_(ws.zstar.data(), ws.z.data(), ws.feed.noise(), ws.delta.data(), ws.scratch.data());
+    if (ws.feed.way() == Feed<T>::Way::ahead) ws.feed.draw_ahead();
+    finish_step(ws, unit_x, loss);
     ws.feed.next();
   }
 
@@ -169,19 +171,18 @@ class alignas(128) SampledRun final : public Unit {
       for (Index l = 0; l < L_; ++l) ws.z[std::size_t(l)] = share + ws.offset[std::size_t(l)];
       return;
     }
-    project_tokens(source, L_, s_.d, row(0), shared_ ? 0 : w_.stride(), teacher_.data(), x, x_stride, ws.raw.data(), ws.rawstar.data());
-    double a = w_.scale(0) * unit_x;
-    for (Index l = 0; l < L_; ++l) {
-      if (s_.weights == Weights::rows && l) a = w_.scale(l) * unit_x;
-      ws.z[std::size_t(l)] = a * ws.raw[std::size_t(l)] + ws.offset[std::size_t(l)];
-      ws.zstar[std::size_t(l)] = ws.rawstar[std::size_t(l)] * unit_x;
-    }
+    const auto out = [&](Index l, double raw, double rawstar) SEQSGD_LAMBDA_INLINE {
+      ws.z[std::size_t(l)] = w_.scale(shared_ ? 0 : l) * unit_x * raw + ws.offset[std::size_t(l)];
+      ws.rawstar[std::size_t(l)] = rawstar;
+      ws.zstar[std::size_t(l)] = rawstar * unit_x;
+    };
+    project_tokens(source, L_, s_.d, row(0), shared_ ? 0 : w_.stride(), teacher_.data(), x, x_stride, ws.raw.data(), ws.rawstar.data(), out);
   }
 
   // What each token's field carries beside x_l . w: e_l or c_l.
   void offsets(Workspace<T>& ws) const {
     if (s_.position == PositionKind::injected) std::copy(s_.c.begin(), s_.c.end(), ws.offset.begin());
-    for (Index l = 0; l < positions_->tokens(); ++l)
+    for (Index l = 0, n = positions_->tokens(); l < n; ++l)
       ws.offset[std::size_t(l)] = w_.scale(shared_ ? 0 : l) * inverse_sqrt_d_ * positions_->along(l, along_.data());
   }
 
@@ -227,7 +228,7 @@ class alignas(128) SampledRun final : public Unit {
     double radial = 0;
     if (s_.projected)
       for (Index l = 0; l < L_; ++l) radial += along_w(ws, l);
-    const T a = T(1 + gamma * radial / w_.radius2());
+    const T a = s_.projected ? T(1 + gamma * radial / w_.radius2()) : T(1);
     if (s_.plan.eta > 0) {
       double t = double(a) * towards_[0];
       for (Index l = 0; l < tokens; ++l) t -= double(ws.c[std::size_t(l)]) * ws.rawstar[std::size_t(l)];
@@ -256,7 +257,7 @@ class alignas(128) SampledRun final : public Unit {
     bool rescaled = false, sound = true;
     for (Index i = 0; i < n_; ++i) {
       if (s_.projected && !global) radial = along_w(ws, i);
-      const T a = T(1 + gamma * radial / w_.radius2());
+      const T a = s_.projected ? T(1 + gamma * radial / w_.radius2()) : T(1);
       const T* c = ws.c.data() + 2 * i;
       ws.rows[0] = ws.x + i * ws.x_stride;
       double t = double(a) * towards_[std::size_t(i)] - double(c[0]) * ws.rawstar[std::size_t(i)];
@@ -287,14 +288,9 @@ class alignas(128) SampledRun final : public Unit {
 
   // Whether squares of these steps still fit T.
   bool representable(const Workspace<T>& ws, Index n) const {
-    const T limit = T((sizeof(T) == 4 ? 1e15 : 1e145) / std::max(ws.largest_x, positions_->largest()));
-    T most = 0;
-    for (Index i = 0; i < n; ++i) {
-      const T c = std::fabs(ws.c[std::size_t(i)]);
-      if (!(c <= most)) most = c;  // keeps a NaN
-      if (most != most) return false;
-    }
-    return most < limit;
+    T sum = 0;
+    for (Index i = 0; i < n; ++i) sum += std::fabs(ws.c[std::size_t(i)]);
+    return double(sum) * std::max(ws.largest_x, positions_->largest()) < (sizeof(T) == 4 ? 1e15 : 1e145);  // false for NaN
   }
 
   // The running products v . w* and v . basis, afresh.

@@ -194,7 +194,11 @@ template <int Bytes, class V>
 SEQSGD_INLINE double narrow(V x) {
   if constexpr (Bytes == 16) {
     typedef double wide __attribute__((vector_size(32)));
+#if defined(SEQSGD_AVX512) || defined(SEQSGD_AVX2)
+    return reduce<32>(bits<wide>(_mm256_cvtps_pd(bits<__m128>(x))));  // GCC would take the halves through memory
+#else
     return reduce<32>(__builtin_convertvector(x, wide));
+#endif
   } else {
     typedef float half __attribute__((vector_size(Bytes / 2)));
     half h[2];
