@@ -76,7 +76,7 @@ void draw_chi_square(Index dof, std::uint64_t seed, Index n, double* p) {
     draw_normals(g, 1, x, 2);
     draw_uniforms(g, u, 1);
     for (int h = 0; h < parts; ++h) {
-      const simd::f64 r = chi(x[2 * h], u[h], [&](int lane) { return OneByOne(Use::again, Address{seed, Stream::data, std::uint32_t(h * wide + lane), std::uint64_t(at)}, 0); });
+      const simd::f64 r = chi.draw(x[2 * h], u[h], [&](int lane) { return OneByOne(Use::again, Address{seed, Stream::data, std::uint32_t(h * wide + lane), std::uint64_t(at)}, 0); });
       for (int i = 0; i < wide && at + h * wide + i < n; ++i) p[at + h * wide + i] = r[i];
     }
   }

@@ -21,9 +21,9 @@ class ChiSquare {
   bool uniform() const { return dof > 1; }
 
   // From one normal and (for dof > 1) one uniform to a run; `again(lane)` gives a OneByOne for the few that need more.
-  template <class Again>
-  SEQSGD_INLINE simd::f64 operator()(simd::f64 x, simd::f64 u, Again again) const {
-    if (dof < 2) return dof == 0 ? simd::f64{} : x * x;
+  template <bool Several = false, class Again>  // Several: dof is known to be 2 at least
+  SEQSGD_INLINE simd::f64 draw(simd::f64 x, simd::f64 u, Again again) const {
+    if (!Several && dof < 2) return dof == 0 ? simd::f64{} : x * x;
     const simd::f64 w = c_ * x, v = 1.0 + w, w2 = w * w;
     simd::f64 r = 2 * a_ * v * v * v;
     const simd::i64 unsure = u * (1.0 - absolute(w)) <= 0.75 * a_ * w2 * w2;  // u is as good as 1 - u

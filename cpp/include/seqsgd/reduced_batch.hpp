@@ -48,7 +48,7 @@ struct alignas(128) ReducedWorkspace {
   ReducedWorkspace(const Task& task, const Coordinates& c, const ReducedDraws& draws)
       : stride(even(draws.star + draws.field) + 1), own_stride(even(std::min(ReducedDraws::rows_together, c.n) * std::max<Index>(draws.own, 1)) + ReducedDraws::rows_together),
         seen(draws.sums ? 1 : c.L), fresh(std::size_t(parts * stride)), own(std::size_t(parts * own_stride)), noise(std::size_t(parts * even(draws.noise))), z(std::size_t(parts * seen)), delta(z),
-        t(std::size_t(parts * c.n)), total(std::size_t(parts)), scratch(task.scratch()), v(std::size_t((c.n + 1) * (c.r + 3))) {}
+        t(std::size_t(parts * c.n)), total(std::size_t(parts)), scratch(task.scratch()), v(std::size_t((parts * c.n + 1) * (c.r + 3))) {}
   const Index stride, own_stride;
   const Index seen;  // fields that the student tells apart: L, or 1 if it sees their sum
   LineVector<simd::f64> fresh, own, noise, z, delta, t, total, scratch, v;
@@ -109,6 +109,7 @@ class ReducedBatch {
       if (draws_.squares.uniform()) draw_uniforms(g, ws.fresh.data() + ws.stride - 1, ws.stride);
     });
     if (draws_.noise) draw_normals(noise_, draws_.noise, ws.noise.data(), even(draws_.noise));
+    if (plain_) return step_as<plain>(ws, gamma, events);
     if (c_.r == 0) return step_as<0>(ws, gamma, events);
     if (c_.r == 1 && c_.rest) return step_as<1>(ws, gamma, events);
     return step_as<many>(ws, gamma, events);
@@ -202,10 +203,18 @@ class ReducedBatch {
     return q;
   }
 
+  // K, the directions of P: 0, 1 with something left beside them, `many`. `plain` is 0 in the commonest case, in which the compiler may leave out what is asked for
+  // elsewhere: no P, no directions across, no c, the normalised step, a student of sums, d > 3.
+  static constexpr int plain = -2;
+  template <int K>
+  SEQSGD_INLINE bool encoded() const { return K != plain && c_.encoded; }
+  template <int K>
+  SEQSGD_INLINE bool rest() const { return K == plain || c_.rest; }
+
   // Length of what a weight vector has beside w*.
   template <int K>
   SEQSGD_INLINE V beside(const V* c) const {
-    if constexpr (K == 0) return value(c, 1);
+    if constexpr (K == 0 || K == plain) return value(c, 1);
     V q{};
     for (Index k = 1; k < (K == 1 ? 3 : c_.r + 2); ++k) q += value(c, k) * value(c, k);
     return root(q);
@@ -214,6 +223,7 @@ class ReducedBatch {
   template <int K>
   SEQSGD_INLINE V offset(Index h, Index l, const V* c) const {
     V e{};
+    if (K == plain) return e;
     if (c_.encoded) {
       const V* p = P(h, l);
       for (Index k = 0; k < (K == 1 ? 2 : c_.r + 1); ++k) e += p[k] * value(c, k);
@@ -242,14 +252,14 @@ class ReducedBatch {
       b[0] *= root_ones_;
       if (draws_.by_sums) {
         sum = a[0] * root_ones_;
-        if (draws_.squares.dof > 0) squares = a[0] * a[0] + draws_.squares(a[1], ws.fresh[std::size_t((h + 1) * ws.stride - 1)], again(h, c_.n));
+        if (draws_.squares.dof > 0) squares = a[0] * a[0] + draws_.squares.draw(a[1], ws.fresh[std::size_t((h + 1) * ws.stride - 1)], again(h, c_.n));
         else squares = a[0] * a[0];
       } else {
         for (Index l = 0; l < c_.L; ++l) sum += a[l];
       }
       ws.total[std::size_t(h)] = sum;
       z[0] = value(c, 0) * sum + t[0] * b[0];
-      if (c_.encoded || s_.position == PositionKind::injected)
+      if (K != plain && (c_.encoded || s_.position == PositionKind::injected))
         for (Index l = 0; l < c_.L; ++l) z[0] += offset<K>(h, l, c);
     } else {
       for (Index l = 0; l < c_.L; ++l) {
@@ -307,8 +317,8 @@ class ReducedBatch {
   template <int K>
   SEQSGD_INLINE V gather(const V* c, V t, V V0, V B, const V* Y, V n, const V* normals, V* v) const {
     v[0] = V0;
-    if constexpr (K == 0) {
-      v[1] = c_.rest ? B : V{};
+    if constexpr (K == 0 || K == plain) {
+      v[1] = rest<K>() ? B : V{};
       return V0 * V0 + v[1] * v[1];
     } else if constexpr (K == 1) {  // one direction across: a quarter turn of (u, s) / t
       const V inverse = t > 0.0 ? 1.0 / t : V{}, cu = value(c, 1) * inverse, cs = t > 0.0 ? value(c, 2) * inverse : V{} + 1.0, x = n * normals[0];
@@ -344,7 +354,7 @@ class ReducedBatch {
   }
   template <int K>
   SEQSGD_INLINE Index followed() const {
-    return K == 0 ? 1 : K == 1 ? 2 : c_.r + 1;
+    return K == 0 || K == plain ? 1 : K == 1 ? 2 : c_.r + 1;
   }
   // v . w / sqrt d
   template <int K>
@@ -374,12 +384,17 @@ class ReducedBatch {
       const V at = value(c, k), x = a.pull * at - a.g * v[k];
       c[2 * k + 1] += x + a.nu * (at + x);
     }
-    if (!c_.rest) return;
+    if (!rest<K>()) return;
     const V s = value(c, n), x = growth(s, v[n], a);
     c[2 * n + 1] += x + a.nu * (s + x);
   }
   // N^2 - 1 from v . w and ||v||^2 (both in units of the squared radius), and the pull of the projected step.
+  template <int K>
   SEQSGD_INLINE V excess(V along, V size, Move& a) const {
+    if (K == plain) {
+      a.pull = V{};
+      return a.g * (a.g * size - 2.0 * along);
+    }
     a.pull = s_.projected ? a.g * along : V{};
     return s_.projected ? a.g * a.g * (size - along * along) : a.g * (a.g * size - 2.0 * along);
   }
@@ -405,7 +420,7 @@ class ReducedBatch {
   template <int K>
   void move_shared(ReducedWorkspace& ws, double gamma_d, V (&overlap)[parts]) {
     draw_own(ws, 0);
-    const Index L = c_.L, r = K == 1 ? 1 : K == 0 ? 0 : c_.r;
+    const Index L = c_.L, r = K == 1 ? 1 : K == 0 || K == plain ? 0 : c_.r;
     V *v = ws.v.data(), *Y = v + (c_.r + 3);
     for (Index h = 0; h < parts; ++h) {
       const V *delta = ws.delta.data() + h * ws.seen, *a = ws.fresh.data() + h * ws.stride, *b = a + draws_.star, *own = ws.own.data() + h * ws.own_stride;
@@ -423,7 +438,7 @@ class ReducedBatch {
         if (draws_.mixed) n2 = spread(delta);
       }
       for (Index k = 0; k < r; ++k) Y[k] = V{};
-      if (c_.encoded)
+      if (encoded<K>())
         for (Index l = 0; l < L; ++l) {
           const V *p = P(h, l), x = delta[draws_.sums ? 0 : l];
           V0 += x * p[0];
@@ -432,9 +447,9 @@ class ReducedBatch {
       V* c = at(h, 0);
       Move move;
       move.g = V{} + gamma_d;
-      move.across2 = n2 * draws_.chi(own[draws_.turns], own[even(draws_.own)], again(h, 0));
+      move.across2 = n2 * draws_.chi.draw(own[draws_.turns], own[even(draws_.own)], again(h, 0));
       const V size = gather<K>(c, ws.t[std::size_t(h)], V0, B, Y, draws_.turns ? root(n2) : n2, own, v) + move.across2;
-      move.nu = shrinking(excess(along_w<K>(c, v), size, move), [&] { return grown<K>(c, v, move); });
+      move.nu = shrinking(excess<K>(along_w<K>(c, v), size, move), [&] { return grown<K>(c, v, move); });
       turn<K>(c, v, move);
       if (s_.plan.eta > 0) overlap[h] = recovered<K>(h, c);
     }
@@ -444,7 +459,7 @@ class ReducedBatch {
   template <int K>
   SEQSGD_INLINE V recovered(Index h, const V* c) const {
     const V m = value(c, 0), m2 = m * m;
-    if (!c_.encoded) return m2;
+    if (!encoded<K>()) return m2;
     const V* out = outside_.data() + h * (c_.r + 1);
     V q = m2, y = out[0] * m;
     for (Index k = 1; k < followed<K>(); ++k) {
@@ -465,35 +480,36 @@ class ReducedBatch {
     return {at(h, l), ws.delta[std::size_t(h * ws.seen + (draws_.sums ? 0 : l))], fresh, fresh + draws_.star, ws.t.data() + h * c_.n + l, c_.encoded ? P(h, l) : nullptr, own + in * draws_.own,
             own + even(rows * draws_.own) + in};
   }
+  template <int K>
   SEQSGD_INLINE void next(Row& x, const V* delta) const {
-    x.c += 2 * (c_.r + 2);
     ++x.a, ++x.b, ++x.t, ++x.u;
-    x.own += draws_.own;
-    if (x.p) x.p += c_.r + 1;
-    if (!draws_.sums) x.delta = *delta;
+    x.c += 2 * (followed<K>() + 1);
+    x.own += K == plain ? 1 : draws_.own;
+    if (encoded<K>()) x.p += c_.r + 1;
+    if (K != plain && !draws_.sums) x.delta = *delta;
   }
 
   // v of a row; returns ||v||^2, of which across2 is in directions that are not followed.
   template <int K>
   SEQSGD_INLINE V gather_row(const Row& x, Index h, Index l, V* v, V& across2) const {
     V V0 = x.delta * *x.a, Y{};
-    if (x.p) {
+    if (encoded<K>()) {
       V0 += x.delta * x.p[0];
       if (K != 0 && c_.r > 0) Y = x.delta * x.p[1];
     }
-    across2 = x.delta * x.delta * draws_.chi(x.own[draws_.turns], *x.u, again(h, l));
+    across2 = x.delta * x.delta * draws_.chi.template draw<K == plain>(x.own[K == plain ? 0 : draws_.turns], *x.u, again(h, l));
     return gather<K>(x.c, *x.t, V0, x.delta * *x.b, &Y, absolute(x.delta), x.own, v) + across2;
   }
 
   // Calls f(row, h, l) for some rows whose draws are at hand.
-  template <class F>
+  template <int K, class F>
   SEQSGD_INLINE void each_row(ReducedWorkspace& ws, Index h, Index begin, F f) {
     const Index end = std::min(begin + ReducedDraws::rows_together, c_.n);
     Row x = row(ws, h, begin);
     const V* delta = ws.delta.data() + h * ws.seen + (draws_.sums ? 0 : begin);
     for (Index l = begin; l < end; ++l) {
       f(x, l);
-      if (l + 1 < end) next(x, draws_.sums ? delta : ++delta);
+      if (l + 1 < end) next<K>(x, draws_.sums ? delta : ++delta);
     }
   }
 
@@ -504,14 +520,14 @@ class ReducedBatch {
       draw_own(ws, begin);
       for (Index h = 0; h < parts; ++h) {
         V m2{};
-        each_row(ws, h, begin, [&](const Row& x, Index l) SEQSGD_LAMBDA_INLINE {
-          V v[K == 0 ? 2 : 3];  // r is 0 or 1
+        each_row<K>(ws, h, begin, [&](const Row& x, Index l) SEQSGD_LAMBDA_INLINE {
+          V v[K == 0 || K == plain ? 2 : 3];  // r is 0 or 1
           Move move;
           move.g = V{} + gamma_d;
           const V size = gather_row<K>(x, h, l, v, move.across2);
-          move.nu = shrinking(excess(along_w<K>(x.c, v), size, move), [&] { return grown<K>(x.c, v, move); });
+          move.nu = shrinking(excess<K>(along_w<K>(x.c, v), size, move), [&] { return grown<K>(x.c, v, move); });
           turn<K>(x.c, v, move);
-          m2 += value(x.c, 0) * value(x.c, 0);
+          if (s_.plan.eta > 0) m2 += value(x.c, 0) * value(x.c, 0);
         });
         overlap[h] += m2 * share;
       }
@@ -522,37 +538,33 @@ class ReducedBatch {
   void move_global(ReducedWorkspace& ws, double gamma_d, V (&overlap)[parts]) {
     const double share = 1 / double(c_.n);
     const Index width = c_.r + 3;  // v of a row, and its squared length in directions that are not followed
-    const auto single = single_;
-    const auto of_double = double_;
+    V along[parts]{}, size[parts]{};
+    for (Index begin = 0; begin < c_.n; begin += ReducedDraws::rows_together) {
+      draw_own(ws, begin);
+      for (Index h = 0; h < parts; ++h)
+        each_row<K>(ws, h, begin, [&](const Row& x, Index l) SEQSGD_LAMBDA_INLINE {
+          V* v = ws.v.data() + (h * c_.n + l) * width;
+          size[h] += gather_row<K>(x, h, l, v, v[width - 1]);
+          along[h] += along_w<K>(x.c, v);
+        });
+    }
     for (Index h = 0; h < parts; ++h) {
-      single_ = single;  // one part after the other, from the same draws
-      double_ = of_double;
+      const V* v = ws.v.data() + h * c_.n * width;
       Move move;
       move.g = V{} + gamma_d;
-      V along{}, size{};
-      for (Index begin = 0; begin < c_.n; begin += ReducedDraws::rows_together) {
-        draw_own(ws, begin);
-        each_row(ws, h, begin, [&](const Row& x, Index l) SEQSGD_LAMBDA_INLINE {
-          V* v = ws.v.data() + l * width;
-          size += gather_row<K>(x, h, l, v, v[width - 1]);
-          along += along_w<K>(x.c, v);
-        });
-      }
-      move.nu = shrinking(excess(along * share, size * share, move), [&] {
+      move.nu = shrinking(excess<K>(along[h] * share, size[h] * share, move), [&] {
         V q{};
         for (Index l = 0; l < c_.n; ++l) {
-          const V* v = ws.v.data() + l * width;
-          move.across2 = v[width - 1];
-          q += grown<K>(at(h, l), v, move);
+          move.across2 = v[l * width + width - 1];
+          q += grown<K>(at(h, l), v + l * width, move);
         }
         return q * share;
       });
-      for (Index l = 0; l < c_.n; ++l) {
+      for (Index l = 0; l < c_.n; ++l, v += width) {
         V* c = at(h, l);
-        const V* v = ws.v.data() + l * width;
         move.across2 = v[width - 1];
         turn<K>(c, v, move);
-        overlap[h] += value(c, 0) * value(c, 0) * share;
+        if (s_.plan.eta > 0) overlap[h] += value(c, 0) * value(c, 0) * share;
       }
     }
   }
@@ -564,6 +576,7 @@ class ReducedBatch {
   LineVector<V> at_;       // (parts, n, r + 2, 2): coordinates, each with the sum of its increments since the block began
   LineVector<V> P_;        // (parts, L, r + 1)
   LineVector<V> outside_;  // (parts, r + 1)
+  const bool plain_ = !c_.encoded && c_.rest && draws_.sums && draws_.chi.uniform() && !s_.projected && s_.position == PositionKind::none;
   const double ones_, root_ones_ = std::sqrt(ones_);  // variance of the sum of a coordinate over tokens
   V loss_sum_[parts]{}, loss_[parts]{};
   simd::i64 seeks_[parts]{}, lives_[parts]{};
