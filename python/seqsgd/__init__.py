@@ -3,6 +3,7 @@
 `Task` puts together what is learnt, by whom and under which loss; `simulate` runs it, `Simulator` steps it, `load` reads results back.
 """
 
+from . import theory
 from ._version import __version__
 from .errors import ConfigError, NonFiniteWarning, PrecisionWarning, SimulationInterrupted
 from .info import activations, build_config, dynamics, links, losses
@@ -88,4 +89,5 @@ __all__ = [
     "load",
     "losses",
     "simulate",
+    "theory",
 ]
