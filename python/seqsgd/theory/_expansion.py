@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import models
+from .. import _build, models
 from .._checks import Float64
-from ._link_terms import Factors, _named, he, terms_of
+from ._gaussian import hermite_table
+from ._link_terms import Factors, _named, he
 from ._symmetric import Int64, SymmetricTensor, check_count, degrees, factorials
 
 Part = tuple[Int64, Float64]  # rows of ascending tokens (n, k), coefficients (n,)
@@ -26,6 +27,17 @@ class Expansion:
         """No order above this one has entries."""
         return max((sum(len(c) - 1 for c in f.values()) for _, f in self.raw), default=0)
 
+    def at(self, z: Float64) -> tuple[Float64, Float64]:
+        """The link at fields z (n, L), (n,), and the sum of the sizes of its terms."""
+        value, size = np.zeros(len(z)), np.zeros(len(z))
+        for coefficient, factors in self.raw:
+            part, large = np.full(len(z), coefficient), np.full(len(z), abs(coefficient))
+            for token, c in factors.items():
+                table = hermite_table(z[:, token], len(c) - 1)
+                part, large = part * (c @ table), large * (np.abs(c) @ np.abs(table))
+            value, size = value + part, size + large
+        return value, size
+
     def tensor(self, order: int) -> SymmetricTensor:
         """C_k, its error a bound of the rounding: entries that cancel keep the error of what was summed."""
         check_count(sum(_count(f, order) for _, f in self.raw), f"C_{order} of this link")
@@ -35,22 +47,27 @@ class Expansion:
         terms = terms * np.prod(factorials(order)[degrees(index)[1]], axis=1)
         places, where = np.unique(index, axis=0, return_inverse=True)
         where = where.ravel()
-        value = np.bincount(where, terms, minlength=len(places))
-        error = np.bincount(where, np.abs(terms), minlength=len(places)) * (2.0**-52 * (order + 2 + np.bincount(where, minlength=len(places))))
+        value = np.bincount(where, terms, minlength=len(places)).astype(np.float64)
+        error = np.bincount(where, np.abs(terms), minlength=len(places)) * (2.0**-52 * (order + 2.0 + np.bincount(where, minlength=len(places))))
         return SymmetricTensor(self.L, order, places, value, error)
 
 
 def expansion(teacher: models.Teacher) -> Expansion | None:
     """The expansion of a named link or of Hermite data, checked against the compiled link; None for other links."""
-    if terms_of(teacher) is None:
+    if not isinstance(teacher, models.SSI) or not isinstance(teacher.link, (str, models.Hermite)):
         return None
-    assert isinstance(teacher, models.SSI)
     raw: Any
     if isinstance(teacher.link, models.Hermite):
         raw = [(c, {t - 1: he(k) for t, k in factors}) for c, factors in teacher.link.terms]
     else:
-        raw = _named(str(teacher.link), teacher.L)
-    return Expansion(teacher.L, [(teacher.scale_value * c, f) for c, f in raw])
+        raw = _named(teacher.link, teacher.L)
+    if raw is None:
+        return None
+    out = Expansion(teacher.L, [(teacher.scale_value * c, f) for c, f in raw])
+    z = np.random.default_rng(0).standard_normal((4, teacher.L))
+    value, size = out.at(z)
+    # the compiled link is the definition; if it means something else, it is integrated as it is
+    return out if bool((np.abs(_build.link(teacher)(z)[:, 0] - value) <= 1e-10 * size).all()) else None
 
 
 def _count(factors: Factors, order: int) -> int:

@@ -15,7 +15,8 @@ from .. import _checks
 from .._checks import Float64
 
 if TYPE_CHECKING:
-    from ._norms import NormBounds, Odeco
+    from ._norms import NormBounds
+    from ._odeco import Odeco
 
 Int64 = npt.NDArray[np.int64]
 
@@ -146,7 +147,8 @@ class SymmetricTensor:
     def dense(self) -> Float64:
         """The whole array, shape (L,) * order. Refused beyond 2^24 entries."""
         if self.L**self.order > DENSE_ENTRIES:
-            raise ValueError(f"dense: expected L^k <= {DENSE_ENTRIES}, got L = {self.L}, k = {self.order}; `index` and `value` hold the {len(self.value)} entries")
+            n = len(self.value)
+            raise ValueError(f"dense: expected L^k <= {DENSE_ENTRIES}, got L = {self.L}, k = {self.order}; `index` and `value` hold the {n} entries")
         out = np.zeros((self.L,) * self.order)
         for row, v in zip(self.index.tolist(), self.value, strict=True):
             for place in _permutations(row):
