@@ -59,7 +59,7 @@ class Dynamics(Resumable, Protocol):
         """What was recorded."""
 
 
-_TABLE = {"sampled": "_sampled:Sampled"}
+_TABLE = {"sampled": "_sampled:Sampled", "flow": "_flow:Flow"}
 
 
 def names() -> list[str]:

@@ -49,7 +49,7 @@ def gauss_hermite(n: int) -> tuple[Float64, Float64]:
 def trapezoid(h: float, width: float = TAIL) -> tuple[Float64, Float64]:
     """Trapezoidal rule for E over N(0, 1): geometric in the width of the strip in which the integrand is analytic."""
     n = math.ceil(width / h)
-    x = h * np.arange(-n, n + 1)
+    x: Float64 = np.asarray(h * np.arange(-n, n + 1), dtype=np.float64)
     return x, h * density(x)
 
 

@@ -102,7 +102,7 @@ class LinkTerms:
     def __call__(self, z: Array) -> Float64:
         """y at fields z (..., L)."""
         y = np.full(z.shape[:-1], self.constant)
-        for token in np.flatnonzero(self.singles.any(axis=1)):
+        for token in np.flatnonzero(self.singles.any(axis=1)).tolist():
             y = y + hermite_e.hermeval(z[..., token], self.singles[token])
         for coefficient, factors in self.products:
             part = np.full(z.shape[:-1], coefficient)
@@ -152,7 +152,7 @@ class LinkTerms:
         n = len(r)
         p = self.first(r)[0]
         out = mul(p, p)
-        for token in np.flatnonzero(self.singles.any(axis=1)):
+        for token in np.flatnonzero(self.singles.any(axis=1)).tolist():
             c = self.singles[token]
             single = _at(c, r[:, token])
             out = add(add(out, _at(hermite_e.hermemul(c, c), r[:, token])), -mul(single, single))
@@ -174,7 +174,7 @@ class LinkTerms:
         return np.asarray(out)
 
 
-def _at(c: Float64, r: Array, derivative: int = 0) -> Array:
+def _at(c: Array, r: Array, derivative: int = 0) -> Array:
     """The factor sum_k c_k (r x)^k of one token as a polynomial in x, (n, K), or its derivatives with respect to r."""
     k = np.arange(len(c))
     falling = np.ones(len(c)) if derivative == 0 else (k if derivative == 1 else k * (k - 1))

@@ -72,14 +72,22 @@ class NetworkEngine:
 
     def moments(self, a: Array, m: Array, q: Array | None, order: int) -> tuple[Moments, Moments]:
         """Estimates and their errors at a (n, e parameters), m (n, overlaps), q (n, L) or None."""
+        link, fine, coarse = self._parts(a, m, q, order)
+        best = self._assemble(link, fine, order, -1)
+        rounding = self._assemble([np.abs(x) for x in link], [np.abs(x) for x in fine], order, 1)
+        return best, best.gap(self._assemble(link, coarse, order, -1)).plus(rounding, 1e-15)
+
+    def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments:
+        """The estimates alone."""
+        link, fine, _ = self._parts(a, m, q, order)
+        return self._assemble(link, fine, order, -1)
+
+    def _parts(self, a: Array, m: Array, q: Array | None, order: int) -> tuple[list[Array], list[Array], list[Array]]:
         s = self.setup
         ubar = s.c.sum() / np.sqrt(s.L) + a @ self.slope
         spread = np.ones(len(m)) if q is None else np.sqrt(q.mean(axis=1))
         link = self._tied(m[:, 0], order) if s.tied else self._untied(m, order)
-        fine, coarse = self.integrals(ubar, spread)
-        best = self._assemble(link, fine, order, -1)
-        rounding = self._assemble([np.abs(x) for x in link], [np.abs(x) for x in fine], order, 1)
-        return best, best.gap(self._assemble(link, coarse, order, -1)).plus(rounding, 1e-15)
+        return link, *self.integrals(ubar, spread)
 
     def _tied(self, m: Array, order: int) -> list[Array]:
         """p, dp / dm, d2p / dm2 of y and p of y^2 at overlap m (n,)."""

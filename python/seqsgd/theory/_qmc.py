@@ -39,6 +39,10 @@ class QmcEngine:
         self.Ex = np.linalg.pinv(self.B) @ setup.E
         self.points, self.replicates = points, replicates
 
+    def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments:
+        """The estimates alone; the points are always the same, so they are smooth in (a, m)."""
+        return self.moments(a, m, q, order)[0]
+
     def moments(self, a: Array, m: Array, q: Array | None, order: int) -> tuple[Moments, Moments]:
         """See NetworkEngine."""
         each = [self._replicate(i, a, m, np.ones_like(m) if q is None else q, order) for i in range(self.replicates)]
@@ -94,8 +98,9 @@ class QmcEngine:
             return
         ne = setup.ne
         out.gradient[i, :ne] += half * da.sum(axis=0)
-        sums = (lambda t: t.sum(axis=1, keepdims=True)) if setup.tied else (lambda t: t)  # tied: one overlap for all tokens
-        along, apart = sums(g * xs), sums(g * eta)
+        along, apart = g * xs, g * eta
+        if setup.tied:  # one overlap for all tokens
+            along, apart = along.sum(axis=1, keepdims=True), apart.sum(axis=1, keepdims=True)
         heat = half * apart.sum(axis=0) / (2 * s)  # dPhi / dv
         out.gradient[i, ne:] += half * along.sum(axis=0) - 2 * m * heat
         if out.heat is not None:

@@ -26,6 +26,9 @@ class Engine(Protocol):
     setup: Setup
     method: str
 
+    def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments:
+        """Without errors."""
+
     def moments(self, a: Array, m: Array, q: Array | None, order: int) -> tuple[Moments, Moments]:
         """Estimates and errors at positional parameters a (n, e), overlaps m (n, 1 or L), squared norms q (n, L)."""
 
@@ -119,7 +122,7 @@ def risk(
     best, error = chosen.moments(a, overlaps, norms, 2 if hessian else 1)
 
     def shaped(x: Array) -> Any:
-        return None if x is None else np.asarray(x).reshape(*shape, *np.shape(x)[1:])
+        return None if x is None else np.asarray(x).reshape((*shape, *np.shape(x)[1:]))
 
     return Risk(
         chosen.setup.names,
