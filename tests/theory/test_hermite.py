@@ -20,7 +20,7 @@ def he(k, x):
 
 
 def quadrature(f, L, order, nodes):
-    """E[f(z) H_k(z)] for every index, (outputs, L, ..., L), by a Gauss-Hermite rule written out: exact for polynomials of degree < 2 nodes - order in each z_l."""
+    """E[f(z) H_k(z)] for every index, (outputs, L, ..., L), by a Gauss-Hermite rule written out: exact for polynomials of low degree."""
     x, w = hermegauss(nodes)
     w = w / w.sum()
     z = np.array(list(itertools.product(x, repeat=L)))
@@ -92,7 +92,10 @@ def test_integrated_tensors_agree_with_gauss_hermite_rules(link, order):
     assert C.norm_error < 1e-9
 
 
-@pytest.mark.parametrize("function, order, value", [(lambda z: abs(z[0]), 2, math.sqrt(2 / math.pi)), (lambda z: float(z[0] > 0.3), 1, math.exp(-0.045) / math.sqrt(2 * math.pi))])
+@pytest.mark.parametrize(
+    "function, order, value",
+    [(lambda z: abs(z[0]), 2, math.sqrt(2 / math.pi)), (lambda z: float(z[0] > 0.3), 1, math.exp(-0.045) / math.sqrt(2 * math.pi))],
+)
 def test_the_error_estimate_covers_kinks_and_jumps(function, order, value):
     for L in (1, 2):
         C = sq.theory.hermite(sq.SSI(function, L), order)[0]

@@ -41,8 +41,10 @@ class Coefficients:
         return bool(abs(self.value[k]) > 6 * self.error[k])
 
 
-def coefficients(sigma: Any, order: int) -> Coefficients:
-    """Of a checked activation (`seqsgd.models.students.check_sigma`)."""
+def coefficients(sigma: Any, order: int, shift: float = 0.0) -> Coefficients:
+    """Of u -> sigma(u + shift), sigma a checked activation (`seqsgd.models.students.check_sigma`)."""
+    if shift:
+        return _adaptive(sigma, order, shift)
     closed = _series(sigma, order)
     if closed is None and isinstance(sigma, str) and sigma in _CLOSED:
         closed = np.array([_CLOSED[sigma](k) for k in range(order + 1)])
@@ -108,8 +110,8 @@ def _trapezoidal(sigma: str, order: int) -> Coefficients:
     return Coefficients(fine * root, error * root, "trapezoidal rule")
 
 
-def _adaptive(sigma: Any, order: int) -> Coefficients:
-    """A user's function, which may have kinks: adaptive Gauss-Kronrod over the line cut at 0, where most kinks are."""
+def _adaptive(sigma: Any, order: int, shift: float = 0.0) -> Coefficients:
+    """A user's function, which may have kinks: adaptive Gauss-Kronrod over the line cut where sigma's argument is 0, where most kinks are."""
     from scipy.integrate import quad_vec
 
     f = _build.activation(sigma)
@@ -117,8 +119,8 @@ def _adaptive(sigma: Any, order: int) -> Coefficients:
 
     def integrand(u: float) -> Float64:
         he, _ = _orthonormal(u, order)
-        return np.asarray(he * (float(f(np.array([u]))[0][0]) * math.exp(-0.5 * u * u) / math.sqrt(2 * math.pi)))
+        return np.asarray(he * (float(f(np.array([u + shift]))[0][0]) * math.exp(-0.5 * u * u) / math.sqrt(2 * math.pi)))
 
-    value, error = quad_vec(integrand, -width, width, epsabs=1e-13, epsrel=1e-13, norm="max", limit=400, points=[0.0])[:2]
+    value, error = quad_vec(integrand, -width, width, epsabs=1e-13, epsrel=1e-13, norm="max", limit=400, points=[-shift])[:2]
     root = _orthonormal(0.0, order)[1]
     return Coefficients(value * root, (error + 1e-15) * root, "adaptive quadrature")

@@ -18,7 +18,7 @@ import numpy as np
 
 from .._checks import Float64
 from ._gaussian import hermite_table
-from ._symmetric import SymmetricTensor, check_count, count, degrees, multi_indices
+from ._symmetric import Int64, SymmetricTensor, check_count, count, degrees, multi_indices
 
 Function = Callable[[Float64], Float64]  # (n, L) -> (n, outputs)
 
@@ -42,14 +42,15 @@ class Rule:
         return f"trapezoidal rule, spacing {self.h:.3g}" if self.h else f"{REPLICATES} scrambled Sobol sets of {self.points // REPLICATES} points"
 
 
-def rule(L: int, order: int, outputs: int, points: int | None, slow: bool) -> Rule:
-    """The rule for about so many points; a slow function (one that calls Python) gets fewer by default."""
-    check_count(count(L, order), f"C_{order} of a function of {L} tokens", ENTRIES)
+def rule(L: int, order: int, outputs: int, points: int | None, slow: bool, entries: int | None = None) -> Rule:
+    """The rule for about so many points; a slow function (one that calls Python) gets fewer by default. `entries`: how many are wanted, None for all."""
+    entries = count(L, order) if entries is None else max(entries, 1)
+    check_count(entries, f"C_{order} of a function of {L} tokens", ENTRIES)
     radius = 9.0 + 0.3 * max(order - 8, 0)
     grids = 3 if slow else 4  # tokens up to which a grid is worth it
     if points is None:
         points = 2**17 if slow else 2**19 if L != 4 else 2**21
-        points = min(points, int(WORK / (count(L, order) * outputs)))
+        points = min(points, int(WORK / (entries * outputs)))
         if points < 2**13:
             raise ValueError(f"order: C_{order} of {outputs} functions of {L} tokens takes long to integrate; give `points` (at least 2^13) to have it")
     if grids >= L:
@@ -58,10 +59,10 @@ def rule(L: int, order: int, outputs: int, points: int | None, slow: bool) -> Ru
     return Rule(L, REPLICATES * 2 ** max(int(math.log2(points / REPLICATES)), 4), 0.0, radius)
 
 
-def integrate(f: Function, outputs: int, of: Rule, order: int, seed: int) -> list[SymmetricTensor]:
-    """E[f(z) H_k(z)], one tensor for each output."""
+def integrate(f: Function, outputs: int, of: Rule, order: int, seed: int, index: Int64 | None = None) -> list[SymmetricTensor]:
+    """E[f(z) H_k(z)], one tensor for each output; only the entries at `index` (n, order) if it is given."""
     L = of.L
-    index = multi_indices(L, order)
+    index = multi_indices(L, order) if index is None else index
     tokens, powers = degrees(index)
 
     def total(points: Iterator[tuple[Float64, Float64]]) -> tuple[Float64, Float64]:

@@ -141,14 +141,16 @@ def _matrix(C: SymmetricTensor) -> NormBounds:
     return NormBounds(abs(float(values[i])), abs(float(values[i])), True, "spectral norm", vectors[:, i])
 
 
-def power_method(C: SymmetricTensor, rng: np.random.Generator, starts: int = STARTS, steps: int = 100) -> tuple[Float64, float]:
-    """A unit vector at which |<C, x^(x)k>| is large, and that value: shifted symmetric power iteration, the shift adapted to each start."""
+def power_method(
+    C: SymmetricTensor, rng: np.random.Generator, starts: int = STARTS, steps: int = 100, signs: tuple[float, ...] = (1.0, -1.0)
+) -> tuple[Float64, float]:
+    """A unit vector at which sign <C, x^(x)k> is large, for one of the signs, and that value: shifted power iteration, the shift adapted to each start."""
     work = max(len(C.value) * C.order, 1)
     x = rng.standard_normal((max(min(starts, 10**7 // work), 4), C.L))
     x = np.concatenate([x, np.ones((1, C.L))])  # what a tied network uses
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    x = np.concatenate([x, x])
-    sign = np.repeat([1.0, -1.0], len(x) // 2)[:, None]  # maxima of C and of -C
+    sign = np.repeat(signs, len(x))[:, None]
+    x = np.concatenate([x] * len(signs))
     shift = np.full((len(x), 1), 0.1 * C.norm)
     value = sign[:, 0] * C(x)
     for _ in range(min(steps, max(10**9 // (work * len(x)), 20))):
@@ -178,7 +180,7 @@ def _polished(C: SymmetricTensor, x: Float64, sign: float) -> tuple[Float64, flo
 
     found = minimize(f, x, jac=True, method="L-BFGS-B", options={"ftol": 0.0, "gtol": 1e-12 * C.norm, "maxiter": 200}).x
     found /= np.linalg.norm(found)
-    return max(((y, abs(float(C(y)))) for y in (x, found)), key=lambda pair: pair[1])
+    return max(((y, sign * float(C(y))) for y in (x, found)), key=lambda pair: pair[1])
 
 
 def _splits(C: SymmetricTensor, p: int) -> tuple[Int64, Int64, Float64]:
@@ -240,4 +242,32 @@ def grid_bound(C: SymmetricTensor, points: int = GRID_POINTS) -> float | None:
     return top / math.cos(k * angle)
 
 
-__all__ = ["NormBounds", "operator_norm"]
+def one_sided(C: SymmetricTensor, sign: float, rng: np.random.Generator) -> NormBounds:
+    """max over unit vectors of sign <C, x^(x)k>, k >= 1: for odd k the operator norm; for even k it may be smaller, or not even positive."""
+    both = operator_norm(C, rng)
+    if C.order % 2 or sign * float(C(both.vector)) > 0:
+        return both
+    best = NormBounds(-math.inf, -math.inf, True, "zero", both.vector)
+    for tokens, B in C.blocks():
+        if B.order == 2:
+            M = np.zeros((B.L, B.L))
+            M[B.index[:, 0], B.index[:, 1]] = M[B.index[:, 1], B.index[:, 0]] = sign * B.value
+            values, vectors = np.linalg.eigh(M)
+            top, upper, exact, x = float(values[-1]), float(values[-1]), True, vectors[:, -1]
+        else:
+            x, top = power_method(B, rng, signs=(sign,))
+            exact = len(B.value) == 1  # |x|^n of even degrees: 0 is reached where a token is missing, and nothing above it
+            upper = top if exact else max(top, _block(B, rng).upper)
+        if top > best.lower:
+            wide = np.zeros(C.L)
+            wide[tokens] = x
+            best = NormBounds(top, max(best.upper, upper), best.exact and exact, "one side", wide)
+        else:
+            best = NormBounds(best.lower, max(best.upper, upper), best.exact and exact, "one side", best.vector)
+    touched = np.unique(C.index[C.value != 0])
+    if best.upper <= 0 and len(touched) < C.L:  # along a token without entries the value is 0
+        return NormBounds(0.0, 0.0, True, "a token without entries", np.eye(1, C.L, int(np.setdiff1d(np.arange(C.L), touched)[0]))[0])
+    return NormBounds(best.lower - C.norm_error, best.upper + C.norm_error, best.exact, best.method, best.vector)
+
+
+__all__ = ["NormBounds", "one_sided", "operator_norm"]
