@@ -7,6 +7,8 @@ from .complexity import Complexity, Gain, RecoveryTime, best_lr, complexity, gai
 from .flatness import Flatness, flatness_index
 from .flow import Flow, LargestRate, drift, flow, largest_lr
 from .hermite import Coefficients, Exponent, HermiteTensors, NormBounds, Odeco, SymmetricTensor, hermite, hermite_coefficients, sie
+from .landscape import Critical, Landscape, landscape
+from .phases import PhaseDiagram, phase_diagram
 from .risk import Risk, risk
 
 # A function that bears the name of its module (hermite, risk, flow, landscape) is bound here after the module was imported, and so wins as an attribute;
@@ -15,14 +17,17 @@ from .risk import Risk, risk
 __all__ = [
     "Coefficients",
     "Complexity",
+    "Critical",
     "Exponent",
     "Flatness",
     "Flow",
     "Gain",
     "HermiteTensors",
+    "Landscape",
     "LargestRate",
     "NormBounds",
     "Odeco",
+    "PhaseDiagram",
     "RecoveryTime",
     "Risk",
     "SymmetricTensor",
@@ -34,7 +39,9 @@ __all__ = [
     "gain",
     "hermite",
     "hermite_coefficients",
+    "landscape",
     "largest_lr",
+    "phase_diagram",
     "risk",
     "sie",
     "weak_recovery",

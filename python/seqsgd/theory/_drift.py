@@ -33,10 +33,11 @@ class Field:
     def __init__(self, chosen: Engine) -> None:
         self.engine, s = chosen, chosen.setup
         self.setup = s
+        self.near: Chebyshev | None = None  # the finest series there is, converged or not
         self.series: Chebyshev | None = None
         if s.tied and s.ne + s.nm <= 2 and (s.ne == 0 or s.names[0] == "e"):
-            series = Chebyshev(self._direct, s.ne + s.nm, TOLERANCE, (16, 32, 64))
-            self.series = series if series.converged else None
+            self.near = Chebyshev(self._direct, s.ne + s.nm, TOLERANCE, (16, 32, 64))
+            self.series = self.near if self.near.converged else None
 
     def _direct(self, x: Array) -> Array:
         ne = self.setup.ne

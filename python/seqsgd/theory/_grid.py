@@ -190,11 +190,10 @@ class _Rule:
         step = max(1, CHUNK // len(grid))
         for b in range(0, len(x), step):
             part = x[b : b + step]
-            y, yy = self.side.label((m * part[:, None, :] + grid).reshape(-1, self.dims))
-            y, yy = y.reshape(len(part), len(grid), -1), yy.reshape(len(part), len(grid), -1)
-            for i, v in zip(wanted, np.moveaxis(combined @ y, 1, 0), strict=True):
-                Y[i][b : b + step] = v
-            YY[b : b + step] = combined[wanted.index((0,) * self.dims)] @ yy
+            y, yy = self.side.label((grid[:, None, :] + m * part).reshape(-1, self.dims))
+            for i, v in zip(wanted, combined @ y.reshape(len(grid), -1), strict=True):
+                Y[i][b : b + step] = v.reshape(len(part), -1)
+            YY[b : b + step] = (combined[wanted.index((0,) * self.dims)] @ yy.reshape(len(grid), -1)).reshape(len(part), -1)
         return {i: v.reshape(-1) for i, v in Y.items()}, YY.reshape(-1)
 
     def _contract(self, out: Moments, rows: Array, m: float, field: dict[str, Any], tables: Any, order: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,13 @@ class Chebyshev:
             if self.error <= tolerance:
                 break
         self.converged = self.error <= tolerance
+
+    def slope(self, axis: int) -> Chebyshev:
+        """The derivatives along one axis."""
+        out = copy.copy(self)
+        c = chebyshev.chebder(self.coefficients, axis=axis)
+        out.coefficients = np.concatenate([c, np.zeros_like(np.take(c, [0], axis=axis))], axis=axis)
+        return out
 
     def __call__(self, x: Array) -> Array:
         """(n, dims) -> (n, values)."""
