@@ -184,6 +184,8 @@ class _Rule:
         offsets, weights = local_rule(float(s), 0.03, self.local, top)
         grid = _product([offsets] * self.dims)
         combined = np.stack([_weights([weights[o] for o in i]) for i in wanted])
+        heavy = (np.abs(combined) > 1e-16 * np.abs(combined).max(axis=1, keepdims=True)).any(axis=0)
+        grid, combined = grid[heavy], combined[:, heavy]
         x = field["x"]
         Y = {i: np.empty((len(x), self.k)) for i in wanted}
         YY = np.empty((len(x), self.yy.shape[-1]))

@@ -25,7 +25,8 @@ def _axes(ax: Axes | None, **options: Any) -> Axes:
         return ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots(layout="tight", **options)[1]
+    made: Axes = plt.subplots(layout="tight", **options)[1]
+    return made
 
 
 def _size(x: Any) -> Any:
