@@ -145,6 +145,9 @@ class ReducedBatch {
       with_data([&](auto& g) { g.seed(i, Address{s_.seed, Stream::data, run_[i], b}); });
       if (draws_.noise) noise_.seed(i, Address{s_.seed, Stream::noise, run_[i], b});
     }
+  }
+  // Belongs to the step that ends a block, so that it does not depend on when somebody pauses or resumes.
+  void end_block() {
     for (Index h = 0; h < parts; ++h)
       for (Index i = 0; i < c_.n; ++i) settle(h, i);
   }
@@ -296,6 +299,7 @@ class ReducedBatch {
     V overlap[parts]{};
     move<K>(ws, g, overlap);
     ++step_;
+    if ((step_ & (draws_.block - 1)) == 0) end_block();
     const double eta2 = s_.plan.eta * s_.plan.eta;
     for (Index h = 0; h < parts; ++h) {
       events.passage[h] = simd::i64{};
@@ -308,7 +312,7 @@ class ReducedBatch {
 
   // The move of one weight vector, v in units of its coordinates: w <- (w + pull w - g v) / N.
   struct Move {
-    V g, pull, nu;  // N = 1 / (1 + nu)
+    V g, pull, nu, inverse;  // 1 / N = inverse = 1 + nu
     V across2;      // squared length of what v has in directions that are not followed
   };
 
@@ -348,9 +352,11 @@ class ReducedBatch {
   // The change of s, the length of what remains, before division by N: it becomes the root of along^2 + across2.
   static SEQSGD_INLINE V growth(V s, const V& v, const Move& a) {
     const V x = a.pull * s - a.g * v, across2 = a.g * a.g * a.across2, along = s + x;
-    if (__builtin_expect(simd::any(~(across2 < 0x1p-12 * along * absolute(along))), 0)) return (x * (x + 2.0 * s) + across2) / (root(along * along + across2) + s + 1e-300);
-    const V inverse = 1.0 / along, y = across2 * inverse;
-    return x + y * one_over_one_plus_root(y * inverse);
+    const simd::i64 small = across2 < 0x1p-12 * along * absolute(along);
+    const V inverse = 1.0 / along, y = across2 * inverse, near = x + y * one_over_one_plus_root(y * inverse);
+    if (__builtin_expect(!simd::any(~small), 1)) return near;
+    const V far = (x * (x + 2.0 * s) + across2) / (root(along * along + across2) + s + 1e-300);
+    return small ? near : far;  // each lane by its own numbers: what a run does must not depend on its neighbours
   }
   template <int K>
   SEQSGD_INLINE Index followed() const {
@@ -382,11 +388,11 @@ class ReducedBatch {
     const Index n = followed<K>();
     for (Index k = 0; k < n; ++k) {
       const V at = value(c, k), x = a.pull * at - a.g * v[k];
-      c[2 * k + 1] += x + a.nu * (at + x);
+      c[2 * k + 1] += a.inverse * x + a.nu * at;  // not x + nu (at + x), which loses what is left of a huge x
     }
     if (!rest<K>()) return;
     const V s = value(c, n), x = growth(s, v[n], a);
-    c[2 * n + 1] += x + a.nu * (s + x);
+    c[2 * n + 1] += a.inverse * x + a.nu * s;
   }
   // N^2 - 1 from v . w and ||v||^2 (both in units of the squared radius), and the pull of the projected step.
   template <int K>
@@ -398,13 +404,21 @@ class ReducedBatch {
     a.pull = s_.projected ? a.g * along : V{};
     return s_.projected ? a.g * a.g * (size - along * along) : a.g * (a.g * size - 2.0 * along);
   }
-  // 1 / N - 1 from N^2 - 1; from the whole of N^2 where that is not small.
+  // nu and 1 + nu from N^2 - 1; from the whole of N^2 where that is not small. Each lane by its own numbers.
   template <class Whole>
-  SEQSGD_INLINE static V shrinking(V x, Whole whole) {
+  SEQSGD_INLINE static void shrink(V x, Move& a, Whole whole) {
     const V size = absolute(x);
-    if (__builtin_expect(!simd::any(~(size <= 0x1p-12)), 1)) return inverse_root_less_one<5>(x);
-    if (!simd::any(~(size <= 0x1p-6))) return inverse_root_less_one<9>(x);
-    return 1.0 / root(whole()) - 1.0;
+    a.nu = inverse_root_less_one<5>(x);
+    a.inverse = 1.0 + a.nu;
+    if (__builtin_expect(!simd::any(~(size <= 0x1p-12)), 1)) return;
+    const V nu = inverse_root_less_one<9>(x);
+    a.nu = size <= 0x1p-12 ? a.nu : nu;
+    a.inverse = 1.0 + a.nu;
+    const simd::i64 small = size <= 0x1p-6;
+    if (!simd::any(~small)) return;
+    const V inverse = 1.0 / root(whole());
+    a.nu = small ? a.nu : inverse - 1.0;
+    a.inverse = small ? a.inverse : inverse;
   }
 
   template <int K>
@@ -449,7 +463,7 @@ class ReducedBatch {
       move.g = V{} + gamma_d;
       move.across2 = n2 * draws_.chi.draw(own[draws_.turns], own[even(draws_.own)], again(h, 0));
       const V size = gather<K>(c, ws.t[std::size_t(h)], V0, B, Y, draws_.turns ? root(n2) : n2, own, v) + move.across2;
-      move.nu = shrinking(excess<K>(along_w<K>(c, v), size, move), [&] { return grown<K>(c, v, move); });
+      shrink(excess<K>(along_w<K>(c, v), size, move), move, [&] { return grown<K>(c, v, move); });
       turn<K>(c, v, move);
       if (s_.plan.eta > 0) overlap[h] = recovered<K>(h, c);
     }
@@ -525,7 +539,7 @@ class ReducedBatch {
           Move move;
           move.g = V{} + gamma_d;
           const V size = gather_row<K>(x, h, l, v, move.across2);
-          move.nu = shrinking(excess<K>(along_w<K>(x.c, v), size, move), [&] { return grown<K>(x.c, v, move); });
+          shrink(excess<K>(along_w<K>(x.c, v), size, move), move, [&] { return grown<K>(x.c, v, move); });
           turn<K>(x.c, v, move);
           if (s_.plan.eta > 0) m2 += value(x.c, 0) * value(x.c, 0);
         });
@@ -552,7 +566,7 @@ class ReducedBatch {
       const V* v = ws.v.data() + h * c_.n * width;
       Move move;
       move.g = V{} + gamma_d;
-      move.nu = shrinking(excess<K>(along[h] * share, size[h] * share, move), [&] {
+      shrink(excess<K>(along[h] * share, size[h] * share, move), move, [&] {
         V q{};
         for (Index l = 0; l < c_.n; ++l) {
           move.across2 = v[l * width + width - 1];
