@@ -36,6 +36,7 @@ from .models import (
     Untied,
     WeakRecovery,
 )
+from .passages import FirstPassage
 from .result import Result
 from .resultset import ResultSet
 from .simulate import simulate
@@ -56,6 +57,7 @@ __all__ = [
     "Correlated",
     "Decay",
     "Every",
+    "FirstPassage",
     "Hermite",
     "HermiteSeries",
     "Injected",
