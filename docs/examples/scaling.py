@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import integrate, stats
+from scipy import stats
 
 import seqsgd as sq
 
@@ -42,34 +42,37 @@ def activation(k: int, u: np.ndarray, derivative: int = 0) -> np.ndarray:
     return np.polynomial.hermite_e.HermiteE.basis(k).deriv(derivative)(u) / math.sqrt(math.factorial(k))
 
 
-def second_moment(k: int, m: float) -> float:
-    """V = E ||delta||^2 = E[(y - f)^2 sigma'(u)^2] at overlap m, by Gauss-Hermite quadrature."""
-    star, rest = np.meshgrid(NODES, NODES)
-    u = m * star + math.sqrt(1 - m * m) * rest
+def second_moment(k: int, m: np.ndarray) -> np.ndarray:
+    """V = E ||delta||^2 = E[(y - f)^2 sigma'(u)^2] at overlaps m, by Gauss-Hermite quadrature."""
+    star, rest, m = NODES[:, None, None], NODES[:, None], np.atleast_1d(m)
+    u = m * star + np.sqrt(1 - m * m) * rest
     values = (activation(k, star) - AMPLITUDE[k] * activation(k, u)) ** 2 * (AMPLITUDE[k] * activation(k, u, 1)) ** 2
-    return float(WEIGHTS @ values @ WEIGHTS) / (2 * math.pi)
+    return np.einsum("ijm,i,j->m", values, WEIGHTS, WEIGHTS) / (2 * math.pi)
 
 
-def drift(k: int, d: int, m: float) -> float:
-    """dm/dt of theory.md, section 5: k a m^(k-1) (1 - m^2) - (gamma/2) V m."""
+def drift(k: int, d: int, m: np.ndarray) -> np.ndarray:
+    """dm/dt (theory: section 5): k a m^(k-1) (1 - m^2) - (gamma/2) V m."""
     return k * AMPLITUDE[k] * m ** (k - 1) * (1 - m * m) - 0.5 * rate(k).schedule(d, L).values[0] * second_moment(k, m) * m
 
 
 def flow(k: int, d: int, m0: float) -> float:
-    """Steps of the flow from m0 to ETA: (d / gamma) int dm / (dm/dt)."""
-    x, _ = integrate.quad(lambda s: math.exp(s) / drift(k, d, math.exp(s)), math.log(m0), math.log(ETA))
-    return float(x * d ** (k / 2) * AMPLITUDE[k] / RATE[k])
+    """Steps of the flow from m0 to ETA: (d / gamma) int dm / (dm/dt), over log m."""
+    x, weights = np.polynomial.legendre.leggauss(100)
+    width = math.log(ETA / m0) / 2
+    m = m0 * np.exp(width * (x + 1))
+    return float(width * np.sum(weights * m / drift(k, d, m)) * d / rate(k).schedule(d, L).values[0])
 
 
 def growth() -> float:
     """SIE 2: m ~ exp(growth tau / d) at small m: gamma dm/dt / m there."""
-    return RATE[2] / AMPLITUDE[2] * drift(2, 1, 1e-8) / 1e-8
+    return float(RATE[2] / AMPLITUDE[2] * drift(2, 1, np.array([1e-8]))[0] / 1e-8)
 
 
 def median_start() -> float:
     """SIE 2: m sqrt(d) exp(-growth tau / d) settles at N(c, v), v the noise of the early steps; the median of its size replaces c."""
     kick = (RATE[2] / AMPLITUDE[2]) ** 2 * float(WEIGHTS @ (activation(2, NODES) * NODES) ** 2) / math.sqrt(2 * math.pi) * 2 * AMPLITUDE[2] ** 2  # E[(y z* sigma'(u))^2]
-    return float(stats.foldnorm.median(START[2] * (spread := math.sqrt(kick / (2 * growth()))) ** -1, scale=spread))
+    spread = math.sqrt(kick / (2 * growth()))
+    return float(stats.foldnorm.median(START[2] / spread, scale=spread))
 
 
 @dataclass(frozen=True)
@@ -113,10 +116,10 @@ def measure(k: int, dims: Sequence[int], budget: float, *, fixed: bool = False, 
     points = []
     for i, d in enumerate(dims):
         m0 = start(k, d, fixed)
-        started = time.perf_counter()
         rng = np.random.SeedSequence([seed, k, i, fixed])
         expected = flow(k, d, m0)
         steps, runs = math.ceil(4 * expected), 64 * int(np.clip(budget / expected / 64, 1, most // 64))
+        started = time.perf_counter()
         result = sq.simulate(task(k), d, steps, rate(k), runs=runs, rng=rng, dynamics="reduced", init=sq.Overlap(m0), record=[0], stop=sq.WeakRecovery(ETA))
         points.append(Point(d, result.passage, int(result.dataset["steps_done"].sum()), time.perf_counter() - started))
     return points
@@ -195,7 +198,7 @@ def draw(measured: dict[tuple[int, bool], list[Point]], path: str) -> None:
     for (k, fixed), points in measured.items():
         colour, marker, style = LOOKS[k, fixed]
         scale, found = factor(k, fixed), fit(points, factor(k, fixed), corrected=True)
-        d = np.geomspace(points[0].d, points[-1].d, 60)
+        d = np.geomspace(points[0].d, points[-1].d, 40)
         fitted = np.array([found(x) * scale(x) for x in d])
         medians = np.array([p.median for p in points])
         ends = np.array([p.passage.interval() for p in points]).T
