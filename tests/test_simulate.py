@@ -215,7 +215,7 @@ BAD = [
     ({"rng": -1}, ValueError, "rng: expected an integer >= 0, got -1"),
     ({"rng": 1.5}, TypeError, "rng: expected an integer >= 0, a numpy SeedSequence, a numpy Generator or None, got 1.5"),
     ({"rng": True}, TypeError, "rng: expected an integer >= 0, a numpy SeedSequence, a numpy Generator or None, got True"),
-    ({"dynamics": "magic"}, ValueError, "dynamics: expected one of 'sampled', 'reduced', got 'magic'"),
+    ({"dynamics": "magic"}, ValueError, "dynamics: expected one of 'sampled', 'reduced', 'flow', got 'magic'"),
     ({"init": 0.1}, TypeError, "init: expected Overlap or Uniform, got 0.1"),
     ({"d": 1, "init": sq.Overlap(0.5)}, ValueError, "init: at d = 1 an overlap is 1 or -1, got 0.5"),
     ({"record": 10}, TypeError, "record: expected Every, LogSpaced, a list of steps or None, got 10"),

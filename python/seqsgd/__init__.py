@@ -3,6 +3,8 @@
 `Task` puts together what is learnt, by whom and under which loss; `simulate` runs it, `Simulator` steps it, `load` reads results back.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__
 from .errors import ConfigError, NonFiniteWarning, PrecisionWarning, SimulationInterrupted
 from .info import activations, build_config, dynamics, links, losses
@@ -42,7 +44,19 @@ from .simulate import simulate
 from .simulator import Simulator
 from .storage import load
 
-# xarray, matplotlib, tqdm and click are imported where they are used: `import seqsgd` costs little more than `import numpy`.
+if TYPE_CHECKING:
+    from . import theory
+
+# xarray, scipy, matplotlib, tqdm, click and the theory are imported where they are used: `import seqsgd` costs little more than `import numpy`.
+
+
+def __getattr__(name: str) -> Any:
+    if name == "theory":
+        from importlib import import_module
+
+        return import_module(".theory", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "SSI",
@@ -88,4 +102,5 @@ __all__ = [
     "load",
     "losses",
     "simulate",
+    "theory",
 ]

@@ -67,7 +67,7 @@ class Dynamics(Resumable, Protocol):
         """What was recorded."""
 
 
-_TABLE = {"sampled": "_sampled:Sampled", "reduced": "_reduced:Reduced"}
+_TABLE = {"sampled": "_sampled:Sampled", "reduced": "_reduced:Reduced", "flow": "_flow:Flow"}
 
 
 def names() -> list[str]:

@@ -58,9 +58,9 @@ def simulate(
         Independent runs; each has its own teacher, start and data.
     rng : int, numpy SeedSequence, numpy Generator or None
         All randomness comes from it; None takes fresh entropy, which the result notes. A Generator is moved on by one call.
-    dynamics : "sampled" or "reduced"
+    dynamics : "sampled", "reduced" or "flow"
         "sampled" draws every X and moves w. "reduced" follows the order parameters alone, with the same law at any d, at a cost that does not depend on d (docs/reduced.md):
-        Gaussian tokens only.
+        Gaussian tokens only. "flow" integrates the limit d -> infinity from each start (docs/theory.md).
     init : Overlap or Uniform
     record : Every, LogSpaced, a list of steps, or None
         None: about 200 records, evenly.

@@ -54,7 +54,10 @@ struct Frobenius {
       }
       const V norm = root(s);
       V c = norm * (1.0 / s);  // the division need not wait for the root
-      if (__builtin_expect(any(s <= 1e-280), 0)) c = s > 0.0 ? 1.0 / norm : V{};
+      if (__builtin_expect(any(s <= 1e-280), 0)) {  // each lane by its own numbers
+        const V small = s > 0.0 ? 1.0 / norm : V{};
+        c = s <= 1e-280 ? small : c;
+      }
       for (int i = 0; i < n; ++i) D[i] *= c;
       return norm;
     });

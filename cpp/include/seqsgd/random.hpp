@@ -217,29 +217,31 @@ SEQSGD_INLINE void normals_from_words(T* x) {
 
 // Narrow vectors draw in two stages, many words first, to have four chains in step.
 inline constexpr bool staged = simd::bytes < 64;
-inline constexpr Index stretch = staged ? 8 * unit : unit;
+inline constexpr Index stretch = 8 * unit;
 
 // n standard normals, n a multiple of `unit`; x need not be aligned.
 template <class T>
 inline void fill_normal(Lanes& lanes_, T* x, Index n) {
-  constexpr int w = simd::width<T>, together = packs<T> < 8 ? 2 : 1;
+  constexpr int w = simd::width<T>;
   Lanes g = lanes_;
-  for (Index begin = 0; begin < n; begin += stretch) {
-    const Index end = begin + stretch < n ? begin + stretch : n;
-    for (Index i = begin; i < end; i += unit)
-      if constexpr (staged) {
+  if constexpr (staged) {
+    constexpr int together = packs<T> < 8 ? 2 : 1;  // units
+    for (Index begin = 0; begin < n; begin += stretch) {
+      const Index end = begin + stretch < n ? begin + stretch : n;
+      for (Index i = begin; i < end; i += unit) {
         Words<T> z[packs<T>];
         draw_words(g, z);
         for (int k = 0; k < packs<T>; ++k) simd::store(x + i + k * w, simd::bits<simd::Vec<T>>(z[k]));
-      } else {
-        simd::Vec<T> z[packs<T>];
-        draw<T>(g, z);
-        for (int k = 0; k < packs<T>; ++k) simd::store(x + i + k * w, z[k]);
       }
-    if constexpr (staged) {
       Index i = begin;
       for (; i + together * unit <= end; i += together * unit) normals_from_words<together>(x + i);
       if (i < end) normals_from_words<1>(x + i);
+    }
+  } else {
+    for (Index i = 0; i < n; i += unit) {
+      simd::Vec<T> z[packs<T>];
+      draw<T>(g, z);
+      for (int k = 0; k < packs<T>; ++k) simd::store(x + i + k * w, z[k]);
     }
   }
   lanes_ = g;

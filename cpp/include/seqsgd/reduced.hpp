@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "reduced_batch.hpp"
+#include "reduced_rows.hpp"
 #include "unit.hpp"
 
 namespace seqsgd {
@@ -21,7 +22,7 @@ struct ReducedSetting {
 };
 
 // Some runs, advanced batch by batch. Runs that halt leave their lanes, and the lanes are filled up from other batches.
-class alignas(128) ReducedUnit final : public Unit {
+class alignas(128) ReducedUnit final : public ReducedRuns {
  public:
   ReducedUnit(ReducedSetting& setting, std::uint32_t first_run, Index first_row, Index runs) : o_(setting), first_run_(first_run), first_row_(first_row), p_(std::size_t(runs)), at_(std::size_t(runs * 2 * size()), 0.0) {
     for (Index r = 0; r < runs; ++r) {
@@ -84,14 +85,14 @@ class alignas(128) ReducedUnit final : public Unit {
   }
 
   // The mutable state of a run, flat.
-  Index state_size() const { return 2 * size() + Progress::size; }
-  void save(Index run, double* state) const { p_[std::size_t(run)].save(std::copy_n(at_.begin() + run * 2 * size(), 2 * size(), state)); }
-  void check_state(const double* state) const {
+  Index state_size() const override { return 2 * size() + Progress::size; }
+  void save(Index run, double* state) const override { p_[std::size_t(run)].save(std::copy_n(at_.begin() + run * 2 * size(), 2 * size(), state)); }
+  void check_state(const double* state) const override {
     for (Index i = 0; i < 2 * size(); ++i)
       if (!std::isfinite(state[i])) Progress::refuse();
     Progress::check(state + 2 * size(), o_.s.plan);
   }
-  void restore(Index run, const double* state) {
+  void restore(Index run, const double* state) override {
     check_state(state);
     lanes_.clear();
     std::copy_n(state, 2 * size(), at_.begin() + run * 2 * size());

@@ -18,8 +18,6 @@ struct Coordinates {
   Coordinates(const Settings& s, Index L) : L(L), n(weight_count(s, L)), shared(s.weights == Weights::shared), encoded(s.position == PositionKind::opposite || s.position == PositionKind::matrix) {
     if (s.tokens.law != TokenLaw::gaussian && s.tokens.law != TokenLaw::correlated)
       throw std::invalid_argument("tokens: the reduced dynamics is exact for Gaussian tokens only; use the sampled dynamics for other laws");
-    if (s.tokens.law == TokenLaw::correlated && !shared)
-      throw std::invalid_argument("tokens: the reduced dynamics takes correlated tokens with one weight vector for all tokens only; use the sampled dynamics for untied students");
     if (s.position == PositionKind::opposite) {
       mix = Matrix(2, 1);
       mix << 1, -1;
@@ -47,6 +45,17 @@ struct Coordinates {
   Index size() const { return n * (r + 2); }
 };
 
+// w* and the rows of P, in an orthonormal basis of span(P, w*) of which the last vector is what w* has beside span(P). w* is uniform: normals and a chi.
+inline Matrix teacher_and_positions(const Settings& s, const Coordinates& c, OneByOne& g) {
+  const Index beside = s.d > c.rank ? 1 : 0;
+  Matrix span = Matrix::Zero(c.rank + beside, 1 + c.L);
+  for (Index k = 0; k < c.rank; ++k) span(k, 0) = g.normal();
+  if (beside) span(c.rank, 0) = std::sqrt(ChiSquare(s.d - c.rank)(g));
+  span.col(0).normalize();
+  span.bottomRightCorner(c.rank + beside, c.L).topRows(c.rank) = c.mix.transpose();
+  return span;
+}
+
 struct ReducedStart {
   std::vector<double> at;       // (n, r + 2): m, u, s of every weight vector
   std::vector<double> P;        // (L, r + 1): rows of P along b_0 .. b_r
@@ -65,23 +74,15 @@ inline ReducedStart reduced_start(const Settings& s, const Coordinates& c, std::
     if (c.shared) out.outside[0] = 1;
   }
   if (s.position == PositionKind::matrix) {
-    // In an orthonormal basis of span(P, w*) of which the last vector is what w* has beside span(P): uniform, so normals and a chi.
     OneByOne g(Use::start, Address{s.seed, Stream::teacher, run, 0});
-    const Index beside = s.d > c.rank ? 1 : 0, D = c.rank + beside;
-    Vector star(D);
-    for (Index k = 0; k < c.rank; ++k) star[k] = g.normal();
-    if (beside) star[c.rank] = std::sqrt(ChiSquare(s.d - c.rank)(g));
-    star.normalize();
-    Matrix rows = Matrix::Zero(D, c.L);
-    rows.topRows(c.rank) = c.mix.transpose();
+    const Matrix span = teacher_and_positions(s, c, g), rows = span.rightCols(c.L);
+    const Vector star = span.col(0);
     if (c.shared) {
-      Matrix span(D, 1 + c.L);
-      span << star, rows;
       const Matrix q = orthonormal_basis(span);
       const Index found = std::min<Index>(q.cols(), r + 1);
       for (Index l = 0; l < c.L; ++l)
         for (Index k = 0; k < found; ++k) out.P[std::size_t(l * (r + 1) + k)] = rows.col(l).dot(q.col(k));
-      if (beside)
+      if (span.rows() > c.rank)
         for (Index k = 0; k < found; ++k) out.outside[std::size_t(k)] = q(c.rank, k);
     } else {
       for (Index l = 0; l < c.L; ++l) {
