@@ -42,7 +42,10 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
 
   void advance(Index target, Index budget, int worker, const std::atomic<bool>& pause) override {
     ReducedWorkspace& ws = *o_.workspaces[std::size_t(worker)];
-    if (lanes_.empty()) pack(target);
+    if (lanes_.empty() || target > packed_for_) {  // runs that were ahead of the target then may be behind it now
+      unload();
+      pack(target);
+    }
     while (budget > 0 && !pause.load(std::memory_order_relaxed)) {
       Group* group = nullptr;  // the one that is furthest behind, so that all stay within a block
       for (Group& g : lanes_)
@@ -123,6 +126,7 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
   // Batches of runs that are at the same step and have some way to go.
   void pack(Index target) {
     lanes_.clear();
+    packed_for_ = target;
     std::vector<Index> order;
     for (Index r = 0; r < runs(); ++r)
       if (p_[std::size_t(r)].step < target && !p_[std::size_t(r)].halted(o_.s.plan)) order.push_back(r);
@@ -182,12 +186,13 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
     Index due = -1;
     for (const Index r : g.run)
       if (r >= 0) due = p_[std::size_t(r)].next_record;  // the same for all that are at one step
-    const Index record = due >= 0 && due < Index(plan.record.size()) ? plan.record[std::size_t(due)] : end;
+    const bool any_due = due >= 0 && due < Index(plan.record.size());
+    const Index record = any_due ? plan.record[std::size_t(due)] : end;
     const Index block = o_.draws.block, stop = std::min({end, std::max(record, b.step() + 1), (b.step() / block + 1) * block});
     ReducedBatch::Events events;
     while (b.step() < stop && g.live > 0 && !pause.load(std::memory_order_relaxed))
       if (b.step(ws, o_.s.lr(b.step()), events)) happened(g, events);
-    if (b.step() != record || g.live == 0) return;
+    if (!any_due || b.step() != record || g.live == 0) return;
     for (int lane = 0; lane < batch; ++lane)
       if (g.run[lane] >= 0) {
         unload(g, lane);
@@ -229,6 +234,7 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
   std::vector<double> at_;  // (runs, size, 2), as of the last unload
   std::vector<ReducedStart> starts_;
   std::vector<Group> lanes_;
+  Index packed_for_ = 0;  // the target
 };
 
 }  // namespace SEQSGD_LEVEL
