@@ -25,10 +25,9 @@ class ChiSquare {
   SEQSGD_INLINE simd::f64 draw(simd::f64 x, simd::f64 u, Again again) const {
     if (!Several && dof < 2) return dof == 0 ? simd::f64{} : x * x;
     const simd::f64 w = c_ * x, v = 1.0 + w, w2 = w * w;
-    simd::f64 r = 2 * a_ * v * v * v;
+    const simd::f64 r = 2 * a_ * v * v * v;
     const simd::i64 unsure = u * (1.0 - absolute(w)) <= 0.75 * a_ * w2 * w2;  // u is as good as 1 - u
-    if (__builtin_expect(simd::any(unsure), 0)) settle(x, u, unsure, r, again);
-    return r;
+    return __builtin_expect(simd::any(unsure), 0) ? settled(x, u, unsure, r, again) : r;
   }
 
   double operator()(OneByOne& g) const {
@@ -53,12 +52,13 @@ class ChiSquare {
     return 2 * a_ * v * v * v;
   }
   template <class Again>
-  __attribute__((noinline)) void settle(simd::f64 x, simd::f64 u, simd::i64 unsure, simd::f64& r, Again again) const {
+  __attribute__((noinline)) simd::f64 settled(simd::f64 x, simd::f64 u, simd::i64 unsure, simd::f64 r, Again again) const {
     for (int i = 0; i < wide; ++i)
       if (unsure[i] && !accepts(x[i], u[i])) {
         OneByOne g = again(i);
         r[i] = (*this)(g);
       }
+    return r;
   }
 
   double a_, c_;

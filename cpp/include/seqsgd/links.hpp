@@ -61,14 +61,14 @@ class MadeLink final : public Link {
   double scale_;
 };
 
-// a sum_l z_l + b sum_l h2(z_l)
+// a sum_l z_l, or b sum_l h2(z_l): the other factor is 0
 class SumsLink final : public Link {
  public:
   SumsLink(int L, double a, double b) : Link(L, 1, b == 0), a_(a), b_(b) {}
   void operator()(const double* z, double* y) const override { *y = value(z); }
   void lanes(const simd::f64* z, simd::f64* y) const override { *y = value(z); }
   bool by_sums() const override { return true; }
-  void of_sums(simd::f64 sum, simd::f64 squares, simd::f64* y) const override { *y = sums_only ? a_ * sum : a_ * sum + b_ * sqrt_half * (squares - double(L)); }
+  void of_sums(simd::f64 sum, simd::f64 squares, simd::f64* y) const override { *y = sums_only ? a_ * sum : b_ * sqrt_half * (squares - double(L)); }
 
  private:
   template <class V>
@@ -78,12 +78,9 @@ class SumsLink final : public Link {
       for (int l = 1; l < L; ++l) s += z[l];
       return a_ * s;
     }
-    V s = h2(z[0]), t = z[0];
-    for (int l = 1; l < L; ++l) {
-      s += h2(z[l]);
-      t += z[l];
-    }
-    return a_ == 0 ? b_ * s : a_ * t + b_ * s;
+    V s = h2(z[0]);
+    for (int l = 1; l < L; ++l) s += h2(z[l]);
+    return b_ * s;
   }
   double a_, b_;
 };

@@ -265,12 +265,15 @@ class ReducedBatch {
       if (K != plain && (c_.encoded || s_.position == PositionKind::injected))
         for (Index l = 0; l < c_.L; ++l) z[0] += offset<K>(h, l, c);
     } else {
-      for (Index l = 0; l < c_.L; ++l) {
-        const V* c = at(h, l);
-        t[l] = beside<K>(c);
-        sum += value(c, 0) * a[l] + t[l] * b[l] + offset<K>(h, l, c);
+      V other{};  // two chains of sums
+      const V* c = at(h, 0);
+      for (Index l = 0; l < c_.L; ++l, c += 2 * (followed<K>() + 1)) {
+        const V length = beside<K>(c);
+        if (K != 0 && K != plain) t[l] = length;
+        sum += value(c, 0) * a[l] + offset<K>(h, l, c);
+        other += length * b[l];
       }
-      z[0] = sum;
+      z[0] = sum + other;
     }
     return draws_.by_sums ? task_.lanes_of_sums(sum, squares, z, normals, delta, ws.scratch.data()) : task_.lanes(a, z, normals, delta, ws.scratch.data());
   }
