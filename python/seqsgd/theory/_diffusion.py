@@ -47,29 +47,34 @@ def covariance(setup: Setup, K: Array, generator: np.random.Generator) -> Float6
     return np.asarray(S)
 
 
+def widening(A: Array, S: Array) -> Float64:
+    """F (n, growing directions) with F F^T = int_0^inf exp(-A s) S exp(-A^T s) ds on the growing directions of A; no column if there are none."""
+    values, modes = np.linalg.eig(A)
+    values, modes = values.real, modes.real  # A is a product of two symmetric matrices, one of them positive
+    grows = values > 1e-10
+    back = np.linalg.inv(modes)[grows]
+    xi = back @ S @ back.T / (values[grows][:, None] + values[grows][None, :])
+    return np.asarray(modes[:, grows] @ np.linalg.cholesky(xi)) if grows.any() else np.zeros((len(A), 0))
+
+
 def spread(right: Drift, starts: Float64, d: int, samples: int, generator: np.random.Generator) -> Float64:
     """Equally likely starts of the flow that stand for `starts` and the noise: quantiles where m alone is random, draws otherwise."""
     s = right.setup
     if not s.tied:
         raise ValueError("noise: expected a student with one weight for all tokens")
-    A, S = linear(right), covariance(s, right.K, generator)
-    values, modes = np.linalg.eig(A)
-    values, modes = values.real, modes.real  # A is a product of two symmetric matrices, one of them positive
-    grows = values > 1e-10
-    if not grows.any():
+    F = widening(linear(right), covariance(s, right.K, generator)) * math.sqrt(right.lr / d)
+    if F.shape[1] == 0:
         raise ValueError("noise: expected a task and a learning rate at which the uninformative point is left exponentially (k = 2), but no direction grows")
-    back = np.linalg.inv(modes)[grows]
-    xi = (right.lr / d) * (back @ S @ back.T) / (values[grows][:, None] + values[grows][None, :])
     if right.names == ("m",):
         from scipy.special import ndtri
 
-        width = math.sqrt(float(modes[0, 0] ** 2 * xi[0, 0]))
+        width = abs(float(F[0, 0]))
         q = ndtri((np.arange(samples) + 0.5) / samples)
         if len(starts) <= 2:  # one start, or one and its opposite
             return np.concatenate([x + width * q for x in starts[:, 0]])[:, None]
         return np.asarray(q * math.sqrt(width**2 + float(np.mean(starts**2))))[:, None]
     which = starts[np.arange(samples) % len(starts)]
-    return np.asarray(which + generator.standard_normal((samples, int(grows.sum()))) @ np.linalg.cholesky(xi).T @ modes[:, grows].T)
+    return np.asarray(which + generator.standard_normal((samples, F.shape[1])) @ F.T)
 
 
-__all__ = ["covariance", "linear", "spread"]
+__all__ = ["covariance", "linear", "spread", "widening"]

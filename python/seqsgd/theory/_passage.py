@@ -122,6 +122,7 @@ def random_starts(drift: Drift, init: Start, d: int, samples: int, rng: np.rando
         m = sphere_quantiles(d, rng.uniform(size=(n, s.nm)))
     a = np.zeros((len(m), s.ne))
     if s.ne and not isinstance(s.task.student.position, models.Opposite):
-        root = np.linalg.cholesky(drift.K + 1e-14 * np.trace(drift.K) * np.eye(s.ne))
-        a = rng.standard_normal((len(m), s.ne)) @ root.T * np.sqrt((1 - m[:, :1] ** 2) / d)
+        K = drift.K if s.tied else np.diag(np.diag(drift.K))  # rows of an untied network are independent
+        root = np.linalg.cholesky(K + 1e-14 * np.trace(K) * np.eye(s.ne))
+        a = rng.standard_normal((len(m), s.ne)) @ root.T * np.sqrt((1 - m**2) / d)
     return np.concatenate([a, m, np.ones((len(m), s.L))] if drift.common else [a, m], axis=1)
