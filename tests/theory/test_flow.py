@@ -151,7 +151,7 @@ def test_largest_rate_in_closed_form(L):
         assert abs(got.value - 2 / math.sqrt(math.pi * L)) < 1e-10 and got.error < 1e-10
 
 
-@pytest.mark.parametrize("student", [sq.Tied("sigmoid", position=sq.Injected(0.5)), sq.Attention("trace"), sq.Attention("trace", position=sq.Opposite())], ids=repr)
+@pytest.mark.parametrize("student", [sq.Tied("sigmoid", position=sq.Injected(-0.5)), sq.Attention("trace"), sq.Attention("trace", position=sq.Opposite())], ids=repr)
 def test_the_origin_turns_stable_at_the_largest_rate(student):
     task = sq.Task(sq.SSI("sum_h2", 2), student)
     largest = largest_lr(task)
