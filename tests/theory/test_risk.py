@@ -10,6 +10,8 @@ from expansions import Mehler, he, monte_carlo, network_risk, stencil
 
 import seqsgd as sq
 from seqsgd.theory import flatness_index, risk, sie
+from seqsgd.theory._grid import TensorEngine
+from seqsgd.theory._network import NetworkEngine
 from seqsgd.theory._qmc import QmcEngine
 from seqsgd.theory.risk import engine
 
@@ -185,6 +187,20 @@ def test_quasi_monte_carlo_agrees_with_the_structured_ways(name):
         truth = getattr(exact, what)
         if truth is not None:
             assert (np.abs(truth - getattr(sampled, what)) <= 2 * getattr(error, what) + 1e-12).all(), what
+
+
+@pytest.mark.parametrize("link, sigma", [("sum_h2", "tanh"), ("staircase3", "relu"), ("z1*z2", "He3"), ("sum", "erf")])
+def test_correlated_networks_by_expansion_and_by_tensor_quadrature(link, sigma):
+    """Two ways that share no code but the compiled task."""
+    A = np.random.default_rng(4).standard_normal((3, 4))
+    task = sq.Task(sq.SSI(link, 3, scale=0.7), sq.Tied(sigma, position=sq.Positions(np.eye(3))), noise=0.1)
+    chosen = engine(task, sq.Correlated(A @ A.T / 4))
+    assert isinstance(chosen, NetworkEngine)
+    a, m = np.array([[0.3, -0.1, 0.2], [0.0, 0.1, 0.4]]), np.array([[0.6], [-0.99]])
+    (one, _), (two, error) = chosen.moments(a, m, None, 2), TensorEngine(chosen.setup).moments(a, m, None, 2)
+    for what in ("value", "gradient", "hessian", "V"):
+        assert np.abs(getattr(one, what) - getattr(two, what)).max() < 1e-9 + getattr(error, what).max(), what
+        assert getattr(error, what).max() < 1e-6
 
 
 def test_broadcasting_and_names():

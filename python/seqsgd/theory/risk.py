@@ -13,6 +13,7 @@ from .. import _checks, models
 from .._checks import Float64
 from ._link_terms import terms_of
 from ._network import NetworkEngine
+from ._projection import projections
 from ._qmc import QmcEngine
 from ._setup import Moments, Setup
 from ._grid import TensorEngine
@@ -71,9 +72,10 @@ def engine(task: models.Task, tokens: str | models.Tokens = "gaussian") -> Engin
     setup = Setup(task, tokens)
     found: Engine | None = None
     if setup.factor is not None:
-        terms = terms_of(task.teacher) if setup.network and setup.independent else None
-        if terms is not None:
-            found = NetworkEngine(setup, terms)
+        terms = terms_of(task.teacher) if setup.network else None
+        along = projections(terms, setup.C) if terms is not None and not setup.independent else None
+        if terms is not None and (setup.independent or along is not None):
+            found = NetworkEngine(setup, terms, along)
         elif task.L <= 3 and (not setup.network or (setup.tied and setup.total > 1e-12)):
             found = TensorEngine(setup)
     return found or QmcEngine(setup)
