@@ -38,6 +38,7 @@ from .models import (
     Untied,
     WeakRecovery,
 )
+from .passages import FirstPassage
 from .result import Result
 from .resultset import ResultSet
 from .simulate import simulate
@@ -70,6 +71,7 @@ __all__ = [
     "Correlated",
     "Decay",
     "Every",
+    "FirstPassage",
     "Hermite",
     "HermiteSeries",
     "Injected",

@@ -27,8 +27,6 @@ class Flow:
     """
 
     def __init__(self, run: Run, seed: Seed, grid: Steps) -> None:
-        if not (isinstance(run.tokens, Correlated) or run.tokens == "gaussian"):
-            raise ValueError(f"tokens: the flow is derived for Gaussian tokens, expected 'gaussian' or Correlated, got {run.tokens!r}")
         _memory.check(run, self.memory(run, grid))
         self._run, self._grid = run, grid
         student = run.task.student
@@ -44,7 +42,18 @@ class Flow:
         self._end = np.concatenate([self._starts, np.zeros((run.runs, 1))], axis=1)
 
     @staticmethod
-    def memory(run: Run, grid: Steps) -> int:
+    def check(run: Run) -> None:
+        """Gaussian tokens only."""
+        if not (isinstance(run.tokens, Correlated) or run.tokens == "gaussian"):
+            raise ValueError(f"tokens: dynamics='flow' is derived for Gaussian tokens, expected 'gaussian' or Correlated, got {run.tokens!r}; use dynamics='sampled'")
+
+    @staticmethod
+    def precision(run: Run) -> str | None:
+        """The flow is float64 whatever `dtype`."""
+        return None
+
+    @classmethod
+    def memory(cls, run: Run, grid: Steps) -> int:
         weights = 1 if run.task.student.weights == "shared" else run.L
         full = 2 * weights * run.d if isinstance(run.task.student.position, models.Positions) else 0
         return 8 * (run.runs * (len(grid) + 2) * (2 * weights + run.L + 1) + full)
