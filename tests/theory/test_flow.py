@@ -234,7 +234,7 @@ def test_checkpoints_go_on(tmp_path):
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="tokens: the flow is derived for Gaussian"):
+    with pytest.raises(ValueError, match="tokens: .*derived for Gaussian"):
         sq.simulate(EVEN, 100, 10, 0.1, dynamics="flow", tokens="rademacher")
     for call, words in [
         (lambda: flow(EVEN, 0.1, t=1.0), "d: expected"),

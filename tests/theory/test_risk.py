@@ -167,14 +167,14 @@ def test_risk_against_monte_carlo(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_risk_against_much_monte_carlo(name):
-    check_against_monte_carlo(name, 2e8)
+    check_against_monte_carlo(name, 1.2e8)
 
 
 @pytest.mark.parametrize(
     "name", ["tied sigmoid, product, L=5", "untied tanh, staircase3, noise", "untied global, h2_difference", "matrix attention, correlated", "bilinear attention, L=3"]
 )
 def test_quasi_monte_carlo_agrees_with_the_structured_ways(name):
-    """Value, gradient, Hessian, V and dR/dq, each within the error that quasi-Monte-Carlo gives itself (three standard errors; twice that is allowed)."""
+    """Value, gradient, Hessian, V and dR/dq, each within the error that quasi-Monte-Carlo gives itself (four standard errors)."""
     task, tokens = TASKS[name]
     chosen = engine(task, tokens)
     assert not isinstance(chosen, QmcEngine)
@@ -186,7 +186,7 @@ def test_quasi_monte_carlo_agrees_with_the_structured_ways(name):
     for what in ("value", "gradient", "hessian", "V", "heat"):
         truth = getattr(exact, what)
         if truth is not None:
-            assert (np.abs(truth - getattr(sampled, what)) <= 2 * getattr(error, what) + 1e-12).all(), what
+            assert (np.abs(truth - getattr(sampled, what)) <= getattr(error, what) + 1e-12).all(), what
 
 
 @pytest.mark.parametrize("link, sigma", [("sum_h2", "tanh"), ("staircase3", "relu"), ("z1*z2", "He3"), ("sum", "erf")])

@@ -45,7 +45,7 @@ class Risk:
         R = E loss, and V = E ||delta||^2, for correlated tokens E delta^T C delta: what inhibits learning (docs: section 5).
     gradient, hessian : (..., p), (..., p, p); hessian is None if it was not asked for
     value_error, V_error, gradient_error, hessian_error
-        Of the same shapes. Quadrature: the difference from a coarser rule, plus rounding. Quasi-Monte-Carlo: three standard errors over replicates.
+        Of the same shapes. Quadrature: the difference from a coarser rule, plus rounding. Quasi-Monte-Carlo: four standard errors over replicates.
     method : how it was computed
     """
 
