@@ -115,8 +115,8 @@ def complexity(task: models.Task, *, tol: float = 1e-9, max_order: int = MAX_ORD
     """The sample-complexity law of a task: exponents, and prefactors from the flow to leading order at the uninformative point (e, m) = 0.
 
     With r = |m| (untied ||m|| / sqrt L) the flow is dr/dt = b r^(k-1) - (lr / 2) V r. The number of steps at the best learning rate follows: proportional to d
-    for k = 1, to d log d for k = 2, to d^(k-1) for k >= 3 with lr ~ d^-(k/2-1). For k >= 2 the diffusion of m is left out, which changes prefactors by a factor of
-    order one (`weak_recovery(noise=True)` has it).
+    for k = 1, to d log d for k = 2, to d^(k-1) for k >= 3 with lr ~ d^-(k/2-1). For k >= 2 the diffusion of m is left out, which changes prefactors by a
+    factor of order one (`weak_recovery(noise=True)` has it).
 
     Parameters
     ----------
