@@ -82,7 +82,7 @@ class Gain:
 
     @property
     def lr_ratio_derived(self) -> float:
-        """The same ratio with a row's inhibitive term L times smaller than the tied one: rho / L, times sqrt L if k = 1, where the threshold of ||m|| enters."""
+        """The same ratio with a row's inhibitive term L times smaller than the tied one: rho / L, and rho / sqrt L if k = 1 (the threshold of ||m||)."""
         return self.rho / self.L * self._root
 
     @property

@@ -80,15 +80,20 @@ def path_time(drift: Drift, start: Float64, eta: float, longest: float = 1e9) ->
     return math.inf
 
 
+def line_rate(drift: Drift) -> Callable[[Float64], Float64]:
+    """dm/dt as a function of m, where the state is m alone."""
+    exact = drift
+    if isinstance(drift.field.engine, NetworkEngine):  # cheap, and good to relative accuracy next to m = 0, where an interpolant is not
+        exact = copy.copy(drift)
+        exact.field = copy.copy(drift.field)
+        exact.field.series = None
+    return lambda m: np.asarray(exact(m[:, None])[:, 0])
+
+
 def times(drift: Drift, starts: Float64, eta: float) -> Float64:
     """Times from each of the starts (n, names)."""
     if drift.names == ("m",):
-        exact = drift
-        if isinstance(drift.field.engine, NetworkEngine):  # cheap, and good to relative accuracy next to m = 0, where an interpolant is not
-            exact = copy.copy(drift)
-            exact.field = copy.copy(drift.field)
-            exact.field.series = None
-        return line_times(lambda m: exact(m[:, None])[:, 0], starts[:, 0], eta)
+        return line_times(line_rate(drift), starts[:, 0], eta)
     return np.array([path_time(drift, x, eta) for x in starts])
 
 
@@ -122,6 +127,7 @@ def random_starts(drift: Drift, init: Start, d: int, samples: int, rng: np.rando
         m = sphere_quantiles(d, rng.uniform(size=(n, s.nm)))
     a = np.zeros((len(m), s.ne))
     if s.ne and not isinstance(s.task.student.position, models.Opposite):
-        root = np.linalg.cholesky(drift.K + 1e-14 * np.trace(drift.K) * np.eye(s.ne))
-        a = rng.standard_normal((len(m), s.ne)) @ root.T * np.sqrt((1 - m[:, :1] ** 2) / d)
+        K = drift.K if s.tied else np.diag(np.diag(drift.K))  # rows of an untied network are independent
+        root = np.linalg.cholesky(K + 1e-14 * np.trace(K) * np.eye(s.ne))
+        a = rng.standard_normal((len(m), s.ne)) @ root.T * np.sqrt((1 - m**2) / d)
     return np.concatenate([a, m, np.ones((len(m), s.L))] if drift.common else [a, m], axis=1)

@@ -1,7 +1,7 @@
 """Any task at any L by randomised quasi-Monte-Carlo: scrambled Sobol points for (z*, noise), each with its mirror image in the part of z independent of z*.
 
 z = mu + B (m x* + s eta), s^2 = v = 1 - m^2. First derivatives are means of delta, second ones by Stein's lemma in eta; the mirror image keeps the weights 1/s
-harmless in first derivatives as s -> 0 (second ones lose a factor of 1/s more, which their error shows). Errors are three standard errors over replicates.
+harmless in first derivatives as s -> 0 (second ones lose a factor of 1/s more, which their error shows). Errors are four standard errors over replicates.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class QmcEngine:
 
     method = "randomised quasi-Monte-Carlo"
 
-    def __init__(self, setup: Setup, points: int = 4096, replicates: int = 10) -> None:
+    def __init__(self, setup: Setup, points: int = 4096, replicates: int = 16) -> None:
         self.setup = setup
         variance, directions = np.linalg.eigh(setup.C)
         keep = variance > 1e-12 * variance.max()
@@ -55,7 +55,7 @@ class QmcEngine:
             return Moments(of("value"), of("gradient"), of("hessian"), of("V"), of("heat"))
 
         root = np.sqrt(self.replicates)
-        return reduce(lambda x: x.mean(axis=0)), reduce(lambda x: 3 * x.std(axis=0, ddof=1) / root + 1e-15 * np.abs(x).max(axis=0))
+        return reduce(lambda x: x.mean(axis=0)), reduce(lambda x: 4 * x.std(axis=0, ddof=1) / root + 1e-15 * np.abs(x).max(axis=0))
 
     def _draw(self, replicate: int) -> tuple[Array, Array, Array]:
         from scipy.special import ndtri

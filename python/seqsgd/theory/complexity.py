@@ -115,8 +115,8 @@ def complexity(task: models.Task, *, tol: float = 1e-9, max_order: int = MAX_ORD
     """The sample-complexity law of a task: exponents, and prefactors from the flow to leading order at the uninformative point (e, m) = 0.
 
     With r = |m| (untied ||m|| / sqrt L) the flow is dr/dt = b r^(k-1) - (lr / 2) V r. The number of steps at the best learning rate follows: proportional to d
-    for k = 1, to d log d for k = 2, to d^(k-1) for k >= 3 with lr ~ d^-(k/2-1). For k >= 2 the diffusion of m is left out, which changes prefactors by a factor of
-    order one (`weak_recovery(noise=True)` has it for k = 2).
+    for k = 1, to d log d for k = 2, to d^(k-1) for k >= 3 with lr ~ d^-(k/2-1). For k >= 2 the diffusion of m is left out, which changes prefactors by a
+    factor of order one (`weak_recovery(noise=True)` has it).
 
     Parameters
     ----------
@@ -240,8 +240,9 @@ def weak_recovery(
     eta : float in (0, 1]
     init : Overlap or Uniform; None: Overlap(), m_0 = 1 / sqrt d
     noise : bool
-        Add the diffusion during the escape, to leading order, as a Gaussian spread of the start (Ornstein-Uhlenbeck, integrated): for one weight, and only
-        where the uninformative point is left exponentially (k = 2). Then even a fixed start has a distribution.
+        Add the diffusion during the escape, at its strength at the uninformative point; then even a fixed start has a distribution. Where the point is left
+        exponentially (k = 2), as a Gaussian spread of the start (Ornstein-Uhlenbeck, integrated); otherwise, if the state is m alone, by drawing paths. Not for
+        normalization="global".
     samples : int, optional
         How many starts stand for a distribution. None: 2001 where only m is random, else 64.
     tokens : "gaussian" or Correlated
@@ -263,18 +264,16 @@ def weak_recovery(
     generator = np.random.default_rng(_checks.integer("rng", rng, 0))
     right = drift(task, rate, tokens=tokens)
     samples = (2001 if right.names == ("m",) else 64) if samples is None else _checks.integer("samples", samples, 1)
-    method = "flow"
+    starts = random_starts(right, init, d, samples, generator)
     if _checks.boolean("noise", noise):
-        from ._diffusion import spread
+        from ._diffusion import noisy_times
 
-        starts = spread(right, random_starts(right, init, d, samples, generator), d, samples, generator)
-        method = "flow from a start widened by the diffusion"
+        passed, method = noisy_times(right, starts, d, eta, samples, generator)
     else:
-        starts = random_starts(right, init, d, samples, generator)
-    passed = times(right, starts, eta)
+        passed, method = times(right, starts, eta), "flow"
     if np.isnan(passed).any():
         raise ArithmeticError("the flow met a value that is not finite")
-    return RecoveryTime(np.sort(np.ceil(passed * d / rate - 1e-9)), rate, d, eta, method)
+    return RecoveryTime(np.sort(np.maximum(np.ceil(passed * d / rate - 1e-9), 0.0)), rate, d, eta, method)
 
 
 def best_lr(

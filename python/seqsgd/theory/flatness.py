@@ -99,6 +99,7 @@ def _network(chosen: NetworkEngine, orders: int) -> tuple[Array, Array]:
     """R = const + E sigma^2 / 2 - sum_k p_k E sigma^(k), in powers a^j m^k."""
     s = chosen.setup
     ubar, slopes = s.c.sum() / math.sqrt(s.L), _directions(s) @ s.E.sum(axis=0) / math.sqrt(s.L)
+    su = math.sqrt(chosen.share)
     if s.tied:
         p = [chosen.tied_first]
     else:
@@ -106,9 +107,9 @@ def _network(chosen: NetworkEngine, orders: int) -> tuple[Array, Array]:
         p = list(chosen.terms.first(r / np.linalg.norm(r, axis=1, keepdims=True))[0])
 
     def all_coefficients(n: int) -> Array:
-        tau, w = panels(np.array([-ubar]), n, 0.5, 9 + math.sqrt(4 * s.sigma_degree + orders))
-        f = s.sigma(np.ascontiguousarray(ubar + tau[0]))[0]
-        he = hermite_table(tau[0], orders)
+        tau, w = panels(np.array([-ubar / su]), n, 0.5 / max(1.0, su), 9 + math.sqrt(4 * s.sigma_degree + orders))
+        f = s.sigma(np.ascontiguousarray(ubar + su * tau[0]))[0]
+        he = hermite_table(tau[0], orders) / su ** np.arange(orders + 1)[:, None]
         one, two = he @ (w[0] * f), he @ (w[0] * f * f)
         out = np.zeros((len(slopes) * len(p), orders + 1, orders + 1))
         for i, (slope, q) in enumerate(itertools.product(slopes, p)):

@@ -82,7 +82,9 @@ class Landscape:
         x, shape = self._flat(e, m)
         targets = np.array([c.point for c in self.minima]).reshape(-1, x.shape[1])
         out = np.full(len(x), -1, dtype=np.int64)
-        going = np.arange(len(x))
+        g = self._near(x)[1]
+        rest = np.linalg.norm(g - x * (x * g).sum(axis=1, keepdims=True), axis=1) < 1e-7 + 10 * self.error
+        going = np.flatnonzero(~rest | (np.linalg.norm(x[:, None, :] - targets, axis=-1) < 0.02).any(axis=1))
         for _ in range(400):
             if not going.size or not len(targets):
                 break

@@ -121,7 +121,7 @@ class PhaseDiagram:
     ----------
     a : (n,), omega : (k,)
     region : (n, k) int8
-        Index into `REGIONS`; -1 where neither pole is a local minimum.
+        Index into `REGIONS`; -1 where neither pole is a strict local minimum (at omega = 1 nothing depends on m, and the semantic pole is not).
     between : (n, k) bool
         Whether there is a local minimum on the sphere between the poles, which the six regions do not know of (a sliver at omega near 1, where R is almost flat).
     boundaries : {name: (points, 2)}
@@ -170,7 +170,7 @@ def phase_diagram(a: npt.ArrayLike, omega: npt.ArrayLike) -> PhaseDiagram:
     rules = criteria()
     value = {name: rule(widths[:, None], weights[None, :]) for name, rule in rules.items()}
     positional = (value["positional outward"] > 0) & (value["positional along"] > 0)
-    semantic = (value["semantic outward"] > 0) & (value["semantic along"] > 0)
+    semantic = (value["semantic outward"] > 0) & (value["semantic along"] > 0) & (weights < 1)  # at omega = 1 nothing depends on m
     lower, first = value["gap"] >= 0, value["direction"] < 0  # the semantic pole has the lower risk; the dynamics starts towards it
     region = np.full(positional.shape, -1, dtype=np.int8)
     region[positional & ~semantic] = 0
@@ -199,7 +199,7 @@ def _between(a: Array, omega: Array, angles: int = 60) -> npt.NDArray[np.bool_]:
     share = np.tanh(np.square(a))
     for i, s in enumerate(share):  # by rows, to be kind to memory
         slope = np.outer(1 - omega, semantic) + np.outer(omega, s * identity + (1 - s) * flat)
-        out[i] = ((slope[:, :-1] < -1e-10) & (slope[:, 1:] > 1e-10)).any(axis=1)
+        out[i] = (omega < 1) & ((slope[:, :-1] < -1e-10) & (slope[:, 1:] > 1e-10)).any(axis=1)
     return out
 
 

@@ -159,7 +159,7 @@ def plot_phases(diagram: PhaseDiagram, ax: Axes | None) -> Axes:
             _number(ax, diagram, i)
         handles.append(Patch(facecolor=SHADES[i], edgecolor="black", linewidth=0.5, label=f"{i + 1}  {name}"))
     if (region == -1).any() or diagram.between.any():
-        here = diagram.between | (region == -1)
+        here = (diagram.between | (region == -1)) & (omega < 1)
         ax.contourf(a, omega, here.T.astype(float), levels=[0.5, 1.5], colors="none", hatches=["xxxx"])
         handles.append(Patch(facecolor="white", edgecolor="black", hatch="xxxx", linewidth=0.5, label="a minimum between the poles"))
     ax.set_xlabel("width $a$ of the positional target")

@@ -13,6 +13,7 @@ from .. import _checks, models
 from .._checks import Float64
 from ._link_terms import terms_of
 from ._network import NetworkEngine
+from ._projection import projections
 from ._qmc import QmcEngine
 from ._setup import Moments, Setup
 from ._grid import TensorEngine
@@ -44,7 +45,7 @@ class Risk:
         R = E loss, and V = E ||delta||^2, for correlated tokens E delta^T C delta: what inhibits learning (docs: section 5).
     gradient, hessian : (..., p), (..., p, p); hessian is None if it was not asked for
     value_error, V_error, gradient_error, hessian_error
-        Of the same shapes. Quadrature: the difference from a coarser rule, plus rounding. Quasi-Monte-Carlo: three standard errors over replicates.
+        Of the same shapes. Quadrature: the difference from a coarser rule, plus rounding. Quasi-Monte-Carlo: four standard errors over replicates.
     method : how it was computed
     """
 
@@ -71,9 +72,10 @@ def engine(task: models.Task, tokens: str | models.Tokens = "gaussian") -> Engin
     setup = Setup(task, tokens)
     found: Engine | None = None
     if setup.factor is not None:
-        terms = terms_of(task.teacher) if setup.network and setup.independent else None
-        if terms is not None:
-            found = NetworkEngine(setup, terms)
+        terms = terms_of(task.teacher) if setup.network else None
+        along = projections(terms, setup.C) if terms is not None and not setup.independent else None
+        if terms is not None and (setup.independent or along is not None):
+            found = NetworkEngine(setup, terms, along)
         elif task.L <= 3 and (not setup.network or (setup.tied and setup.total > 1e-12)):
             found = TensorEngine(setup)
     return found or QmcEngine(setup)
