@@ -1,10 +1,11 @@
 """One-pass spherical SGD for sequence single-index models and single-layer attention networks.
 
-`Task` puts together what is learnt, by whom and under which loss; `simulate` runs it, `Simulator` steps it, `load` reads results back.
+`Task` puts together what is learnt, by whom and under which loss; `simulate` runs it, `Simulator` steps it, `sweep` runs it over a grid,
+`load` reads results back.
 """
 
 from ._version import __version__
-from .errors import ConfigError, NonFiniteWarning, PrecisionWarning, SimulationInterrupted
+from .errors import ConfigError, NonFiniteWarning, PrecisionWarning, SimulationInterrupted, StoreError, SweepError, SweepInterrupted, SweepWarning
 from .info import activations, build_config, dynamics, links, losses
 from .models import (
     SSI,
@@ -41,6 +42,7 @@ from .resultset import ResultSet
 from .simulate import simulate
 from .simulator import Simulator
 from .storage import load
+from .sweeps import Plan, Sweep, SweepResult, open_sweep, plan, sweep
 
 # xarray, matplotlib, tqdm and click are imported where they are used: `import seqsgd` costs little more than `import numpy`.
 
@@ -64,6 +66,7 @@ __all__ = [
     "NonFiniteWarning",
     "Opposite",
     "Overlap",
+    "Plan",
     "Piecewise",
     "PositionalSemantic",
     "Positions",
@@ -74,7 +77,13 @@ __all__ = [
     "ResultSet",
     "SimulationInterrupted",
     "Simulator",
+    "StoreError",
     "StudentT",
+    "Sweep",
+    "SweepError",
+    "SweepInterrupted",
+    "SweepResult",
+    "SweepWarning",
     "Task",
     "Tied",
     "Uniform",
@@ -87,5 +96,8 @@ __all__ = [
     "links",
     "load",
     "losses",
+    "open_sweep",
+    "plan",
     "simulate",
+    "sweep",
 ]
