@@ -141,11 +141,8 @@ class Assembly:
 
     def time(self) -> tuple[tuple[int, ...], Array]:
         """Times of the records: the axes (by number) along which they differ, and an array over these and step."""
-        ids = np.array([parts[0].stored.grid if parts else -1 for parts in self.parts], dtype=np.int64).reshape(self.shape)
-        known = {i: t for i, t in enumerate(sorted({time.tobytes() + steps.tobytes() for steps, time in self.grids.values()}))}
-        code = {text: i for i, text in known.items()}
-        number = {i: code[time.tobytes() + steps.tobytes()] for i, (steps, time) in self.grids.items()} | {-1: -1}
-        ids = np.vectorize(number.__getitem__, otypes=[np.int64])(ids) if ids.size else ids
+        rows, number = self._times()
+        ids = np.array([number[parts[0].stored.grid] if parts else -1 for parts in self.parts], dtype=np.int64).reshape(self.shape)
         axes = []
         for axis in range(ids.ndim):
             low, high = np.where(ids < 0, 2**62, ids).min(axis=axis, keepdims=True), ids.max(axis=axis, keepdims=True)
@@ -153,11 +150,27 @@ class Assembly:
                 ids = high
             else:
                 axes.append(axis)
-        ids = ids.reshape([ids.shape[a] for a in axes])
-        rows = np.full((len(known) + 1, len(self.step)), np.nan)
-        for i, (_, time) in self.grids.items():
-            rows[number[i], self._at_step[i]] = time
-        return tuple(axes), rows[ids]
+        return tuple(axes), rows[ids.reshape([ids.shape[a] for a in axes])]
+
+    def _times(self) -> tuple[Array, dict[int, int]]:
+        """Different laws of time (NaN where no cell has a record; the last row is for cells that are not there), and which of them each grid follows."""
+        rows: list[Array] = []
+        number: dict[int, int] = {}
+        known: dict[bytes, int] = {}
+        uneven = len({steps.tobytes() for steps, _ in self.grids.values()}) > 1 and len(self.grids) <= 500
+        for i, (steps, time) in self.grids.items():
+            row = np.full(len(self.step), np.nan)
+            row[self._at_step[i]] = time
+            at = known.get(row.tobytes())
+            if at is None and uneven:  # records at other steps of the same law
+                at = next((k for k, other in enumerate(rows) if _agree(row, other)), None)
+            if at is None:
+                at = len(rows)
+                rows.append(row)
+            elif uneven:
+                rows[at] = np.where(np.isnan(rows[at]), row, rows[at])
+            known[row.tobytes()] = number[i] = at
+        return np.array([*rows, np.full(len(self.step), np.nan)]), number
 
     def lazy(self, name: str) -> Any:
         """A variable that is read when it is looked at."""
@@ -196,6 +209,11 @@ def _choose(stored: Sequence[Stored], first: int, runs: int) -> list[Part]:
             out.append(Part(s, a, b - a))
             at = b
     return out
+
+
+def _agree(a: Array, b: Array) -> bool:
+    both = np.isfinite(a) & np.isfinite(b)
+    return bool((both & (a != 0)).any() and (a[both] == b[both]).all())
 
 
 def _numbers(spans: set[tuple[int, int]]) -> Array:

@@ -96,9 +96,9 @@ class Sweep:
         """Whether a seed has still to be drawn."""
         return self.root is None and any(seed is None for _, seed in self._cells)
 
-    def cells(self, root: Seed | None = None) -> list[Cell]:
-        """Every cell with its seed and key; `root` stands in where no `rng` was given."""
-        return [_with_key(run, seed, self.root or root) for run, seed in self._cells]
+    def cells(self, root: Seed | None = None, *, loose: bool = False) -> list[Cell]:
+        """Every cell with its seed and key; `root` stands in where no `rng` was given; `loose`: for this process only (see `canonical`)."""
+        return [_with_key(run, seed, self.root or root, loose) for run, seed in self._cells]
 
     def check_memory(self, indices: Iterable[int] | None = None) -> None:
         """Refuse cells that do not fit into memory, or that their dynamics does not know; all, or some by their numbers."""
@@ -142,7 +142,7 @@ class Sweep:
         for key, value in sorted(changes, key=lambda c: -len(c[0])):
             if path == key or path.startswith((f"{key}.", f"{key}[")):
                 rest = message.removeprefix("base.")[len(key) :]
-                return f"grid.{key}{rest}" if f"got {_checks.short(value)}" in rest or "unknown key" in rest else f"grid.{key}{rest} (at {key} = {_checks.short(value)})"
+                return f"grid.{key}{rest}" if _checks.short(value) in rest or "unknown key" in rest else f"grid.{key}{rest} (at {key} = {_checks.short(value)})"
         if not changes:
             return message
         return f"{message} (in the cell {', '.join(f'{k} = {_checks.short(v)}' for k, v in changes)})"
@@ -176,8 +176,8 @@ def _put(tree: dict[str, Any], parts: list[str], value: Any, key: str) -> None:
     tree[parts[-1]] = value
 
 
-def _with_key(run: Run, seed: Seed | None, root: Seed | None) -> Cell:
-    fields = fingerprint.canonical(run)
+def _with_key(run: Run, seed: Seed | None, root: Seed | None, loose: bool) -> Cell:
+    fields = fingerprint.canonical(run, "", loose)
     for name in _SIZE:
         del fields[name]
     if seed is None:

@@ -17,25 +17,43 @@ from ..models._base import function_name
 KEY_VERSION = 1  # grows when the same arguments come to mean something else
 
 
-def canonical(value: Any, where: str = "") -> Any:
+class Indistinct(ValueError):
+    """A function that cannot be told from another one."""
+
+
+def canonical(value: Any, where: str = "", loose: bool = False) -> Any:
     """Plain data that is equal for equal values only.
+
+    Parameters
+    ----------
+    value : Any
+    where : str
+        Its name, for messages.
+    loose : bool
+        Whether functions that cannot be told apart are known by where they are in memory, which holds in this process only.
 
     Raises
     ------
     ValueError
-        For what holds a function that cannot be told from another one: compiled ones, and callables other than Python functions.
+        For what holds such a function: compiled ones, and callables other than Python functions.
     """
-    if isinstance(value, (CLink, CActivation)):
-        raise ValueError(f"{where}: a C function cannot be told from another one, so that its results cannot be stored; take Hermite data or a Python function, or store=None")
+    if isinstance(value, (CLink, CActivation)) and not loose:
+        raise Indistinct(f"{where}: a C function cannot be told from another one, so that its results cannot be stored; take Hermite data or a Python function, or store=None")
     if isinstance(value, Model):
-        return {"type": type(value).__name__} | {k: canonical(v, f"{where}.{k}" if where else k) for k, v in value._values().items()}
+        return {"type": type(value).__name__} | {k: canonical(v, f"{where}.{k}" if where else k, loose) for k, v in value._values().items()}
     if isinstance(value, np.ndarray):
         return {"array": list(value.shape), "sha256": hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest(), "dtype": value.dtype.str}
     if isinstance(value, (tuple, list)):
-        return [canonical(v, where) for v in value]
+        return [canonical(v, where, loose) for v in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    return {"type": "function", "name": function_name(value), "code": _function(value, where, ())}
+    try:
+        code = _function(value, where, ())
+    except Indistinct:
+        if not loose:
+            raise
+        code = ["address", id(value)]
+    return {"type": "function", "name": function_name(value), "code": code}
 
 
 def digest(plain: Any) -> bytes:
@@ -47,12 +65,14 @@ def _function(f: Any, where: str, above: tuple[Any, ...]) -> Any:
     """Code, defaults, closure and the globals it mentions. Functions met on the way are followed, except into modules."""
     if isinstance(f, functools.partial):
         return ["partial", _function(f.func, where, above), _value(f.args, where, above), _value(dict(f.keywords), where, above)]
-    if isinstance(f, types.BuiltinFunctionType) or (isinstance(f, np.ufunc)):
+    if isinstance(f, (types.BuiltinFunctionType, np.ufunc)):
         return ["builtin", getattr(f, "__module__", None) or "", f.__name__]
+    if (getattr(f, "__module__", None) or "").split(".")[0] in ("numpy", "scipy"):
+        return ["library", function_name(f)]
     if isinstance(f, types.MethodType):
         return ["method", _function(f.__func__, where, above), _value(f.__self__, where, above)]
     if not isinstance(f, types.FunctionType):
-        raise ValueError(f"{where}: {function_name(f)} cannot be told from another function, so that its results cannot be stored; take a Python function, or store=None")
+        raise Indistinct(f"{where}: {function_name(f)} cannot be told from another function, so that its results cannot be stored; take a Python function, or store=None")
     if f in above:
         return ["recursion", above.index(f)]
     above = (*above, f)

@@ -74,7 +74,7 @@ class SweepResult:
             lazy = sum(int(np.prod(v.shape, dtype=np.float64)) * v.dtype.itemsize for v in a.variables.values()) > EAGER
         values = {name: a.lazy(name) for name in a.variables} if lazy else a.everything()
         data = {name: ((*self.dims, *v.dims), values[name], {"long_name": v.meaning}) for name, v in a.variables.items()}
-        return xr.Dataset(data, coords=self._coords(a), attrs=self._attributes())
+        return xr.Dataset(data, coords=self._axes_coords() | self._record_coords(a), attrs=self._attributes())
 
     def _assembly(self) -> Assembly:
         from .assembly import Assembly
@@ -84,16 +84,15 @@ class SweepResult:
     def _axes_coords(self) -> dict[str, Any]:
         return {name: (a["name"], np.array(values)) for a in self._definition["axes"] for name, values in a["coords"].items()}
 
-    def _coords(self, a: Assembly) -> dict[str, Any]:
-        coords = self._axes_coords()
+    def _record_coords(self, a: Assembly) -> dict[str, Any]:
         dims = {dim for v in a.variables.values() for dim in v.dims}
-        coords["step"] = ("step", a.step, {"long_name": "step tau"})
+        coords: dict[str, Any] = {"step": ("step", a.step, {"long_name": "step tau"})}
         axes, time = a.time()
         coords["time"] = ((*(self.dims[i] for i in axes), "step"), time, {"long_name": "time t = integral of lr / d"})
         if "run" in dims:
             coords["run"] = ("run", a.run)
         if "token" in dims:
-            tokens = max(n for v in a.variables.values() for dim, n in zip(v.dims, v.shape[len(self.shape) :], strict=True) if dim == "token")
+            tokens = max(n for v in a.variables.values() for dim, n in zip(v.dims, v.shape[len(a.shape) :], strict=True) if dim == "token")
             coords["token"] = ("token", np.arange(1, tokens + 1))
         return coords
 
@@ -168,11 +167,8 @@ class SweepResult:
         if not a.parts[0]:
             raise ValueError(f"{', '.join(words) or 'cell'}: it was not computed yet, or failed (see `errors`)")
         values = a.everything()
-        dims = {dim for v in a.variables.values() for dim in v.dims}
-        coords = {k: v for k, v in self._coords(a).items() if k in ("step", "time", "run", "token") and (k in dims or k in ("step", "time"))}
-        coords["time"] = ("step", a.time()[1], {"long_name": "time t = integral of lr / d"})
         data = {name: (v.dims, values[name], {"long_name": v.meaning}) for name, v in a.variables.items()}
-        return Result(xr.Dataset(data, coords=coords, attrs=self._cell_attributes(index, a)))
+        return Result(xr.Dataset(data, coords=self._record_coords(a), attrs=self._cell_attributes(index, a)))
 
     def _cell_attributes(self, index: int, a: Assembly) -> dict[str, Any]:
         from ..provenance import FORMAT_VERSION

@@ -149,7 +149,7 @@ def carry_out(
         _checks.integer("executor", executor, 1)
     folder = Folder() if store is None else None
     with contextlib.closing(Store(folder.path / "sweep" if folder else store or "", durable=folder is None)) as opened:
-        cells = definition.cells(opened.entropy() if definition.needs_entropy else None)
+        cells = definition.cells(opened.entropy() if definition.needs_entropy else None, loose=folder is not None)
         there = opened.there()
         todo = _todo(cells, there)
         definition.check_memory(todo)
@@ -223,7 +223,7 @@ def plan(definition: Sweep, store: Path_ | None = None, executor: Executor | int
 
         reader = Reader(store)
         there, root = reader.there(), reader.entropy() or root
-    cells = definition.cells(root)
+    cells = definition.cells(root, loose=store is None)
     todo = _todo(cells, there)
     definition.check_memory(todo)
     found = pieces(cells, todo, estimate([cells[i].run for i in todo]), there, Path(f"{store}-work"))
