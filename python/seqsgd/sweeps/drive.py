@@ -20,7 +20,7 @@ from .piece import Outcome, Piece, gaps
 from .progress import Progress
 from .scratch import Scratch
 from .store import Store
-from .worker import Order, compute_piece
+from .worker import SHORT, Order, compute_piece
 
 CLAIM = 60.0  # seconds that a claim outlives the last sign of life of its owner
 ATTEMPTS = 3  # deaths of workers that a piece may be near, the last one alone
@@ -84,7 +84,7 @@ class Drive:
             self.nonfinite += o.nonfinite
             if o.error:
                 self.failed.append(o)
-            if o.seconds > 1:
+            if o.seconds >= min(self.every, SHORT):
                 self.scratch.forget(p.stem)
         if self.failed and self.errors == "raise":
             raise SweepError(f"{self.sweep.locate(self.failed[0].cell)}: {self.failed[0].error}")
@@ -138,6 +138,7 @@ class Away:
         self.alone: list[Piece] = []  # of those that saw workers die more than once: one at a time
         self.number = 0
         self.barren = 0
+        self.why = ""
 
     def go(self) -> None:
         d = self.drive
@@ -150,6 +151,7 @@ class Away:
                 elif d.deferred:
                     time.sleep(TURN)
                     d.wait_for_others()
+                self.pool.free()
                 d.beat()
                 d.progress.flying(d.scratch.progress(o.number for o in self.flying.values()))
         except BaseException:
@@ -197,6 +199,7 @@ class Away:
                     self.drive.finish(finished)
                     raise SweepError(f"executor: a cell or its result cannot be sent to a worker ({type(e).__name__}: {' '.join(str(e).split())})") from e
                 dead.append(order)
+                self.why = " ".join(f"{type(e).__name__}: {e}".split())
                 broken = broken or isinstance(e, BrokenExecutor)
                 continue
             got = [(p, o) for p in order.pieces if (o := outcomes.get((p.key, p.run.first_run, p.run.runs)))]
@@ -241,7 +244,7 @@ class Away:
         for p in order.pieces:
             self.tries[p.stem] += 1
             if self.tries[p.stem] >= ATTEMPTS:
-                error = f"its worker was lost, {self.tries[p.stem]} times"
+                error = f"its worker was lost, {self.tries[p.stem]} times{f' ({self.why})' if self.why else ''}"
                 now = datetime.now(UTC).isoformat(timespec="seconds")
                 self.drive.finish([(p, Outcome(p.cell, p.key, p.run.first_run, p.run.runs, 0.0, error=error, created=now))])
             elif self.tries[p.stem] == ATTEMPTS - 1:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import multiprocessing
 import pickle
+import time
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +15,8 @@ from .._run import cores
 from ..errors import SweepError
 from .worker import Order, compute, initialize
 
-LARGEST = 61 * 64  # workers
+LARGEST = 4096  # workers
+STUCK = 2.0  # seconds in which an executor should have noticed that a worker died
 
 
 class Pool:
@@ -27,6 +30,7 @@ class Pool:
 
     def __init__(self, executor: Executor | int) -> None:
         self._ours = not isinstance(executor, Executor)
+        self._died: float | None = None
         self._executor = executor if isinstance(executor, Executor) else _processes(_checks.integer("executor", executor, 1, LARGEST))
 
     @property
@@ -61,8 +65,25 @@ class Pool:
         """Whether the workers are child processes without a guard of their own."""
         return isinstance(self._executor, ProcessPoolExecutor) or self._loky is not None
 
+    def free(self) -> None:
+        """A worker killed while it sends a result leaves half a message and a lock, for which its executor waits for ever: after a while, break what is broken."""
+        processes = getattr(self._executor, "_processes", None) if self.guard else None
+        died = any((p.exitcode or 0) != 0 for p in list(processes.values())) if processes else False
+        if not died:
+            self._died = None
+        elif self._died is None:
+            self._died = time.monotonic()
+        elif time.monotonic() - self._died > STUCK and processes:
+            for p in list(processes.values()):
+                p.kill()
+            with contextlib.suppress(Exception):
+                parts: Any = self._executor
+                parts._result_queue._writer.close()  # the last one that is open: its reader now sees the end
+            self._died = None
+
     def revive(self) -> None:
         """After a worker's death: an executor of the same kind, where the old one does not go on by itself."""
+        self._died = None
         old: Any = self._executor
         if self._loky is not None:
             self._executor = self._loky.get_reusable_executor(max_workers=old._max_workers, reuse="auto", kill_workers=False)
@@ -91,7 +112,7 @@ def lost(error: BaseException) -> bool:
         return True
     if isinstance(error, (pickle.PicklingError, AttributeError, TypeError, ImportError)):
         return False
-    return "Pickl" not in type(error).__name__ and "pickl" not in str(error)
+    return not any(word in f"{type(error).__name__} {error}".lower() for word in ("pickl", "serializ"))
 
 
 __all__ = ["Pool", "lost"]

@@ -179,7 +179,7 @@ def _drive(
         scratch = Scratch(store.path)
     except OSError as e:
         raise StoreError(f"store: the folder beside {str(store.path)!r} for checkpoints cannot be made ({e.strerror or e})") from None
-    stack.callback(scratch.close)
+    stack.callback(_leave, scratch, store)
     found = pieces(cells, todo, estimate([cells[i].run for i in todo]), there, scratch.work)
     pool = None if executor is None or not todo else stack.enter_context(contextlib.closing(Pool(executor)))
     planned = _plan(definition, cells, todo, found, 1 if not todo else pool.workers if pool is not None else _width(cells, todo))
@@ -199,6 +199,13 @@ def _drive(
 def _plan(definition: Sweep, cells: Sequence[Cell], todo: Sequence[int], found: Sequence[tuple[Piece, bool]], workers: int) -> Plan:
     left = sum(p.run_steps for p, _ in found)
     return Plan(len(cells), len(cells) - len(todo), definition.run_steps, left, sum(p.seconds for p, _ in found) / workers, workers)
+
+
+def _leave(scratch: Scratch, store: Store) -> None:
+    with contextlib.suppress(OSError, StoreError, sqlite3.Error):
+        if scratch.left():
+            scratch.tidy(store.there())
+    scratch.close()
 
 
 def _release(store: Store, owner: str) -> None:

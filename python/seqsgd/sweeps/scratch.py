@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .owner import alive, name
+from .piece import gaps
 
 BEAT = 10.0  # seconds between signs of life
 
@@ -42,10 +44,6 @@ class Scratch:
             with contextlib.suppress(OSError):
                 if not alive((life / "go").read_text() or ":0:"):
                     shutil.rmtree(life)
-        for part in self.work.glob(".*.part"):
-            with contextlib.suppress(OSError):
-                if time.time() - part.stat().st_mtime > 3600:
-                    part.unlink()
 
     def beat(self) -> bool:
         """Be seen to live; true once in ten seconds."""
@@ -65,8 +63,21 @@ class Scratch:
         return total
 
     def forget(self, stem: str) -> None:
-        """A piece is stored: its checkpoint goes."""
-        (self.work / f"{stem}.npz").unlink(missing_ok=True)
+        """A piece is stored: its checkpoint goes, and what is left of those that a kill cut short."""
+        for path in (self.work / f"{stem}.npz", *self.work.glob(f".{stem}.npz.*.part")):
+            path.unlink(missing_ok=True)
+
+    def tidy(self, there: Mapping[bytes, Sequence[tuple[int, int, bool]]]) -> None:
+        """Take away what workers of killed sweeps have left of pieces that are stored."""
+        keys = {key.hex()[:32]: key for key in there}
+        for path in self.work.iterdir():
+            match = re.match(r"\.?([0-9a-f]{32})-(\d+)-(\d+)\.npz", path.name)
+            if match and match[1] in keys and not gaps(int(match[2]), int(match[3]), there[keys[match[1]]]):
+                path.unlink(missing_ok=True)
+
+    def left(self) -> bool:
+        """Whether there are files beside our own."""
+        return any(path.suffix in (".npz", ".part") for path in self.work.iterdir())
 
     def stop(self) -> None:
         """Tell the workers that nobody waits any more."""
