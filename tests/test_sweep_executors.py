@@ -1,5 +1,6 @@
 """The same bits from every executor; workers that die, cells that kill, and what cannot be sent."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -107,7 +108,7 @@ def workers_of(executor, request):
 
 def stored(path):
     try:
-        with sqlite3.connect(path, timeout=10) as db:
+        with contextlib.closing(sqlite3.connect(path, timeout=10)) as db:
             return db.execute("SELECT count(*) FROM pieces").fetchone()[0]
     except sqlite3.Error:
         return 0

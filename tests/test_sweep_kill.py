@@ -1,5 +1,6 @@
 """kill -9 at any moment, Ctrl-C, long cells with checkpoints: what was finished stays, and the rest comes out the same bit for bit."""
 
+import contextlib
 import json
 import os
 import random
@@ -17,7 +18,7 @@ from seqsgd.sweeps import worker
 
 # A process that forks children, each of which sweeps and is killed; no child outlives its moment, and each goes on where the one before was stopped.
 KILLS = """
-import json, multiprocessing, os, random, signal, sqlite3, sys, time
+import contextlib, json, multiprocessing, os, random, signal, sqlite3, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 import xarray
@@ -27,7 +28,7 @@ from sweeping import TASK
 
 def stored(path):
     try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5) as db:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
             return db.execute("SELECT count(*) FROM pieces").fetchone()[0]
     except sqlite3.Error:
         return 0
@@ -78,7 +79,7 @@ def killed(folder, kind, kills, base, grid, longest, wait=True):
 
 
 def intact(path):
-    with sqlite3.connect(path) as db:
+    with contextlib.closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -186,7 +187,7 @@ def test_ctrl_c(executor, to, tmp_path):
 
     def some():
         try:
-            with sqlite3.connect(path, timeout=5) as db:
+            with contextlib.closing(sqlite3.connect(path, timeout=5)) as db:
                 return db.execute("SELECT count(*) FROM pieces").fetchone()[0] > 3
         except sqlite3.Error:
             return False

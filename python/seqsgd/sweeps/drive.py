@@ -256,9 +256,7 @@ class Away:
         """Nothing new; what is done is stored; what runs is told to stop."""
         d = self.drive
         d.scratch.stop()
-        for future in self.flying:
-            future.cancel()
-        done, _ = wait(self.flying, timeout=PATIENCE)
+        done, _ = wait([f for f in self.flying if not f.cancel()], timeout=PATIENCE)
         finished: list[tuple[Piece, Outcome]] = []
         for future in done:
             with contextlib.suppress(BaseException):
