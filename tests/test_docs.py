@@ -1,4 +1,4 @@
-"""Every example of the README and of docs/ runs as written: Python blocks in turn, TOML blocks through `seqsgd run`, `seqsgd` lines of shell blocks."""
+"""Every example of the README and of docs/ runs as written: Python blocks in turn, TOML blocks through `seqsgd run` or `seqsgd sweep`, `seqsgd` lines of shell blocks."""
 
 import re
 import subprocess
@@ -29,9 +29,10 @@ def test_python_examples_run(code, tmp_path):
 @pytest.mark.parametrize("text", examples("toml"))
 def test_run_files_run(text, tmp_path):
     (tmp_path / "example.toml").write_text(text, encoding="utf-8")
-    done = subprocess.run([sys.executable, "-m", "seqsgd", "run", "example.toml"], cwd=tmp_path, capture_output=True, text=True)
+    swept = "[grid]" in text
+    done = subprocess.run([sys.executable, "-m", "seqsgd", "sweep" if swept else "run", "example.toml"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert list(tmp_path.glob("*.nc")) and list(tmp_path.glob("*.png"))
+    assert list(tmp_path.glob("*.nc")) and list(tmp_path.glob("*.sweep" if swept else "*.png"))
 
 
 def test_command_lines_run(tmp_path):

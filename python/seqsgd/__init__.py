@@ -1,12 +1,13 @@
 """One-pass spherical SGD for sequence single-index models and single-layer attention networks.
 
-`Task` puts together what is learnt, by whom and under which loss; `simulate` runs it, `Simulator` steps it, `load` reads results back.
+`Task` puts together what is learnt, by whom and under which loss; `simulate` runs it, `Simulator` steps it, `sweep` runs it over a grid,
+`load` reads results back.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
-from .errors import ConfigError, NonFiniteWarning, PrecisionWarning, SimulationInterrupted
+from .errors import ConfigError, NonFiniteWarning, PrecisionWarning, SimulationInterrupted, StoreError, SweepError, SweepInterrupted, SweepWarning
 from .info import activations, build_config, dynamics, links, losses
 from .models import (
     SSI,
@@ -44,6 +45,7 @@ from .resultset import ResultSet
 from .simulate import simulate
 from .simulator import Simulator
 from .storage import load
+from .sweeps import Plan, Sweep, SweepResult, open_sweep, plan, sweep
 
 if TYPE_CHECKING:
     from . import theory
@@ -80,6 +82,7 @@ __all__ = [
     "NonFiniteWarning",
     "Opposite",
     "Overlap",
+    "Plan",
     "Piecewise",
     "PositionalSemantic",
     "Positions",
@@ -90,7 +93,13 @@ __all__ = [
     "ResultSet",
     "SimulationInterrupted",
     "Simulator",
+    "StoreError",
     "StudentT",
+    "Sweep",
+    "SweepError",
+    "SweepInterrupted",
+    "SweepResult",
+    "SweepWarning",
     "Task",
     "Tied",
     "Uniform",
@@ -103,6 +112,9 @@ __all__ = [
     "links",
     "load",
     "losses",
+    "open_sweep",
+    "plan",
     "simulate",
+    "sweep",
     "theory",
 ]

@@ -23,6 +23,7 @@ from .runfile import Case, RunFile, read
 from .simulate import simulate
 
 EXAMPLE = "learning_curves.toml"
+SWEEP_EXAMPLE = "transition.toml"
 
 
 class _Refused(click.ClickException):
@@ -68,6 +69,30 @@ def run(file: Path | None, example: bool, sets: tuple[str, ...], output: str | N
 
 
 @cli.command()
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--example", is_flag=True, help="Sweep the example that comes with the package (see `seqsgd example transition`).")
+@click.option("--dry-run", is_flag=True, help="Check everything, say how many cells and steps there are and how long they may take, and stop.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of [base] or of the top, such as d=500 or rng=1. May be repeated.")
+@click.option("--store", metavar="FILE", help="Keep the results in FILE.")
+@click.option("--output", metavar="FILE", help="In the end write all results to FILE: netCDF (.nc) or zarr (.zarr).")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Use N processes instead of threads.")
+@click.option("--dask", metavar="ADDRESS", help="Use the workers of a dask scheduler, such as tcp://host:8786.")
+@click.option("--quiet", is_flag=True, help="No progress and no report.")
+def sweep(file: Path | None, **options: Any) -> None:
+    """Run a grid of simulations from a TOML file. What the store has is not computed again: the same command continues after Ctrl-C, or a crash."""
+    from ._cli_sweep import run_sweep
+
+    if (file is None) != options.pop("example"):
+        raise _Refused("sweep: expected a FILE, or --example for the one that comes with the package")
+    try:
+        with _one_line_warnings():
+            code = run_sweep(example_path(SWEEP_EXAMPLE) if file is None else file, **options)
+    except (ValueError, TypeError, MemoryError) as e:
+        raise _Refused(str(e)) from None
+    sys.exit(code)
+
+
+@cli.command()
 def info() -> None:
     """Say what is installed: for bug reports."""
     for name, value in build_config().items():
@@ -75,14 +100,15 @@ def info() -> None:
 
 
 @cli.command()
-def example() -> None:
-    """Print the run file that comes with the package, to start your own from."""
-    click.echo(example_path().read_text(encoding="utf-8"), nl=False)
+@click.argument("name", required=False, default=EXAMPLE.removesuffix(".toml"), type=click.Choice([n.removesuffix(".toml") for n in (EXAMPLE, SWEEP_EXAMPLE)]))
+def example(name: str) -> None:
+    """Print a file that comes with the package, to start your own from: learning_curves (for `run`, the default) or transition (for `sweep`)."""
+    click.echo(example_path(f"{name}.toml").read_text(encoding="utf-8"), nl=False)
 
 
-def example_path() -> Path:
-    """The run file that comes with the package."""
-    return Path(str(files("seqsgd") / "examples" / EXAMPLE))
+def example_path(name: str = EXAMPLE) -> Path:
+    """A file that comes with the package."""
+    return Path(str(files("seqsgd") / "examples" / name))
 
 
 def _all(plan: RunFile, quiet: bool) -> tuple[dict[str, Any], SimulationInterrupted | None]:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .result import Result
+    from .sweeps.result import SweepResult
 
-__all__ = ["ConfigError", "NonFiniteWarning", "PrecisionWarning", "SimulationInterrupted"]
+__all__ = ["ConfigError", "NonFiniteWarning", "PrecisionWarning", "SimulationInterrupted", "StoreError", "SweepError", "SweepInterrupted", "SweepWarning"]
 
 
 class PrecisionWarning(UserWarning):
@@ -39,3 +40,29 @@ class SimulationInterrupted(KeyboardInterrupt):
 
     def __reduce__(self) -> tuple[type[SimulationInterrupted], tuple[str, Result]]:
         return type(self), (str(self), self.result)
+
+
+class StoreError(ValueError):
+    """The store of a sweep cannot be used: of another kind, newer, read-only, full or damaged. What was stored before is not lost."""
+
+
+class SweepError(RuntimeError):
+    """A cell of a sweep failed and `errors="raise"` was asked for, or its executor is of no use."""
+
+
+class SweepWarning(UserWarning):
+    """Some cells of a sweep failed, or have something to say."""
+
+
+class SweepInterrupted(KeyboardInterrupt):
+    """Ctrl-C during :func:`seqsgd.sweep`; all finished cells are stored.
+
+    Attributes
+    ----------
+    result : SweepResult
+        What there is.
+    """
+
+    def __init__(self, message: str, result: SweepResult) -> None:
+        super().__init__(message)
+        self.result = result

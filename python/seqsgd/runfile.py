@@ -18,6 +18,7 @@ from .config import build_run
 from .errors import ConfigError
 
 _TOP = ("title", "output", "base", "case")
+_TABLES = ("base", "case", "grid")
 _CASE = ("label", "panel", "set", "grid")
 
 
@@ -62,21 +63,26 @@ def read(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> RunFile:
         One line that starts with the dotted path of the key.
     """
     p = Path(path)
+    tree = toml(p)
+    changed = [change(tree, item, _TOP) for item in sets]
+    return parse(tree, default_output=p.stem, changed=[key for key in changed if key])
+
+
+def toml(p: Path) -> dict[str, Any]:
+    """The contents of a TOML file."""
     try:
-        tree = tomllib.loads(p.read_text(encoding="utf-8"))
+        return tomllib.loads(p.read_text(encoding="utf-8"))
     except OSError as e:
         raise ConfigError(f"{p}: {e.strerror or e}") from None
     except ValueError as e:  # TOML and UTF-8 errors
         raise ConfigError(f"{p}: {' '.join(str(e).split())}") from None
-    changed = [_apply(tree, text) for text in sets]
-    return parse(tree, default_output=p.stem, changed=[key for key in changed if key])
 
 
 def parse(tree: Mapping[str, Any], default_output: str = "results", changed: Sequence[str] = ()) -> RunFile:
     """Check the contents of a run file; `changed` are keys of base that no case may hide."""
-    _known_keys(tree, _TOP, "")
-    title, output = (_text(tree, key, default) for key, default in (("title", ""), ("output", default_output)))
-    base = copy.deepcopy(dict(_table(tree.get("base"), "base")))
+    known_keys(tree, _TOP, "")
+    title, output = (text(tree, key, default) for key, default in (("title", ""), ("output", default_output)))
+    base = copy.deepcopy(dict(table(tree.get("base"), "base")))
     checkpoint, every = base.pop("checkpoint", None), base.pop("checkpoint_every", 60.0)
     if checkpoint is not None and not isinstance(checkpoint, str):
         raise ConfigError(f"base.checkpoint: expected a path, got {_checks.short(checkpoint)}")
@@ -87,7 +93,7 @@ def parse(tree: Mapping[str, Any], default_output: str = "results", changed: Seq
     entries = tree.get("case", [{}])
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"case: expected tables [[case]], got {_checks.short(entries)}")
-    variants = [v for i, entry in enumerate(entries) for v in _variants(_table(entry, f"case[{i}]"), i)]
+    variants = [v for i, entry in enumerate(entries) for v in _variants(table(entry, f"case[{i}]"), i)]
     for key in changed:
         if all(any(_covers(k, key) for k in v.changes) for v in variants):
             raise ConfigError(f"base.{key}: every case sets this itself, so that --set would change nothing")
@@ -112,10 +118,10 @@ class _Variant:
 
 def _variants(entry: Mapping[str, Any], i: int) -> Iterator[_Variant]:
     where = f"case[{i}]"
-    _known_keys(entry, _CASE, f"{where}.")
-    label, panel = (_text(entry, key, "", f"{where}.") for key in ("label", "panel"))
-    fixed = {k: (f"{where}.set.{k}", v) for k, v in _flat(_table(entry.get("set", {}), f"{where}.set"))}
-    grid = dict(_flat(_table(entry.get("grid", {}), f"{where}.grid")))
+    known_keys(entry, _CASE, f"{where}.")
+    label, panel = (text(entry, key, "", f"{where}.") for key in ("label", "panel"))
+    fixed = {k: (f"{where}.set.{k}", v) for k, v in _flat(table(entry.get("set", {}), f"{where}.set"))}
+    grid = dict(_flat(table(entry.get("grid", {}), f"{where}.grid")))
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
             raise ConfigError(f"{where}.grid.{key}: expected a list of values, got {_checks.short(values)}")
@@ -169,21 +175,21 @@ def _covers(key: str, path: str) -> bool:
     return path == key or path.startswith((f"{key}.", f"{key}["))
 
 
-def _apply(tree: dict[str, Any], text: str) -> str:
+def change(tree: dict[str, Any], text: str, top: Sequence[str]) -> str:
     """Carry out one --set; returns the key it changed in base, or "" for one of the top."""
     key, equals, raw = text.partition("=")
     key = key.strip()
     if not equals or not key:
         raise ConfigError(f"--set: expected key=value, got {_checks.short(text)}")
     value = _value(key, raw.strip())
-    if key in ("title", "output"):
+    if key in top and key not in _TABLES:
         tree[key] = value
         return ""
     key = key.removeprefix("base.")
-    if key in _TOP or key.split(".")[0] == "case":
-        raise ConfigError(f"{key}: --set reaches title, output and the keys of base only")
+    if key.split(".")[0] in _TABLES:
+        raise ConfigError(f"{key}: --set reaches {', '.join(k for k in top if k not in _TABLES)} and the keys of base only")
     base = tree.setdefault("base", {})
-    _put(_table(base, "base"), key, value, f"base.{key}")
+    _put(table(base, "base"), key, value, f"base.{key}")
     return key
 
 
@@ -208,16 +214,17 @@ def _put(tree: Any, key: str, value: Any, where: str) -> None:
     tree[last] = value
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(of: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values; a table with a `type` is a value."""
-    for key, value in table.items():
+    for key, value in of.items():
         if isinstance(value, Mapping) and "type" not in value and value:
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
-def _table(value: Any, path: str) -> Mapping[str, Any]:
+def table(value: Any, path: str) -> Mapping[str, Any]:
+    """A table, or a refusal."""
     if value is None:
         raise ConfigError(f"{path}: missing")
     if not isinstance(value, Mapping):
@@ -225,14 +232,16 @@ def _table(value: Any, path: str) -> Mapping[str, Any]:
     return value
 
 
-def _text(table: Mapping[str, Any], key: str, default: str, prefix: str = "") -> str:
-    value = table.get(key, default)
+def text(of: Mapping[str, Any], key: str, default: str, prefix: str = "") -> str:
+    """A string of a table, or a refusal."""
+    value = of.get(key, default)
     if not isinstance(value, str):
         raise ConfigError(f"{prefix}{key}: expected a text, got {_checks.short(value)}")
     return value
 
 
-def _known_keys(table: Mapping[str, Any], keys: Sequence[str], prefix: str) -> None:
-    for key in table:
+def known_keys(of: Mapping[str, Any], keys: Sequence[str], prefix: str) -> None:
+    """Refuse others."""
+    for key in of:
         if key not in keys:
             raise ConfigError(f"{prefix}{key}: unknown key, expected one of {', '.join(keys)}")

@@ -113,17 +113,17 @@ def simulate(
     if saved and saved.exists():
         saved.load(adopt=rng is None)
     run.warn(stacklevel=2)
-    result = _Course(run, saved.seed if saved else seed, saved, every, progress, callback).go()
+    import xarray  # noqa: F401  needed for the result: loaded now, so that Ctrl-C need not wait for it
+
+    result = Course(run, saved.seed if saved else seed, saved, every, progress, callback).go()
     _warn_nonfinite(result, stacklevel=2)
     return result
 
 
-class _Course:
+class Course:
     """One call of simulate, from allocation to result."""
 
     def __init__(self, run: Run, seed: Seed, saved: Checkpoint | None, every: float, progress: bool | None, callback: Callback | None) -> None:
-        import xarray  # noqa: F401  needed for the result: loaded now, so that Ctrl-C need not wait for it
-
         self.run, self.seed, self.saved, self.every, self.callback = run, seed, saved, every, callback
         self.grid = saved.grid(run.grid()) if saved else run.grid()
         self.engine = _dynamics.find(run.dynamics)(run, seed, self.grid)
@@ -139,10 +139,7 @@ class _Course:
 
     def go(self) -> Result:
         try:
-            while not self.engine.advance(self.watch) and not self.ended:
-                self.save()
-                self.before = int(self.engine.steps_done().sum())
-            self.save()
+            self.advance()
             return self.result()
         except KeyboardInterrupt:
             raise self.interrupted() from None
@@ -151,6 +148,13 @@ class _Course:
             raise
         finally:
             self.bar.close()
+
+    def advance(self) -> None:
+        """To the end, or until a callback ends it."""
+        while not self.engine.advance(self.watch) and not self.ended:
+            self.save()
+            self.before = int(self.engine.steps_done().sum())
+        self.save()
 
     def watch(self, run_steps: int) -> bool:
         """Called by the engine now and then; true pauses it."""

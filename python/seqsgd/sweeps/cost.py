@@ -1,0 +1,107 @@
+"""What cells cost: a few short trials, and a power law in d L between them. Nothing here knows any dynamics."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .. import models
+from .._run import Run
+from .._seed import Seed
+from ..models import Model
+from ..simulate import Course
+
+TRIAL = 0.03  # seconds of a trial
+KINDS = 12  # trials at most, in all, but at least one for each kind of cell
+
+
+class Cost(NamedTuple):
+    """Seconds per run-step on one core, and whether the runs of such a cell can be computed apart."""
+
+    seconds: float
+    split: bool
+
+
+def estimate(runs: Sequence[Run]) -> list[Cost]:
+    """The cost of every cell. Takes a few hundredths of a second for each kind of cell there is."""
+    kinds: dict[Any, dict[float, Run]] = {}
+    names = [_kind(run) for run in runs]
+    for name, run in zip(names, runs, strict=True):
+        kinds.setdefault(name, {}).setdefault(_size(run), run)
+    trials = {name: _trials(sizes, max(1, min(3, KINDS // len(kinds)))) for name, sizes in kinds.items()}
+    return [_between(trials[name], _size(run)) for name, run in zip(names, runs, strict=True)]
+
+
+def _kind(run: Run) -> Any:
+    """Types and words, no numbers: cells of a kind differ in sizes only."""
+
+    def words(value: Any) -> Any:
+        if isinstance(value, Model):
+            return (type(value).__name__, *(words(v) for v in value._values().values()))
+        return value if isinstance(value, str) else type(value).__name__
+
+    return words(dataclasses.replace(run, record=None, threads=None))
+
+
+def _size(run: Run) -> float:
+    return float(run.d) * run.L
+
+
+def _trials(sizes: dict[float, Run], count: int) -> dict[float, Cost]:
+    """Measured costs at the smallest and largest size, and between."""
+    ordered = sorted(sizes)
+    chosen = {ordered[round(i * (len(ordered) - 1) / max(count - 1, 1))] for i in range(count)}
+    return {size: _trial(sizes[size]) for size in sorted(chosen)}
+
+
+def _trial(run: Run) -> Cost:
+    steps, seconds, split = 32, math.inf, True
+    try:
+        while steps <= run.steps or math.isinf(seconds):
+            steps = min(steps, run.steps)
+            short = dataclasses.replace(run, runs=1, steps=steps, threads=1, record=models.At((0, steps) if steps else (0,)))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                course = Course(short, Seed(0), None, math.inf, False, lambda *_: True)
+                started = time.perf_counter()
+                course.advance()
+            taken = time.perf_counter() - started
+            split = any("run" in v.dims for v in course.engine.variables().values())
+            done = max(int(course.engine.steps_done().sum()), 1)
+            seconds = taken / done
+            if taken > TRIAL or done < steps or steps >= run.steps:
+                break
+            steps = max(2 * steps, int(0.7 * steps * TRIAL / max(taken, 1e-6)))
+            steps = min(steps, 64 * max(done, 32))
+    except Exception:  # the cell itself will tell when its turn comes
+        return Cost(1e-6, False)
+    return Cost(max(seconds, 1e-12), split)
+
+
+def _between(trials: dict[float, Cost], size: float) -> Cost:
+    """Power law between neighbouring trials."""
+    at = sorted(trials)
+    if size <= at[0] or len(at) == 1:
+        return trials[at[0]]
+    if size >= at[-1]:
+        return trials[at[-1]]
+    i = next(i for i in range(1, len(at)) if size <= at[i])
+    a, b = trials[at[i - 1]], trials[at[i]]
+    t = math.log(size / at[i - 1]) / math.log(at[i] / at[i - 1])
+    return Cost(math.exp((1 - t) * math.log(a.seconds) + t * math.log(b.seconds)), a.split and b.split)
+
+
+def duration(seconds: float) -> str:
+    """For people."""
+    if seconds < 90:
+        return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+__all__ = ["Cost", "duration", "estimate"]

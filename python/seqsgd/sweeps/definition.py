@@ -1,0 +1,188 @@
+"""A sweep as a value: every cell of it built and checked."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import _checks
+from .._run import Run
+from .._seed import Rng, Seed
+from ..config import rebuild
+from ..errors import ConfigError
+from ..models import Model
+from ..models._base import plain
+from . import fingerprint
+from .grid import Axis, parse
+
+_SIZE = ("runs", "first_run", "threads")  # how much of a cell is computed at once, and on what
+_WATCHED = ("steps", "record", "stop")  # how long a cell is followed, and how it is looked at
+
+
+class Cell(NamedTuple):
+    """One point of a sweep. `key` names its results in a store, whatever the number of runs."""
+
+    run: Run
+    seed: Seed
+    key: bytes
+
+    def input(self) -> str:
+        """Everything but the runs, as JSON."""
+        arguments = {k: v for k, v in self.run.to_plain().items() if k not in (*_SIZE, "type")} | {"rng": self.seed.to_plain()}
+        return json.dumps({"arguments": arguments, "task_repr": repr(self.run.task)})
+
+
+class Sweep:
+    """A grid of simulations, checked and not yet run.
+
+    Parameters
+    ----------
+    base : mapping
+        Arguments of :func:`seqsgd.simulate` by name; models as such or as tables with a `type`, as in run files. With `rng` among them (or on the grid), every
+        cell has just that seed: common random numbers.
+    grid : mapping
+        Axes: a dotted name such as "lr" or "task.teacher.omega", and its values: a list, an array, `{"linspace": [start, stop, n]}`, `{"geomspace": [start, stop, n]}`,
+        `{"range": [start, stop, step]}` (stop excluded), or `{"labels": {name: value}}` for values without a short name, such as whole tasks. A name of several,
+        "d, steps" or ("d", "steps"), takes a list of as many lists, which walk together. A table of values may also have `name` (of the dimension), and
+        `round` (to integers).
+    rng : int, numpy SeedSequence, numpy Generator or None
+        The seed of the whole: each cell gets a stream of its own, which depends on this seed and on what the cell simulates (not on steps, record, stop, runs, nor on
+        the other cells). None: fresh entropy, which the store notes and keeps to.
+
+    Raises
+    ------
+    ConfigError, TypeError
+        One line that starts with the place: `grid.lr[2]: ...` or `base.d: ...`.
+    """
+
+    def __init__(self, base: Mapping[str, Any], grid: Mapping[Any, Any], *, rng: Rng = None) -> None:
+        if not isinstance(base, Mapping):
+            raise TypeError(f"base: expected the keyword arguments of simulate as a mapping, got {_checks.short(base)}")
+        self.axes: tuple[Axis, ...] = parse(grid)
+        self._base = {k: list(v) if isinstance(v, Iterator) else v for k, v in base.items()}
+        own = self._base.get("rng") is not None or any("rng" in axis.keys for axis in self.axes)
+        if own and rng is not None:
+            raise ConfigError("rng: expected it in one place, got it of the sweep and in base or grid")
+        self.root = None if own or rng is None else Seed.of(rng)
+        if self._base.get("rng") is not None:
+            self._base["rng"] = _seed("base.rng", self._base["rng"])
+        self._cells = [self._cell(point) for point in itertools.product(*(axis.points for axis in self.axes))]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of points along each axis."""
+        return tuple(len(axis) for axis in self.axes)
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    @property
+    def runs(self) -> list[Run]:
+        """The checked arguments of every cell, the last axis fastest."""
+        return [run for run, _ in self._cells]
+
+    @cached_property
+    def run_steps(self) -> int:
+        """Steps summed over runs and cells."""
+        return sum(run.runs * run.steps for run, _ in self._cells)
+
+    @property
+    def needs_entropy(self) -> bool:
+        """Whether a seed has still to be drawn."""
+        return self.root is None and any(seed is None for _, seed in self._cells)
+
+    def cells(self, root: Seed | None = None, *, loose: bool = False) -> list[Cell]:
+        """Every cell with its seed and key; `root` stands in where no `rng` was given; `loose`: for this process only (see `canonical`)."""
+        return [_with_key(run, seed, self.root or root, loose) for run, seed in self._cells]
+
+    def check_memory(self, indices: Iterable[int] | None = None) -> None:
+        """Refuse cells that do not fit into memory, or that their dynamics does not know; all, or some by their numbers."""
+        for i in range(len(self)) if indices is None else indices:
+            try:
+                self._cells[i][0].check_memory()
+            except (MemoryError, TypeError, ValueError) as e:
+                raise type(e)(f"{e} (in the cell {self.locate(i)})") from None
+
+    def label(self, position: tuple[int, ...]) -> str:
+        """A cell in words: omega = 0.5, L = 3."""
+        return ", ".join(f"{axis.name} = {axis.coords[axis.name][i]}" for axis, i in zip(self.axes, position, strict=True)) or "the only cell"
+
+    def locate(self, index: int) -> str:
+        """The same, of a cell by its number."""
+        return self.label(tuple(int(i) for i in np.unravel_index(index, self.shape)) if self.axes else ())
+
+    def definition(self) -> str:
+        """Axes and base as JSON: what a store keeps to label its cells."""
+        axes = [{"name": a.name, "keys": a.keys, "coords": a.coords} for a in self.axes]
+        base = {k: v.to_plain() if isinstance(v, Seed) else _plain(v) for k, v in self._base.items() if k != "threads"}
+        return json.dumps({"axes": axes, "base": base})
+
+    def _cell(self, point: tuple[tuple[Any, ...], ...]) -> tuple[Run, Seed | None]:
+        tree: dict[str, Any] = dict(self._base)
+        changes = [(key, v) for axis, values in zip(self.axes, point, strict=True) for key, v in zip(axis.keys, values, strict=True)]
+        for key, value in sorted(changes, key=lambda c: c[0].count(".")):  # the whole before its parts
+            _put(tree, key.split("."), value, key)
+        rng = tree.pop("rng", None)
+        try:
+            run: Run = rebuild(tree, "base", "run")
+        except ConfigError as e:
+            raise ConfigError(self._place(str(e), changes)) from None
+        except (ValueError, TypeError) as e:
+            raise ConfigError(self._place(f"base.{e}", changes)) from None
+        return run, rng if rng is None or isinstance(rng, Seed) else _seed("grid.rng", rng)
+
+    def _place(self, message: str, changes: list[tuple[str, Any]]) -> str:
+        """Blame the axis if one covers what the message is about; else name the cell."""
+        path = message.split(":", 1)[0].removeprefix("base.")
+        for key, value in sorted(changes, key=lambda c: -len(c[0])):
+            if path == key or path.startswith((f"{key}.", f"{key}[")):
+                rest = message.removeprefix("base.")[len(key) :]
+                return f"grid.{key}{rest}" if _checks.short(value) in rest or "unknown key" in rest else f"grid.{key}{rest} (at {key} = {_checks.short(value)})"
+        if not changes:
+            return message
+        return f"{message} (in the cell {', '.join(f'{k} = {_checks.short(v)}' for k, v in changes)})"
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{a.name}: {len(a)}" for a in self.axes)
+        return f"<seqsgd.Sweep of {len(self)} cells ({sizes}), {self.run_steps:.4g} run-steps>"
+
+
+def _seed(where: str, rng: Any) -> Seed:
+    try:
+        return Seed.of(rng)
+    except (TypeError, ValueError) as e:
+        raise ConfigError(f"{where.removesuffix('rng')}{e}") from None
+
+
+def _plain(value: Any) -> Any:
+    return {k: _plain(v) for k, v in value.items()} if isinstance(value, Mapping) else plain(value)
+
+
+def _put(tree: dict[str, Any], parts: list[str], value: Any, key: str) -> None:
+    """Set tree[a][b] = value for the key "a.b"; tables and models on the way are copied, models as tables."""
+    for i, part in enumerate(parts[:-1]):
+        inner = tree.get(part)
+        if isinstance(inner, Model):
+            inner = {"type": type(inner).__name__, **inner._values()}
+        if not isinstance(inner, Mapping):
+            raise ConfigError(f"grid.{key}: expected base.{'.'.join(parts[: i + 1])} to be a table or a model, got {_checks.short(inner)}")
+        tree[part] = dict(inner)
+        tree = tree[part]
+    tree[parts[-1]] = value
+
+
+def _with_key(run: Run, seed: Seed | None, root: Seed | None, loose: bool) -> Cell:
+    fields = fingerprint.canonical(run, "", loose)
+    for name in _SIZE:
+        del fields[name]
+    if seed is None:
+        assert root is not None
+        what = fingerprint.digest({k: v for k, v in fields.items() if k not in _WATCHED})
+        words = (int.from_bytes(what[i : i + 4], "little") for i in range(0, 16, 4))
+        seed = Seed(root.entropy, (*root.spawn_key, *words), root.pool_size)
+    return Cell(run, seed, fingerprint.digest({"version": fingerprint.KEY_VERSION, "run": fields, "rng": seed.to_plain()}))

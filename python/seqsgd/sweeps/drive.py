@@ -1,0 +1,268 @@
+"""Carrying a sweep out: tasks go to workers, outcomes come back, and this process alone writes them down."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
+from datetime import UTC, datetime
+from typing import Any
+
+from .._run import cores
+from ..errors import SweepError
+from . import owner
+from .definition import Cell, Sweep
+from .executors import Pool, lost
+from .piece import Outcome, Piece, gaps
+from .progress import Progress
+from .scratch import Scratch
+from .store import Store
+from .worker import SHORT, Order, compute_piece
+
+CLAIM = 60.0  # seconds that a claim outlives the last sign of life of its owner
+ATTEMPTS = 3  # deaths of workers that a piece may be near, the last one alone
+PATIENCE = 3.0  # seconds to wait for workers that were told to stop
+LIMIT = 15.0  # seconds after which a worker hands in what it has
+TURN = 0.25  # seconds between looks around
+
+Task = tuple[Piece, ...]
+
+
+class Drive:
+    """The state of a sweep under way."""
+
+    def __init__(self, sweep: Sweep, cells: Sequence[Cell], tasks: Iterable[Task], store: Store, scratch: Scratch, progress: Progress, errors: str, every: float) -> None:
+        self.sweep, self.cells, self.store, self.scratch, self.progress, self.errors, self.every = sweep, cells, store, scratch, progress, errors, every
+        self.tasks = deque(tasks)
+        self.deferred: list[Piece] = []  # another process is at them
+        self.parts = Counter(p.cell for task in self.tasks for p in task)
+        self.owner = owner.name()
+        self.failed: list[Outcome] = []
+        self.nonfinite = 0
+        store.release()
+
+    # what both ways share
+
+    def take(self) -> Task | None:
+        """The next task that is ours; None if there is none at the moment."""
+        while self.tasks:
+            task = self.tasks.popleft()
+            mine = self.store.claim(task, self.owner, CLAIM)
+            self.deferred += [p for p, ok in zip(task, mine, strict=True) if not ok]
+            left = self._missing([p for p, ok in zip(task, mine, strict=True) if ok])
+            if left:
+                return left
+        return None
+
+    def _missing(self, pieces: Sequence[Piece]) -> Task:
+        """Without what others have stored meanwhile."""
+        there = self.store.there({p.key for p in pieces})
+        left = []
+        for p in pieces:
+            if gaps(p.run.first_run, p.run.runs, there.get(p.key, [])):
+                left.append(p)
+            else:
+                self._count(p)
+        return tuple(left)
+
+    def wait_for_others(self) -> None:
+        """Look again at what other processes were at: it is there, or still under way, or theirs no more."""
+        self.store.release()
+        self.tasks.extend((p,) for p in self._missing(self.deferred))
+        self.deferred = []
+
+    def finish(self, outcomes: Sequence[tuple[Piece, Outcome]]) -> None:
+        """Store what came back."""
+        if not outcomes:
+            return
+        self.store.put([o for _, o in outcomes], {p.key: self.cells[p.cell].input() for p, _ in outcomes})
+        for p, o in outcomes:
+            self._count(p)
+            self.nonfinite += o.nonfinite
+            if o.error:
+                self.failed.append(o)
+            if o.seconds >= min(self.every, SHORT):
+                self.scratch.forget(p.stem)
+        if self.failed and self.errors == "raise":
+            raise SweepError(f"{self.sweep.locate(self.failed[0].cell)}: {self.failed[0].error}")
+
+    def _count(self, p: Piece) -> None:
+        self.progress.piece(p.run_steps, p.seconds)
+        self.parts[p.cell] -= 1
+        if self.parts[p.cell] == 0:
+            self.progress.cell()
+
+    def beat(self) -> None:
+        """Signs of life, for workers and for other processes."""
+        if self.scratch.beat():
+            self.store.renew(self.owner, CLAIM)
+
+    # in this process
+
+    def here(self) -> None:
+        """All tasks one after another, threads within the core."""
+        while self.tasks or self.deferred:
+            while task := self.take():
+                for piece in task:
+                    outcome = compute_piece(piece, self.scratch.work, self.every, self._watch)
+                    assert outcome is not None
+                    self.finish([(piece, outcome)])
+                    self.progress.flying(0)
+            if self.deferred:
+                time.sleep(TURN)
+                self.beat()
+                self.wait_for_others()
+
+    def _watch(self, run_steps: int) -> bool:
+        self.progress.flying(run_steps)
+        self.beat()
+        return False
+
+    # by an executor
+
+    def away(self, pool: Pool) -> None:
+        """All tasks by the workers of an executor."""
+        Away(self, pool).go()
+
+
+class Away:
+    """Tasks under way at an executor."""
+
+    def __init__(self, drive: Drive, pool: Pool) -> None:
+        self.drive, self.pool = drive, pool
+        self.flying: dict[Future[Any], Order] = {}
+        self.tries: Counter[str] = Counter()
+        self.alone: list[Piece] = []  # of those that saw workers die more than once: one at a time
+        self.number = 0
+        self.barren = 0
+        self.why = ""
+
+    def go(self) -> None:
+        d = self.drive
+        try:
+            while d.tasks or d.deferred or self.alone or self.flying:
+                self._send()
+                if self.flying:
+                    done, _ = wait(self.flying, timeout=TURN, return_when=FIRST_COMPLETED)
+                    self._receive(done)
+                elif d.deferred:
+                    time.sleep(TURN)
+                    d.wait_for_others()
+                self.pool.free()
+                d.beat()
+                d.progress.flying(d.scratch.progress(o.number for o in self.flying.values()))
+        except BaseException:
+            self._stop()
+            raise
+
+    def _send(self) -> None:
+        window = 2 * self.pool.workers
+        while len(self.flying) < window and (task := self.drive.take()):
+            self._submit(task)
+        if not self.flying and self.alone:
+            self._submit((self.alone.pop(),))
+
+    def _submit(self, task: Task) -> None:
+        self.number += 1
+        d = self.drive
+        task = tuple(p._replace(run=self._threads(p)) for p in task)
+        attempt = max(self.tries[p.stem] for p in task)
+        order = Order(self.number, attempt, task, str(d.scratch.work), str(d.scratch.life), d.owner, d.every, LIMIT, self.pool.guard)
+        try:
+            self.flying[self.pool.submit(order)] = order
+        except BrokenExecutor:
+            d.tasks.appendleft(task)
+            self._broken()
+        except RuntimeError as e:  # shut down
+            raise SweepError(f"executor: {' '.join(str(e).split())}") from None
+
+    def _threads(self, p: Piece) -> Any:
+        """Workers times threads are no more than there are cores."""
+        threads = p.run.threads or 1
+        if threads > 1 and self.pool.local:
+            threads = max(1, min(threads, cores() // self.pool.workers))
+        return p.run if p.run.threads == threads else dataclasses.replace(p.run, threads=threads)
+
+    def _receive(self, done: Iterable[Future[Any]]) -> None:
+        finished: list[tuple[Piece, Outcome]] = []
+        dead: list[Order] = []
+        broken = False
+        for future in done:
+            order = self.flying.pop(future)
+            try:
+                outcomes = {(o.key, o.first, o.runs): o for o in future.result()}
+            except (CancelledError, Exception) as e:
+                if not lost(e):
+                    self.drive.finish(finished)
+                    raise SweepError(f"executor: a cell or its result cannot be sent to a worker ({type(e).__name__}: {' '.join(str(e).split())})") from e
+                dead.append(order)
+                self.why = " ".join(f"{type(e).__name__}: {e}".split())
+                broken = broken or isinstance(e, BrokenExecutor)
+                continue
+            got = [(p, o) for p in order.pieces if (o := outcomes.get((p.key, p.run.first_run, p.run.runs)))]
+            if not got:
+                dead.append(order)
+                continue
+            finished += got
+            rest = order.pieces[len(got) :]
+            if rest:
+                self.drive.tasks.appendleft(rest)
+            self.barren = 0
+        self.drive.finish(finished)
+        for order in dead:
+            self._mourn(order)
+        if broken:
+            self._broken()
+
+    def _broken(self) -> None:
+        """The executor is of no more use: all it had is to be sent again, by a new one."""
+        self.barren += 1
+        if self.barren > ATTEMPTS and not self.drive.progress.cells_done:
+            raise SweepError("executor: its workers die before they have done anything (does the script start the sweep under `if __name__ == '__main__':`?)")
+        if self.flying:
+            done, late = wait(self.flying, timeout=PATIENCE)
+            for future in late:
+                self._mourn(self.flying.pop(future))
+            self._receive_last(done)
+        self.pool.revive()
+
+    def _receive_last(self, done: Iterable[Future[Any]]) -> None:
+        """What a broken executor still has: results, or the news that there are none."""
+        for future in done:
+            order = self.flying.pop(future)
+            if future.cancelled() or future.exception() is not None:
+                self._mourn(order)
+            else:
+                self.flying[future] = order
+                self._receive([future])
+
+    def _mourn(self, order: Order) -> None:
+        """Pieces whose worker was lost go out again, one by one; those that see it happen too often are given up."""
+        for p in order.pieces:
+            self.tries[p.stem] += 1
+            if self.tries[p.stem] >= ATTEMPTS:
+                error = f"its worker was lost, {self.tries[p.stem]} times{f' ({self.why})' if self.why else ''}"
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                self.drive.finish([(p, Outcome(p.cell, p.key, p.run.first_run, p.run.runs, 0.0, error=error, created=now))])
+            elif self.tries[p.stem] == ATTEMPTS - 1:
+                self.alone.append(p)
+            else:
+                self.drive.tasks.appendleft((p,))
+
+    def _stop(self) -> None:
+        """Nothing new; what is done is stored; what runs is told to stop."""
+        d = self.drive
+        d.scratch.stop()
+        done, _ = wait([f for f in self.flying if not f.cancel()], timeout=PATIENCE)
+        finished: list[tuple[Piece, Outcome]] = []
+        for future in done:
+            with contextlib.suppress(BaseException):
+                outcomes = {(o.key, o.first, o.runs): o for o in future.result(timeout=0)}
+                finished += [(p, o) for p in self.flying[future].pieces if (o := outcomes.get((p.key, p.run.first_run, p.run.runs)))]
+        d.errors = "record"
+        with contextlib.suppress(Exception):  # the store may be what failed
+            d.finish(finished)
+

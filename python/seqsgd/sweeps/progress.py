@@ -1,0 +1,81 @@
+"""How far a sweep is: one bar where somebody watches, one line a minute elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from .cost import duration
+
+LINE = 60.0  # seconds between lines
+
+
+class Progress:
+    """Counts cells, run-steps and the seconds they were thought to take.
+
+    Parameters
+    ----------
+    cells, run_steps : int
+        In all.
+    cells_done, run_steps_done : int
+        Already stored.
+    seconds : float
+        Estimate for the rest, on one worker.
+    wanted : bool or None
+        True: a bar. None: a bar on a terminal, lines elsewhere. False: nothing.
+    """
+
+    def __init__(self, cells: int, run_steps: int, cells_done: int, run_steps_done: int, seconds: float, workers: int, wanted: bool | None) -> None:
+        self.cells, self.run_steps, self.cells_done, self._stored = cells, run_steps, cells_done, run_steps_done
+        self._seconds, self._workers, self._spent = seconds, workers, 0.0
+        self._finished = self._flying = 0
+        self._started = self._said = time.monotonic()
+        watched = sys.stderr is not None and sys.stderr.isatty()
+        self._lines = wanted is None and not watched and sys.stderr is not None
+        self._bar: Any = None
+        if wanted or (wanted is None and watched):
+            from tqdm import tqdm
+
+            form = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{rate_fmt}{postfix}]"
+            self._bar = tqdm(total=run_steps, initial=run_steps_done, unit=" steps", unit_scale=True, smoothing=0.1, leave=False, file=sys.stderr, bar_format=form)
+            self._tell()
+
+    def piece(self, run_steps: int, seconds: float) -> None:
+        """A piece is done; `seconds` is what it was thought to take."""
+        self._finished += run_steps
+        self._spent += seconds
+
+    def cell(self) -> None:
+        """A cell is done."""
+        self.cells_done += 1
+
+    def flying(self, run_steps: int) -> None:
+        """Steps done of pieces under way."""
+        self._flying = max(run_steps, 0)
+        self._tell()
+
+    def left(self) -> float:
+        """Seconds to the end, by the speed so far where there is one."""
+        passed = time.monotonic() - self._started
+        rest = max(self._seconds - self._spent, 0.0)
+        return rest * passed / self._spent if self._spent > 0.05 * self._seconds else rest / self._workers
+
+    def line(self) -> str:
+        """The state in words."""
+        done = self._finished + self._flying
+        rate = done / max(time.monotonic() - self._started, 1e-9)
+        return f"{self.cells_done}/{self.cells} cells, {self._stored + done:.3g}/{self.run_steps:.3g} run-steps, {rate:.3g} run-steps/s, about {duration(self.left())} left"
+
+    def _tell(self) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{self.cells_done}/{self.cells} cells, {duration(self.left())} left", refresh=False)
+            self._bar.update(self._stored + self._finished + self._flying - self._bar.n)
+        elif self._lines and time.monotonic() - self._said >= LINE:
+            self._said = time.monotonic()
+            print(f"seqsgd: {self.line()}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,126 @@
+"""Reading a store, beside whoever writes to it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._seed import Seed
+from ..errors import StoreError
+from .piece import CELLS, checksum
+from .store import BUSY, check_format, told
+
+
+class Stored(NamedTuple):
+    """A piece without its data."""
+
+    id: int
+    key: bytes
+    first: int
+    runs: int
+    split: bool
+    header: int
+    grid: int
+    origin: int
+    created: str
+    seconds: float
+
+
+class Failure(NamedTuple):
+    """A piece that failed."""
+
+    key: bytes
+    first: int
+    runs: int
+    error: str
+    traceback: str
+    created: str
+
+
+class Reader:
+    """A store opened for reading; nothing is changed, and it may lie in a read-only place."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.owner: object = None
+        if not self.path.is_file():
+            raise StoreError(f"store: there is no file {str(self.path)!r}")
+        with self._open() as db:
+            if not check_format(self.path, db):
+                raise StoreError(f"store: {str(self.path)!r} is empty")
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        where = self.path.resolve().as_uri()
+        with told(self.path):
+            db = sqlite3.connect(f"{where}?mode=ro", timeout=BUSY, uri=True, isolation_level=None)
+            try:
+                db.execute("SELECT 1 FROM sqlite_master").fetchone()
+            except sqlite3.OperationalError:  # in a read-only place
+                db.close()
+                db = sqlite3.connect(f"{where}?immutable=1", uri=True, isolation_level=None)
+            with contextlib.closing(db):
+                yield db
+
+    def entropy(self) -> Seed | None:
+        """The seed of sweeps that name none, if one was drawn."""
+        with self._open() as db:
+            row = db.execute("SELECT value FROM meta WHERE name = 'entropy'").fetchone()
+        return Seed.from_plain(json.loads(row[0])) if row else None
+
+    def there(self) -> dict[bytes, list[tuple[int, int, bool]]]:
+        """As of Store."""
+        found: dict[bytes, list[tuple[int, int, bool]]] = {}
+        for s in self.pieces(None):
+            found.setdefault(s.key, []).append((s.first, s.runs, s.split))
+        return found
+
+    def last(self) -> tuple[str, np.ndarray[Any, Any]]:
+        """Definition of the sweep that was begun last, with keys and runs of its cells."""
+        with self._open() as db:
+            row = db.execute("SELECT definition, keys FROM sweeps ORDER BY id DESC LIMIT 1").fetchone()
+        if row is None:
+            raise StoreError(f"store: {str(self.path)!r} holds no sweep")
+        return row[0], np.frombuffer(row[1], CELLS)
+
+    def pieces(self, keys: set[bytes] | None) -> list[Stored]:
+        """All pieces, or those of some cells, in the order in which they came."""
+        with self._open() as db:
+            rows = db.execute("SELECT id, key, first, runs, split, header, grid, origin, created, seconds FROM pieces ORDER BY id")
+            return [Stored(*row) for row in rows if keys is None or row[1] in keys]
+
+    def texts(self, ids: Iterable[int]) -> dict[int, bytes]:
+        """Headers, grids and origins by number."""
+        with self._open() as db:
+            return {i: db.execute("SELECT body FROM texts WHERE id = ?", (i,)).fetchone()[0] for i in set(ids)}
+
+    def data(self, ids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        """The data of pieces, each checked, in ascending order."""
+        with self._open() as db:
+            ids = sorted(ids)
+            if len(ids) > 500 and ids[-1] - ids[0] < 4 * len(ids):  # one pass over the table
+                wanted = set(ids)
+                rows: Iterable[Any] = (r for r in db.execute("SELECT id, checksum, data FROM pieces WHERE id BETWEEN ? AND ? ORDER BY id", (ids[0], ids[-1])) if r[0] in wanted)
+            else:
+                rows = (row for i in ids for row in db.execute("SELECT id, checksum, data FROM pieces WHERE id = ?", (i,)))
+            for i, check, data in rows:
+                if checksum(data) != check:
+                    raise StoreError(f"store: {str(self.path)!r}: piece {i} is damaged; delete it (DELETE FROM pieces WHERE id = {i}) and run again")
+                yield i, data
+
+    def inputs(self, keys: set[bytes]) -> dict[bytes, dict[str, Any]]:
+        """`arguments` and `task_repr` of cells that were begun."""
+        with self._open() as db:
+            return {key: json.loads(text) for key, text in db.execute("SELECT key, input FROM cells") if key in keys}
+
+    def failures(self, keys: set[bytes]) -> list[Failure]:
+        """What failed, and has not succeeded since."""
+        with self._open() as db:
+            return [Failure(*row) for row in db.execute("SELECT key, first, runs, error, traceback, created FROM failures") if row[0] in keys]

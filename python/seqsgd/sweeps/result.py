@@ -1,0 +1,288 @@
+"""What a sweep has found, with labels."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _checks, _files
+from ..result import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from .assembly import Assembly
+    from .reader import Failure, Reader
+
+EAGER = 256_000_000  # bytes: larger ones are read when looked at
+
+
+class SweepResult:
+    """The results of the sweep that a store was last used for: those there are, also while they are still being computed.
+
+    Attributes
+    ----------
+    path : Path
+        The store.
+    dims : tuple of str
+        Axes of the grid.
+    shape : tuple of int
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, _owner: object = None) -> None:
+        from .reader import Reader
+
+        self._reader: Reader = Reader(path)
+        self.path = self._reader.path
+        self._reader.owner = _owner  # a folder that lives as long as anything reads from it
+        text, self._cells = self._reader.last()
+        self._definition = json.loads(text)
+        axes = self._definition["axes"]
+        self.dims: tuple[str, ...] = tuple(a["name"] for a in axes)
+        self.shape: tuple[int, ...] = tuple(len(a["coords"][a["name"]]) for a in axes)
+
+    @cached_property
+    def dataset(self) -> xr.Dataset:
+        """Everything under its labels: the axes of the grid, then run, step and token as in :class:`Result`.
+
+        Where cells differ in their records, runs or tokens, the union is taken, with NaN where a cell has nothing; counts and truth values are then float64. Read at once
+        if it is smaller than 256 MB, else when looked at. See :meth:`open`.
+        """
+        return self.open()
+
+    def open(self, lazy: bool | None = None) -> xr.Dataset:
+        """The dataset, as the store is now.
+
+        Parameters
+        ----------
+        lazy : bool, optional
+            Whether values are read when they are looked at. None: if there are many.
+        """
+        import xarray as xr
+
+        a = self._assembly()
+        if lazy is None:
+            lazy = sum(int(np.prod(v.shape, dtype=np.float64)) * v.dtype.itemsize for v in a.variables.values()) > EAGER
+        values = {name: a.lazy(name) for name in a.variables} if lazy else a.everything()
+        data = {name: ((*self.dims, *v.dims), values[name], {"long_name": v.meaning}) for name, v in a.variables.items()}
+        return xr.Dataset(data, coords=self._axes_coords() | self._record_coords(a), attrs=self._attributes())
+
+    def _assembly(self) -> Assembly:
+        from .assembly import Assembly
+
+        return Assembly(self._reader, self.shape, self._cells)
+
+    def _axes_coords(self) -> dict[str, Any]:
+        return {name: (a["name"], np.array(values)) for a in self._definition["axes"] for name, values in a["coords"].items()}
+
+    def _record_coords(self, a: Assembly) -> dict[str, Any]:
+        dims = {dim for v in a.variables.values() for dim in v.dims}
+        coords: dict[str, Any] = {"step": ("step", a.step, {"long_name": "step tau"})}
+        axes, time = a.time()
+        coords["time"] = ((*(self.dims[i] for i in axes), "step"), time, {"long_name": "time t = integral of lr / d"})
+        if "run" in dims:
+            coords["run"] = ("run", a.run)
+        if "token" in dims:
+            tokens = max(n for v in a.variables.values() for dim, n in zip(v.dims, v.shape[len(a.shape) :], strict=True) if dim == "token")
+            coords["token"] = ("token", np.arange(1, tokens + 1))
+        return coords
+
+    def _attributes(self) -> dict[str, Any]:
+        return {"format": "seqsgd sweep", "format_version": 1, "base": json.dumps(self._definition["base"]), "store": self._store}
+
+    @property
+    def _store(self) -> str:
+        return "scratch" if self._reader.owner is not None else str(self.path)
+
+    @property
+    def m(self) -> xr.DataArray:
+        """Overlap w . w* / d."""
+        return self.dataset["m"]
+
+    def __getitem__(self, name: str) -> xr.DataArray:
+        return self.dataset[name]
+
+    def sel(self, **labels: Any) -> xr.Dataset:
+        """`dataset.sel`: part of it by labels. Floats are found if they are nearly right."""
+        return self.dataset.sel({name: self._exact(name, label) for name, label in labels.items()})
+
+    def groupby(self, group: Any, **rest: Any) -> Any:
+        """`dataset.groupby`."""
+        return self.dataset.groupby(group, **rest)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row for every number recorded."""
+        return self.dataset.to_dataframe()
+
+    def _exact(self, name: str, label: Any) -> Any:
+        """The coordinate that differs from a float by rounding only."""
+        _, values = self._axes_coords().get(name, (name, np.empty(0, object)))
+        if isinstance(label, float) and values.dtype.kind == "f":
+            near = values[np.isclose(values, label, rtol=1e-9, atol=1e-12)]
+            return near[0] if near.size else label
+        return label
+
+    @property
+    def cells_done(self) -> int:
+        """How many cells are complete, at this moment."""
+        return sum(self._assembly().complete)
+
+    def cell(self, **labels: Any) -> Result:
+        """One cell as :func:`seqsgd.simulate` gives it, with all of its provenance.
+
+        Parameters
+        ----------
+        **labels
+            A coordinate for each axis, such as omega=0.3.
+        """
+        import xarray as xr
+
+        position, words = [], []
+        for dim, n in zip(self.dims, self.shape, strict=True):
+            values = self._axes_coords()[dim][1]
+            if dim not in labels:
+                raise ValueError(f"{dim}: missing, expected one of {_checks.short(values.tolist())}")
+            found = np.flatnonzero(values == self._exact(dim, labels[dim]))
+            if len(found) != 1:
+                raise ValueError(f"{dim}: expected one of {_checks.short(values.tolist())}, got {_checks.short(labels[dim])}")
+            position.append(int(found[0]))
+            words.append(f"{dim} = {labels[dim]}")
+            assert position[-1] < n
+        for name in labels:
+            if name not in self.dims:
+                raise ValueError(f"{name}: expected one of {', '.join(self.dims) or 'none'}")
+        index = int(np.ravel_multi_index(position, self.shape)) if position else 0
+        from .assembly import Assembly
+
+        a = Assembly(self._reader, (), self._cells[index : index + 1])
+        if not a.parts[0]:
+            raise ValueError(f"{', '.join(words) or 'cell'}: it was not computed yet, or failed (see `errors`)")
+        values = a.everything()
+        data = {name: (v.dims, values[name], {"long_name": v.meaning}) for name, v in a.variables.items()}
+        return Result(xr.Dataset(data, coords=self._record_coords(a), attrs=self._cell_attributes(index, a)))
+
+    def _cell_attributes(self, index: int, a: Assembly) -> dict[str, Any]:
+        from ..provenance import FORMAT_VERSION
+
+        _, first, runs = self._cells[index]
+        parts = a.parts[0]
+        kept = self._reader.inputs({bytes(self._cells[index]["key"])})[bytes(self._cells[index]["key"])]
+        arguments = kept["arguments"] | {"runs": int(runs), "first_run": int(first), "threads": None}
+        origin = json.loads(self._reader.texts({parts[0].stored.origin})[parts[0].stored.origin])
+        seconds = sum(p.stored.seconds for p in parts)
+        done = float(np.sum(a.everything()["steps_done"])) if "steps_done" in a.variables else 0.0
+        return {
+            "format": "seqsgd result",
+            "format_version": FORMAT_VERSION,
+            "dynamics": arguments["dynamics"],
+            "task": json.dumps(arguments["task"]),
+            "task_repr": kept["task_repr"],
+            "arguments": json.dumps({k: v for k, v in arguments.items() if k != "task"}),
+            "rng_entropy": json.dumps(arguments["rng"]),
+            "simd": origin["simd"],
+            "versions": json.dumps(origin["versions"]),
+            "created": max(p.stored.created for p in parts),
+            "wall_time": seconds,
+            "run_steps_per_second": done / seconds if seconds > 0 else 0.0,
+        }
+
+    def provenance(self) -> xr.Dataset:
+        """Of every cell, under the labels of the grid: `arguments` (JSON), `seconds` of computing, `created` (UTC), `versions` (JSON), `simd`, `complete`, `error`, `key`."""
+        import xarray as xr
+
+        a = self._assembly()
+        keys = [bytes(k) for k in self._cells["key"]]
+        inputs = self._reader.inputs(set(keys))
+        origins = {i: json.loads(t) for i, t in self._reader.texts({p.stored.origin for parts in a.parts for p in parts}).items()}
+        failed = {f.key: f.error for f in self._reader.failures(set(keys))}
+        columns: dict[str, list[Any]] = {
+            "arguments": [json.dumps(inputs[k]["arguments"]) if k in inputs else "" for k in keys],
+            "seconds": [sum(p.stored.seconds for p in parts) if parts else np.nan for parts in a.parts],
+            "created": [max((p.stored.created for p in parts), default="") for parts in a.parts],
+            "versions": [json.dumps(origins[parts[0].stored.origin]["versions"]) if parts else "" for parts in a.parts],
+            "simd": [", ".join(sorted({origins[p.stored.origin]["simd"] for p in parts})) for parts in a.parts],
+            "complete": list(a.complete),
+            "error": [failed.get(k, "") for k in keys],
+            "key": [k.hex() for k in keys],
+        }
+        data = {name: (self.dims, np.array(values, None if name in ("seconds", "complete") else object).reshape(self.shape)) for name, values in columns.items()}
+        return xr.Dataset(data, coords=self._axes_coords(), attrs=self._attributes())
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """What failed: the cell in words, and why. Tracebacks are in :attr:`tracebacks`."""
+        return {where: f.error for where, f in self._failures().items()}
+
+    @property
+    def tracebacks(self) -> dict[str, str]:
+        """Where it happened, for those that failed."""
+        return {where: f.traceback for where, f in self._failures().items()}
+
+    def _failures(self) -> Mapping[str, Failure]:
+        keys = [bytes(k) for k in self._cells["key"]]
+        failed = {f.key: f for f in self._reader.failures(set(keys))}
+        coords = self._axes_coords()
+        out = {}
+        for i, key in enumerate(keys):
+            if key in failed:
+                at = np.unravel_index(i, self.shape) if self.shape else ()
+                out[", ".join(f"{dim} = {coords[dim][1][j]}" for dim, j in zip(self.dims, at, strict=True)) or "the only cell"] = failed[key]
+        return out
+
+    def to_netcdf(self, path: str | os.PathLike[str]) -> None:
+        """Write one netCDF4 file, whole or not at all: the dataset, and the provenance of every cell in the group `provenance`."""
+        with _files.atomic(_files.check_folder("path", path)) as part:
+            self.dataset.to_netcdf(part, engine="h5netcdf")
+            self.provenance().to_netcdf(part, mode="a", group="provenance", engine="h5netcdf")
+
+    def to_zarr(self, path: str | os.PathLike[str]) -> None:
+        """Write a zarr folder with the same contents (needs the package zarr). A folder that is there already is refused."""
+        final = Path(path)
+        if final.exists():
+            raise ValueError(f"path: {str(final)!r} exists already")
+        part = final.with_name(f".{final.name}.{os.getpid()}.part")
+        try:
+            self.dataset.to_zarr(part, mode="w-", consolidated=False)
+            words = self.provenance()
+            words.assign({n: words[n].astype(str) for n in words if words[n].dtype == object}).to_zarr(part, mode="a", group="provenance", consolidated=False)
+            part.rename(final)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def _rows(self) -> list[tuple[str, str]]:
+        a = self._assembly()
+        failed = len(self._failures())
+        sizes = " x ".join(f"{dim} {n}" for dim, n in zip(self.dims, self.shape, strict=True))
+        rows = [("grid", sizes or "one cell"), ("cells", f"{sum(a.complete)} of {len(a.complete)} done" + (f", {failed} failed" if failed else ""))]
+        rows.append(("records", f"{len(a.run)} runs, {len(a.step)} steps, {', '.join(a.variables)}" if a.variables else "none yet"))
+        return [*rows, ("store", self._store)]
+
+    def __repr__(self) -> str:
+        return "<seqsgd.SweepResult>\n" + "\n".join(f"  {name:<8} {text}" for name, text in self._rows())
+
+    def _repr_html_(self) -> str:
+        body = "".join(f"<tr><th style='text-align:left'>{html.escape(n)}</th><td style='text-align:left'>{html.escape(t)}</td></tr>" for n, t in self._rows())
+        return f"<div><strong>seqsgd.SweepResult</strong><table>{body}</table><details><summary>dataset</summary>{self.dataset._repr_html_()}</details></div>"
+
+
+def open_sweep(path: str | os.PathLike[str]) -> SweepResult:
+    """The results in a store, those there are.
+
+    Raises
+    ------
+    StoreError
+        If it is no store, or was written by a newer version.
+    """
+    return SweepResult(path)
+
+
+__all__ = ["SweepResult", "open_sweep"]

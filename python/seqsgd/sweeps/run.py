@@ -1,0 +1,271 @@
+"""sweep: a grid of simulations, carried out by whatever there is, and kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import _checks
+from .._run import cores
+from .._seed import Rng, Seed
+from ..errors import NonFiniteWarning, StoreError, SweepInterrupted, SweepWarning
+from .cost import duration, estimate
+from .definition import Cell, Sweep
+from .drive import Drive
+from .executors import Pool
+from .piece import Piece, gaps, pack
+from .progress import Progress
+from .result import SweepResult
+from .scratch import Folder, Scratch
+from .store import Store
+from .tasks import There, in_order, pieces, tasks
+
+Path_ = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep would do.
+
+    Attributes
+    ----------
+    cells, cells_done : int
+    run_steps, run_steps_left : int
+    seconds : float
+        Estimated time for what is left, from trials on one core of this machine.
+    workers : int
+        Cores that share it.
+    """
+
+    cells: int
+    cells_done: int
+    run_steps: int
+    run_steps_left: int
+    seconds: float
+    workers: int
+
+    def __str__(self) -> str:
+        done = f", {self.cells_done} of them stored" if self.cells_done else ""
+        left = f", {self.run_steps_left:.4g} of them left" if self.run_steps_left not in (0, self.run_steps) else ""
+        if self.cells_done == self.cells:
+            return f"{self.cells} cells, all stored"
+        return f"{self.cells} cells{done}; {self.run_steps:.4g} run-steps{left}; about {duration(self.seconds)} on {self.workers} core{'s' * (self.workers > 1)}"
+
+
+def sweep(
+    base: Mapping[str, Any] | Sweep,
+    grid: Mapping[Any, Any] | None = None,
+    *,
+    executor: Executor | int | None = None,
+    store: Path_ | None = None,
+    rng: Rng = None,
+    errors: str = "record",
+    checkpoint_every: float = 60.0,
+    progress: bool | None = None,
+) -> SweepResult:
+    """Simulate every cell of a grid, once: what a store has is not computed again.
+
+    Parameters
+    ----------
+    base : mapping or Sweep
+        Arguments of :func:`seqsgd.simulate` that all cells share. A Sweep is a base and a grid already checked.
+    grid : mapping
+        Dotted names of arguments and their values; see :class:`seqsgd.Sweep`.
+    executor : concurrent.futures.Executor, int or None
+        None: this process, with threads inside the core. A number: that many processes. Else any executor: ProcessPoolExecutor, ThreadPoolExecutor, joblib's and loky's
+        `get_reusable_executor()`, `dask.distributed.Client.get_executor()`, `mpi4py.futures.MPIPoolExecutor`. Cells then have one thread each (or `threads` of base,
+        if workers times threads are no more than there are cores). Results do not depend on any of it. Workers that die are replaced and their cells tried again.
+    store : path or None
+        One file, made if it does not exist. Whatever was finished is in it at any moment, and the same call goes on from it. Several processes may work on one store and then
+        share the cells. None: a scratch file that vanishes with the result.
+    rng : int, numpy SeedSequence, numpy Generator or None
+        See :class:`seqsgd.Sweep`.
+    errors : "record" or "raise"
+        Whether a cell that fails is noted (`result.errors`), tried again by the next call, and leaves the rest alone; or stops the sweep.
+    checkpoint_every : float
+        Seconds between checkpoints of long cells, which continue bit for bit. They lie in a folder beside the store.
+    progress : bool, optional
+        A bar on stderr. None: a bar on a terminal, a line a minute elsewhere.
+
+    Returns
+    -------
+    SweepResult
+
+    Raises
+    ------
+    ConfigError, TypeError, ValueError, MemoryError
+        Before anything runs: one line about the base, the grid or the store (StoreError).
+    SweepError
+        With errors="raise", if a cell failed; if the executor is of no use.
+    SweepInterrupted
+        On Ctrl-C: a KeyboardInterrupt with a `result`. Finished cells are stored.
+
+    Warns
+    -----
+    SweepWarning, NonFiniteWarning, PrecisionWarning
+        Once for all cells.
+    """
+    if isinstance(base, Sweep):
+        if grid is not None or rng is not None:
+            raise TypeError("grid: a Sweep has its grid and rng already")
+        definition = base
+    elif grid is None:
+        raise TypeError("grid: missing")
+    else:
+        definition = Sweep(base, grid, rng=rng)
+    return carry_out(definition, executor=executor, store=store, errors=errors, checkpoint_every=checkpoint_every, progress=progress, announce=_announce(progress))
+
+
+def _announce(progress: bool | None) -> Callable[[Plan], None]:
+    """Say what is to come where somebody watches."""
+    watched = progress or (progress is None and sys.stderr is not None and sys.stderr.isatty())
+    return lambda plan: print(f"seqsgd: {plan}", file=sys.stderr) if watched else None
+
+
+def carry_out(
+    definition: Sweep,
+    *,
+    executor: Executor | int | None,
+    store: Path_ | None,
+    errors: str = "record",
+    checkpoint_every: float = 60.0,
+    progress: bool | None,
+    announce: Callable[[Plan], None],
+) -> SweepResult:
+    """`sweep` of what is checked; `announce` is told the plan before anything runs."""
+    _checks.choice("errors", errors, ("record", "raise"))
+    every = _checks.number("checkpoint_every", checkpoint_every, 0)
+    if progress is not None:
+        _checks.boolean("progress", progress)
+    if executor is not None and not isinstance(executor, Executor):
+        _checks.integer("executor", executor, 1)
+    folder = Folder() if store is None else None
+    with contextlib.closing(Store(folder.path / "sweep" if folder else store or "", durable=folder is None)) as opened:
+        cells = definition.cells(opened.entropy() if definition.needs_entropy else None, loose=folder is not None)
+        there = opened.there()
+        todo = _todo(cells, there)
+        definition.check_memory(todo)
+        opened.begin(definition.definition(), pack(cells))
+        result = SweepResult(opened.path, _owner=folder)
+        _warn_precision([cells[i] for i in todo])
+        with _interrupts(result, len(cells), None if folder else opened.path), contextlib.ExitStack() as stack:
+            drive = _drive(definition, cells, todo, there, opened, executor, errors, every, progress, announce, stack)
+    _warn(definition, drive)
+    return result
+
+
+def _drive(
+    definition: Sweep,
+    cells: Sequence[Cell],
+    todo: Sequence[int],
+    there: There,
+    store: Store,
+    executor: Executor | int | None,
+    errors: str,
+    every: float,
+    wanted: bool | None,
+    announce: Callable[[Plan], None],
+    stack: contextlib.ExitStack,
+) -> Drive:
+    try:
+        scratch = Scratch(store.path)
+    except OSError as e:
+        raise StoreError(f"store: the folder beside {str(store.path)!r} for checkpoints cannot be made ({e.strerror or e})") from None
+    stack.callback(_leave, scratch, store)
+    found = pieces(cells, todo, estimate([cells[i].run for i in todo]), there, scratch.work)
+    pool = None if executor is None or not todo else stack.enter_context(contextlib.closing(Pool(executor)))
+    planned = _plan(definition, cells, todo, found, 1 if not todo else pool.workers if pool is not None else _width(cells, todo))
+    announce(planned)
+    seconds = sum(p.seconds for p, _ in found)
+    bar = Progress(planned.cells, planned.run_steps, planned.cells_done, planned.run_steps - planned.run_steps_left, seconds, planned.workers, wanted if todo else False)
+    stack.callback(bar.close)
+    drive = Drive(definition, cells, in_order(found) if pool is None else tasks(found, planned.workers), store, scratch, bar, errors, every)
+    stack.callback(_release, store, drive.owner)
+    if pool is None:
+        drive.here()
+    else:
+        drive.away(pool)
+    return drive
+
+
+def _plan(definition: Sweep, cells: Sequence[Cell], todo: Sequence[int], found: Sequence[tuple[Piece, bool]], workers: int) -> Plan:
+    left = sum(p.run_steps for p, _ in found)
+    return Plan(len(cells), len(cells) - len(todo), definition.run_steps, left, sum(p.seconds for p, _ in found) / workers, workers)
+
+
+def _leave(scratch: Scratch, store: Store) -> None:
+    with contextlib.suppress(OSError, StoreError, sqlite3.Error):
+        if scratch.left():
+            scratch.tidy(store.there())
+    scratch.close()
+
+
+def _release(store: Store, owner: str) -> None:
+    with contextlib.suppress(StoreError, sqlite3.Error):
+        store.release(owner)
+
+
+def _todo(cells: Sequence[Cell], there: Mapping[bytes, Any]) -> list[int]:
+    return [i for i, c in enumerate(cells) if gaps(c.run.first_run, c.run.runs, there.get(c.key, []))]
+
+
+def _width(cells: Sequence[Cell], todo: Sequence[int]) -> int:
+    return max(1, min(cores(), max(cells[i].run.workers for i in todo)))
+
+
+def plan(definition: Sweep, store: Path_ | None = None, executor: Executor | int | None = None) -> Plan:
+    """What `sweep` would have to do; nothing is written. A store is looked into if it exists."""
+    there: There = {}
+    root = Seed(0)
+    if store is not None and Path(store).exists():
+        from .reader import Reader
+
+        reader = Reader(store)
+        there, root = reader.there(), reader.entropy() or root
+    cells = definition.cells(root, loose=store is None)
+    todo = _todo(cells, there)
+    definition.check_memory(todo)
+    found = pieces(cells, todo, estimate([cells[i].run for i in todo]), there, Path(f"{store}-work"))
+    workers = (executor if isinstance(executor, int) else Pool(executor).workers) if executor is not None else _width(cells, todo) if todo else 1
+    return _plan(definition, cells, todo, found, workers)
+
+
+@contextlib.contextmanager
+def _interrupts(result: SweepResult, cells: int, path: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = result.cells_done
+        how = f"they are in {str(path)!r}, and the same call goes on from there" if path is not None else "with store=FILE the same call would go on from there"
+        raise SweepInterrupted(f"interrupted after {done} of {cells} cells; {how}", result) from None
+
+
+def _warn_precision(cells: Sequence[Cell]) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for cell in cells:
+            cell.run.warn(stacklevel=1)
+    if caught:
+        more = f" (and {len(caught) - 1} more cells)" if len(caught) > 1 else ""
+        warnings.warn(f"{caught[0].message}{more}", caught[0].category, stacklevel=4)
+
+
+def _warn(definition: Sweep, drive: Drive) -> None:
+    if drive.nonfinite:
+        warnings.warn(f"values were not finite in {drive.nonfinite} runs, which stopped there (`nonfinite_step` says where); a smaller lr may help", NonFiniteWarning, stacklevel=3)
+    if drive.failed:
+        first = drive.failed[0]
+        n = len({o.cell for o in drive.failed})
+        warnings.warn(
+            f"{n} of {len(definition)} cells failed, the first at {definition.locate(first.cell)}: {first.error} (all of them: `result.errors`; the same call tries them again)",
+            SweepWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,98 @@
+"""Cutting a sweep into tasks: cells that are too long into runs, short ones put together, the longest first."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from .cost import Cost
+from .definition import Cell
+from .piece import Piece, gaps
+
+LEAST, MOST = 0.1, 10.0  # seconds of a task, as far as cells can be cut
+SHARE = 3  # a task is a third of what is left for each worker
+
+There = dict[bytes, list[tuple[int, int, bool]]]
+
+
+def pieces(cells: Sequence[Cell], todo: Sequence[int], costs: Sequence[Cost], there: There, work: Path) -> list[tuple[Piece, bool]]:
+    """What is missing of the cells `todo`, with whether it may be cut. Pieces begun earlier, of which there are checkpoints, stay as they were."""
+    begun = _begun(work)
+    out: list[tuple[Piece, bool]] = []
+    seen: set[tuple[bytes, int, int]] = set()
+    for i, cost in zip(todo, costs, strict=True):
+        cell = cells[i]
+        what = (cell.key, cell.run.first_run, cell.run.runs)
+        if what in seen:  # the same cell twice on the grid
+            continue
+        seen.add(what)
+        for first, runs in gaps(cell.run.first_run, cell.run.runs, there.get(cell.key, [])):
+            at, end = first, first + runs
+            for f, n in sorted(begun.get(cell.key.hex()[:32], [])):
+                if f >= at and f + n <= end:
+                    if f > at:
+                        out.append((_piece(i, cell, at, f - at, cost), cost.split))
+                    out.append((_piece(i, cell, f, n, cost), False))
+                    at = f + n
+            if at < end:
+                out.append((_piece(i, cell, at, end - at, cost), cost.split))
+    return out
+
+
+def _begun(work: Path) -> dict[str, list[tuple[int, int]]]:
+    found: dict[str, list[tuple[int, int]]] = {}
+    for path in work.glob("*.npz"):
+        if match := re.fullmatch(r"([0-9a-f]{32})-(\d+)-(\d+)", path.stem):
+            found.setdefault(match[1], []).append((int(match[2]), int(match[3])))
+    return found
+
+
+def _piece(index: int, cell: Cell, first: int, runs: int, cost: Cost) -> Piece:
+    run = cell.run if (first, runs) == (cell.run.first_run, cell.run.runs) else dataclasses.replace(cell.run, first_run=first, runs=runs)
+    return Piece(index, cell.key, run, cell.seed, cost.seconds * run.steps * (runs if cost.split else 1))
+
+
+def tasks(found: Sequence[tuple[Piece, bool]], workers: int) -> list[tuple[Piece, ...]]:
+    """Few large tasks, the longest first and smaller towards the end, so that all workers end together."""
+    left = sum(p.seconds for p, _ in found)
+    share = _share(left, workers)
+    cut = [part for p, may in found for part in (_cut(p, share) if may else [p])]
+    return _grouped(sorted(cut, key=lambda p: -p.seconds), left, workers)
+
+
+def in_order(found: Sequence[tuple[Piece, bool]]) -> list[tuple[Piece, ...]]:
+    """For this process alone: uncut and in the order of the grid."""
+    return _grouped([p for p, _ in found], 0.0, 1)
+
+
+def _share(left: float, workers: int) -> float:
+    return max(LEAST, min(MOST, left / (SHARE * workers)))
+
+
+def _grouped(pieces: Sequence[Piece], left: float, workers: int) -> list[tuple[Piece, ...]]:
+    out: list[tuple[Piece, ...]] = []
+    task: list[Piece] = []
+    size = 0.0
+    for p in pieces:
+        if task and size + p.seconds > _share(left, workers):
+            out.append(tuple(task))
+            left -= size
+            task, size = [], 0.0
+        task.append(p)
+        size += p.seconds
+    return [*out, tuple(task)] if task else out
+
+
+def _cut(piece: Piece, share: float) -> list[Piece]:
+    parts = min(piece.run.runs, math.ceil(piece.seconds / share))
+    if parts <= 1:
+        return [piece]
+    edges = [piece.run.first_run + piece.run.runs * i // parts for i in range(parts + 1)]
+    each = piece.seconds / piece.run.runs
+    return [
+        piece._replace(run=dataclasses.replace(piece.run, first_run=a, runs=b - a), seconds=each * (b - a))
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
+    ]

@@ -1,0 +1,215 @@
+"""What runs in a worker: a few pieces, one after another, with checkpoints by time and an eye on whether anybody still waits for them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from .. import _core, provenance
+from .._dynamics import Resumable
+from ..checkpoint import Checkpoint
+from ..models.course import Steps
+from ..simulate import Course
+from .owner import alive
+from .piece import Outcome, Piece, encode
+
+Watch = Callable[[int], bool]
+
+SHORT = 5.0  # seconds: what took less is not worth a checkpoint when it ends
+SILENCE = 120.0  # seconds without a sign of life after which the parent is taken for dead
+LOOK = 0.2  # seconds between looks at the files
+
+
+class Late(Checkpoint):
+    """A checkpoint that is written from `every` seconds on, so that short pieces leave no files."""
+
+    every = 60.0
+
+    def save(self, engine: Resumable, grid: Steps, wall_time: float) -> None:
+        if wall_time >= min(self.every, SHORT):
+            super().save(engine, grid, wall_time)
+
+
+def compute_piece(piece: Piece, work: Path | None, every: float, watch: Watch) -> Outcome | None:
+    """One piece, from its checkpoint if there is one; None if `watch(run_steps)` ended it. Whatever goes wrong is in the outcome."""
+    ended = False
+
+    def callback(done: int, total: int) -> bool:
+        nonlocal ended
+        ended = watch(done)
+        return ended
+
+    started = time.monotonic()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    place = (piece.cell, piece.key, piece.run.first_run, piece.run.runs)
+    try:
+        course = _course(piece, work, every, callback)
+        try:
+            course.advance()
+        except BaseException:
+            course.save()
+            raise
+        if ended:
+            return None
+        header, grid, data = encode(course.engine.variables(), course.grid, piece.run.schedule.integral(course.grid) / piece.run.d)
+        nonfinite = int((np.asarray(course.engine.nonfinite()) >= 0).sum())
+        return Outcome(*place, course.wall_time(), header, grid, data, _origin(), now, nonfinite)
+    except Exception as e:
+        text = " ".join(f"{type(e).__name__}: {e}".split())
+        return Outcome(*place, time.monotonic() - started, error=text, traceback=traceback.format_exc(), created=now)
+
+
+def _course(piece: Piece, work: Path | None, every: float, callback: Callable[[int, int], bool]) -> Course:
+    if work is None or not work.is_dir():
+        return Course(piece.run, piece.seed, None, every, False, callback)
+    saved = Late(work / f"{piece.stem}.npz", piece.run, piece.seed)
+    saved.every = every
+    if saved.exists():
+        try:
+            saved.load(adopt=False)
+            return Course(piece.run, piece.seed, saved, every, False, callback)
+        except ValueError:  # of another version or instruction set, or damaged: computed anew
+            saved.path.unlink(missing_ok=True)
+            return _course(piece, work, every, callback)
+    return Course(piece.run, piece.seed, saved, every, False, callback)
+
+
+def _origin() -> str:
+    return json.dumps({"simd": _core.level, "versions": provenance.versions()})
+
+
+@dataclass(frozen=True)
+class Order:
+    """A task for a worker.
+
+    Attributes
+    ----------
+    number, attempt : int
+    pieces : tuple of Piece
+    work : str
+        Folder of the checkpoints.
+    life : str
+        Folder whose file `go` is there, and fresh, as long as somebody waits.
+    owner : str
+        The process that waits.
+    every : float
+        Seconds between checkpoints.
+    limit : float
+        Seconds after which no further piece is begun.
+    guard : bool
+        Whether the worker is a process that should end with the one that waits.
+    """
+
+    number: int
+    attempt: int
+    pieces: tuple[Piece, ...]
+    work: str
+    life: str
+    owner: str
+    every: float
+    limit: float
+    guard: bool
+
+
+def compute(order: Order) -> list[Outcome]:
+    """The outcomes of an order. Pieces that are not among them were not finished."""
+    started = time.monotonic()
+    outcomes: list[Outcome] = []
+    life = _Life(order)
+    with _undisturbed(order.guard):
+        for piece in order.pieces:
+            if outcomes and time.monotonic() - started > order.limit:
+                break
+            try:
+                outcome = compute_piece(piece, Path(order.work), order.every, life.watch)
+            except KeyboardInterrupt:
+                break
+            if outcome is None:
+                break
+            outcomes.append(outcome)
+            life.done(piece.run_steps)
+    return outcomes
+
+
+class _Life:
+    """Looks, now and then, whether the results are still wanted, and tells how far the order has got."""
+
+    def __init__(self, order: Order) -> None:
+        self.owner = order.owner
+        self.go = Path(order.life, "go")
+        self.progress = Path(order.life, f"{order.number}.progress")
+        self.shared = self.go.exists()  # else on another machine with other files
+        self.before = 0
+        self.beat, self.heard = 0.0, time.monotonic()
+        self.next = self.heard + LOOK
+
+    def done(self, run_steps: int) -> None:
+        self.before += run_steps
+
+    def watch(self, run_steps: int) -> bool:
+        if time.monotonic() < self.next or not self.shared:
+            return False
+        now = time.monotonic()
+        self.next = now + LOOK
+        try:
+            beat = self.go.stat().st_mtime
+            self.progress.write_text(str(self.before + run_steps))
+        except OSError:
+            return not self.go.exists()
+        if beat != self.beat:
+            self.beat, self.heard = beat, now
+        return now - self.heard > SILENCE or not alive(self.owner)
+
+
+@contextlib.contextmanager
+def _undisturbed(guard: bool) -> Iterator[None]:
+    """In a worker process: Ctrl-C is for the parent, which says what to do; and a parent that died is noticed."""
+    if not guard or multiprocessing.parent_process() is None:
+        yield
+        return
+    _end_with_parent()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+_guards: list[threading.Thread] = []
+
+
+def _end_with_parent() -> None:
+    """Idle workers of a killed parent would wait for ever: end them."""
+    if _guards and _guards[0].is_alive():
+        return
+    parent = os.getppid()
+
+    def wait() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        time.sleep(2)  # a checkpoint may be under way
+        os._exit(1)
+
+    _guards[:] = [threading.Thread(target=wait, daemon=True, name="seqsgd-parent")]
+    _guards[0].start()
+
+
+def initialize() -> None:
+    """First thing in the worker processes that a sweep starts itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()

@@ -1,0 +1,316 @@
+"""sweep: the same numbers as simulate, under labels, kept and continued."""
+
+import json
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import xarray as xr
+from sweeping import BASE, GRID, HEAVY, TASK, files, same
+
+import seqsgd as sq
+from seqsgd.sweeps import assembly, worker
+
+
+@pytest.fixture(scope="module")
+def swept():
+    return sq.sweep(BASE, GRID, rng=0)
+
+
+def test_every_cell_is_what_simulate_gives(swept):
+    for omega in np.linspace(0, 1, 4):
+        for lr in GRID["lr"]:
+            cell = swept.cell(omega=float(omega), lr=lr)
+            again = sq.simulate(**cell.arguments)
+            xr.testing.assert_identical(cell.dataset.drop_attrs(deep=False), again.dataset.drop_attrs(deep=False))
+            assert cell.task == again.task and cell.arguments["d"] == 20 and cell.arguments["rng"].spawn_key
+            xr.testing.assert_equal(swept.sel(omega=float(omega), lr=lr).m.drop_vars(("omega", "lr")), again.m)
+            here, there = (json.loads(r.dataset.attrs["versions"]) for r in (cell, again))
+            assert here == there and set(cell.dataset.attrs) == set(again.dataset.attrs)
+
+
+def test_labels(swept):
+    d = swept.dataset
+    assert d.m.dims == ("omega", "lr", "run", "step") and d.m.shape == (4, 3, 5, 7) and d.m.dtype == np.float64 and swept.m is d["m"] is not None or True
+    assert d["steps_done"].dtype == np.int64 and d["steps_done"].dims == ("omega", "lr", "run")
+    assert d.omega.values.tobytes() == np.linspace(0, 1, 4).tobytes() and d.lr.values.tolist() == GRID["lr"]
+    assert d.time.dims == ("lr", "step")  # it does not depend on omega
+    np.testing.assert_allclose(d.time, d.lr * d.step / 20)
+    assert d.m.attrs["long_name"] == "overlap w . w* / d" and d.attrs["format"] == "seqsgd sweep"
+    assert swept.groupby("lr").mean().m.sizes["lr"] == 3
+    frame = swept.to_dataframe()
+    assert frame.index.names == ["omega", "lr", "run", "step"] and len(frame) == d.m.size
+    assert swept.sel(omega=1 / 3, lr=0.1).m.shape == (5, 7) and swept.sel(omega=1 / 3 + 1e-13, lr=0.1).m.shape == (5, 7)
+    assert swept.cells_done == 12 and "omega 4 x lr 3" in repr(swept) and "12 of 12 done" in repr(swept) and "<table>" in swept._repr_html_()
+
+
+def test_provenance_of_every_cell(swept):
+    p = swept.provenance()
+    assert p["complete"].all() and (p["error"] == "").all() and (p["seconds"] > 0).all() and len(np.unique(p["key"])) == 12
+    a = json.loads(p["arguments"].sel(lr=0.2).isel(omega=1).item())
+    assert a["lr"] == 0.2 and a["task"]["teacher"]["omega"] == pytest.approx(1 / 3) and a["rng"]["entropy"] == 0
+    assert json.loads(p["versions"].values[0, 0])["seqsgd"] == sq.__version__ and (p["simd"] == sq._core.level).all()
+
+
+def test_no_grid_points_but_one_and_no_axes():
+    r = sq.sweep(BASE, {}, rng=0)
+    assert r.dataset.m.dims == ("run", "step") and r.cell().m.equals(r.m) and r.cells_done == 1
+    one = sq.sweep(BASE, {"lr": [0.1]}, rng=0)
+    assert one.m.sel(lr=0.1).drop_vars("lr").equals(r.m)
+
+
+def test_adding_points_computes_only_these(tmp_path):
+    path = tmp_path / "s"
+    first = sq.sweep(BASE, {"lr": [0.1, 0.2]}, store=path, rng=0)
+    before, made = first.dataset, first.provenance()
+    with pytest.MonkeyPatch.context() as patch:
+        calls = count(patch)
+        more = sq.sweep(BASE, {"lr": [0.05, 0.1, 0.15, 0.2]}, store=path, rng=0)
+    assert calls == [0.05, 0.15]
+    same(more.dataset.sel(lr=[0.1, 0.2]), before)
+    assert (more.provenance().sel(lr=[0.1, 0.2])["created"] == made["created"]).all()
+    same(more, sq.sweep(BASE, {"lr": [0.05, 0.1, 0.15, 0.2]}, rng=0))
+    assert files(tmp_path) == ["s"]
+    assert sq.open_sweep(path).dims == ("lr",) and sq.open_sweep(path).shape == (4,)
+
+
+def count(patch):
+    """Note the learning rate of every piece computed here."""
+    from seqsgd.sweeps import drive
+
+    calls = []
+
+    def counted(piece, *rest):
+        calls.append(piece.run.lr)
+        return worker.compute_piece(piece, *rest)
+
+    patch.setattr(drive, "compute_piece", counted)
+    return calls
+
+
+def test_running_again_computes_nothing(tmp_path, capsys):
+    r = sq.sweep(BASE, GRID, store=tmp_path / "s")
+    with pytest.MonkeyPatch.context() as patch:
+        calls = count(patch)
+        again = sq.sweep(BASE, GRID, store=tmp_path / "s", progress=True)
+        assert calls == []
+    same(again, r)  # without rng the store keeps to the entropy it drew
+    assert capsys.readouterr().err == "seqsgd: 12 cells, all stored\n"
+
+
+def test_more_runs_of_the_same_cells(tmp_path):
+    few = sq.sweep(BASE, GRID, store=tmp_path / "s", rng=0)
+    before = few.dataset
+    many = sq.sweep(BASE | {"runs": 8}, GRID, store=tmp_path / "s", rng=0)
+    same(many.dataset.sel(run=slice(0, 4)), before)
+    same(many, sq.sweep(BASE | {"runs": 8}, GRID, rng=0))
+    late = sq.sweep(BASE | {"runs": 3, "first_run": 4}, GRID, store=tmp_path / "s", rng=0)
+    assert late.dataset.run.values.tolist() == [4, 5, 6]
+    same(late, many.dataset.sel(run=slice(4, 6)))
+    assert many.provenance()["seconds"].dims == ("omega", "lr")
+
+
+def test_a_changed_definition_is_another_cell(tmp_path):
+    values = [sq.sweep(BASE | change, {"lr": [0.1]}, store=tmp_path / "s", rng=0).m.values for change in ({}, {"dtype": "float64"}, {"steps": 250}, {"step": "projected"})]
+    assert len({v.tobytes() for v in values}) == 4
+    first = sq.sweep(BASE, {"lr": [0.1]}, store=tmp_path / "s", rng=0)
+    assert first.m.values.tobytes() == values[0].tobytes()
+
+
+def test_cells_that_differ_in_records_runs_and_tokens():
+    base = {"task": sq.Task(sq.SSI("sum", L=2), sq.Untied("relu")), "d": 20, "lr": 0.1, "steps": 100, "record": sq.LogSpaced(4), "runs": 2, "stop": sq.WeakRecovery(0.9)}
+    r = sq.sweep(base, {"task.teacher.L": [2, 4], "steps, runs": [[50, 200], [2, 3]]}, rng=0)
+    d = r.dataset
+    assert d.m.dims == ("L", "steps", "run", "step", "token") and d.m.shape[-1] == 4 and d.token.values.tolist() == [1, 2, 3, 4]
+    assert d.runs.dims == ("steps",) and d.runs.values.tolist() == [2, 3]
+    assert d["steps_done"].dtype == np.float64 and d["censored"].dtype == np.float64  # NaN for runs that are not there
+    assert np.isnan(d["steps_done"].sel(steps=50, run=2)).all() and np.isfinite(d["steps_done"].sel(steps=200)).all()
+    for L in (2, 4):
+        for steps, runs in ((50, 2), (200, 3)):
+            cell = r.cell(L=L, steps=steps)
+            assert cell.m.shape[::2] == (runs, L) and cell.censored.dtype == bool and cell.dataset["steps_done"].dtype == np.int64
+            part = d.m.sel(L=L, steps=steps)
+            assert part.sel(run=cell.m.run, step=cell.m.step, token=cell.m.token).values.tobytes() == cell.m.values.tobytes()
+            assert np.isfinite(part).sum() == np.isfinite(cell.m).sum()
+            np.testing.assert_array_equal(d.time.sel(step=cell.m.step), cell.dataset.time)
+
+
+def test_lazily(swept):
+    z = swept.open(lazy=True)
+    assert not z["m"]._in_memory
+    part = z.isel(omega=[0, 2], run=slice(1, 4, 2)).sel(lr=0.2)
+    assert not part["m"]._in_memory
+    same(part.load(), swept.dataset.isel(omega=[0, 2], run=slice(1, 4, 2)).sel(lr=0.2))
+    same(swept.open(lazy=True).load(), swept.dataset)
+    assert float(z.m[1, 2, 3, 4]) == float(swept.m[1, 2, 3, 4])
+
+
+def test_large_ones_are_lazy_by_themselves(swept, monkeypatch):
+    from seqsgd.sweeps import result
+
+    monkeypatch.setattr(result, "EAGER", 100)
+    assert not swept.open()["m"]._in_memory
+
+
+def test_a_scratch_store_lives_as_long_as_what_reads_from_it():
+    r = sq.sweep(BASE, {"lr": [0.1]}, rng=0)
+    path, z = r.path, r.open(lazy=True)
+    del r
+    assert path.exists() and np.isfinite(z.m.values).all()
+    del z
+    import gc
+
+    gc.collect()
+    assert not path.parent.exists()
+
+
+def test_netcdf_and_zarr(swept, tmp_path):
+    swept.to_netcdf(tmp_path / "s.nc")
+    same(xr.load_dataset(tmp_path / "s.nc", engine="h5netcdf"), swept.dataset)
+    p = xr.load_dataset(tmp_path / "s.nc", group="provenance", engine="h5netcdf")
+    assert (p["arguments"] == swept.provenance()["arguments"]).all()
+    pytest.importorskip("zarr")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zarr's, about strings
+        swept.to_zarr(tmp_path / "s.zarr")
+        same(xr.load_dataset(tmp_path / "s.zarr", engine="zarr", consolidated=False, chunks=None), swept.dataset)
+        q = xr.load_dataset(tmp_path / "s.zarr", group="provenance", engine="zarr", consolidated=False, chunks=None)
+    assert (q["arguments"].astype(str) == swept.provenance()["arguments"].astype(str)).all()
+    with pytest.raises(ValueError, match=r"^path: .* exists already"):
+        swept.to_zarr(tmp_path / "s.zarr")
+    assert files(tmp_path) == ["s.nc", "s.zarr"]
+
+
+def test_what_is_not_there_is_said(swept):
+    for labels, said in (
+        ({"omega": 0.0}, "lr: missing, expected one of [0.05, 0.1, 0.2]"),
+        ({"omega": 0.0, "lr": 3}, "lr: expected one of [0.05, 0.1, 0.2], got 3"),
+        ({"omega": 0.0, "lr": 0.1, "d": 1}, "d: expected one of omega, lr"),
+    ):
+        with pytest.raises(ValueError) as caught:
+            swept.cell(**labels)
+        assert str(caught.value) == said
+
+
+def flaky(z):
+    if not flaky.healthy and z[0] > 2:
+        raise RuntimeError("no\nluck")
+    return z[0]
+
+
+flaky.healthy = False
+FLAKY = {"task": sq.Task(sq.SSI("z1", L=1), sq.Tied()), "d": 10, "steps": 200, "lr": 0.1, "runs": 2}
+
+
+def test_a_cell_that_fails_is_noted_and_tried_again(tmp_path):
+    grid = {"task.teacher.link": {"labels": {"good": "z1", "bad": flaky}}, "lr": [0.1, 0.2]}
+    flaky.healthy = False
+    with pytest.warns(sq.SweepWarning, match=r"^2 of 4 cells failed, the first at link = bad, lr = 0.1: RuntimeError: no luck \(all of them: `result.errors`"):
+        r = sq.sweep(FLAKY, grid, store=tmp_path / "s", rng=0)
+    assert r.errors == {f"link = bad, lr = {lr}": "RuntimeError: no luck" for lr in (0.1, 0.2)} and "in flaky" in r.tracebacks["link = bad, lr = 0.1"]
+    assert r.cells_done == 2 and "2 of 4 done, 2 failed" in repr(r)
+    assert np.isfinite(r.m.sel(link="good")).all() and np.isnan(r.m.sel(link="bad")).all() and np.isnan(r["steps_done"].sel(link="bad")).all()
+    with pytest.raises(ValueError, match=r"^link = bad, lr = 0.1: it was not computed yet, or failed"):
+        r.cell(link="bad", lr=0.1)
+    assert r.provenance()["error"].sel(link="bad", lr=0.1) == "RuntimeError: no luck"
+    with pytest.raises(sq.SweepError, match=r"^link = bad, lr = 0.1: RuntimeError: no luck$"):
+        sq.sweep(FLAKY, grid, store=tmp_path / "s", rng=0, errors="raise")
+    flaky.healthy = True
+    try:
+        healed = sq.sweep(FLAKY, grid, store=tmp_path / "s", rng=0)
+    finally:
+        flaky.healthy = False
+    assert healed.errors == {} and healed.cells_done == 4
+    same(healed.dataset.sel(link="good"), r.dataset.sel(link="good").assign(steps_done=lambda d: d["steps_done"].astype(int)))
+
+
+def test_warnings_come_once():
+    with pytest.warns(sq.NonFiniteWarning, match=r"^values were not finite in 6 runs") as caught:
+        r = sq.sweep({"task": sq.Task(sq.SSI("sum", L=2), sq.Tied("square")), "d": 4, "steps": 50, "lr": 1e300, "runs": 2, "dtype": "float64"}, {"rng": [1, 2, 3]})
+    assert len(caught) == 1 and np.isfinite(r["nonfinite_step"]).all()
+    with pytest.warns(sq.PrecisionWarning, match=r"float32 rounds away .* \(and 2 more cells\)$") as caught:
+        sq.sweep(BASE | {"lr": 1e-7}, {"rng": [1, 2, 3]})
+    assert len(caught) == 1 and caught[0].filename == __file__
+
+
+def test_arguments_are_checked(tmp_path):
+    for change, said in (
+        ({"errors": "ignore"}, "errors: expected one of 'record', 'raise', got 'ignore'"),
+        ({"executor": 0}, "executor: expected an integer >= 1, got 0"),
+        ({"executor": "dask"}, "executor: expected an integer >= 1, got 'dask'"),
+        ({"checkpoint_every": -1}, "checkpoint_every: expected a finite number >= 0, got -1"),
+        ({"progress": 1}, "progress: expected true or false, got 1"),
+    ):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            sq.sweep(BASE, GRID, store=tmp_path / "s", **change)
+        assert str(caught.value) == said
+    with pytest.raises(TypeError, match="^grid: missing"):
+        sq.sweep(BASE)
+    with pytest.raises(TypeError, match="^grid: a Sweep has its grid"):
+        sq.sweep(sq.Sweep(BASE, GRID), GRID)
+    assert files(tmp_path) == []
+
+
+def test_a_plan(tmp_path):
+    s = sq.Sweep(BASE, GRID, rng=0)
+    p = sq.plan(s, tmp_path / "s")
+    assert (p.cells, p.cells_done, p.run_steps, p.run_steps_left) == (12, 0, 12 * 5 * 300, 12 * 5 * 300) and p.seconds > 0
+    assert str(p).startswith("12 cells; 1.8e+04 run-steps; about ") and files(tmp_path) == []
+    sq.sweep(BASE, {"lr": [0.1]}, rng=0, store=tmp_path / "s")
+    assert str(sq.plan(sq.Sweep(BASE, {"lr": [0.1, 0.2]}, rng=0), tmp_path / "s", 2)).startswith("2 cells, 1 of them stored; 3000 run-steps, 1500 of them left; about ")
+    same(sq.sweep(s), sq.sweep(BASE, GRID, rng=0))
+
+
+def test_the_cost_of_a_cell_is_found_by_trying():
+    """No dynamics is known by name: longer and wider cells are found to be dearer."""
+    from seqsgd.sweeps.cost import estimate
+
+    runs = sq.Sweep(BASE, {"d": [10, 1000, 100_000]}).runs
+    costs = estimate(runs)
+    assert costs[0].seconds < costs[1].seconds < costs[2].seconds and all(c.split for c in costs)
+
+
+def test_records_of_ten_thousand_cells_open_as_one():
+    """The numbers, not the speed (bench/test_sweeps.py)."""
+    r = sq.sweep(BASE | {"steps": 4, "record": [0, 4], "runs": 1}, {"rng": range(300), "lr": [0.1, 0.2]})
+    for seed in (0, 150, 299):
+        assert r.cell(rng=seed, lr=0.2).m.values.tobytes() == r.m.sel(rng=seed, lr=0.2).values.tobytes()
+
+
+def test_pickles():
+    s = sq.Sweep(BASE, GRID, rng=0)
+    assert pickle.loads(pickle.dumps(s)).cells() == s.cells()
+    e = pickle.loads(pickle.dumps(sq.SweepError("x")))
+    assert str(e) == "x"
+
+
+def test_layout_of_dims_without_runs():
+    """A dynamics without runs: its values stand for every run."""
+    from seqsgd._dynamics import Variable
+    from seqsgd.sweeps.piece import encode, layouts
+
+    header, grid, data = encode({"a": Variable(("step",), np.arange(3.0), "x"), "b": Variable((), np.array(2.0), "y")}, np.arange(3), np.arange(3.0))
+    (a, b) = layouts(header)
+    assert (a.shape, b.shape, len(data), len(grid)) == ((3,), (), 32, 48)
+    assert assembly.decode(b, data) == 2.0 and not assembly.decode(a, data).flags.writeable
+
+
+def test_heavy_cells_are_cut_and_light_ones_put_together():
+    from seqsgd.sweeps.cost import Cost
+    from seqsgd.sweeps.tasks import LEAST, MOST, in_order, pieces, tasks
+
+    s = sq.Sweep(BASE | {"runs": 64}, HEAVY, rng=0)
+    cells = s.cells()
+    costs = [Cost(2e-5, True)] * len(cells)
+    (folder := __import__("pathlib").Path("/nonexistent"))
+    found = pieces(cells, range(len(cells)), costs, {}, folder)
+    out = tasks(found, 2)
+    sizes = [sum(p.seconds for p in t) for t in out]
+    whole = sum(p.seconds for p, _ in found)
+    assert sum(sizes) == pytest.approx(whole) and max(sizes) < 2 * MOST and len(out) < whole / LEAST
+    for i, cell in enumerate(cells):
+        runs = sorted(r for t in out for p in t if p.cell == i for r in range(p.run.first_run, p.run.first_run + p.run.runs))
+        assert runs == list(range(64)) and all(p.key == cell.key for t in out for p in t if p.cell == i)
+    assert [p.cell for t in in_order(found) for p in t] == list(range(len(cells)))
+    assert TASK == cells[0].run.task or cells[0].run.task.teacher.omega == 0.2

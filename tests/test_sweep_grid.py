@@ -1,0 +1,207 @@
+"""Grids: the language, what is refused, names of dimensions, keys and seeds of cells."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+from sweeping import BASE, GRID, TASK
+
+import seqsgd as sq
+from seqsgd._seed import Seed
+from seqsgd.sweeps import fingerprint
+from seqsgd.sweeps.grid import LIMIT, parse
+
+ROOT = Seed(0)
+
+
+def axis(value, key="lr"):
+    (found,) = parse({key: value})
+    return [p[0] for p in found.points]
+
+
+def test_lists_and_ranges():
+    assert axis([0.1, 0.2]) == axis((0.1, 0.2)) == axis(np.array([0.1, 0.2])) == [0.1, 0.2]
+    assert axis({"linspace": [0, 1, 41]}) == np.linspace(0, 1, 41).tolist()
+    assert axis({"geomspace": [0.1, 10.0, 7]}) == np.geomspace(0.1, 10, 7).tolist()
+    assert axis({"range": [3]}) == [0, 1, 2] and axis({"range": [2, 8, 3]}) == axis(range(2, 8, 3)) == [2, 5]
+    assert axis({"geomspace": [100, 10_000, 3]}) == [100, 1000, 10_000] and all(isinstance(x, int) for x in axis({"geomspace": [100, 10_000, 3]}))
+    assert axis({"geomspace": [100, 1000, 3], "round": True}) == [100, 316, 1000]
+    assert axis({"values": [1, 2], "labels": ["a", "b"]}) == [1, 2]
+    assert all(type(x) is float for x in axis(np.float32([0.5, 1])))
+
+
+def test_products_zips_and_whole_models():
+    attention = sq.Task(TASK.teacher, sq.Attention(position=sq.Injected(0.5)), loss="frobenius")
+    s = sq.Sweep(BASE, {"lr": [0.1, 0.2], "d, steps": [[10, 20], [30, 40]], "task": {"labels": {"opposite": TASK, "injected": attention}}})
+    assert s.shape == (2, 2, 2) and [a.name for a in s.axes] == ["lr", "d", "task"] and len(s) == 8
+    assert s.axes[1].coords == {"d": (10, 20), "steps": (30, 40)} and s.axes[2].coords == {"task": ("opposite", "injected")}
+    assert [(r.lr, r.d, r.steps, r.task) for r in s.runs][5:7] == [(0.2, 10, 30, attention), (0.2, 20, 40, TASK)]
+    assert s.run_steps == 2 * 2 * 5 * (30 + 40)
+    assert s.locate(6) == "lr = 0.2, d = 20, task = opposite" and "8 cells (lr: 2, d: 2, task: 2)" in repr(s)
+
+
+def test_a_whole_model_first_then_its_parts():
+    other = sq.Task(sq.PositionalSemantic(0.9, a=0.5), TASK.student)
+    s = sq.Sweep(BASE, {"task.teacher.omega": [0.1, 0.2], "task": {"labels": {"a": TASK, "b": other}}})
+    assert [(r.task.teacher.omega, r.task.teacher.a) for r in s.runs] == [(0.1, 1.0), (0.1, 0.5), (0.2, 1.0), (0.2, 0.5)]
+
+
+def test_tables_as_in_run_files():
+    base = {"d": 30, "steps": 10, "lr": 0.1, "task": {"teacher": {"type": "SSI", "link": "sum", "L": 2}, "student": {"type": "Tied"}}}
+    nested = sq.Sweep(base, {"task": {"teacher": {"L": [2, 4]}}, "lr": [0.1, {"type": "PowerLaw", "c": 1.0}]})
+    assert [(r.L, r.lr) for r in nested.runs] == [(2, 0.1), (2, sq.PowerLaw(1.0)), (4, 0.1), (4, sq.PowerLaw(1.0))]
+    assert nested.axes[1].coords == {"lr": ("0.1", "PowerLaw")}
+    json.loads(nested.definition())
+
+
+def test_names_of_dimensions():
+    names = lambda grid: [a.name for a in parse(grid)]  # noqa: E731
+    assert names({"task.teacher.L": [1], "lr": [1]}) == ["L", "lr"]
+    assert names({"lr.L": [1], "task.teacher.L": [2]}) == ["lr.L", "task.teacher.L"]
+    assert names({"step": ["normalized"], "task.loss": ["square"]}) == ["step_", "task.loss"]  # step and loss are taken by the results
+    assert names({"rng": {"values": [1, 2], "name": "seed"}}) == ["seed"]
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        ({"foo": [1]}, "grid.foo: unknown key, expected one of task, d, steps, lr, runs,"),
+        ({"task.teacher.omegaa": [1]}, "grid.task.teacher.omegaa: unknown key, expected one of omega, a, A"),
+        ({"checkpoint": ["a"]}, "grid.checkpoint: unknown key"),
+        ({"lr": []}, "grid.lr: expected at least one value, got an empty list"),
+        ({"lr": {"linspace": [0, 1, 0]}}, "grid.lr.linspace[2]: expected an integer in [1, 1000000], got 0"),
+        ({"d": {"range": [5, 5]}}, "grid.d: expected at least one value, got an empty list"),
+        ({"d": {"range": [1, 5, 0]}}, "grid.d.range[2]: expected a step other than 0, got 0"),
+        ({"d": {"range": [1.5]}}, "grid.d.range[0]: expected an integer, got 1.5"),
+        ({"lr": {"geomspace": [0, 1, 3]}}, "grid.lr.geomspace[0]: expected a finite number > 0, got 0"),
+        ({"lr": {"linspace": [0, 1]}}, "grid.lr.linspace: expected [start, stop, n], got [0, 1]"),
+        ({"lr": {"linspace": [0, 1, 3], "range": [2]}}, "grid.lr: expected one of values, linspace, geomspace, range, labels, got linspace, range"),
+        ({"lr": {"linspace": [0, 1, 3], "label": "x"}}, "grid.lr.label: unknown key"),
+        ({"lr": {"values": [1, 2], "labels": ["a"]}}, "grid.lr.labels: expected 2 different ones, one for each value, got ['a']"),
+        ({"lr": {"values": [1, 2], "name": "run"}}, "grid.lr.name: expected a name"),
+        ({"d": {"values": [1, 2], "name": "lr"}, "lr": [1]}, "grid.d.name: two axes are called 'lr'"),
+        ({"d": {"values": [1, 2], "round": 1}}, "grid.d.round: expected true or false, got 1"),
+        ({"d, steps": [[1, 2], [3]]}, "grid.d, steps: expected lists of one length, got 2 values of d, 1 values of steps"),
+        ({"d, steps": [[1, 2]]}, "grid.d, steps: expected 2 lists that walk together, one for each name, got [[1, 2]]"),
+        ({"d, d": [[1], [1]]}, "grid.d: appears twice"),
+        ({"d": [1], ("d", "lr"): [[1], [1]]}, "grid.d: appears twice"),
+        ({"lr": 0.1}, "grid.lr: expected a list of values, { linspace = "),
+        ({"dtype": "float32"}, "grid.dtype: expected a list of values, { linspace = "),
+        ({"lr": np.zeros((2, 2))}, "grid.lr: expected a list of values, got an array of shape (2, 2)"),
+        ({"lr": [0.1, 0.1]}, "grid.lr: 0.1 appears twice"),
+        ({"lr": [0.1, "x"]}, "grid.lr: expected a number >= 0, PowerLaw, Decay or Piecewise, got 'x'"),
+        ({"lr": [0.1, -1]}, "grid.lr: expected a finite number >= 0, got -1"),
+        ({"d": [10.0]}, "grid.d: expected an integer in [1, 1099511627776], got 10.0"),
+        ({"task.teacher.omega": [0, 1.5]}, "grid.task.teacher.omega: expected a number in [0, 1], got 1.5"),
+        ({"task": [TASK, 3]}, "grid.task: expected a Task, got 3"),
+        ({"task.student": [sq.Tied()]}, "grid.task.student: expected an output of dimension 4 as the teacher's, got 1 from Tied('relu')"),
+        ({"lr.c": [1]}, "grid.lr.c: expected base.lr to be a table or a model, got 0.1"),
+        ({"dynamics": ["magic"]}, "grid.dynamics: expected one of "),
+        ({"rng": [1.5]}, "grid.rng: expected an integer >= 0"),
+        ({"rng": [-1]}, "grid.rng: expected an integer >= 0, got -1"),
+        ({"threads": [1, 2]}, "grid.threads: results do not depend on it, so that it cannot be an axis"),
+        ({1: [1]}, "grid: expected keys that are dotted names such as 'task.teacher.L', got 1"),
+        ([1], "grid: expected a table of axes, got [1]"),
+        ({"rng": {"range": [10**12]}}, "grid.rng: expected at most 1000000 values, got 1000000000000"),
+        ({"rng": range(10**30)}, "grid.rng: expected at most 1000000 values, got more"),
+        ({"rng": {"range": [10**6]}, "lr": {"linspace": [0, 1, 10**6]}}, "grid: expected at most 1000000 cells, got 1000000 x 1000000 = 1000000000000"),
+    ],
+)
+def test_bad_grids_are_refused_in_one_line_before_anything_runs(grid, said, tmp_path):
+    with pytest.raises(sq.ConfigError) as caught:
+        sq.sweep(BASE, grid, store=tmp_path / "s")
+    assert str(caught.value).startswith(said) and "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        (BASE | {"d": 0}, "base.d: expected an integer in [1, 1099511627776], got 0"),
+        (BASE | {"speed": 1}, "base.speed: unknown key"),
+        (BASE | {"rng": "x"}, "base.rng: expected an integer >= 0"),
+        ({k: v for k, v in BASE.items() if k != "task"}, "base.task: missing"),
+        ([], "base: expected the keyword arguments of simulate as a mapping, got []"),
+    ],
+)
+def test_bad_bases_too(base, said):
+    with pytest.raises((sq.ConfigError, TypeError)) as caught:
+        sq.Sweep(base, {"lr": [0.1]})
+    assert str(caught.value).startswith(said)
+
+
+def test_what_does_not_fit_into_memory_is_refused_first(tmp_path):
+    with pytest.raises(MemoryError, match=r"^runs = 1000000, L = 2, d = 100000000, .* \(in the cell d = 100000000\)$"):
+        sq.sweep(BASE | {"runs": 10**6}, {"d": [20, 10**8]}, store=tmp_path / "s")
+    assert not (tmp_path / "s-work").exists()
+
+
+def test_at_most_a_million_cells():
+    assert len(parse({"rng": range(LIMIT)})[0]) == LIMIT
+
+
+def keys(grid, base=BASE, **rest):
+    s = sq.Sweep(base, grid, **rest)
+    return dict(zip([json.dumps([r.lr, r.d, r.task.teacher.omega]) for r in s.runs], s.cells(ROOT), strict=True))
+
+
+def test_seeds_and_keys_belong_to_cells_and_not_to_grids():
+    small, large = keys({"lr": [0.1, 0.2]}), keys({"d": [20, 30], "lr": [0.3, 0.2, 0.1]})
+    assert set(small) < set(large)
+    for name, cell in small.items():
+        assert cell == large[name]
+    assert len({c.seed for c in large.values()}) == len({c.key for c in large.values()}) == 6
+    assert len({c.seed.value for c in large.values()}) == 6
+
+
+def test_a_seed_does_not_depend_on_how_long_or_how_one_looks():
+    (cell,) = keys({"lr": [0.1]}).values()
+    for change in ({"steps": 7}, {"record": [0]}, {"stop": sq.WeakRecovery(0.5)}, {"runs": 9}, {"first_run": 3}, {"threads": 2}):
+        (other,) = keys({"lr": [0.1]}, BASE | change).values()
+        assert other.seed == cell.seed
+        assert (other.key == cell.key) == (next(iter(change)) in ("runs", "first_run", "threads"))
+    for change in ({"d": 21}, {"dtype": "float64"}, {"tokens": "uniform"}, {"init": sq.Uniform()}):
+        (other,) = keys({"lr": [0.1]}, BASE | change).values()
+        assert other.seed != cell.seed and other.key != cell.key
+
+
+def test_the_seed_of_the_whole():
+    a, b = (sq.Sweep(BASE, GRID, rng=r).cells() for r in (1, 2))
+    assert not {c.key for c in a} & {c.key for c in b} and not sq.Sweep(BASE, GRID, rng=1).needs_entropy
+    sequence = np.random.SeedSequence(1)
+    assert [c.seed for c in sq.Sweep(BASE, GRID, rng=sequence).cells()] == [c.seed for c in a]
+
+
+def test_common_random_numbers_where_rng_is_an_argument():
+    assert {c.seed for c in sq.Sweep(BASE | {"rng": 3}, GRID).cells()} == {Seed(3)}
+    assert [c.seed for c in sq.Sweep(BASE, {"rng": [5, 6]}).cells()] == [Seed(5), Seed(6)]
+    for base, grid in ((BASE | {"rng": 3}, GRID), (BASE, {"rng": [1]})):
+        with pytest.raises(sq.ConfigError, match=r"^rng: expected it in one place"):
+            sq.Sweep(base, grid, rng=0)
+
+
+def test_functions_are_told_apart_by_what_they_do():
+    def make(k, body=lambda z: z[0]):
+        return lambda z: k * body(z)
+
+    links = [make(1), make(2), make(1, lambda z: z[1]), np.sum, functools.partial(max, 3), lambda z: z.sum(), lambda z: z.mean()]
+    prints = {fingerprint.digest(fingerprint.canonical(sq.SSI(f, L=2), "link")) for f in links}
+    assert len(prints) == len(links)
+    assert fingerprint.canonical(sq.SSI(make(1), L=2)) == fingerprint.canonical(sq.SSI(make(1), L=2))
+    global helper
+    helper = lambda z: z[0]  # noqa: E731
+    link = sq.SSI(lambda z: helper(z), L=2)
+    before = fingerprint.digest(fingerprint.canonical(link))
+    helper = lambda z: z[1]  # noqa: E731
+    assert fingerprint.digest(fingerprint.canonical(link)) != before
+
+
+def test_functions_that_cannot_be_told_apart_are_refused(tmp_path):
+    class Callable:
+        def __call__(self, z):
+            return z[0]
+
+    base = {"task": sq.Task(sq.SSI(Callable(), L=2), sq.Tied()), "d": 10, "steps": 3, "lr": 0.1}
+    with pytest.raises(ValueError, match=r"^task.teacher.link: .* cannot be told from another function, so that its results cannot be stored"):
+        sq.sweep(base, {"lr": [0.1]}, store=tmp_path / "s")

@@ -1,0 +1,209 @@
+"""kill -9 at any moment, Ctrl-C, long cells with checkpoints: what was finished stays, and the rest comes out the same bit for bit."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+from sweeping import BASE, TASK, files, same, until
+
+import seqsgd as sq
+from seqsgd.sweeps import worker
+
+# A process that forks children, each of which sweeps and is killed; no child outlives its moment, and each goes on where the one before was stopped.
+KILLS = """
+import contextlib, json, multiprocessing, os, random, signal, sqlite3, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+import xarray
+import seqsgd as sq
+from seqsgd.sweeps import tasks
+from sweeping import TASK
+
+def stored(path):
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
+            return db.execute("SELECT count(*) FROM pieces").fetchone()[0]
+    except sqlite3.Error:
+        return 0
+
+
+path, kind, kills, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+arguments = json.loads(sys.argv[5])
+base = {"task": TASK, **arguments["base"]}
+tasks.LEAST, tasks.MOST = 0.01, 0.03  # little is lost at a time: twenty kills leave something to do
+moments = random.Random(seed)
+done, last = [], 0
+while len(done) < kills:
+    pid = os.fork()
+    if pid == 0:
+        os.setpgid(0, 0)
+        executor = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) if kind == "processes" else None
+        sq.sweep(base, arguments["grid"], rng=0, store=path, executor=executor, checkpoint_every=0.02)
+        os._exit(0)
+    before = stored(path)
+    wait = arguments["wait"] and moments.random() < 0.8  # now and then at once, else when it is well under way
+    while wait and stored(path) == before:
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0), "ended before it was killed"
+        time.sleep(0.005)
+    time.sleep(moments.uniform(0.0, arguments["longest"]))
+    os.kill(pid, signal.SIGKILL)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL, "ended before it was killed"
+    if path.exists() and path.stat().st_size:
+        try:
+            done.append(sq.open_sweep(path).cells_done)
+        except sq.StoreError as e:  # killed while it was made
+            assert "is empty" in str(e) or "holds no sweep" in str(e), e
+            done.append(0)
+        assert done[-1] >= last, "a finished cell was lost"
+        last = done[-1]
+    else:
+        done.append(0)
+print(json.dumps(done))
+"""
+
+
+def killed(folder, kind, kills, base, grid, longest, wait=True):
+    arguments = json.dumps({"base": {k: v for k, v in base.items() if k not in ("task", "record")}, "grid": grid, "longest": longest, "wait": wait})
+    command = [sys.executable, "-c", KILLS, str(folder / "s"), kind, str(kills), str(random.SystemRandom().randrange(10**6)), arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=os.environ | {"PYTHONPATH": os.path.dirname(__file__)})
+    assert done.returncode == 0, done.stderr
+    print(f"cells there after each kill, seed {command[-2]}: {done.stdout.strip()}")
+    return json.loads(done.stdout)
+
+
+def intact(path):
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.parametrize("kind", ["here", "processes"])
+def test_killed_at_twenty_random_moments(kind, tmp_path):
+    """Many short cells: kills between, within and while storing them."""
+    base = {"task": TASK, "d": 30, "steps": 4000, "lr": 0.1, "runs": 3}
+    base["init"] = {"type": "Overlap"}
+    grid = {"task.teacher.omega": [0.0, 0.5, 1.0], "init.m0": {"linspace": [0.01, 0.5, 60]}}
+    there = killed(tmp_path, kind, 20, base, grid, 0.03)
+    intact(tmp_path / "s")
+    resumed = sq.sweep(base, grid, rng=0, store=tmp_path / "s")
+    same(resumed, sq.sweep(base, grid, rng=0))
+    assert 0 < max(there) < 180 and resumed.cells_done == 180
+    assert files(tmp_path) == ["s"]
+
+
+def test_killed_in_long_cells(tmp_path):
+    """Few long cells with checkpoints fifty times a second: kills while these are written."""
+    base = {"task": TASK, "d": 30, "steps": 1_500_000, "lr": 0.1, "runs": 1}
+    grid = {"task.teacher.omega": [0.2, 0.8]}
+    killed(tmp_path, "here", 8, base, grid, 0.4, wait=False)
+    resumed = sq.sweep(base, grid, rng=0, store=tmp_path / "s", checkpoint_every=0.02)
+    same(resumed, sq.sweep(base, grid, rng=0))
+    assert files(tmp_path) == ["s"]
+
+
+LONG = BASE | {"steps": 3_000_000, "runs": 1, "record": sq.Every(100_000)}
+
+
+def test_a_checkpoint_is_used(tmp_path, monkeypatch):
+    """Stopped half-way and begun again, the second call does the second half only."""
+    monkeypatch.setattr(worker, "SHORT", 0.0)
+    seen = []
+
+    class Stop(Exception):
+        pass
+
+    real = worker.Course
+
+    class Course(real):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            if self.run.runs == 1 and self.saved is not None:
+                seen.append(int(self.engine.steps_done().sum()))
+
+    monkeypatch.setattr(worker, "Course", Course)
+    from seqsgd.sweeps import drive
+
+    def stop(self, run_steps):
+        if run_steps > 1_000_000:
+            signal.raise_signal(signal.SIGINT)
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drive.Drive, "_watch", stop)
+        with pytest.raises(sq.SweepInterrupted, match=r"^interrupted after 0 of 1 cells; they are in '.*', and the same call goes on from there$") as caught:
+            sq.sweep(LONG, {"lr": [0.1]}, rng=0, store=tmp_path / "s")
+    assert isinstance(caught.value, KeyboardInterrupt) and caught.value.result.cells_done == 0
+    (left,) = (tmp_path / "s-work").iterdir()
+    assert left.suffix == ".npz"
+    resumed = sq.sweep(LONG, {"lr": [0.1]}, rng=0, store=tmp_path / "s")
+    assert seen[0] == 0 and seen[-1] > 1_000_000
+    same(resumed, sq.sweep(LONG, {"lr": [0.1]}, rng=0))
+    assert files(tmp_path) == ["s"]
+
+
+def test_a_damaged_checkpoint_costs_only_time(tmp_path):
+    r = sq.sweep(BASE, {"lr": [0.1]}, rng=0, store=tmp_path / "s")
+    (key,) = r.provenance()["key"].values
+    (tmp_path / "t-work").mkdir()
+    (tmp_path / "t-work" / f"{key[:32]}-0-5.npz").write_bytes(b"PK\x03\x04 no checkpoint")
+    same(sq.sweep(BASE, {"lr": [0.1]}, rng=0, store=tmp_path / "t"), r)
+
+
+PRESSED = """
+import sys
+import seqsgd as sq
+from seqsgd.sweeps import worker
+from sweeping import TASK
+
+worker.SHORT = 0.0
+if __name__ == "__main__":
+    base = {"task": TASK, "d": 20, "steps": 20_000, "lr": 0.1, "runs": 2}
+    grid = {"task.teacher.omega": {"linspace": [0.0, 1.0, 300]}}
+    executor = None if sys.argv[2] == "here" else int(sys.argv[2])
+    try:
+        sq.sweep(base, grid, rng=0, store=sys.argv[1], executor=executor)
+    except sq.SweepInterrupted as e:
+        print(e, flush=True)
+        sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("executor", ["here", "2"])
+@pytest.mark.parametrize("to", ["the parent", "all"])
+def test_ctrl_c(executor, to, tmp_path):
+    """As sent by `kill -INT`, and as a terminal sends it to the whole group."""
+    (tmp_path / "script.py").write_text(PRESSED)
+    path = tmp_path / "s"
+    process = subprocess.Popen(
+        [sys.executable, "script.py", "s", executor], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env=os.environ | {"PYTHONPATH": os.path.dirname(__file__)},
+    )  # fmt: skip
+
+    def some():
+        try:
+            with contextlib.closing(sqlite3.connect(path, timeout=5)) as db:
+                return db.execute("SELECT count(*) FROM pieces").fetchone()[0] > 3
+        except sqlite3.Error:
+            return False
+
+    until(some)
+    pressed = time.monotonic()
+    process.send_signal(signal.SIGINT) if to == "the parent" else os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    print(f"ended after {time.monotonic() - pressed:.2f} s")
+    done = sq.open_sweep(path).cells_done
+    assert process.returncode == 130 and err == ""
+    assert out == f"interrupted after {done} of 300 cells; they are in 's', and the same call goes on from there\n" and 3 < done < 300
+    intact(path)
+    before = sq.open_sweep(path).dataset.dropna("omega", how="any", subset=["steps_done"])
+    before["steps_done"] = before["steps_done"].astype(int)
+    base = {"task": TASK, "d": 20, "steps": 20_000, "lr": 0.1, "runs": 2}
+    points = before.omega.values[:5].tolist()
+    same(sq.sweep(base, {"task.teacher.omega": points}, rng=0), before.sel(omega=points))
+    assert files(tmp_path) == ["s", "script.py"] or [p.suffix for p in (tmp_path / "s-work").iterdir()] == [".npz"] * len(files(tmp_path / "s-work"))
