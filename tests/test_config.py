@@ -29,7 +29,7 @@ def cases(text, *sets, tmp="unused"):
     tree = tomllib.loads(text)
     from seqsgd import runfile
 
-    changed = [key for s in sets if (key := runfile._apply(tree, s))]
+    changed = [key for s in sets if (key := runfile.change(tree, s, runfile._TOP))]
     return parse(tree, changed=changed).cases
 
 
