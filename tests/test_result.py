@@ -40,6 +40,7 @@ def fixed():
                 "m": (("run", "step"), m),
                 "weak_recovery": ("run", [15.0, np.nan]),
                 "censored": ("run", [False, True]),
+                "steps_done": ("run", [20, 11]),
                 "nonfinite_step": ("run", [np.nan, 12.0]),
             },
             coords={"run": [0, 1], "step": step, "time": ("step", step / 100)},

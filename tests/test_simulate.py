@@ -215,7 +215,7 @@ BAD = [
     ({"rng": -1}, ValueError, "rng: expected an integer >= 0, got -1"),
     ({"rng": 1.5}, TypeError, "rng: expected an integer >= 0, a numpy SeedSequence, a numpy Generator or None, got 1.5"),
     ({"rng": True}, TypeError, "rng: expected an integer >= 0, a numpy SeedSequence, a numpy Generator or None, got True"),
-    ({"dynamics": "magic"}, ValueError, "dynamics: expected one of 'sampled', got 'magic'"),
+    ({"dynamics": "magic"}, ValueError, "dynamics: expected one of 'sampled', 'reduced', 'flow', got 'magic'"),
     ({"init": 0.1}, TypeError, "init: expected Overlap or Uniform, got 0.1"),
     ({"d": 1, "init": sq.Overlap(0.5)}, ValueError, "init: at d = 1 an overlap is 1 or -1, got 0.5"),
     ({"record": 10}, TypeError, "record: expected Every, LogSpaced, a list of steps or None, got 10"),
@@ -401,6 +401,14 @@ class Still:
     def __init__(self, run, seed, grid):
         self.run, self.grid = run, grid
 
+    @staticmethod
+    def check(run):
+        pass
+
+    @staticmethod
+    def precision(run):
+        return None
+
     def advance(self, watch):
         return True
 
@@ -441,4 +449,4 @@ def test_public_names_exist():
         warnings.simplefilter("error")
         import seqsgd.simulate  # noqa: F401
     assert callable(sq.simulate), "the module must not shadow the function"
-    assert "sum_h2" in sq.links() and "relu" in sq.activations() and "frobenius" in sq.losses() and sq.dynamics() == ["sampled"]
+    assert "sum_h2" in sq.links() and "relu" in sq.activations() and "frobenius" in sq.losses() and sq.dynamics()[:2] == ["sampled", "reduced"]

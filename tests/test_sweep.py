@@ -32,7 +32,7 @@ def test_every_cell_is_what_simulate_gives(swept):
 
 def test_labels(swept):
     d = swept.dataset
-    assert d.m.dims == ("omega", "lr", "run", "step") and d.m.shape == (4, 3, 5, 7) and d.m.dtype == np.float64 and swept.m is d["m"] is not None or True
+    assert d.m.dims == ("omega", "lr", "run", "step") and d.m.shape == (4, 3, 5, 7) and d.m.dtype == np.float64
     assert d["steps_done"].dtype == np.int64 and d["steps_done"].dims == ("omega", "lr", "run")
     assert d.omega.values.tobytes() == np.linspace(0, 1, 4).tobytes() and d.lr.values.tolist() == GRID["lr"]
     assert d.time.dims == ("lr", "step")  # it does not depend on omega

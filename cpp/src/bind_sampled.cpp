@@ -1,12 +1,11 @@
 // The sampled simulation.
 #include <pybind11/stl.h>
 
-#include <mutex>
 #include <variant>
 
-#include "arrays.hpp"
 #include "bind.hpp"
 #include "settings.hpp"
+#include "simulation_arrays.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -31,15 +30,7 @@ class Sampled {
   }
 
   bool advance(Index target, const py::object& callback) {
-    const Ensemble::Watch watch = [&](Index run_steps) {
-      py::gil_scoped_acquire lock;
-      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-      return !callback.is_none() && py::bool_(callback(run_steps));
-    };
-    return use([&](auto& sim) {
-      py::gil_scoped_release free;
-      return sim.advance(target, watch);
-    });
+    return use([&](auto& sim) { return seqsgd::advance(sim, target, callback); });
   }
 
   py::array observe(const py::array& X, const py::object& y, Index run) {
@@ -61,33 +52,13 @@ class Sampled {
   }
 
   py::dict records() {
-    return use([](auto& sim) {
-      const Records& r = sim.records();
-      const Index runs = sim.size();
-      py::dict out;
-      out["m"] = array_of<double>({runs, r.count, r.n_weights}, r.m.data());
-      out["q"] = array_of<double>({runs, r.count, r.n_weights}, r.q.data());
-      out["e"] = array_of<double>({runs, r.count, r.n_positions}, r.e.data());
-      out["loss"] = array_of<double>({runs, r.count}, r.loss.data());
-      return out;
-    });
+    return use([](auto& sim) { return seqsgd::records(sim); });
   }
-
   py::dict status() {
-    return use([](auto& sim) {
-      py::array_t<Index> step = array_of<Index>({sim.size()}), passage = array_of<Index>({sim.size()}), nonfinite = array_of<Index>({sim.size()});
-      for (Index r = 0; r < sim.size(); ++r) {
-        const Progress& p = sim.run(r).progress(0);
-        step.mutable_at(r) = p.step;
-        passage.mutable_at(r) = p.passage;
-        nonfinite.mutable_at(r) = p.nonfinite;
-      }
-      py::dict out;
-      out["step"] = step;
-      out["passage"] = passage;
-      out["nonfinite"] = nonfinite;
-      return out;
-    });
+    return use([](auto& sim) { return seqsgd::status(sim); });
+  }
+  py::dict order_parameters() {
+    return use([](auto& sim) { return seqsgd::order_parameters(sim); });
   }
 
   // Of one run, without the arrays of status().
@@ -96,26 +67,6 @@ class Sampled {
   }
   Index nonfinite(Index run) {
     return use([&](auto& sim) { return sim.run(checked_run(sim, run)).progress(0).nonfinite; });
-  }
-
-  py::dict order_parameters() {
-    return use([](auto& sim) {
-      const Index runs = sim.size(), n = sim.records().n_weights, positions = sim.records().n_positions;
-      py::array_t<double> m = array_of<double>({runs, n}), q = array_of<double>({runs, n}), e = array_of<double>({runs, positions}), loss = array_of<double>({runs});
-      for (Index r = 0; r < runs; ++r) {
-        const OrderParameters o = sim.run(r).order_parameters(0);
-        std::copy(o.m.begin(), o.m.end(), m.mutable_data() + r * n);
-        std::copy(o.q.begin(), o.q.end(), q.mutable_data() + r * n);
-        std::copy(o.e.begin(), o.e.end(), e.mutable_data() + r * positions);
-        loss.mutable_at(r) = sim.run(r).progress(0).loss_last;
-      }
-      py::dict out;
-      out["m"] = m;
-      out["q"] = q;
-      out["e"] = e;
-      out["loss"] = loss;
-      return out;
-    });
   }
 
   py::array weights() {
@@ -155,8 +106,7 @@ class Sampled {
       py::dict out;
       out["v"] = v;
       out["state"] = rest;
-      const Records& rec = sim.records();
-      for (const auto& [name, part] : parts(rec)) out[("record_" + std::string(name)).c_str()] = array_of<double>({Index(part->size())}, part->data());
+      put_records(sim.records(), out);
       return out;
     });
   }
@@ -165,19 +115,12 @@ class Sampled {
     use([&](auto& sim) {
       using T = typename std::remove_reference_t<decltype(sim)>::Scalar;
       const Index n = sim.records().n_weights, d = sim.settings().d, size = sim.run(0).state_size();
-      const auto item = [&](const std::string& key) {
-        if (!in.contains(key.c_str())) throw py::value_error("state: expected an entry '" + key + "'");
-        return in[key.c_str()].template cast<py::array>();
-      };
-      const py::array v = item("v"), rest = item("state");
+      const py::array v = state_item(in, "v"), rest = state_item(in, "state");
       const T* vp = checked<T>(v, "v", {sim.size(), n, d}, "(runs, weights, d)");
       const double* sp = checked<double>(rest, "state", {sim.size(), size}, "(runs, size)");
-      for (const auto& [name, part] : parts(sim.records())) checked<double>(item(std::string("record_") + name), ("record_" + std::string(name)).c_str(), {Index(part->size())}, "(records,)");
+      check_records(sim.records(), in);
       for (Index r = 0; r < sim.size(); ++r) sim.run(r).check_state(sp + r * size);  // all or nothing
-      for (const auto& [name, part] : parts(sim.records())) {
-        const py::array a = item(std::string("record_") + name);
-        std::copy_n(static_cast<const double*>(a.data()), part->size(), const_cast<double*>(part->data()));
-      }
+      take_records(sim.records(), in);
       for (Index r = 0; r < sim.size(); ++r) sim.run(r).restore(vp + r * n * d, sp + r * size);
       return true;
     });
@@ -190,16 +133,12 @@ class Sampled {
     return run;
   }
 
-  static std::vector<std::pair<const char*, const std::vector<double>*>> parts(const Records& r) { return {{"m", &r.m}, {"q", &r.q}, {"e", &r.e}, {"loss", &r.loss}}; }
-
   template <class F>
   std::invoke_result_t<F, SampledSimulation<float>&> use(F f) {
-    const std::unique_lock<std::mutex> mine(busy_, std::try_to_lock);
-    if (!mine.owns_lock()) throw std::runtime_error("this simulation is in use: it is advancing in another thread or below a callback");
-    return sim_.index() == 1 ? f(*std::get<1>(sim_)) : f(*std::get<2>(sim_));
+    return busy_.use([&]() -> std::invoke_result_t<F, SampledSimulation<float>&> { return sim_.index() == 1 ? f(*std::get<1>(sim_)) : f(*std::get<2>(sim_)); });
   }
 
-  std::mutex busy_;
+  Busy busy_;
   std::variant<std::monostate, std::unique_ptr<SampledSimulation<float>>, std::unique_ptr<SampledSimulation<double>>> sim_;
 };
 

@@ -26,4 +26,5 @@ PYBIND11_MODULE(SEQSGD_MODULE, m, py::mod_gil_not_used()) {
   seqsgd::bind_random(m);
   seqsgd::bind_task(m);
   seqsgd::bind_sampled(m);
+  seqsgd::bind_reduced(m);
 }

@@ -1,4 +1,4 @@
-// Settings of a sampled simulation from keyword arguments.
+// Settings of a simulation from keyword arguments.
 #include "settings.hpp"
 
 #include "arrays.hpp"
@@ -42,7 +42,7 @@ class Keywords {
 Call read_call(const Task& task, const py::kwargs& kwargs) {
   Keywords kw(kwargs);
   Call c;
-  SampledSettings& s = c.s;
+  Settings& s = c.s;
   const Index L = task.L();
   s.d = kw.get<Index>("d");
   s.seed = kw.get<std::uint64_t>("seed");

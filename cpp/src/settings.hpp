@@ -10,7 +10,7 @@ namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
 struct Call {
-  SampledSettings s;
+  Settings s;
   Index runs, first_run;
   int threads;
   bool single;  // float32

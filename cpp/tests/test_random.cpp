@@ -45,11 +45,13 @@ static void box_muller_is_accurate() {
   double worst = 0;
   for (std::uint32_t i = 0; i < 200000; ++i) {
     const std::uint32_t u = i < 1000 ? i : i < 2000 ? ~(i - 1000) : i * 2654435761u, v = i * 40503u * 65537u + 12345u;
-    simd::f32 g, h;
-    BoxMuller::pair(simd::u32{} + u, simd::u32{} + v, g, h);
+    simd::f32 radius[1], g[1], h[1];
+    const simd::u32 words[2][1] = {{simd::u32{} + u}, {simd::u32{} + v}};
+    BoxMuller::radius(words[0], radius);
+    BoxMuller::turn(radius, words[1], g, h);
     const double x = double(float(u >> 1) * 0x1p-31f + 0x1p-33f), r = std::sqrt(-2 * std::log(x)), a = double(std::int32_t(v)) * 0x1p-31 * 1.57079632679489661923;
     const double s = r * std::sin(a), c = r * std::cos(a) * (v & 1 ? -1 : 1);
-    worst = std::max({worst, std::fabs(g[0] - s), std::fabs(h[0] - c)});
+    worst = std::max({worst, std::fabs(g[0][0] - s), std::fabs(h[0][0] - c)});
   }
   CHECK(worst < 2e-6);
   worst = 0;
@@ -57,11 +59,13 @@ static void box_muller_is_accurate() {
   for (int i = 0; i < 200000; ++i) {
     state = state * 6364136223846793005u + 1442695040888963407u;
     const std::uint64_t u = i < 1000 ? std::uint64_t(i) << 12 : i < 2000 ? ~(std::uint64_t(i) << 12) : state, v = state * 0x9E3779B97F4A7C15u;
-    simd::f64 g, h;
-    BoxMuller::pair(simd::u64{} + u, simd::u64{} + v, g, h);
+    simd::f64 radius[1], g[1], h[1];
+    const simd::u64 words[2][1] = {{simd::u64{} + u}, {simd::u64{} + v}};
+    BoxMuller::radius(words[0], radius);
+    BoxMuller::turn(radius, words[1], g, h);
     const long double x = (long double)(u >> 12) * 0x1p-52L + 0x1p-53L, r = sqrtl(-2 * logl(x)), a = ((long double)(v >> 12) * 0x1p-51L - 1) * 1.570796326794896619231322L;
     const long double s = r * sinl(a), c = r * cosl(a) * (v & 1 ? -1 : 1);
-    worst = std::max({worst, double(fabsl(g[0] - s)), double(fabsl(h[0] - c))});
+    worst = std::max({worst, double(fabsl(g[0][0] - s)), double(fabsl(h[0][0] - c))});
   }
   CHECK(worst < 1e-14);
 }

@@ -23,7 +23,7 @@ using namespace seqsgd;
 struct Case {
   const char* name;
   std::shared_ptr<Task> task;
-  SampledSettings s;
+  Settings s;
 };
 
 static std::vector<Case> cases(Index d) {

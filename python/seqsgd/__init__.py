@@ -4,6 +4,8 @@
 `load` reads results back.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__
 from .errors import ConfigError, NonFiniteWarning, PrecisionWarning, SimulationInterrupted, StoreError, SweepError, SweepInterrupted, SweepWarning
 from .info import activations, build_config, dynamics, links, losses
@@ -37,6 +39,7 @@ from .models import (
     Untied,
     WeakRecovery,
 )
+from .passages import FirstPassage
 from .result import Result
 from .resultset import ResultSet
 from .simulate import simulate
@@ -44,7 +47,19 @@ from .simulator import Simulator
 from .storage import load
 from .sweeps import Plan, Sweep, SweepResult, open_sweep, plan, sweep
 
-# xarray, matplotlib, tqdm and click are imported where they are used: `import seqsgd` costs little more than `import numpy`.
+if TYPE_CHECKING:
+    from . import theory
+
+# xarray, scipy, matplotlib, tqdm, click and the theory are imported where they are used: `import seqsgd` costs little more than `import numpy`.
+
+
+def __getattr__(name: str) -> Any:
+    if name == "theory":
+        from importlib import import_module
+
+        return import_module(".theory", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "SSI",
@@ -58,6 +73,7 @@ __all__ = [
     "Correlated",
     "Decay",
     "Every",
+    "FirstPassage",
     "Hermite",
     "HermiteSeries",
     "Injected",
@@ -100,4 +116,5 @@ __all__ = [
     "plan",
     "simulate",
     "sweep",
+    "theory",
 ]

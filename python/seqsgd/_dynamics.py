@@ -46,7 +46,15 @@ class Dynamics(Resumable, Protocol):
         """Check memory, then allocate."""
 
     @staticmethod
-    def memory(run: Run, grid: Steps) -> int:
+    def check(run: Run) -> None:
+        """Refuse what this dynamics cannot do, naming the argument and the dynamics that can."""
+
+    @staticmethod
+    def precision(run: Run) -> str | None:
+        """What to warn of if `run.dtype` is too coarse."""
+
+    @classmethod
+    def memory(cls, run: Run, grid: Steps) -> int:
         """Bytes this class would allocate."""
 
     def advance(self, watch: Watch) -> bool:
@@ -59,7 +67,7 @@ class Dynamics(Resumable, Protocol):
         """What was recorded."""
 
 
-_TABLE = {"sampled": "_sampled:Sampled"}
+_TABLE = {"sampled": "_sampled:Sampled", "reduced": "_reduced:Reduced", "flow": "_flow:Flow"}
 
 
 def names() -> list[str]:

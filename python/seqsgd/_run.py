@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Iterable
@@ -87,6 +86,7 @@ class Run(models.Model):
                 raise type(e)(f"record: {e}") from None
         if isinstance(self.record, models.At):
             self.record.grid(self.steps)
+        _dynamics.find(self.dynamics).check(self)
 
     @property
     def L(self) -> int:
@@ -118,11 +118,6 @@ class Run(models.Model):
         _memory.check(self, _dynamics.find(self.dynamics).memory(self, self.grid()))
 
     def warn(self, stacklevel: int) -> None:
-        """Say when float32 is too coarse for the length of a step."""
-        rate = self.schedule.least(self.steps)
-        if self.dtype == "float32" and 0 < rate / math.sqrt(self.d) < 1e-6:
-            warnings.warn(
-                f"dtype: float32 rounds away steps as short as lr / sqrt(d) = {rate / math.sqrt(self.d):.1e} (lr = {rate:.3g}, d = {self.d}); use dtype='float64'",
-                PrecisionWarning,
-                stacklevel=stacklevel + 1,
-            )
+        """Say when dtype is too coarse for this dynamics."""
+        if (message := _dynamics.find(self.dynamics).precision(self)) is not None:
+            warnings.warn(message, PrecisionWarning, stacklevel=stacklevel + 1)

@@ -2,108 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
-from . import _build, _core, _memory
-from ._dynamics import Arrays, Variable, Watch
+from ._compiled import Compiled
 from ._run import Run
-from ._seed import Seed
-from .models import Opposite
-from .models.course import Steps
 
 
-def keywords(run: Run, seed: Seed, grid: Steps) -> dict[str, Any]:
-    """Arguments of the core's class."""
-    student = run.task.student
-    return {
-        "d": run.d,
-        "runs": run.runs,
-        "first_run": run.first_run,
-        "seed": seed.value,
-        "dtype": run.dtype,
-        "weights": student.weights,
-        "projected": run.step == "projected",
-        "record": grid,
-        "threads": run.workers,
-        **_build.position(student.position, run.L),
-        **_build.start(run.init, run.d),
-        **_build.tokens(run.tokens),
-        **_build.rate(run.schedule),
-        **_build.stop(run.stop),
-    }
+class Sampled(Compiled):
+    """Moves w itself."""
 
-
-def allocate(run: Run, seed: Seed, grid: Steps) -> Any:
-    """The core's object, if memory allows."""
-    arguments = keywords(run, seed, grid)
-    task = _build.task(run.task)
-    _memory.check(run, int(_core.Sampled.bytes(task, **arguments)))
-    return _core.Sampled(task, **arguments)
-
-
-class Sampled:
-    """The core's sampled dynamics with labels on its records."""
-
-    def __init__(self, run: Run, seed: Seed, grid: Steps) -> None:
-        self._run, self._grid = run, grid
-        self._core = allocate(run, seed, grid)
+    kind: ClassVar[str] = "Sampled"
 
     @staticmethod
-    def memory(run: Run, grid: Steps) -> int:
-        return int(_core.Sampled.bytes(_build.task(run.task), **keywords(run, Seed(0), grid)))
+    def check(run: Run) -> None:
+        """Everything is possible."""
 
-    def advance(self, watch: Watch) -> bool:
-        return bool(self._core.advance(self._run.steps, watch))
-
-    def steps_done(self) -> npt.NDArray[np.int64]:
-        steps: npt.NDArray[np.int64] = self._core.status()["step"]
-        return steps
-
-    def nonfinite(self) -> npt.NDArray[np.int64]:
-        steps: npt.NDArray[np.int64] = self._core.status()["nonfinite"]
-        return steps
-
-    def variables(self) -> dict[str, Variable]:
-        records, status = self._core.records(), self._core.status()
-        student = self._run.task.student
-        tied = student.weights == "shared"
-        out = {"m": Variable(("run", "step"), records["m"][..., 0], "overlap w . w* / d")}
-        if not tied:
-            out["m"] = Variable(("run", "step", "token"), records["m"], "overlap w_l . w* / d")
-            out["q"] = Variable(("run", "step", "token"), records["q"], "squared norm ||w_l||^2 / d")
-        if records["e"].shape[-1]:
-            if tied and isinstance(student.position, Opposite):
-                out["e"] = Variable(("run", "step"), records["e"][..., 0], "positional overlap e = e_1 = -e_2 = p . w / sqrt(d)")
-            else:
-                out["e"] = Variable(("run", "step", "token"), records["e"], "positional overlap p_l . w / sqrt(d)")
-        out["loss"] = Variable(("run", "step"), records["loss"], "mean one-pass loss since the record before")
-        if self._run.stop is not None:
-            out["weak_recovery"] = Variable(("run",), _nan_where_none(status["passage"]), "first step with ||(e, m)|| >= eta, NaN if not reached")
-            out["censored"] = Variable(("run",), status["passage"] < 0, "whether the run ended below eta")
-        out["nonfinite_step"] = Variable(("run",), _nan_where_none(status["nonfinite"]), "step at which a value was not finite, NaN if none")
-        out["steps_done"] = Variable(("run",), status["step"], "steps done")
-        return out
-
-    def state(self) -> Arrays:
-        state: Arrays = self._core.state()
-        return state
-
-    def restore(self, state: Arrays) -> None:
-        runs, count = self._run.runs, len(self._grid)
-        adapted = dict(state)
-        for key, old in state.items():
-            if key.startswith("record_"):  # flat (runs, records, ...), made on a grid that may have ended elsewhere
-                old_count = state["record_loss"].size // runs
-                there = old.reshape(runs, old_count, old.size // (runs * old_count))
-                here = np.full((runs, count, there.shape[2]), np.nan)
-                kept = min(count, old_count)
-                here[:, :kept] = there[:, :kept]
-                adapted[key] = here.reshape(-1)
-        self._core.set_state(adapted)
-
-
-def _nan_where_none(steps: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    return np.where(steps < 0, np.nan, steps)
+    @staticmethod
+    def precision(run: Run) -> str | None:
+        """float32 may be too coarse for the length of a step."""
+        rate = run.schedule.least(run.steps)
+        if run.dtype == "float32" and 0 < rate / math.sqrt(run.d) < 1e-6:
+            return f"dtype: float32 rounds away steps as short as lr / sqrt(d) = {rate / math.sqrt(run.d):.1e} (lr = {rate:.3g}, d = {run.d}); use dtype='float64'"
+        return None

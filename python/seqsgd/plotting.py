@@ -1,4 +1,4 @@
-"""Learning curves: median line and 10-90 % band over runs. Colours that colour-blind people tell apart, and line styles and markers for everybody."""
+"""Learning curves: median line and 10-90 % band over runs; survival curves of first passages. Colours that colour-blind people tell apart, and line styles and markers for everybody."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from .passages import FirstPassage
     from .result import Result
     from .resultset import ResultSet
 
@@ -65,6 +66,28 @@ def plot_set(results: ResultSet, figure: Figure | None, what: str, time: bool) -
     axes[0].set_ylabel(_ordinate(list(results.values()), [what]))
     figure.suptitle(results.title)
     return figure
+
+
+def plot_passage(passage: FirstPassage, ax: Axes | None, confidence: float, label: str | None) -> Axes:
+    """See FirstPassage.plot."""
+    curve = passage.curve(confidence)
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        _, ax = plt.subplots(layout="tight")
+    i = len([line for line in ax.lines if line.get_gid() == "survival"])
+    colour = COLOURS[i % len(COLOURS)]
+    text = f"{passage.number_reached} of {passage.runs} runs passed" if label is None else label
+    ax.step(curve.step, curve.survival, where="post", color=colour, linestyle=STYLES[i % len(STYLES)], label=text, gid="survival")
+    ax.fill_between(curve.step, curve.low, curve.high, step="post", color=colour, alpha=0.18, linewidth=0)
+    ended = np.unique(passage.step[~passage.reached])
+    ax.plot(ended, curve.survival[np.searchsorted(curve.step, ended)], "|", color=colour, markersize=9, label="_censored")
+    ax.set_xlabel(r"step $\tau$")
+    ax.set_ylabel("share of runs below $\\eta$" + ("" if passage.eta is None else f" = {passage.eta:g}"))
+    ax.set_ylim(-0.02, 1.02)
+    ax.grid(alpha=0.25)
+    ax.legend(fontsize="small")
+    return ax
 
 
 def _curve(ax: Axes, result: Result, name: str, label: str, i: int, time: bool) -> None:

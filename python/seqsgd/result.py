@@ -5,12 +5,14 @@ from __future__ import annotations
 import html
 import json
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import provenance
 from ._seed import Seed
+from .errors import NonFiniteWarning
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from ._run import Run
     from .models import Task
     from .models.course import Steps
+    from .passages import FirstPassage
 
 
 class Result:
@@ -30,7 +33,7 @@ class Result:
     dataset : xarray.Dataset
         Dimensions run, step and token (1..L), float64. `m` (run, step), untied (run, step, token); `e` with a positional encoding: (run, step) with Opposite
         and one weight (e = e_1 = -e_2), else (run, step, token); `q` untied; `loss` (run, step): mean one-pass loss of the steps since the record before.
-        Per run `steps_done`, `nonfinite_step` (NaN if none), and with a stop `weak_recovery` and `censored`. NaN where a run did not arrive. The coordinate
+        Per run `steps_done`, `nonfinite_step` (NaN if none), and with a stop `weak_recovery` and `censored`, which `passage` sums up. NaN where a run did not arrive. The coordinate
         `time` on step is the integral of the learning rate over steps, divided by d. Attributes: the provenance.
     """
 
@@ -66,6 +69,31 @@ class Result:
     def censored(self) -> xr.DataArray:
         """Whether a run ended without weak recovery: all that is known is that its step is larger than `steps_done`."""
         return self._variable("censored", "it was not asked for; pass stop=WeakRecovery(eta)")
+
+    @property
+    def passage(self) -> FirstPassage:
+        """The steps of weak recovery as a censored sample: survival curve, median, quantiles, restricted mean, comparison (docs/passages.md).
+
+        Runs that met values that are not finite before they got there count as censored at their last finite step; a NonFiniteWarning says so.
+        """
+        passage = self._passage()
+        if passage.nonfinite:
+            warnings.warn(
+                f"{passage.nonfinite} of {passage.runs} runs met values that are not finite before eta; they count as censored there, which biases what is said of the law if they are many",
+                NonFiniteWarning,
+                stacklevel=2,
+            )
+        return passage
+
+    def _passage(self) -> FirstPassage:
+        from .passages import of_dataset
+
+        self._variable("weak_recovery", "it was not asked for; pass stop=WeakRecovery(eta)")
+        return of_dataset(self.dataset, self._eta())
+
+    def _eta(self) -> float | None:
+        eta = (json.loads(self.dataset.attrs.get("arguments", "{}")).get("stop") or {}).get("eta")
+        return None if eta is None else float(eta)
 
     def _variable(self, name: str, why: str) -> xr.DataArray:
         if name not in self.dataset:
@@ -120,9 +148,9 @@ class Result:
             m = d["m"].values if "token" not in d["m"].dims else np.sqrt((d["m"].values ** 2).mean(axis=-1))
             rows.append(("m", f"{_median(m[..., 0])} -> {_last_median(m)} (median over runs, first to last record)"))
         if "weak_recovery" in d:
-            reached = d["weak_recovery"].values[~d["censored"].values]
-            eta = (arguments.get("stop") or {}).get("eta")
-            rows.append(("recovery", f"{reached.size} of {d['weak_recovery'].size} runs reached eta = {eta}" + (f", median step {np.median(reached):.0f}" if reached.size else "")))
+            passage = self._passage()
+            median = f"median step {passage.median:.0f}" if np.isfinite(passage.median) else "median step not reached"
+            rows.append(("recovery", f"{passage.number_reached} of {passage.runs} runs reached eta = {passage.eta}, {median}"))
         if "nonfinite_step" in d and (bad := int(np.isfinite(d["nonfinite_step"].values).sum())):
             rows.append(("non-finite", f"{bad} runs stopped early"))
         rows.append(("made", f"{a.get('dynamics', '?')}, rng {a.get('rng_entropy', '?')}, {a.get('simd', '?')}, {a.get('wall_time', 0):.2f} s, {a.get('run_steps_per_second', 0):.3g} steps/s"))

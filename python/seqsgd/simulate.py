@@ -58,13 +58,15 @@ def simulate(
         Independent runs; each has its own teacher, start and data.
     rng : int, numpy SeedSequence, numpy Generator or None
         All randomness comes from it; None takes fresh entropy, which the result notes. A Generator is moved on by one call.
-    dynamics : "sampled"
+    dynamics : "sampled", "reduced" or "flow"
+        "sampled" draws every X and moves w. "reduced" follows the order parameters alone, with the same law at any d, at a cost that does not depend on d (docs/reduced.md):
+        Gaussian tokens only. "flow" integrates the limit d -> infinity from each start (docs/theory.md).
     init : Overlap or Uniform
     record : Every, LogSpaced, a list of steps, or None
         None: about 200 records, evenly.
     stop : WeakRecovery, optional
     dtype : "float32" or "float64"
-        Of weights and tokens; records are float64 always.
+        Of weights and tokens; of the normals alone with dynamics="reduced", whose state is float64. Records are float64 always.
     threads : int, optional
         None: as many as there are cores to use, at most one per run. Results do not depend on it.
     step : "normalized" or "projected"

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from . import _checks, models
 from ._run import Run
-from ._sampled import allocate
+from ._compiled import allocate
 from ._seed import Rng, Seed
 from .checkpoint import Checkpoint
 from .errors import NonFiniteWarning
@@ -54,7 +54,7 @@ class Simulator:
         if not isinstance(lr, models.Decay):  # at the end of all steps a decay is 0
             self._run.warn(stacklevel=2)
         self._lock = threading.RLock()
-        self._core = allocate(self._run, self._seed, _GRID)
+        self._core = allocate("Sampled", self._run, self._seed, _GRID)
 
     def advance(self, n: int) -> int:
         """Do n steps on fresh draws. Returns how many were done: fewer if a value was not finite, which is also warned of. Ctrl-C stops between two steps."""
@@ -162,7 +162,7 @@ class Simulator:
         saved.load(adopt=self._adopt)
         with self._lock:
             if saved.seed != self._seed:
-                self._core, self._seed = allocate(self._run, saved.seed, _GRID), saved.seed
+                self._core, self._seed = allocate("Sampled", self._run, saved.seed, _GRID), saved.seed
             saved.restore(self)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:

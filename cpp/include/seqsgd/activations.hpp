@@ -6,6 +6,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -18,15 +19,31 @@ struct Activation {
   virtual ~Activation() = default;
   // sigma(u); the derivative goes to `slope`.
   virtual double operator()(double u, double& slope) const = 0;
+  // Runs side by side, one to a lane.
+  virtual simd::f64 lanes(simd::f64 u, simd::f64& slope) const {
+    simd::f64 value{};
+    for (int i = 0; i < simd::width<double>; ++i) {
+      double s;
+      value[i] = (*this)(u[i], s);
+      slope[i] = s;
+    }
+    return value;
+  }
 };
 using ActivationPtr = std::shared_ptr<const Activation>;
 
-// An activation from a functor double(double u, double& slope).
+// An activation from a functor V(V u, V& slope); one that takes doubles alone is asked lane by lane.
 template <class F>
 class MadeActivation final : public Activation {
  public:
   explicit MadeActivation(F f) : f_(std::move(f)) {}
   double operator()(double u, double& slope) const override { return f_(u, slope); }
+  simd::f64 lanes(simd::f64 u, simd::f64& slope) const override {
+    if constexpr (std::is_invocable_v<const F&, simd::f64, simd::f64&>)
+      return f_(u, slope);
+    else
+      return Activation::lanes(u, slope);
+  }
 
  private:
   F f_;
@@ -39,13 +56,14 @@ ActivationPtr make_activation(F f) {
 // sigma = sum_k c[k] He_k, with He_k' = k He_{k-1}.
 inline ActivationPtr hermite_activation(std::vector<double> c) {
   if (c.empty()) throw std::invalid_argument("coefficients: expected at least one, got none");
-  return make_activation([c = std::move(c)](double u, double& slope) {
-    double value = c[0], below = 1, here = u;  // He_{k-1}, He_k
-    slope = 0;
+  return make_activation([c = std::move(c)](auto u, auto& slope) {
+    using V = decltype(u);
+    V value = V{} + c[0], below = V{} + 1.0, here = u;  // He_{k-1}, He_k
+    slope = V{};
     for (std::size_t k = 1; k < c.size(); ++k) {
       value += c[k] * here;
       slope += c[k] * double(k) * below;
-      const double next = u * here - double(k) * below;
+      const V next = u * here - double(k) * below;
       below = here;
       here = next;
     }
@@ -63,18 +81,29 @@ inline ActivationPtr pointer_activation(double (*f)(double), double (*df)(double
 
 inline const std::vector<std::pair<std::string, ActivationPtr>>& activation_table() {
   static const std::vector<std::pair<std::string, ActivationPtr>> table = {
-      {"identity", make_activation([](double u, double& s) { return s = 1, u; })},
-      {"relu", make_activation([](double u, double& s) { return s = u > 0 ? 1 : 0, u > 0 ? u : 0.0 * u; })},
-      {"tanh", make_activation([](double u, double& s) {
-         const double t = std::tanh(u);
-         return s = 1 - t * t, t;
+      {"identity", make_activation([](auto u, auto& s) { return s = decltype(u){} + 1.0, u; })},
+      {"relu", make_activation([](auto u, auto& s) {
+         using V = decltype(u);
+         s = u > 0.0 ? V{} + 1.0 : V{};
+         return u * s;
        })},
-      {"sigmoid", make_activation([](double u, double& s) {
-         const double e = std::exp(-std::fabs(u)), t = (u < 0 ? e : 1.0) / (1 + e);
-         return s = e / ((1 + e) * (1 + e)), t;
+      {"tanh", make_activation([](auto u, auto& s) {
+         using V = decltype(u);
+         if constexpr (std::is_same_v<V, double>) {
+           const double t = std::tanh(u);
+           return s = 1 - t * t, t;
+         } else {  // right to rounding in the absolute sense, which is what a loss asks for
+           const V e = seqsgd::exp(-2.0 * absolute(u)), c = 1.0 / (1.0 + e), t = (1.0 - e) * c;
+           return s = 4.0 * e * c * c, u < 0.0 ? -t : t;
+         }
        })},
-      {"square", make_activation([](double u, double& s) { return s = 2 * u, u * u; })},
-      {"h2", make_activation([](double u, double& s) { return s = 2 * sqrt_half * u, h2(u); })},
+      {"sigmoid", make_activation([](auto u, auto& s) {
+         using V = decltype(u);
+         const V e = seqsgd::exp(-absolute(u)), c = 1.0 / (1.0 + e);
+         return s = e * c * c, (u < 0.0 ? e : V{} + 1.0) * c;
+       })},
+      {"square", make_activation([](auto u, auto& s) { return s = 2.0 * u, u * u; })},
+      {"h2", make_activation([](auto u, auto& s) { return s = 2 * sqrt_half * u, h2(u); })},
       {"erf", make_activation([](double u, double& s) { return s = 1.12837916709551257390 * std::exp(-u * u), std::erf(u); })},
   };
   return table;

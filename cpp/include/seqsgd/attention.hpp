@@ -65,22 +65,37 @@ struct PairSoftmax {
   }
 };
 
-// S (L x L, row-major) of the fields z.
-inline void softmax_matrix(const double* z, int L, double* S) {
-  if (L == 2) {
-    const PairSoftmax p(z);
-    S[0] = p.own[0];
-    S[1] = p.other[0];
-    S[2] = p.other[1];
-    S[3] = p.own[1];
-    return;
-  }
+// S of two tokens.
+SEQSGD_INLINE void softmax_two(const double* z, double* S) {
+#if defined(SEQSGD_AVX512) || defined(SEQSGD_AVX2)  // as PairSoftmax, every row twice: S leaves as one vector
+  typedef double four __attribute__((vector_size(32)));
+  const four a = {z[0], z[0], z[1], z[1]}, b = {z[1], z[1], z[0], z[0]}, ratio = seqsgd::exp(a * (b - a)), own = 1.0 / (1.0 + ratio), other = ratio * own;
+  const four s = {own[0], other[1], other[2], own[3]};
+  std::memcpy(S, &s, sizeof s);
+#else
+  const PairSoftmax p(z);
+  S[0] = p.own[0];
+  S[1] = p.other[0];
+  S[2] = p.other[1];
+  S[3] = p.own[1];
+#endif
+}
+
+inline void softmax_rows(const double* z, int L, double* S) {
   const auto [low, high] = std::minmax_element(z, z + L);
   for (int l = 0; l < L; ++l) {
     double* row = S + std::size_t(l) * L;
     const double c = 1 / softmax_row(z, L, z[l], *low, *high, row).sum;
     for (int k = 0; k < L; ++k) row[k] *= c;
   }
+}
+
+// S (L x L, row-major) of the fields z.
+SEQSGD_INLINE void softmax_matrix(const double* z, int L, double* S) {
+  if (L == 2)
+    softmax_two(z, S);
+  else
+    softmax_rows(z, L, S);
 }
 
 // delta_i = d/dz_i of sum_lk D_lk S_lk(z).

@@ -21,13 +21,34 @@ inline Index row_stride(Index d) {
   return padded(d) + (padded(d) / line % 2 == 0 ? line : 0);
 }
 
-// Where tokens come from: fresh normals. The columns beyond the last whole unit of all tokens of a block are drawn together beforehand.
+// Where tokens come from: fresh normals, staged by way of a small stock. The columns beyond the last whole unit of all tokens of a block are drawn
+// together beforehand.
 template <class T>
 struct Draw {
   Lanes g;
   const T* tails = nullptr;  // (L, columns % unit) of this step
-  static constexpr bool fresh = true;
-  SEQSGD_INLINE void get(const T*, simd::Vec<T> (&x)[packs<T>]) { draw(g, x); }
+  T* stock = nullptr;     // room for a stretch,
+  Index at = 0, end = 0;  // where normals from here to there are left
+  Index left = 0;         // of this step, not drawn yet
+  static constexpr bool fresh = true, stocked = staged;
+  SEQSGD_INLINE void get(const T*, simd::Vec<T> (&x)[packs<T>]) {
+    if constexpr (staged) {
+      if (at == end) restock(std::min(left, stretch));
+      take(x);
+    } else {
+      draw<T>(g, x);
+    }
+  }
+  void restock(Index n) {
+    fill_normal(g, stock, n);
+    at = 0;
+    end = n;
+    left -= n;
+  }
+  SEQSGD_INLINE void take(simd::Vec<T> (&x)[packs<T>]) {
+    for (int k = 0; k < packs<T>; ++k) x[k] = simd::load(stock + at + k * simd::width<T>);
+    at += unit;
+  }
   SEQSGD_INLINE void tail(const T*, Index l, int n, simd::Vec<T> (&x)[packs<T>]) const {
     for (int k = 0; k < packs<T>; ++k) x[k] = simd::load(tails + l * n + k * simd::width<T>);
   }
@@ -36,7 +57,7 @@ struct Draw {
 // Where tokens come from: rows already in memory.
 template <class T>
 struct Read {
-  static constexpr bool fresh = false;
+  static constexpr bool fresh = false, stocked = false;
   SEQSGD_INLINE void get(const T* p, simd::Vec<T> (&x)[packs<T>]) const {
     for (int k = 0; k < packs<T>; ++k) x[k] = simd::load(p + k * simd::width<T>);
   }
@@ -54,9 +75,27 @@ struct TwoDots {
       t[k & 1] += x[k] * simd::load(b + k * simd::width<T>);
     }
   }
+  // Of n elements, a vector of which x(j) gives.
+  template <class Row>
+  SEQSGD_INLINE void add_row(Row x, const T* a, const T* b, Index n) {
+    constexpr int w = simd::width<T>;
+    const auto one = [&](Index j, int k) SEQSGD_LAMBDA_INLINE {
+      const simd::Vec<T> y = x(j);
+      s[k] += y * simd::load(a + j);
+      t[k] += y * simd::load(b + j);
+    };
+    Index j = 0;
+    for (; j + w < n; j += 2 * w) {
+      one(j, 0);
+      one(j + w, 1);
+    }
+    if (j < n) one(j, 0);
+  }
+  SEQSGD_INLINE double first() const { return simd::sum<T>(s[0] + s[1]); }
+  SEQSGD_INLINE double second() const { return simd::sum<T>(t[0] + t[1]); }
   SEQSGD_INLINE void flush(double& a, double& b) {
-    a += simd::sum<T>(s[0] + s[1]);
-    b += simd::sum<T>(t[0] + t[1]);
+    a += first();
+    b += second();
     *this = {};
   }
 };
@@ -66,9 +105,9 @@ SEQSGD_INLINE void put(T* p, const simd::Vec<T> (&x)[packs<T>], int n = packs<T>
   for (int k = 0; k < packs<T> && k < n; ++k) simd::store(p + k * simd::width<T>, x[k]);
 }
 
-// Per token: z_l = X_l . v_l and z*_l = X_l . w*, X kept for the update. v_stride = 0 when all tokens see one weight vector.
+// z_l = X_l . v_l and z*_l = X_l . w* of all tokens, tile by tile.
 template <class T, class Source>
-void project_tokens(Source& source, Index L, Index d, const T* v, Index v_stride, const T* wstar, const T* X, Index x_stride, double* z, double* zstar) {
+void project_long_tokens(Source& source, Index L, Index d, const T* v, Index v_stride, const T* wstar, const T* X, Index x_stride, double* z, double* zstar) {
   Source src = source;  // a local copy can live in registers
   const Index whole = d / unit * unit;
   std::fill_n(z, L, 0.0);
@@ -97,10 +136,41 @@ void project_tokens(Source& source, Index L, Index d, const T* v, Index v_stride
   source = src;
 }
 
+// Per token, handed to out(l, z_l, z*_l): z_l = X_l . v_l and z*_l = X_l . w*, X kept for the update. v_stride = 0 when all tokens see one weight
+// vector; z and zstar are scratch of L.
+template <class T, class Source, class Out>
+SEQSGD_INLINE void project_tokens(Source& source, Index L, Index d, const T* v, Index v_stride, const T* wstar, const T* X, Index x_stride, double* z, double* zstar, Out out) {
+  if constexpr (!Source::fresh)
+    if (d <= tile) {
+      for (Index l = 0; l < L; ++l) {
+        TwoDots<T> dots;
+        dots.add_row([row = X + l * x_stride](Index j) SEQSGD_LAMBDA_INLINE { return simd::load(row + j); }, v + l * v_stride, wstar, d);
+        out(l, dots.first(), dots.second());
+      }
+      return;
+    }
+  project_long_tokens(source, L, d, v, v_stride, wstar, X, x_stride, z, zstar);
+  for (Index l = 0; l < L; ++l) out(l, z[l], zstar[l]);
+}
+
 // Sum over tokens: s = sum_l X_l, u = s . v, ustar = s . w*; and, if EachStar, zstar_l = X_l . w* with `lanes_of` (L vectors) as scratch.
 template <bool EachStar, class T, class Source>
 void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, const T* X, Index x_stride, T* s, double& u, double& ustar, double* zstar, T* lanes_of) {
   constexpr int w = simd::width<T>;
+  if constexpr (!Source::fresh && !EachStar)
+    if (d <= tile) {
+      TwoDots<T> dots;
+      const auto column = [&](Index j) SEQSGD_LAMBDA_INLINE {
+        simd::Vec<T> x = simd::load(X + j);
+        for (Index l = 1; l < L; ++l) x += simd::load(X + l * x_stride + j);
+        simd::store(s + j, x);
+        return x;
+      };
+      dots.add_row(column, v, wstar, d);
+      u = dots.first();
+      ustar = dots.second();
+      return;
+    }
   Source src = source;
   const Index whole = d / unit * unit;
   u = ustar = 0;
@@ -113,7 +183,8 @@ void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, c
     const Index end = std::min(whole, begin + tile);
     TwoDots<T> dots;
     const auto columns = [&](Index j, int n, auto next) {
-      simd::Vec<T> sum[packs<T>]{}, star[packs<T>], x[packs<T>];
+      simd::Vec<T> sum[packs<T>], star[packs<T>], x[packs<T>];
+      for (int k = 0; k < packs<T>; ++k) sum[k] = simd::Vec<T>{};  // one by one, or GCC clears memory
       if constexpr (EachStar)
         for (int k = 0; k < packs<T>; ++k) star[k] = simd::load(wstar + j + k * w);
       for (Index l = 0; l < L; ++l) {
@@ -128,7 +199,14 @@ void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, c
       put(s + j, sum, n);
       dots.add(sum, v + j, wstar + j, n);
     };
-    for (Index j = begin; j < end; j += unit) columns(j, packs<T>, [&](const T* p, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.get(p, x); });
+    Index j = begin;
+    if constexpr (Source::stocked)
+      while (j < end && L * unit <= stretch) {
+        const Index stop = std::min(end, j + stretch / (L * unit) * unit);
+        src.restock((stop - j) * L);
+        for (; j < stop; j += unit) columns(j, packs<T>, [&](const T*, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.take(x); });
+      }
+    for (; j < end; j += unit) columns(j, packs<T>, [&](const T* p, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.get(p, x); });
     if (rest && begin + tile >= d) columns(whole, rest_packs, [&](const T* p, Index l, auto& x) SEQSGD_LAMBDA_INLINE { src.tail(p, l, rest, x); });
     dots.flush(u, ustar);
     if constexpr (EachStar)
@@ -146,14 +224,20 @@ template <int N, bool Last, class T>
 double combine_pass(T* v, Index n, T a, const T* const* rows, const T* c, double* last) {
   constexpr int w = simd::width<T>;
   double norm2 = 0, dot = 0;
+  const T* row[N];  // copies, which no store to v can change
+  simd::Vec<T> by[N];
+  for (int i = 0; i < N; ++i) {
+    row[i] = rows[i];
+    by[i] = simd::broadcast(c[i]);
+  }
   for (Index begin = 0; begin < n; begin += tile) {
     const Index end = std::min(n, begin + tile);
     simd::Vec<T> s[2]{}, t[2]{};
     const auto move = [&](Index j, int h, auto keep) SEQSGD_LAMBDA_INLINE {
       simd::Vec<T> x = simd::load(v + j) * a, r{};
       for (int i = 0; i < N; ++i) {
-        r = keep(simd::load(rows[i] + j));
-        x -= r * c[i];
+        r = keep(simd::load(row[i] + j));
+        x -= r * by[i];
       }
       simd::store(v + j, x);
       s[h] += x * x;

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "attention.hpp"
+#include "attention_lanes.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -22,7 +22,26 @@ class Link {
   }
   virtual ~Link() = default;
   virtual void operator()(const double* zstar, double* y) const = 0;
+  // Runs side by side, one to a lane: L vectors in, k vectors out. One after the other unless a link knows better.
+  virtual void lanes(const simd::f64* zstar, simd::f64* y) const {
+    thread_local std::vector<double> own;  // grows once per thread
+    const std::size_t n = std::size_t(L), out = std::size_t(k);
+    std::vector<double> mine;
+    mine.swap(own);  // a link of the user's may come back here
+    if (mine.size() < n + out) mine.resize(n + out);
+    double *one = mine.data(), *value = one + n;
+    for (int i = 0; i < simd::width<double>; ++i) {
+      for (std::size_t l = 0; l < n; ++l) one[l] = zstar[l][i];
+      (*this)(one, value);
+      for (std::size_t j = 0; j < out; ++j) y[j][i] = value[j];
+    }
+    mine.swap(own);
+  }
   virtual bool slow() const { return false; }  // calls back into an interpreter
+
+  // The same from the sums of z* and of its squares, for links that depend on nothing else.
+  virtual bool by_sums() const { return false; }
+  virtual void of_sums(simd::f64, simd::f64, simd::f64*) const { throw std::logic_error("link: not a function of sums"); }
 
   const int L, k;
   const bool sums_only;  // depends on z* through its sum alone
@@ -33,12 +52,37 @@ using LinkPtr = std::shared_ptr<const Link>;
 template <class F>
 class MadeLink final : public Link {
  public:
-  MadeLink(F f, int L, double scale, bool sums_only) : Link(L, 1, sums_only), f_(std::move(f)), scale_(scale) {}
+  MadeLink(F f, int L, double scale) : Link(L, 1), f_(std::move(f)), scale_(scale) {}
   void operator()(const double* z, double* y) const override { *y = scale_ * f_(z, L); }
+  void lanes(const simd::f64* z, simd::f64* y) const override { *y = scale_ * f_(z, L); }
 
  private:
   F f_;
   double scale_;
+};
+
+// a sum_l z_l, or b sum_l h2(z_l): the other factor is 0
+class SumsLink final : public Link {
+ public:
+  SumsLink(int L, double a, double b) : Link(L, 1, b == 0), a_(a), b_(b) {}
+  void operator()(const double* z, double* y) const override { *y = value(z); }
+  void lanes(const simd::f64* z, simd::f64* y) const override { *y = value(z); }
+  bool by_sums() const override { return true; }
+  void of_sums(simd::f64 sum, simd::f64 squares, simd::f64* y) const override { *y = sums_only ? a_ * sum : b_ * sqrt_half * (squares - double(L)); }
+
+ private:
+  template <class V>
+  V value(const V* z) const {
+    if (sums_only) {
+      V s = z[0];
+      for (int l = 1; l < L; ++l) s += z[l];
+      return a_ * s;
+    }
+    V s = h2(z[0]);
+    for (int l = 1; l < L; ++l) s += h2(z[l]);
+    return b_ * s;
+  }
+  double a_, b_;
 };
 
 struct NamedLink {
@@ -49,8 +93,8 @@ struct NamedLink {
 
 namespace detail {
 template <class F>
-LinkPtr scalar_link(F f, int L, double scale, bool sums_only = false) {
-  return std::make_shared<MadeLink<F>>(std::move(f), L, scale, sums_only);
+LinkPtr scalar_link(F f, int L, double scale) {
+  return std::make_shared<MadeLink<F>>(std::move(f), L, scale);
 }
 }  // namespace detail
 
@@ -62,26 +106,8 @@ inline const std::vector<NamedLink>& link_table() {
       {"z1-z2", 2, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] - z[1]; }, L, c); }},
       {"z1*z2", 2, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] * z[1]; }, L, c); }},
       {"z1*z2*z3", 3, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] * z[1] * z[2]; }, L, c); }},
-      {"sum", 1,
-       [](int L, double c) {
-         return scalar_link(
-             [](auto* z, int n) {
-               auto s = z[0];
-               for (int l = 1; l < n; ++l) s += z[l];
-               return s;
-             },
-             L, c, true);
-       }},
-      {"sum_h2", 1,
-       [](int L, double c) {
-         return scalar_link(
-             [](auto* z, int n) {
-               auto s = h2(z[0]);
-               for (int l = 1; l < n; ++l) s += h2(z[l]);
-               return s;
-             },
-             L, c);
-       }},
+      {"sum", 1, [](int L, double c) -> LinkPtr { return std::make_shared<SumsLink>(L, c, 0.0); }},
+      {"sum_h2", 1, [](int L, double c) -> LinkPtr { return std::make_shared<SumsLink>(L, 0.0, c); }},
       {"h2_difference", 2, [](int L, double c) { return scalar_link([](auto* z, int) { return h2(z[0]) - h2(z[1]); }, L, c); }},
       {"staircase2", 2, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] * (1.0 + z[1]); }, L, c); }},
       {"staircase3", 3, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] * (1.0 + z[1] * (1.0 + z[2])); }, L, c); }},
@@ -126,17 +152,20 @@ class HermiteLink final : public Link {
       for (const Factor& f : t.factors)
         if (f.token < 0 || f.token >= L || f.degree < 0) throw std::invalid_argument("terms: token or degree out of range");
   }
-  void operator()(const double* z, double* y) const override {
-    double s = 0;
+  void operator()(const double* z, double* y) const override { *y = value(z); }
+  void lanes(const simd::f64* z, simd::f64* y) const override { *y = value(z); }
+
+ private:
+  template <class V>
+  V value(const V* z) const {
+    V s{};
     for (const Term& t : terms_) {
-      double p = t.coefficient;
+      V p = V{} + t.coefficient;
       for (const Factor& f : t.factors) p *= hermite(f.degree, z[f.token]);
       s += p;
     }
-    *y = scale_ * s;
+    return scale_ * s;
   }
-
- private:
   double scale_;
   std::vector<Term> terms_;
 };
@@ -176,6 +205,14 @@ class AttentionLink final : public Link {
     if (r_ == Reduction::trace) *y = softmax_trace(t, L, g, e);
     if (r_ == Reduction::bilinear) *y = softmax_bilinear(t, L, a_.data(), b_.data(), g, e);
   }
+  void lanes(const simd::f64* z, simd::f64* y) const override {
+    if (L > few_tokens) return Link::lanes(z, y);
+    simd::f64 t[few_tokens], g[few_tokens], e[few_tokens];
+    for (int l = 0; l < L; ++l) t[l] = weights_[std::size_t(l)] * z[l] + offset_[std::size_t(l)];
+    if (r_ == Reduction::none) in_lanes::softmax_matrix(t, L, y);
+    if (r_ == Reduction::trace) *y = in_lanes::softmax_trace(t, L, g, e);
+    if (r_ == Reduction::bilinear) *y = in_lanes::softmax_bilinear(t, L, a_.data(), b_.data(), g, e);
+  }
 
  private:
   Reduction r_;
@@ -188,9 +225,18 @@ class PositionalSemanticLink final : public Link {
   PositionalSemanticLink(double omega, int L, std::vector<double> A) : Link(L, matrix_size(L)), omega_(omega), A_(std::move(A)) {
     if (A_.size() != std::size_t(k)) throw std::invalid_argument("A: expected L x L entries");
   }
+  template <class Length>
+  static void mix(Length n, double omega, const double* A, double* __restrict y) {
+    for (int i = 0; i < n; ++i) y[i] = (1 - omega) * y[i] + omega * A[i];
+  }
   void operator()(const double* z, double* y) const override {
     softmax_matrix(z, L, y);
-    for (int i = 0; i < k; ++i) y[i] = (1 - omega_) * y[i] + omega_ * A_[i];
+    with_length(k, [&](auto n) { mix(n, omega_, A_.data(), y); });
+  }
+  void lanes(const simd::f64* z, simd::f64* y) const override {
+    if (L > few_tokens) return Link::lanes(z, y);
+    in_lanes::softmax_matrix(z, L, y);
+    for (int i = 0; i < k; ++i) y[i] = (1 - omega_) * y[i] + omega_ * A_[std::size_t(i)];
   }
 
  private:

@@ -7,48 +7,75 @@
 #include <utility>
 #include <vector>
 
-#include "simd.hpp"
+#include "numbers.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-// Value; the gradient with respect to f goes to D.
-using Loss = double (*)(const double* y, const double* f, int k, double* D);
-
-inline double half_square(const double* y, const double* f, int k, double* D) {
-  double s = 0;
-  for (int i = 0; i < k; ++i) {
-    D[i] = f[i] - y[i];
-    s += D[i] * D[i];
+// Value; the gradient with respect to f goes to D. V is double, or a vector of runs side by side.
+struct HalfSquare {
+  template <class V>
+  V operator()(const V* y, const V* f, int k, V* __restrict D) const {
+    return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
+      V s{};
+      for (int i = 0; i < n; ++i) {
+        D[i] = f[i] - y[i];
+        s += D[i] * D[i];
+      }
+      return 0.5 * s;
+    });
   }
-  return 0.5 * s;
-}
+};
 
-inline double square(const double* y, const double* f, int k, double* D) {
-  double s = 0;
-  for (int i = 0; i < k; ++i) {
-    const double r = f[i] - y[i];
-    D[i] = 2 * r;
-    s += r * r;
+struct Square {
+  template <class V>
+  V operator()(const V* y, const V* f, int k, V* __restrict D) const {
+    return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
+      V s{};
+      for (int i = 0; i < n; ++i) {
+        const V r = f[i] - y[i];
+        D[i] = 2.0 * r;
+        s += r * r;
+      }
+      return s;
+    });
   }
-  return s;
-}
+};
 
 // Not differentiable at f = y, where the gradient is taken to be 0.
-inline double frobenius(const double* y, const double* f, int k, double* D) {
-  double s = 0;
-  for (int i = 0; i < k; ++i) {
-    D[i] = f[i] - y[i];
-    s += D[i] * D[i];
+struct Frobenius {
+  template <class V>
+  V operator()(const V* y, const V* f, int k, V* __restrict D) const {
+    return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
+      V s{};
+      for (int i = 0; i < n; ++i) {
+        D[i] = f[i] - y[i];
+        s += D[i] * D[i];
+      }
+      const V norm = root(s);
+      V c = norm * (1.0 / s);  // the division need not wait for the root
+      if (__builtin_expect(any(s <= 1e-280), 0)) {  // each lane by its own numbers
+        const V small = s > 0.0 ? 1.0 / norm : V{};
+        c = s <= 1e-280 ? small : c;
+      }
+      for (int i = 0; i < n; ++i) D[i] *= c;
+      return norm;
+    });
   }
-  s = std::sqrt(s);
-  const double c = s > 0 ? 1 / s : 0;
-  for (int i = 0; i < k; ++i) D[i] *= c;
-  return s;
+};
+
+// A loss in both its forms.
+struct Loss {
+  double (*one)(const double* y, const double* f, int k, double* D);
+  simd::f64 (*lanes)(const simd::f64* y, const simd::f64* f, int k, simd::f64* D);
+};
+template <class F>
+Loss make_loss(F) {
+  return {[](const double* y, const double* f, int k, double* D) { return F{}(y, f, k, D); }, [](const simd::f64* y, const simd::f64* f, int k, simd::f64* D) { return F{}(y, f, k, D); }};
 }
 
 inline const std::vector<std::pair<std::string, Loss>>& loss_table() {
-  static const std::vector<std::pair<std::string, Loss>> table = {{"half_square", half_square}, {"square", square}, {"frobenius", frobenius}};
+  static const std::vector<std::pair<std::string, Loss>> table = {{"half_square", make_loss(HalfSquare{})}, {"square", make_loss(Square{})}, {"frobenius", make_loss(Frobenius{})}};
   return table;
 }
 

@@ -1,43 +1,64 @@
 // Elementary functions for double and for vectors of doubles from one source, so that a task gives the same values one at a time or in lanes.
 #pragma once
 
+#include <type_traits>
+
 #include "simd.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
 template <class V>
-struct Bits;
+struct Bits {  // a vector of doubles, of any length
+  typedef std::uint64_t type __attribute__((vector_size(sizeof(V))));
+};
 template <>
 struct Bits<double> {
   using type = std::uint64_t;
 };
-template <>
-struct Bits<simd::f64> {
-  using type = simd::u64;
-};
+
+// f(k), with the usual small k known to the compiler.
+template <class F>
+SEQSGD_INLINE auto with_length(int k, F f) {
+  if (k == 1) return f(std::integral_constant<int, 1>{});
+  if (k == 4) return f(std::integral_constant<int, 4>{});
+  return f(k);
+}
 
 // exp to about 1 ulp for |x| < 708; beyond, the result saturates at exp(+-708) (about 3e307 and 3e-308) instead of overflowing.
 template <class V>
 SEQSGD_INLINE V exp(V x) {
   using I = typename Bits<V>::type;
-  x = x > 708.0 ? V{} + 708.0 : x;
-  x = x < -708.0 ? V{} - 708.0 : x;
+  const V below = x > 708.0 ? V{} + 708.0 : x;
+  x = x < -708.0 ? V{} - 708.0 : below;
   const V magic = V{} + 0x1.8p52;
   const V t = x * 1.44269504088896340736 + magic, n = t - magic;
   const V r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
-  V p = r * 2.5100375832561233664e-8 + 2.7620075879983366586e-7;
-  p = p * r + 2.7557268480310025526e-6;
-  p = p * r + 0.000024801521322368693266;
-  p = p * r + 0.00019841269863040545271;
-  p = p * r + 0.0013888888917196719077;
-  p = p * r + 0.0083333333333300644495;
-  p = p * r + 0.041666666666624161903;
-  p = p * r + 0.16666666666666667452;
-  p = p * r + 0.5;
-  p = p * r + 1.0;
-  p = p * r + 1.0;
+  // The polynomial in pairs of terms: its latency counts more than its few more operations.
+  const V q = r * r, q2 = q * q;
+  const V a = (r * 0.16666666666666667452 + 0.5) + q * (r * 0.0083333333333300644495 + 0.041666666666624161903);
+  const V b = (r * 0.00019841269863040545271 + 0.0013888888917196719077) + q * (r * 2.7557268480310025526e-6 + 0.000024801521322368693266);
+  const V c = r * 2.5100375832561233664e-8 + 2.7620075879983366586e-7;
+  const V p = 1.0 + (r + q * (a + q2 * (b + q2 * c)));
   return simd::bits<V>(simd::bits<I>(p) + (simd::bits<I>(t) << 52));
+}
+
+// (1 + x)^(-1/2) - 1, the first `Terms` terms of its series: to rounding, relative to the result, for 5 and |x| <= 2^-12 and for 9 and |x| <= 2^-6.
+template <int Terms, class V>
+SEQSGD_INLINE V inverse_root_less_one(V x) {
+  constexpr double c[] = {-1.0 / 2, 3.0 / 8, -5.0 / 16, 35.0 / 128, -63.0 / 256, 231.0 / 1024, -429.0 / 2048, 6435.0 / 32768, -12155.0 / 65536};
+  V p = V{} + c[Terms - 1];
+  for (int k = Terms - 2; k >= 0; --k) p = p * x + c[k];
+  return x * p;
+}
+
+// 1 / (1 + sqrt(1 + y)) for 0 <= y <= 2^-12, to rounding: the first terms of its series.
+template <class V>
+SEQSGD_INLINE V one_over_one_plus_root(V y) {
+  constexpr double c[] = {1.0 / 2, -1.0 / 8, 1.0 / 16, -5.0 / 128, 7.0 / 256};
+  V p = V{} + c[4];
+  for (int k = 3; k >= 0; --k) p = p * y + c[k];
+  return p;
 }
 
 // Probabilists' Hermite polynomial He_k.
@@ -51,6 +72,19 @@ SEQSGD_INLINE V hermite(int k, V x) {
     b = c;
   }
   return b;
+}
+
+SEQSGD_INLINE double root(double x) { return std::sqrt(x); }
+SEQSGD_INLINE simd::f64 root(simd::f64 x) { return simd::sqrt(x); }
+
+// One lane (or the number itself) holds.
+SEQSGD_INLINE bool any(bool mask) { return mask; }
+SEQSGD_INLINE bool any(simd::i64 mask) { return simd::any(mask); }
+
+template <class V>
+SEQSGD_INLINE V absolute(V x) {
+  using I = typename Bits<V>::type;
+  return simd::bits<V>(simd::bits<I>(x) & ~(std::uint64_t(1) << 63));
 }
 
 inline constexpr double sqrt_half = 0.70710678118654752440;

@@ -50,6 +50,7 @@ class Positions {
   // p_l . v from the products of v (of token l's v) with the basis.
   double along(Index l, const double* products) const {
     if (!mixed_) return products[l];
+    if (rank() == 1) return mix_(l, 0) * products[0];
     double e = 0;
     for (Index k = 0; k < rank(); ++k) e += mix_(l, k) * products[k];
     return e;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <type_traits>
 
 #include "simd.hpp"
 
@@ -35,7 +36,20 @@ struct Address {
 inline constexpr int lanes = 16;  // of the generator, whatever the vector width
 inline constexpr int unit = 32;   // normals drawn at once
 
-// Sixteen xoshiro128++ generators (Blackman, Vigna 2019) side by side.
+// xoshiro128++ (Blackman, Vigna 2019), one generator to a lane.
+SEQSGD_INLINE simd::u32 xoshiro(simd::u32& a, simd::u32& b, simd::u32& c, simd::u32& d) {
+  using simd::rotl;
+  const simd::u32 r = rotl<7>(a + d) + a, t = b << 9;
+  c ^= a;
+  d ^= b;
+  b ^= c;
+  a ^= d;
+  c ^= t;
+  d = rotl<11>(d);
+  return r;
+}
+
+// Sixteen xoshiro128++ generators side by side.
 struct Lanes {
   static constexpr int groups = lanes / simd::width<std::uint32_t>;
   simd::u32 s[4][groups];
@@ -52,123 +66,183 @@ struct Lanes {
       for (int g = 0; g < groups; ++g) s[i][g] = simd::load(w[i] + g * simd::width<std::uint32_t>);
   }
 
-  SEQSGD_INLINE simd::u32 next(int g) {
-    using simd::rotl;
-    simd::u32 a = s[0][g], b = s[1][g], c = s[2][g], d = s[3][g];
-    const simd::u32 r = rotl<7>(a + d) + a, t = b << 9;
-    c ^= a;
-    d ^= b;
-    s[1][g] = b ^ c;
-    s[0][g] = a ^ d;
-    s[2][g] = c ^ t;
-    s[3][g] = rotl<11>(d);
-    return r;
-  }
+  SEQSGD_INLINE simd::u32 next(int g) { return xoshiro(s[0][g], s[1][g], s[2][g], s[3][g]); }
 };
 
-// One Box-Muller pair per lane. The angle is drawn in [-pi/2, pi/2); a bit of its word reflects it to the other half.
+// p_k = c_0 x_k^n + ... + c_n for several vectors in step: narrow vectors have so many instructions to a normal that only few fit into a
+// processor's window, and it should find independent ones there.
+template <class V, class E, int N, int K>
+SEQSGD_INLINE void horner(const V (&x)[N], const E (&c)[K], V (&p)[N]) {
+  for (int k = 0; k < N; ++k) p[k] = x[k] * c[0] + c[1];
+  for (int i = 2; i < K; ++i)
+    for (int k = 0; k < N; ++k) p[k] = p[k] * x[k] + c[i];
+}
+
+// One Box-Muller pair per lane: the radius of one word, turned by the angle of another. The angle is drawn in [-pi/2, pi/2); a bit of its word
+// reflects it to the other half.
 struct BoxMuller {
   // float: 31-bit radius, |z| <= 6.76. The polynomials are Chebyshev fits, error below 5e-8 of the radius.
-  SEQSGD_INLINE static void pair(simd::u32 u, simd::u32 v, simd::f32& g, simd::f32& h) {
+  template <int N>
+  SEQSGD_INLINE static void radius(const simd::u32 (&u)[N], simd::f32 (&r)[N]) {
     using namespace simd;
-    const f32 x = to_float(bits<i32>(u >> 1)) * 0x1p-31f + 0x1p-33f;
-    const i32 b = bits<i32>(x), e = (b - 0x3F3504F3) >> 23;
-    const f32 f = bits<f32>(bits<u32>(b) - (bits<u32>(e) << 23)) - 1.0f;
-    f32 p = f * 0.158054875448f - 0.252446396985f;
-    p = p * f + 0.259963675273f;
-    p = p * f - 0.284289918479f;
-    p = p * f + 0.332825629262f;
-    p = p * f - 0.400020901883f;
-    p = p * f + 0.500006128451f;
-    p = p * f - 0.666666614564f;
-    p = p * f + 1.0f;
-    p = p * f - 2.0f;
-    const f32 r = simd::sqrt(p * f + to_float(e) * -1.38629436112f);
-    const f32 t = to_float(bits<i32>(v)) * 0x1p-31f, q = t * t;
-    f32 s = q * 0.00015167170366f - 0.00467414383815f;
-    s = s * q + 0.0796899183290f;
-    s = s * q - 0.645963759584f;
-    s = (s * q + 1.57079632004f) * t;
-    f32 c = q * 0.000858134467091f - 0.0208105151998f;
-    c = c * q + 0.253650674423f;
-    c = c * q - 1.23369820062f;
-    c = c * q + 0.999999953028f;
-    g = r * s;
-    h = bits<f32>(bits<u32>(r) ^ (v << 31)) * c;
+    constexpr float log_c[] = {0.158054875448f, -0.252446396985f, 0.259963675273f, -0.284289918479f, 0.332825629262f, -0.400020901883f, 0.500006128451f, -0.666666614564f, 1.0f, -2.0f};
+    f32 f[N], p[N];
+    i32 e[N];
+    for (int k = 0; k < N; ++k) {
+      const i32 b = bits<i32>(to_float(bits<i32>(u[k] >> 1)) * 0x1p-31f + 0x1p-33f);
+      e[k] = (b - 0x3F3504F3) >> 23;
+      f[k] = bits<f32>(bits<u32>(b) - (bits<u32>(e[k]) << 23)) - 1.0f;
+    }
+    horner(f, log_c, p);
+    for (int k = 0; k < N; ++k) r[k] = simd::sqrt(p[k] * f[k] + to_float(e[k]) * -1.38629436112f);
+  }
+  template <int N>
+  SEQSGD_INLINE static void turn(const simd::f32 (&r)[N], const simd::u32 (&v)[N], simd::f32 (&g)[N], simd::f32 (&h)[N]) {
+    using namespace simd;
+    constexpr float sin_c[] = {0.00015167170366f, -0.00467414383815f, 0.0796899183290f, -0.645963759584f, 1.57079632004f};
+    constexpr float cos_c[] = {0.000858134467091f, -0.0208105151998f, 0.253650674423f, -1.23369820062f, 0.999999953028f};
+    f32 t[N], q[N], s[N], c[N];
+    for (int k = 0; k < N; ++k) {
+      t[k] = to_float(bits<i32>(v[k])) * 0x1p-31f;
+      q[k] = t[k] * t[k];
+    }
+    horner(q, sin_c, s);
+    horner(q, cos_c, c);
+    for (int k = 0; k < N; ++k) {
+      h[k] = bits<f32>(bits<u32>(r[k]) ^ (v[k] << 31)) * c[k];
+      g[k] = r[k] * (s[k] * t[k]);
+    }
   }
 
   // double: 52-bit radius and angle, |z| <= 8.57, error below 1e-15.
-  SEQSGD_INLINE static void pair(simd::u64 u, simd::u64 v, simd::f64& g, simd::f64& h) {
+  template <int N>
+  SEQSGD_INLINE static void radius(const simd::u64 (&u)[N], simd::f64 (&r)[N]) {
     using namespace simd;
-    constexpr std::uint64_t one = 0x3FF0000000000000u;
-    const f64 x = bits<f64>((u >> 12) | one) - (1.0 - 0x1p-53);
-    const i64 b = bits<i64>(x), e = (b - 0x3FE6A09E667F3BCD) >> 52;
-    const f64 m = bits<f64>(bits<u64>(b) - (bits<u64>(e) << 52));
-    const f64 a = (m - 1.0) / (m + 1.0), w = a * a;
-    f64 p = w * 0.13262103674021809098 + 0.13248763083460115888;
-    p = p * w + 0.15387160926134079899;
-    p = p * w + 0.18181773738016305815;
-    p = p * w + 0.22222222676929540265;
-    p = p * w + 0.28571428568819126944;
-    p = p * w + 0.40000000000007493931;
-    p = p * w + 0.66666666666666658387;
-    p = p * w + 2.0;
-    // The exponent is small: it becomes a double through the mantissa of 1.5 * 2^52.
-    const f64 k = bits<f64>(bits<u64>(e) + 0x4338000000000000u) - 0x1.8p52;
-    const f64 r = simd::sqrt(p * a * -2.0 + k * -1.38629436111989061883);
-    const f64 t = bits<f64>((v >> 12) | one) * 2.0 - 3.0, q = t * t;
-    f64 s = q * -4.2502807923692643874e-14 + 6.0642540263155524016e-12;
-    s = s * q - 6.6880036321567914638e-10;
-    s = s * q + 5.6921726984781161244e-8;
-    s = s * q - 3.5988432342295585196e-6;
-    s = s * q + 0.00016044118478709679188;
-    s = s * q - 0.0046817541353186476495;
-    s = s * q + 0.079692626246167041961;
-    s = s * q - 0.64596409750624625356;
-    s = (s * q + 1.5707963267948966192) * t;
-    f64 c = q * -5.1251270107090761839e-13 + 6.5623841967755842974e-11;
-    c = c * q - 6.3865610850537953519e-9;
-    c = c * q + 4.7108744806670772315e-7;
-    c = c * q - 0.000025202042359954066437;
-    c = c * q + 0.00091926027483591804651;
-    c = c * q - 0.020863480763352421318;
-    c = c * q + 0.25366950790104797149;
-    c = c * q - 1.2337005501361698261;
-    c = c * q + 1.0;
-    g = r * s;
-    h = bits<f64>(bits<u64>(r) ^ (v << 63)) * c;
+    constexpr double log_c[] = {0.13262103674021809098, 0.13248763083460115888, 0.15387160926134079899, 0.18181773738016305815, 0.22222222676929540265,
+                                0.28571428568819126944, 0.40000000000007493931, 0.66666666666666658387, 2.0};
+    f64 a[N], w[N], p[N];
+    i64 e[N];
+    for (int k = 0; k < N; ++k) {
+      const i64 b = bits<i64>(bits<f64>((u[k] >> 12) | one) - (1.0 - 0x1p-53));
+      e[k] = (b - 0x3FE6A09E667F3BCD) >> 52;
+      const f64 m = bits<f64>(bits<u64>(b) - (bits<u64>(e[k]) << 52));
+      a[k] = (m - 1.0) / (m + 1.0);
+      w[k] = a[k] * a[k];
+    }
+    horner(w, log_c, p);
+    for (int k = 0; k < N; ++k) {
+      // The exponent is small: it becomes a double through the mantissa of 1.5 * 2^52.
+      const f64 x = bits<f64>(bits<u64>(e[k]) + 0x4338000000000000u) - 0x1.8p52;
+      r[k] = simd::sqrt(p[k] * a[k] * -2.0 + x * -1.38629436111989061883);
+    }
   }
+  template <int N>
+  SEQSGD_INLINE static void turn(const simd::f64 (&r)[N], const simd::u64 (&v)[N], simd::f64 (&g)[N], simd::f64 (&h)[N]) {
+    using namespace simd;
+    constexpr double sin_c[] = {-4.2502807923692643874e-14, 6.0642540263155524016e-12, -6.6880036321567914638e-10, 5.6921726984781161244e-8, -3.5988432342295585196e-6,
+                                0.00016044118478709679188,  -0.0046817541353186476495, 0.079692626246167041961,    -0.64596409750624625356, 1.5707963267948966192};
+    constexpr double cos_c[] = {-5.1251270107090761839e-13, 6.5623841967755842974e-11, -6.3865610850537953519e-9, 4.7108744806670772315e-7, -0.000025202042359954066437,
+                                0.00091926027483591804651,  -0.020863480763352421318,  0.25366950790104797149,    -1.2337005501361698261,  1.0};
+    f64 t[N], q[N], s[N], c[N];
+    for (int k = 0; k < N; ++k) {
+      t[k] = bits<f64>((v[k] >> 12) | one) * 2.0 - 3.0;
+      q[k] = t[k] * t[k];
+    }
+    horner(q, sin_c, s);
+    horner(q, cos_c, c);
+    for (int k = 0; k < N; ++k) {
+      h[k] = bits<f64>(bits<u64>(r[k]) ^ (v[k] << 63)) * c[k];
+      g[k] = r[k] * (s[k] * t[k]);
+    }
+  }
+
+ private:
+  static constexpr std::uint64_t one = 0x3FF0000000000000u;
 };
 
 template <class T>
 inline constexpr int packs = unit / simd::width<T>;  // vectors in a unit
 
-// One unit of normals, in canonical order across out[0..packs).
-SEQSGD_INLINE void draw(Lanes& g, simd::f32 (&out)[packs<float>]) {
+// Words of a unit of normals, in canonical order: those of the radii in the first half of out, those of the angles in the second.
+SEQSGD_INLINE void draw_words(Lanes& g, simd::u32 (&out)[packs<float>]) {
   for (int k = 0; k < Lanes::groups; ++k) {
-    const simd::u32 u = g.next(k), v = g.next(k);
-    BoxMuller::pair(u, v, out[k], out[Lanes::groups + k]);
+    out[k] = g.next(k);
+    out[Lanes::groups + k] = g.next(k);
   }
 }
 // Doubles take two words of a lane group as 64-bit lanes: four draws a group for twice two vectors.
-SEQSGD_INLINE void draw(Lanes& g, simd::f64 (&out)[packs<double>]) {
-  constexpr int G = Lanes::groups;
-  simd::u32 w[4][G];
+SEQSGD_INLINE void draw_words(Lanes& g, simd::u64 (&out)[packs<double>]) {
   for (int i = 0; i < 4; ++i)
-    for (int k = 0; k < G; ++k) w[i][k] = g.next(k);
-  for (int i = 0; i < 2; ++i)
-    for (int k = 0; k < G; ++k)
-      BoxMuller::pair(simd::bits<simd::u64>(w[i][k]), simd::bits<simd::u64>(w[2 + i][k]), out[i * G + k], out[(2 + i) * G + k]);
+    for (int k = 0; k < Lanes::groups; ++k) out[i * Lanes::groups + k] = simd::bits<simd::u64>(g.next(k));
 }
+
+template <class T>
+using Words = std::conditional_t<sizeof(T) == 4, simd::u32, simd::u64>;
+
+// One unit of normals, in canonical order across out[0..packs).
+template <class T>
+SEQSGD_INLINE void draw(Lanes& g, simd::Vec<T> (&out)[packs<T>]) {
+  constexpr int n = packs<T> / 2;
+  Words<T> w[packs<T>], u[n], v[n];
+  simd::Vec<T> r[n], a[n], b[n];
+  draw_words(g, w);
+  for (int k = 0; k < n; ++k) {
+    u[k] = w[k];
+    v[k] = w[n + k];
+  }
+  BoxMuller::radius(u, r);
+  BoxMuller::turn(r, v, a, b);
+  for (int k = 0; k < n; ++k) {
+    out[k] = a[k];
+    out[n + k] = b[k];
+  }
+}
+
+// Words at x, as draw_words leaves them in U units, become normals.
+template <int U, class T>
+SEQSGD_INLINE void normals_from_words(T* x) {
+  constexpr int n = packs<T> / 2, w = simd::width<T>;
+  const auto at = [&](int k, int half) SEQSGD_LAMBDA_INLINE { return x + k / n * unit + (half * n + k % n) * w; };
+  Words<T> u[U * n], v[U * n];
+  simd::Vec<T> r[U * n], a[U * n], b[U * n];
+  for (int k = 0; k < U * n; ++k) u[k] = simd::bits<Words<T>>(simd::load(at(k, 0)));
+  BoxMuller::radius(u, r);
+  for (int k = 0; k < U * n; ++k) v[k] = simd::bits<Words<T>>(simd::load(at(k, 1)));
+  BoxMuller::turn(r, v, a, b);
+  for (int k = 0; k < U * n; ++k) {
+    simd::store(at(k, 0), a[k]);
+    simd::store(at(k, 1), b[k]);
+  }
+}
+
+// Narrow vectors draw in two stages, many words first, to have four chains in step.
+inline constexpr bool staged = simd::bytes < 64;
+inline constexpr Index stretch = 8 * unit;
 
 // n standard normals, n a multiple of `unit`; x need not be aligned.
 template <class T>
 inline void fill_normal(Lanes& lanes_, T* x, Index n) {
+  constexpr int w = simd::width<T>;
   Lanes g = lanes_;
-  for (Index i = 0; i < n; i += unit) {
-    simd::Vec<T> z[packs<T>];
-    draw(g, z);
-    for (int k = 0; k < packs<T>; ++k) simd::store(x + i + k * simd::width<T>, z[k]);
+  if constexpr (staged) {
+    constexpr int together = packs<T> < 8 ? 2 : 1;  // units
+    for (Index begin = 0; begin < n; begin += stretch) {
+      const Index end = begin + stretch < n ? begin + stretch : n;
+      for (Index i = begin; i < end; i += unit) {
+        Words<T> z[packs<T>];
+        draw_words(g, z);
+        for (int k = 0; k < packs<T>; ++k) simd::store(x + i + k * w, simd::bits<simd::Vec<T>>(z[k]));
+      }
+      Index i = begin;
+      for (; i + together * unit <= end; i += together * unit) normals_from_words<together>(x + i);
+      if (i < end) normals_from_words<1>(x + i);
+    }
+  } else {
+    for (Index i = 0; i < n; i += unit) {
+      simd::Vec<T> z[packs<T>];
+      draw<T>(g, z);
+      for (int k = 0; k < packs<T>; ++k) simd::store(x + i + k * w, z[k]);
+    }
   }
   lanes_ = g;
 }

@@ -16,7 +16,7 @@ inline namespace SEQSGD_LEVEL {
 template <class T>
 class alignas(128) SampledRun final : public Unit {
  public:
-  SampledRun(const Task& task, const SampledSettings& s, std::shared_ptr<const Positions<T>> positions, std::uint32_t run, Index record_row, Records& records, std::vector<Workspace<T>>& workspaces)
+  SampledRun(const Task& task, const Settings& s, std::shared_ptr<const Positions<T>> positions, std::uint32_t run, Index record_row, Records& records, std::vector<Workspace<T>>& workspaces)
       : task_(task), s_(s), run_(run), record_row_(record_row), records_(records), workspaces_(workspaces), L_(task.L()), n_(weight_count(s, task.L())), shared_(s.weights == Weights::shared), w_(s.weights, n_, s.d), teacher_(1, row_stride<T>(s.d)) {
     const Start start = make_start(s.seed, run, s.d, n_, s.init, s.position == PositionKind::opposite);
     teacher_.setZero();
@@ -106,11 +106,11 @@ class alignas(128) SampledRun final : public Unit {
   Matrix positions() const { return positions_->matrix(); }
 
   // The whole mutable state, as two flat arrays: vectors of T, and doubles.
-  Index state_size() const { return 2 * n_ + Index(along_.size()) + 7; }
+  Index state_size() const { return 2 * n_ + Index(along_.size()) + Progress::size; }
   void save(T* v, double* state) const {
     for (Index i = 0; i < n_; ++i) v = std::copy_n(w_.row(i), s_.d, v);
     for (const LineVector<double>* part : {&w_.norm2(), &towards_, &along_}) state = std::copy(part->begin(), part->end(), state);
-    for (double x : {double(p_.step), double(p_.passage), double(p_.nonfinite), double(p_.next_record), p_.loss_sum, p_.loss_last, double(p_.loss_count)}) *state++ = x;
+    p_.save(state);
   }
   void restore(const T* v, const double* state) {
     check_state(state);
@@ -120,29 +120,15 @@ class alignas(128) SampledRun final : public Unit {
       std::copy_n(state, part->size(), part->begin());
       state += part->size();
     }
-    p_.step = Index(state[0]);
-    p_.passage = Index(state[1]);
-    p_.nonfinite = Index(state[2]);
-    p_.next_record = Index(state[3]);
-    p_.loss_sum = state[4];
-    p_.loss_last = state[5];
-    p_.loss_count = Index(state[6]);
+    p_.restore(state);
   }
 
   // Throws unless restore can take this.
   void check_state(const double* state) const {
-    const auto refuse = [] { throw std::invalid_argument("state: expected what a simulation with the same settings has saved"); };
-    const double* at = state + state_size() - 7;
+    const double* at = state + state_size() - Progress::size;
     for (const double* x = state; x < at; ++x)
-      if (!std::isfinite(*x)) refuse();
-    const auto within = [&](double x, double low, double high) {
-      if (!(x >= low && x <= high)) refuse();
-    };
-    within(at[0], 0, 0x1p53);
-    within(at[1], -1, at[0]);
-    within(at[2], -1, at[0] + 1);
-    within(at[3], 0, double(s_.plan.record.size()));
-    within(at[6], 0, 0x1p53);
+      if (!std::isfinite(*x)) Progress::refuse();
+    Progress::check(at, s_.plan);
   }
 
  private:
@@ -158,7 +144,9 @@ class alignas(128) SampledRun final : public Unit {
         ws.feed.fill(ws.X.data(), ws.X.cols());
         project(ws, read, ws.X.data(), ws.X.cols(), unit_x);
     }
-    finish_step(ws, unit_x, task_(ws.zstar.data(), ws.z.data(), ws.feed.noise(), ws.delta.data(), ws.scratch.data()));
+    const double loss = task_(ws.zstar.data(), ws.z.data(), ws.feed.noise(), ws.delta.data(), ws.scratch.data());
+    if (ws.feed.way() == Feed<T>::Way::ahead) ws.feed.draw_ahead();
+    finish_step(ws, unit_x, loss);
     ws.feed.next();
   }
 
@@ -183,19 +171,18 @@ class alignas(128) SampledRun final : public Unit {
       for (Index l = 0; l < L_; ++l) ws.z[std::size_t(l)] = share + ws.offset[std::size_t(l)];
       return;
     }
-    project_tokens(source, L_, s_.d, row(0), shared_ ? 0 : w_.stride(), teacher_.data(), x, x_stride, ws.raw.data(), ws.rawstar.data());
-    double a = w_.scale(0) * unit_x;
-    for (Index l = 0; l < L_; ++l) {
-      if (s_.weights == Weights::rows && l) a = w_.scale(l) * unit_x;
-      ws.z[std::size_t(l)] = a * ws.raw[std::size_t(l)] + ws.offset[std::size_t(l)];
-      ws.zstar[std::size_t(l)] = ws.rawstar[std::size_t(l)] * unit_x;
-    }
+    const auto out = [&](Index l, double raw, double rawstar) SEQSGD_LAMBDA_INLINE {
+      ws.z[std::size_t(l)] = w_.scale(shared_ ? 0 : l) * unit_x * raw + ws.offset[std::size_t(l)];
+      ws.rawstar[std::size_t(l)] = rawstar;
+      ws.zstar[std::size_t(l)] = rawstar * unit_x;
+    };
+    project_tokens(source, L_, s_.d, row(0), shared_ ? 0 : w_.stride(), teacher_.data(), x, x_stride, ws.raw.data(), ws.rawstar.data(), out);
   }
 
   // What each token's field carries beside x_l . w: e_l or c_l.
   void offsets(Workspace<T>& ws) const {
     if (s_.position == PositionKind::injected) std::copy(s_.c.begin(), s_.c.end(), ws.offset.begin());
-    for (Index l = 0; l < positions_->tokens(); ++l)
+    for (Index l = 0, n = positions_->tokens(); l < n; ++l)
       ws.offset[std::size_t(l)] = w_.scale(shared_ ? 0 : l) * inverse_sqrt_d_ * positions_->along(l, along_.data());
   }
 
@@ -241,7 +228,7 @@ class alignas(128) SampledRun final : public Unit {
     double radial = 0;
     if (s_.projected)
       for (Index l = 0; l < L_; ++l) radial += along_w(ws, l);
-    const T a = T(1 + gamma * radial / w_.radius2());
+    const T a = s_.projected ? T(1 + gamma * radial / w_.radius2()) : T(1);
     if (s_.plan.eta > 0) {
       double t = double(a) * towards_[0];
       for (Index l = 0; l < tokens; ++l) t -= double(ws.c[std::size_t(l)]) * ws.rawstar[std::size_t(l)];
@@ -270,7 +257,7 @@ class alignas(128) SampledRun final : public Unit {
     bool rescaled = false, sound = true;
     for (Index i = 0; i < n_; ++i) {
       if (s_.projected && !global) radial = along_w(ws, i);
-      const T a = T(1 + gamma * radial / w_.radius2());
+      const T a = s_.projected ? T(1 + gamma * radial / w_.radius2()) : T(1);
       const T* c = ws.c.data() + 2 * i;
       ws.rows[0] = ws.x + i * ws.x_stride;
       double t = double(a) * towards_[std::size_t(i)] - double(c[0]) * ws.rawstar[std::size_t(i)];
@@ -301,14 +288,9 @@ class alignas(128) SampledRun final : public Unit {
 
   // Whether squares of these steps still fit T.
   bool representable(const Workspace<T>& ws, Index n) const {
-    const T limit = T((sizeof(T) == 4 ? 1e15 : 1e145) / std::max(ws.largest_x, positions_->largest()));
-    T most = 0;
-    for (Index i = 0; i < n; ++i) {
-      const T c = std::fabs(ws.c[std::size_t(i)]);
-      if (!(c <= most)) most = c;  // keeps a NaN
-      if (most != most) return false;
-    }
-    return most < limit;
+    T sum = 0;
+    for (Index i = 0; i < n; ++i) sum += std::fabs(ws.c[std::size_t(i)]);
+    return double(sum) * std::max(ws.largest_x, positions_->largest()) < (sizeof(T) == 4 ? 1e15 : 1e145);  // false for NaN
   }
 
   // The running products v . w* and v . basis, afresh.
@@ -347,19 +329,11 @@ class alignas(128) SampledRun final : public Unit {
   static double square_of(double x) { return x * x; }
 
   void record_if_due() {
-    const auto& steps = s_.plan.record;
-    while (p_.next_record < Index(steps.size()) && steps[std::size_t(p_.next_record)] <= p_.step) {
-      if (steps[std::size_t(p_.next_record)] == p_.step) {
-        records_.put(record_row_, p_.next_record, order_parameters(0), p_.loss_sum / double(p_.loss_count));
-        p_.loss_sum = 0;
-        p_.loss_count = 0;
-      }
-      ++p_.next_record;
-    }
+    p_.record_if_due(s_.plan, [&](Index i, double mean_loss) { records_.put(record_row_, i, order_parameters(0), mean_loss); });
   }
 
   const Task& task_;
-  const SampledSettings& s_;
+  const Settings& s_;
   const std::uint32_t run_;
   const Index record_row_;
   Records& records_;

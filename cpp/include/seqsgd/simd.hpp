@@ -157,6 +157,21 @@ SEQSGD_INLINE f64 sqrt(f64 x) {
 #endif
 }
 
+// Whether a comparison of doubles holds in any lane.
+SEQSGD_INLINE bool any(i64 mask) {
+#if defined(SEQSGD_AVX512)
+  return _mm512_movepi64_mask(bits<__m512i>(mask)) != 0;
+#elif defined(SEQSGD_AVX2)
+  return _mm256_movemask_pd(bits<__m256d>(mask)) != 0;
+#elif defined(__x86_64__)
+  return _mm_movemask_pd(bits<__m128d>(mask)) != 0;
+#else
+  std::int64_t r = 0;
+  for (int i = 0; i < width<double>; ++i) r |= mask[i];
+  return r != 0;
+#endif
+}
+
 template <int K>
 SEQSGD_INLINE u32 rotl(u32 x) {
   return (x << K) | (x >> (32 - K));
@@ -179,7 +194,11 @@ template <int Bytes, class V>
 SEQSGD_INLINE double narrow(V x) {
   if constexpr (Bytes == 16) {
     typedef double wide __attribute__((vector_size(32)));
+#if defined(SEQSGD_AVX512) || defined(SEQSGD_AVX2)
+    return reduce<32>(bits<wide>(_mm256_cvtps_pd(bits<__m128>(x))));  // GCC would take the halves through memory
+#else
     return reduce<32>(__builtin_convertvector(x, wide));
+#endif
   } else {
     typedef float half __attribute__((vector_size(Bytes / 2)));
     half h[2];

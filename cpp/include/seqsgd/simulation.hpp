@@ -1,4 +1,4 @@
-// A sampled simulation of many runs: owns the runs, their records and the workers' memory.
+// A simulation of many runs by one of the dynamics: owns the runs, their records and the workers' memory.
 #pragma once
 
 #include <memory>
@@ -6,45 +6,17 @@
 #include <vector>
 
 #include "ensemble.hpp"
+#include "reduced.hpp"
 #include "sampled.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-inline void check(const SampledSettings& s, const Task& task, Index runs, int threads) {
-  const auto refuse = [](const std::string& what) { throw std::invalid_argument(what); };
-  const auto number = [](auto x) { return std::to_string(x); };
-  const Index L = task.L();
-  if (s.d < 1) refuse("d: expected at least 1, got " + number(s.d));
-  if (runs < 1) refuse("runs: expected at least 1, got " + number(runs));
-  if (threads < 1) refuse("threads: expected at least 1, got " + number(threads));
-  if (s.position == PositionKind::opposite && L != 2) refuse("position: the opposite encoding needs L = 2, got L = " + number(L));
-  if (s.position == PositionKind::matrix && (s.P.rows() != L || s.P.cols() != s.d))
-    refuse("P: expected shape (L, d) = (" + number(L) + ", " + number(s.d) + "), got (" + number(s.P.rows()) + ", " + number(s.P.cols()) + ")");
-  if (s.position == PositionKind::injected && Index(s.c.size()) != L) refuse("c: expected L = " + number(L) + " entries, got " + number(s.c.size()));
-  if (s.tokens.law == TokenLaw::student_t && !(s.tokens.nu > 2)) refuse("nu: expected more than 2 (finite variance), got " + number(s.tokens.nu));
-  if (s.tokens.law == TokenLaw::correlated && Index(s.tokens.factor.F.size()) != L * L) refuse("covariance: expected shape (L, L)");
-  if (s.lr.steps.empty() || s.lr.steps[0] != 0 || s.lr.steps.size() != s.lr.values.size()) refuse("lr: expected pieces that begin at step 0, one value each");
-  for (std::size_t i = 1; i < s.lr.steps.size(); ++i)
-    if (s.lr.steps[i] <= s.lr.steps[i - 1]) refuse("lr: expected pieces that begin at increasing steps");
-  if (!(s.lr.t0 > 0) || !std::isfinite(s.lr.power)) refuse("lr: expected t0 > 0 and a finite power, got " + number(s.lr.t0) + " and " + number(s.lr.power));
-  if (std::isnan(s.plan.eta)) refuse("eta: expected a number, got nan");
-  if (!s.P.allFinite()) refuse("P: expected finite entries");
-  for (double x : s.c)
-    if (!std::isfinite(x)) refuse("c: expected finite entries, got " + number(x));
-  for (double x : s.lr.values)
-    if (!std::isfinite(x)) refuse("lr: expected finite values, got " + number(x));
-  for (std::size_t i = 1; i < s.plan.record.size(); ++i)
-    if (s.plan.record[i] <= s.plan.record[i - 1]) refuse("record: expected increasing steps");
-  if (!s.plan.record.empty() && s.plan.record[0] < 0) refuse("record: expected steps >= 0, got " + number(s.plan.record[0]));
-  check_start(s.d, weight_count(s, L), s.init, s.position == PositionKind::opposite);
-}
-
 template <class T>
 class SampledSimulation {
  public:
   using Scalar = T;
-  SampledSimulation(std::shared_ptr<const Task> task, SampledSettings s, Index runs, Index first_run, int threads)
+  SampledSimulation(std::shared_ptr<const Task> task, Settings s, Index runs, Index first_run, int threads)
       : task_((check(s, *task, runs, threads), std::move(task))), s_(std::move(s)),
         records_(runs, Index(s_.plan.record.size()), weight_count(s_, task_->L()), s_.position == PositionKind::opposite || s_.position == PositionKind::matrix ? task_->L() : 0) {
     const Index workers = std::min<Index>(threads, runs);
@@ -71,12 +43,14 @@ class SampledSimulation {
 
   Index size() const { return Index(runs_.size()); }
   SampledRun<T>& run(Index r) { return *runs_[std::size_t(r)]; }
+  const Progress& progress(Index r) const { return runs_[std::size_t(r)]->progress(0); }
+  OrderParameters order_parameters(Index r) const { return runs_[std::size_t(r)]->order_parameters(0); }
   const Task& task() const { return *task_; }
-  const SampledSettings& settings() const { return s_; }
+  const Settings& settings() const { return s_; }
   Records& records() { return records_; }
 
   // Memory of such a simulation, to good approximation, before it is made.
-  static double bytes(const SampledSettings& s, const Task& task, Index runs, int threads) {
+  static double bytes(const Settings& s, const Task& task, Index runs, int threads) {
     check(s, task, runs, threads);
     const double L = task.L(), row = double(row_stride<T>(s.d)) * sizeof(T), n = double(weight_count(s, task.L())), d = double(s.d);
     const bool matrix = s.position == PositionKind::matrix, opposite = s.position == PositionKind::opposite;
@@ -92,10 +66,75 @@ class SampledSimulation {
 
  private:
   std::shared_ptr<const Task> task_;
-  SampledSettings s_;
+  Settings s_;
   Records records_;
   std::vector<Workspace<T>> workspaces_;
   std::vector<std::unique_ptr<SampledRun<T>>> runs_;
+  std::vector<Unit*> units_;
+};
+
+// The same for the reduced dynamics; `single` draws in single precision.
+class ReducedSimulation {
+ public:
+  ReducedSimulation(std::shared_ptr<const Task> task, Settings s, Index runs, Index first_run, int threads, bool single)
+      : task_((check(s, *task, runs, threads), std::move(task))), s_(std::move(s)),
+        records_(runs, Index(s_.plan.record.size()), weight_count(s_, task_->L()), s_.position == PositionKind::opposite || s_.position == PositionKind::matrix ? task_->L() : 0),
+        setting_(*task_, s_, single, records_), rows_meet_(meet(s_)), per_unit_(rows_meet_ ? 1 : runs_per_unit(runs, threads)) {
+    for (Index first = 0; first < runs; first += per_unit_) {
+      if (rows_meet_)
+        owned_.push_back(std::make_unique<CorrelatedRows>(*task_, s_, setting_.coordinates, std::uint32_t(first_run + first), first, records_));
+      else
+        owned_.push_back(std::make_unique<ReducedUnit>(setting_, std::uint32_t(first_run + first), first, std::min(per_unit_, runs - first)));
+      units_.push_back(owned_.back().get());
+    }
+    for (Index i = 0; i < std::min<Index>(threads, Index(units_.size())); ++i) setting_.workspaces.push_back(std::make_unique<ReducedWorkspace>(*task_, setting_.coordinates, setting_.draws));
+    runs_ = runs;
+  }
+  ReducedSimulation(const ReducedSimulation&) = delete;
+
+  bool advance(Index target, const Ensemble::Watch& watch) { return Ensemble::advance(units_, target, int(setting_.workspaces.size()), watch); }
+
+  Index size() const { return runs_; }
+  const Progress& progress(Index r) const { return unit(r).progress(r % per_unit_); }
+  OrderParameters order_parameters(Index r) const { return unit(r).order_parameters(r % per_unit_); }
+  Index state_size() const { return owned_[0]->state_size(); }
+  void save(Index r, double* state) const { unit(r).save(r % per_unit_, state); }
+  void check_state(const double* state) const { owned_[0]->check_state(state); }
+  void restore(Index r, const double* state) { owned_[std::size_t(r / per_unit_)]->restore(r % per_unit_, state); }
+  const Task& task() const { return *task_; }
+  Records& records() { return records_; }
+
+  // Memory of such a simulation, to good approximation, before it is made.
+  static double bytes(const Settings& s, const Task& task, Index runs, int threads) {
+    check(s, task, runs, threads);
+    const double L = task.L(), n = double(weight_count(s, task.L()));
+    const bool matrix = s.position == PositionKind::matrix, encoded = matrix || s.position == PositionKind::opposite;
+    const double r = !encoded ? 0 : matrix && n == 1 ? std::min(L, double(s.d)) : 1;
+    const double record = double(s.plan.record.size()) * 8 * (2 * n + (encoded ? L : 0) + 1);
+    const double run = 8 * (4 * n * (r + 2) + 2 * (encoded ? (L + 1) * (r + 1) : 0) + (meet(s) ? L * (8 * L + 2 * (encoded ? L : 0)) : 0)) + record + 1000;
+    const double worker = 16 * double(simd::bytes) * (6 * L + n * (r + 3) + double(task.scratch()) + (task.noisy() ? task.k() : 0)) + 100000;
+    const double shared = (matrix ? 8 * L * (L + 4 * double(s.d)) : 0) + 16 * double(s.tokens.factor.F.size());
+    return double(runs + batch) * run + double(std::min<Index>(threads, runs)) * worker + shared;
+  }
+
+ private:
+  // Whole batches, several to a unit so that lanes can be filled up, few enough for all threads to have work.
+  static Index runs_per_unit(Index runs, int threads) {
+    const Index batches = (runs + batch - 1) / batch;
+    return batch * std::clamp<Index>(batches / (4 * threads), 1, 8);
+  }
+  const ReducedRuns& unit(Index r) const { return *owned_[std::size_t(r / per_unit_)]; }
+  // Whether overlaps between rows of untied weights matter.
+  static bool meet(const Settings& s) { return s.tokens.law == TokenLaw::correlated && s.weights != Weights::shared; }
+
+  std::shared_ptr<const Task> task_;
+  Settings s_;
+  Records records_;
+  ReducedSetting setting_;
+  const bool rows_meet_;
+  const Index per_unit_;
+  Index runs_ = 0;
+  std::vector<std::unique_ptr<ReducedRuns>> owned_;
   std::vector<Unit*> units_;
 };
 

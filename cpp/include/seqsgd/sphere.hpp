@@ -34,14 +34,14 @@ using Rows = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 template <class T>
 class Sphere {
  public:
-  Sphere(Weights kind, Index n, Index d) : kind(kind), n(n), d(d), v_(Rows<T>::Zero(n, row_stride<T>(d))), norm2_(std::size_t(n), 0.0), scale_(std::size_t(n), 1.0), inverse_(scale_) {}
+  Sphere(Weights kind, Index n, Index d) : kind(kind), n(n), d(d), v_(Rows<T>::Zero(n, row_stride<T>(d))), radius2_(kind == Weights::global ? double(n) * double(d) : double(d)), inverse_radius2_(1 / radius2_), norm2_(std::size_t(n), 0.0), scale_(std::size_t(n), 1.0), inverse_(scale_) {}
 
   T* row(Index i) { return v_.data() + i * v_.cols(); }
   const T* row(Index i) const { return v_.data() + i * v_.cols(); }
   Index stride() const { return v_.cols(); }
   double scale(Index i) const { return scale_[std::size_t(i)]; }
   double inverse_scale(Index i) const { return inverse_[std::size_t(i)]; }
-  double radius2() const { return kind == Weights::global ? double(n) * double(d) : double(d); }
+  double radius2() const { return radius2_; }
   const LineVector<double>& norm2() const { return norm2_; }
 
   // Place all vectors (rows of w, stride `stride`); norms as last measured if given (a restored state), else measured.
@@ -94,7 +94,7 @@ class Sphere {
     return s;
   }
   void rescale(Index i) {
-    const double n2 = size2(i), s = std::sqrt(radius2() / n2), inverse = s * n2 * (1 / radius2());
+    const double n2 = size2(i), s = std::sqrt(radius2() / n2), inverse = s * n2 * inverse_radius2_;
     for (Index k = first(i); k < end(i); ++k) {
       scale_[std::size_t(k)] = s;
       inverse_[std::size_t(k)] = inverse;
@@ -102,6 +102,7 @@ class Sphere {
   }
 
   Rows<T> v_;
+  double radius2_, inverse_radius2_;
   LineVector<double> norm2_, scale_, inverse_;  // ||v_i||^2 as the last move measured it, and what follows from it
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <stdexcept>
 #include <vector>
 
 #include "simd.hpp"
@@ -40,6 +41,46 @@ struct Progress {
   Index loss_count = 0;
 
   bool halted(const Plan& plan) const { return nonfinite >= 0 || (plan.halt && passage >= 0); }
+
+  // Calls put(index of the record, mean loss since the one before) if one is due at this step.
+  template <class Put>
+  void record_if_due(const Plan& plan, Put put) {
+    while (next_record < Index(plan.record.size()) && plan.record[std::size_t(next_record)] <= step) {
+      if (plan.record[std::size_t(next_record)] == step) {
+        put(next_record, loss_sum / double(loss_count));
+        loss_sum = 0;
+        loss_count = 0;
+      }
+      ++next_record;
+    }
+  }
+
+  // As `size` doubles, and back.
+  static constexpr Index size = 7;
+  void save(double* out) const {
+    for (double x : {double(step), double(passage), double(nonfinite), double(next_record), loss_sum, loss_last, double(loss_count)}) *out++ = x;
+  }
+  void restore(const double* in) {
+    step = Index(in[0]);
+    passage = Index(in[1]);
+    nonfinite = Index(in[2]);
+    next_record = Index(in[3]);
+    loss_sum = in[4];
+    loss_last = in[5];
+    loss_count = Index(in[6]);
+  }
+  // Throws unless restore can take this.
+  static void check(const double* in, const Plan& plan) {
+    const auto within = [](double x, double low, double high) {
+      if (!(x >= low && x <= high)) refuse();
+    };
+    within(in[0], 0, 0x1p53);
+    within(in[1], -1, in[0]);
+    within(in[2], -1, in[0] + 1);
+    within(in[3], 0, double(plan.record.size()));
+    within(in[6], 0, 0x1p53);
+  }
+  static void refuse() { throw std::invalid_argument("state: expected what a simulation with the same settings has saved"); }
 };
 
 struct OrderParameters {

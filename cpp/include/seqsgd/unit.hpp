@@ -20,5 +20,14 @@ class Unit {
   virtual OrderParameters order_parameters(Index run) const = 0;
 };
 
+// Runs of the reduced dynamics: their mutable state is a few doubles.
+class ReducedRuns : public Unit {
+ public:
+  virtual Index state_size() const = 0;
+  virtual void save(Index run, double* state) const = 0;
+  virtual void check_state(const double* state) const = 0;  // throws unless restore can take this
+  virtual void restore(Index run, const double* state) = 0;
+};
+
 }  // namespace SEQSGD_LEVEL
 }  // namespace seqsgd

@@ -1,37 +1,18 @@
-// What a sampled simulation is told, and what one worker needs to step any of its runs.
+// What one worker needs to step any of the runs of a sampled simulation.
 #pragma once
 
 #include <vector>
 
 #include "feed.hpp"
-#include "positions.hpp"
-#include "start.hpp"
-#include "task.hpp"
-#include "trajectory.hpp"
+#include "settings.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-struct SampledSettings {
-  Index d = 1;
-  std::uint64_t seed = 0;
-  Weights weights = Weights::shared;
-  bool projected = false;  // only the component of the gradient orthogonal to w
-  PositionKind position = PositionKind::none;
-  Matrix P{0, 0};         // (L, d), kind matrix
-  std::vector<double> c;  // (L), kind injected
-  InitialCondition init;
-  TokenSettings tokens;
-  LearningRate lr;
-  Plan plan;
-};
-
-inline Index weight_count(const SampledSettings& s, Index L) { return s.weights == Weights::shared ? 1 : L; }
-
 // Allocated once, nothing in the loop.
 template <class T>
 struct alignas(128) Workspace {
-  Workspace(const SampledSettings& s, const Task& task)
+  Workspace(const Settings& s, const Task& task)
       : feed(s.tokens, task.L(), s.d, task.noisy() ? task.k() : 0),
         sums(s.weights == Weights::shared && task.student().sums_only),
         X(feed.way() == Feed<T>::Way::ahead || (sums && feed.way() == Feed<T>::Way::draw) ? 0 : task.L(), row_stride<T>(s.d)),

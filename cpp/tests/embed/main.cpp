@@ -10,7 +10,7 @@ int main() {
 
   double best = 0;
   for (double lr = 0.05; lr < 3; lr *= 2) {
-    SampledSettings s;
+    Settings s;
     s.d = 200;
     s.seed = 1;
     s.init.m0 = 0.1;

@@ -21,7 +21,7 @@ class Schedule(NamedTuple):
     t0: float = 1.0
     power: float = 0.0
 
-    def integral(self, tau: npt.NDArray[np.int64]) -> _checks.Float64:
+    def integral(self, tau: npt.NDArray[Any]) -> _checks.Float64:
         """Integral of gamma from 0 to each tau."""
         edges = np.append(np.array(self.steps, dtype=np.float64), np.inf)
         out = np.zeros(len(tau))

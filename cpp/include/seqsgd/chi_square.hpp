@@ -1,0 +1,68 @@
+// Chi-square draws, exact in law for every number of degrees of freedom, at a cost that does not grow with it.
+//
+// Marsaglia and Tsang (ACM TOMS 26, 2000): with a = dof / 2 - 1/3, c = (9 a)^-1/2, x normal and w = c x > -1, twice a (1 + w)^3 has the law once it is accepted
+// with probability exp(h), h = x^2/2 + a (1 - v + ln v), v = (1 + w)^3. Expanding, h = -(3/4) a w^4 + (3/5) a w^5 - ..., hence exp(h) >= 1 - (3/4) a w^4 / (1 - |w|): a
+// first draw is accepted on sight but for a fraction of order 1/dof, and only then is the logarithm taken, one run at a time.
+#pragma once
+
+#include "numbers.hpp"
+#include "run_lanes.hpp"
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+class ChiSquare {
+ public:
+  explicit ChiSquare(Index dof) : dof(dof), a_(double(dof) / 2 - 1.0 / 3), c_(dof > 1 ? 1 / std::sqrt(9 * a_) : 0) {}
+
+  const Index dof;
+  // What a draw takes.
+  Index normals() const { return dof > 0; }
+  bool uniform() const { return dof > 1; }
+
+  // From one normal and (for dof > 1) one uniform to a run; `again(lane)` gives a OneByOne for the few that need more.
+  template <bool Several = false, class Again>  // Several: dof is known to be 2 at least
+  SEQSGD_INLINE simd::f64 draw(simd::f64 x, simd::f64 u, Again again) const {
+    if (!Several && dof < 2) return dof == 0 ? simd::f64{} : x * x;
+    const simd::f64 w = c_ * x, v = 1.0 + w, w2 = w * w;
+    const simd::f64 r = 2 * a_ * v * v * v;
+    const simd::i64 unsure = u * (1.0 - absolute(w)) <= 0.75 * a_ * w2 * w2;  // u is as good as 1 - u
+    return __builtin_expect(simd::any(unsure), 0) ? settled(x, u, unsure, r, again) : r;
+  }
+
+  double operator()(OneByOne& g) const {
+    if (dof == 0) return 0;
+    if (dof == 1) {
+      const double x = g.normal();
+      return x * x;
+    }
+    for (;;) {
+      const double x = g.normal(), u = g.uniform();
+      if (accepts(x, u)) return value(x);
+    }
+  }
+
+ private:
+  bool accepts(double x, double u) const {
+    const double w = c_ * x;
+    return w > -1 && std::log1p(-u) < 0.5 * x * x - 3 * a_ * (w + w * w + w * w * w / 3 - std::log1p(w));
+  }
+  double value(double x) const {
+    const double v = 1 + c_ * x;
+    return 2 * a_ * v * v * v;
+  }
+  template <class Again>
+  __attribute__((noinline)) simd::f64 settled(simd::f64 x, simd::f64 u, simd::i64 unsure, simd::f64 r, Again again) const {
+    for (int i = 0; i < wide; ++i)
+      if (unsure[i] && !accepts(x[i], u[i])) {
+        OneByOne g = again(i);
+        r[i] = (*this)(g);
+      }
+    return r;
+  }
+
+  double a_, c_;
+};
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

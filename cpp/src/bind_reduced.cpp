@@ -1,0 +1,110 @@
+// The reduced simulation.
+#include <pybind11/stl.h>
+
+#include "bind.hpp"
+#include "settings.hpp"
+#include "simulation_arrays.hpp"
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+namespace {
+
+// Used by one thread at a time.
+class Reduced {
+ public:
+  Reduced(std::shared_ptr<Task> task, const py::kwargs& kwargs) {
+    Call c = read_call(*task, kwargs);
+    py::gil_scoped_release free;
+    sim_ = std::make_unique<ReducedSimulation>(std::move(task), std::move(c.s), c.runs, c.first_run, c.threads, c.single);
+  }
+
+  static double bytes(const std::shared_ptr<Task>& task, const py::kwargs& kwargs) {
+    const Call c = read_call(*task, kwargs);
+    return ReducedSimulation::bytes(c.s, *task, c.runs, c.threads);
+  }
+
+  bool advance(Index target, const py::object& callback) {
+    return busy_.use([&] { return seqsgd::advance(*sim_, target, callback); });
+  }
+  py::dict records() {
+    return busy_.use([&] { return seqsgd::records(*sim_); });
+  }
+  py::dict status() {
+    return busy_.use([&] { return seqsgd::status(*sim_); });
+  }
+  py::dict order_parameters() {
+    return busy_.use([&] { return seqsgd::order_parameters(*sim_); });
+  }
+
+  py::dict state() {
+    return busy_.use([&] {
+      const Index size = sim_->state_size();
+      py::array_t<double> all = array_of<double>({sim_->size(), size});
+      for (Index r = 0; r < sim_->size(); ++r) sim_->save(r, all.mutable_data() + r * size);
+      py::dict out;
+      out["state"] = all;
+      put_records(sim_->records(), out);
+      return out;
+    });
+  }
+
+  void set_state(const py::dict& in) {
+    busy_.use([&] {
+      const Index size = sim_->state_size();
+      const py::array all = state_item(in, "state");
+      const double* p = checked<double>(all, "state", {sim_->size(), size}, "(runs, size)");
+      check_records(sim_->records(), in);
+      for (Index r = 0; r < sim_->size(); ++r) sim_->check_state(p + r * size);  // all or nothing
+      take_records(sim_->records(), in);
+      for (Index r = 0; r < sim_->size(); ++r) sim_->restore(r, p + r * size);
+    });
+  }
+
+ private:
+  Busy busy_;
+  std::unique_ptr<ReducedSimulation> sim_;
+};
+
+template <class T>
+void draw_chi_square(Index dof, std::uint64_t seed, Index n, double* p) {
+  const ChiSquare chi(dof);
+  RunLanes<T> g;
+  for (int i = 0; i < batch; ++i) g.seed(i, Address{seed, Stream::data, std::uint32_t(i), 0});
+  for (Index at = 0; at < n; at += batch) {
+    simd::f64 x[2 * parts], u[parts];
+    draw_normals(g, 1, x, 2);
+    draw_uniforms(g, u, 1);
+    for (int h = 0; h < parts; ++h) {
+      const simd::f64 r = chi.draw(x[2 * h], u[h], [&](int lane) { return OneByOne(Use::again, Address{seed, Stream::data, std::uint32_t(h * wide + lane), std::uint64_t(at)}, 0); });
+      for (int i = 0; i < wide && at + h * wide + i < n; ++i) p[at + h * wide + i] = r[i];
+    }
+  }
+}
+
+py::array chi_square(Index dof, std::uint64_t seed, Index n, const std::string& dtype) {
+  if (dof < 0) throw py::value_error("dof: expected at least 0, got " + std::to_string(dof));
+  if (n < 0) throw py::value_error("n: expected at least 0, got " + std::to_string(n));
+  if (dtype != "float32" && dtype != "float64") throw py::value_error("dtype: expected float32 or float64, got '" + dtype + "'");
+  py::array_t<double> out = array_of<double>({n});
+  dtype == "float32" ? draw_chi_square<float>(dof, seed, n, out.mutable_data()) : draw_chi_square<double>(dof, seed, n, out.mutable_data());
+  return out;
+}
+
+}  // namespace
+
+void bind_reduced(py::module_& m) {
+  m.def("chi_square", &chi_square, py::arg("dof"), py::arg("seed"), py::arg("n"), py::arg("dtype") = "float32");
+  py::class_<Reduced>(m, "Reduced", py::module_local())
+      .def(py::init<std::shared_ptr<Task>, const py::kwargs&>(), py::arg("task").none(false))
+      .def_static("bytes", &Reduced::bytes, py::arg("task").none(false))
+      .def("advance", &Reduced::advance, py::arg("target_step"), py::arg("callback") = py::none())
+      .def("records", &Reduced::records)
+      .def("status", &Reduced::status)
+      .def("order_parameters", &Reduced::order_parameters)
+      .def("state", &Reduced::state)
+      .def("set_state", &Reduced::set_state, py::arg("state"));
+}
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd

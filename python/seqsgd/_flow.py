@@ -1,0 +1,223 @@
+"""The flow: the deterministic limit d -> infinity from each run's start (docs: section 5). Only starts are random."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _memory, models
+from ._dynamics import Arrays, Variable, Watch
+from ._run import Run
+from ._seed import Seed
+from .models.course import Steps
+from .models.tokens import Correlated
+
+Array = Any
+BLOCK = 64  # records
+
+
+class Flow:
+    """One solution of the ODE for each different start.
+
+    A run's start has the law it has in the other dynamics. With a matrix P of positions, w* and w are drawn in full, so that P w* and P w have their values at this d.
+    A checkpoint resumes between two starts; a run that is taken further goes on from where it ended, to the accuracy of the integration.
+    """
+
+    def __init__(self, run: Run, seed: Seed, grid: Steps) -> None:
+        _memory.check(run, self.memory(run, grid))
+        self._run, self._grid = run, grid
+        student = run.task.student
+        self._tied = student.weights == "shared"
+        self._starts, self._estar = self._draw(seed)
+        n = self._starts.shape[1]
+        self._states = np.full((run.runs, len(grid), n), np.nan)
+        self._integral = np.full((run.runs, len(grid)), np.nan)
+        self._done = np.full(run.runs, -1, dtype=np.int64)  # steps done; -1: not begun
+        self._halted = np.zeros(run.runs, dtype=bool)
+        self._passage = np.full(run.runs, np.nan)
+        self._nonfinite = np.full(run.runs, -1, dtype=np.int64)
+        self._end = np.concatenate([self._starts, np.zeros((run.runs, 1))], axis=1)
+
+    @staticmethod
+    def check(run: Run) -> None:
+        """Gaussian tokens only."""
+        if not (isinstance(run.tokens, Correlated) or run.tokens == "gaussian"):
+            raise ValueError(f"tokens: dynamics='flow' is derived for Gaussian tokens, expected 'gaussian' or Correlated, got {run.tokens!r}; use dynamics='sampled'")
+
+    @staticmethod
+    def precision(run: Run) -> str | None:
+        """The flow is float64 whatever `dtype`."""
+        return None
+
+    @classmethod
+    def memory(cls, run: Run, grid: Steps) -> int:
+        weights = 1 if run.task.student.weights == "shared" else run.L
+        full = 2 * weights * run.d if isinstance(run.task.student.position, models.Positions) else 0
+        return 8 * (run.runs * (len(grid) + 2) * (2 * weights + run.L + 1) + full)
+
+    def _draw(self, seed: Seed) -> tuple[Array, Array]:
+        """Start (runs, state) and P w* / sqrt d (runs, positional overlaps)."""
+        from .theory._setup import Setup
+
+        run, student = self._run, self._run.task.student
+        setup = Setup(run.task, run.tokens)
+        starts, estar = [], []
+        for i in range(run.first_run, run.first_run + run.runs):
+            rng = np.random.default_rng([seed.value, i])
+            e, star = np.zeros(setup.ne), np.zeros(setup.ne)
+            if isinstance(student.position, models.Positions):
+                m, e, star = self._full(rng, setup.nm, student.position.P)
+            elif isinstance(run.init, models.Overlap):
+                m = np.full(setup.nm, _signed(run.init, run.d, rng))
+            else:
+                m = np.array([_sphere(rng, run.d)[0] for _ in range(setup.nm)])
+            q = np.ones(setup.L if student.weights == "global" else 0)
+            starts.append(np.concatenate([e, m, q]))
+            estar.append(star)
+        return np.array(starts), np.array(estar)
+
+    def _full(self, rng: np.random.Generator, rows: int, P: Array) -> tuple[Array, Array, Array]:
+        """m, e and P w* / sqrt d of weights drawn in R^d."""
+        run = self._run
+        teacher = _unit(rng.standard_normal(run.d))
+        w = np.empty((rows, run.d))
+        m0 = _signed(run.init, run.d, rng) if isinstance(run.init, models.Overlap) else None
+        for row in w:
+            x = rng.standard_normal(run.d)
+            if m0 is None:
+                row[:] = _unit(x)
+            else:
+                row[:] = m0 * teacher + (math.sqrt(1 - m0**2) * _unit(x - teacher * (x @ teacher)) if m0**2 < 1 else 0)
+        return w @ teacher, (P * w).sum(axis=1), P @ teacher
+
+    def advance(self, watch: Watch) -> bool:
+        before = int(self.steps_done().sum())
+        same: dict[bytes, int] = {}
+        for i in np.flatnonzero(self._left()).tolist():
+            key = self._end[i].tobytes() + self._estar[i].tobytes() + self._done[i].tobytes()
+            if key in same:
+                self._copy(same[key], i)
+            for last in self._blocks(i):
+                self._follow(i, last)
+                if watch(int(self.steps_done().sum()) - before):
+                    return not self._left().any()
+            same[key] = i
+        return True
+
+    def _left(self) -> npt.NDArray[np.bool_]:
+        return (self._done < self._run.steps) & ~self._halted & (self._nonfinite < 0)
+
+    def _blocks(self, i: int) -> list[int]:
+        """Ends of the stretches a run is integrated in: a pause, or a checkpoint, falls between two of them."""
+        if not self._left()[i]:
+            return []
+        ahead: list[int] = self._grid[self._grid > self._done[i]][BLOCK - 1 :: BLOCK].tolist()
+        return ahead if ahead and ahead[-1] == self._run.steps else [*ahead, self._run.steps]
+
+    def _follow(self, i: int, last: int) -> None:
+        """Integrate run i up to step `last`."""
+        from .theory._drift import Drift
+        from .theory._path import integrate
+
+        run = self._run
+        if not self._left()[i]:
+            return
+        eta, halt = (run.stop.eta, run.stop.halt) if isinstance(run.stop, models.WeakRecovery) else (None, False)
+        drift = Drift(run.task, 0.0, True, run.tokens, self._estar[i] if self._estar.shape[1] else None)
+        records = np.flatnonzero((self._grid > self._done[i]) & (self._grid <= last))
+        clock = self._grid[records].astype(np.float64)
+        clock = clock if len(records) and clock[-1] == last else np.append(clock, last)
+        eta = eta if np.isnan(self._passage[i]) else None
+        begin = max(int(self._done[i]), 0)
+        path = integrate(drift, self._end[i, :-1], clock, run.schedule, run.d, eta=eta, halt=halt, begin=begin, integral=self._end[i, -1])
+        self._states[i, records], self._integral[i, records] = path.states[: len(records)], path.integral[: len(records)]
+        self._end[i], self._done[i] = path.end, last
+        if np.isfinite(path.passage):
+            self._passage[i], self._halted[i] = math.ceil(path.passage - 1e-9), halt
+        if self._halted[i] or not path.finite:
+            self._done[i] = math.ceil(path.reached - 1e-9)
+        if not path.finite:
+            self._nonfinite[i] = self._done[i]
+
+    def _copy(self, source: int, i: int) -> None:
+        fresh = np.isfinite(self._integral[source])
+        self._states[i, fresh], self._integral[i, fresh] = self._states[source, fresh], self._integral[source, fresh]
+        for name in ("_end", "_passage", "_halted", "_done", "_nonfinite"):
+            getattr(self, name)[i] = getattr(self, name)[source]
+
+    def steps_done(self) -> npt.NDArray[np.int64]:
+        return np.maximum(self._done, 0)
+
+    def nonfinite(self) -> npt.NDArray[np.int64]:
+        return self._nonfinite
+
+    def variables(self) -> dict[str, Variable]:
+        run, L = self._run, self._run.L
+        student, x = run.task.student, self._states
+        nm = 1 if self._tied else L
+        ne = x.shape[2] - nm - (L if student.weights == "global" else 0)
+        e, m, q = x[..., :ne], x[..., ne : ne + nm], x[..., ne + nm :]
+        if self._tied:
+            out = {"m": Variable(("run", "step"), m[..., 0], "overlap w . w* / d")}
+        else:
+            norms = q if q.shape[2] else np.where(np.isfinite(m), 1.0, np.nan)
+            out = {
+                "m": Variable(("run", "step", "token"), m, "overlap w_l . w* / d"),
+                "q": Variable(("run", "step", "token"), norms, "squared norm ||w_l||^2 / d"),
+            }
+        if ne == 1:
+            out["e"] = Variable(("run", "step"), e[..., 0], "positional overlap e = e_1 = -e_2 = p . w / sqrt(d)")
+        elif ne:
+            out["e"] = Variable(("run", "step", "token"), e, "positional overlap p_l . w / sqrt(d)")
+        loss = np.full(self._integral.shape, np.nan)
+        if len(self._grid) > 1:
+            loss[:, 1:] = np.diff(self._integral, axis=1) / np.diff(self._grid)
+        if len(self._grid) and self._grid[0] > 0:
+            loss[:, 0] = self._integral[:, 0] / self._grid[0]
+        out["loss"] = Variable(("run", "step"), loss, "population risk, mean over the steps since the record before")
+        if run.stop is not None:
+            out["weak_recovery"] = Variable(("run",), self._passage.copy(), "first step with ||(e, m)|| >= eta, NaN if not reached")
+            out["censored"] = Variable(("run",), np.isnan(self._passage), "whether the run ended below eta")
+        bad = np.where(self._nonfinite < 0, np.nan, self._nonfinite)
+        out["nonfinite_step"] = Variable(("run",), bad, "step at which a value was not finite, NaN if none")
+        out["steps_done"] = Variable(("run",), self.steps_done(), "steps done")
+        return out
+
+    _STATE = ("_states", "_integral", "_done", "_halted", "_passage", "_nonfinite", "_end", "_starts", "_estar")
+
+    def state(self) -> Arrays:
+        return {name[1:]: np.array(getattr(self, name)) for name in self._STATE}
+
+    def restore(self, state: Arrays) -> None:
+        for name in self._STATE:
+            mine, theirs = getattr(self, name), np.asarray(state[name[1:]])
+            if name in ("_states", "_integral"):  # made on a grid that may have ended elsewhere
+                kept = min(theirs.shape[1], mine.shape[1])
+                mine[:] = np.nan
+                mine[:, :kept] = theirs[:, :kept]
+            else:
+                if mine.shape != theirs.shape:
+                    raise ValueError(f"{name[1:]}: expected shape {mine.shape}, got {theirs.shape}")
+                setattr(self, name, theirs.copy())
+
+
+def _unit(x: Array) -> Array:
+    return x / np.linalg.norm(x)
+
+
+def _sphere(rng: np.random.Generator, d: int) -> tuple[float, float]:
+    """One coordinate of a uniform unit vector of R^d, and the length of the rest."""
+    first, rest = rng.standard_normal(), math.sqrt(rng.chisquare(d - 1)) if d > 1 else 0.0
+    size = math.hypot(first, rest)
+    return first / size, rest / size
+
+
+def _signed(init: models.Overlap, d: int, rng: np.random.Generator) -> float:
+    m0 = init.value(d)
+    return -m0 if init.random_sign and rng.random() < 0.5 else m0
+
+
+__all__ = ["Flow"]

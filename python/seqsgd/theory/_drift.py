@@ -1,0 +1,156 @@
+"""The right-hand side of the flow (docs: section 5): from R and V to d(e, m)/dt, for every way of keeping weights on spheres.
+
+In the limit d -> infinity at time t = gamma tau / d, with e* = P w*/sqrt d (0 if P is orthogonal to w*), K = P P^T and s = m dR/dm + e . dR/de:
+
+    dm/dt = -dR/dm - e* . dR/de + m s - (gamma/2) V m
+    de/dt = -e* dR/dm - K dR/de + e s - (gamma/2) V e
+
+With a weight per token the same holds row by row, with V_l = E delta_l^2 = V / L; on one common sphere only the sum of all norms is held. The step
+"projected" has the same limit.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _checks, models
+from .._checks import Float64
+from ._interpolation import Chebyshev
+from ._setup import Setup
+from .risk import Engine, engine
+
+Array = Any
+TOLERANCE = 1e-8
+
+
+class Field:
+    """R, its gradient, V and dR / dq_l at states, by interpolation where one evaluation is dear and there are at most two parameters."""
+
+    def __init__(self, chosen: Engine) -> None:
+        self.engine, s = chosen, chosen.setup
+        self.setup = s
+        self.near: Chebyshev | None = None  # the finest series there is, converged or not
+        self.series: Chebyshev | None = None
+        if s.tied and s.ne + s.nm <= 2 and (s.ne == 0 or s.names[0] == "e"):
+            self.near = Chebyshev(self._direct, s.ne + s.nm, TOLERANCE, (16, 32, 64))
+            self.series = self.near if self.near.converged else None
+
+    def _direct(self, x: Array) -> Array:
+        ne = self.setup.ne
+        M = self.engine.estimate(x[:, :ne], x[:, ne:], None, 1)
+        return np.concatenate([M.value[:, None], M.gradient, M.V[:, None]], axis=1)
+
+    def __call__(self, a: Array, m: Array, q: Array | None) -> tuple[Array, Array, Array, Array]:
+        """value (n,), gradient (n, p), V (n,), heat (n, L)."""
+        if self.series is not None:
+            out = self.series(np.concatenate([a, m], axis=1))
+            return out[:, 0], out[:, 1:-1], out[:, -1], np.zeros((len(m), 0))
+        M = self.engine.estimate(a, m, q, 1)
+        return M.value, M.gradient, M.V, np.zeros((len(m), 0)) if M.heat is None else M.heat
+
+
+@functools.lru_cache(maxsize=16)
+def field(task: models.Task, tokens: str | models.Tokens = "gaussian") -> Field:
+    """The field of a task, kept for the next call."""
+    return Field(engine(task, tokens))
+
+
+class Drift:
+    """d state / dt of the flow. The state is the positional overlaps, the overlaps, and on a common sphere the squared norms: `names`.
+
+    Parameters
+    ----------
+    task : Task
+    lr : float
+        gamma; enters through the inhibitive terms alone, as time is t = gamma tau / d.
+    inhibitive : bool
+        False: the spherical gradient flow, gamma -> 0.
+    tokens : "gaussian" or Correlated
+    estar : (L,), optional
+        e* = P w* / sqrt d. None: 0, P orthogonal to w*.
+    """
+
+    def __init__(self, task: models.Task, lr: float, inhibitive: bool, tokens: str | models.Tokens, estar: Any) -> None:
+        self.field = field(task, tokens)
+        self.lr = lr if inhibitive else 0.0
+        s = self.setup = self.field.setup
+        self.common = task.student.weights == "global"
+        self.names = s.names + (tuple(f"q_{i + 1}" for i in range(s.L)) if self.common else ())
+        self.K = covariance(task, s)
+        self.estar = np.zeros(s.ne) if estar is None else _checks.array("estar", estar, (s.ne,))
+
+    def __call__(self, state: npt.ArrayLike) -> Float64:
+        """(..., n) -> (..., n)."""
+        x = np.asarray(state, dtype=np.float64)
+        return np.asarray(self.rates(x.reshape(-1, x.shape[-1]), self.lr)[0]).reshape(x.shape)
+
+    def split(self, x: Array) -> tuple[Array, Array, Array | None]:
+        """a, m and q (or None) of states (n, names); overlaps are kept where the law exists, |m| <= sqrt q."""
+        s = self.setup
+        a, m, q = x[:, : s.ne], x[:, s.ne : s.ne + s.nm], x[:, s.ne + s.nm :] if self.common else None
+        limit = np.ones_like(m) if q is None else np.sqrt(q)
+        return a, np.clip(m, -limit, limit), q
+
+    def rates(self, x: Array, lr: float) -> tuple[Array, Array]:
+        """d state / dt and R at states (n, names)."""
+        s = self.setup
+        a, m, q = self.split(x)
+        value, gradient, V, heat = self.field(a, m, q)
+        ga, gm = gradient[:, : s.ne], gradient[:, s.ne :]
+        if s.tied:
+            radial = (m * gm).sum(axis=1, keepdims=True) + (a * ga).sum(axis=1, keepdims=True) - lr / 2 * V[:, None]
+            dm = -gm - (ga * self.estar).sum(axis=1, keepdims=True) + m * radial
+            return np.concatenate([-self.estar * gm - ga @ self.K + a * radial, dm], axis=1), value
+        inner = m * gm + (a * ga if s.ne else 0.0)  # per row, without the part that is along w_l itself
+        Vl = np.repeat(V[:, None] / s.L, s.L, axis=1)
+        radial = inner - lr / 2 * Vl
+        dq: Array = None
+        if q is not None:  # E[delta_l (z_l - c_l)] = inner_l + 2 q_l dR/dq_l
+            whole = inner + 2 * q * heat
+            share = whole.mean(axis=1, keepdims=True) - lr / 2 * Vl
+            radial = share - 2 * heat
+            dq = -2 * whole + lr * Vl + 2 * q * share
+        dm = -gm - (ga * self.estar if s.ne else 0.0) + m * radial
+        parts = [dm]
+        if s.ne:
+            parts.insert(0, -self.estar * gm - ga * np.diag(self.K) + a * radial)
+        if q is not None:
+            parts.append(dq)
+        return np.concatenate(parts, axis=1), value
+
+
+def covariance(task: models.Task, setup: Setup) -> Array:
+    """K: what dR/da is multiplied by; for the single number e of the opposite encoding 1."""
+    position = task.student.position
+    if setup.ne == 0:
+        return np.zeros((0, 0))
+    if isinstance(position, models.Opposite):
+        return np.ones((1, 1)) if setup.tied else np.array([[1.0, -1.0], [-1.0, 1.0]])
+    assert isinstance(position, models.Positions)
+    return position.P @ position.P.T
+
+
+def drift(
+    task: models.Task, lr: float, *, inhibitive: bool = True, tokens: str | models.Tokens = "gaussian", estar: npt.ArrayLike | None = None
+) -> Drift:
+    """The right-hand side of the flow as a function of the state, (..., n) -> (..., n), in t = gamma tau / d. Its `names` say what the state is.
+
+    Parameters
+    ----------
+    task : Task
+    lr : float >= 0
+    inhibitive : bool
+        False leaves the terms in gamma out.
+    tokens : "gaussian" or Correlated
+    estar : (L,), optional
+        P w* / sqrt d where P is not orthogonal to w*.
+    """
+    _checks.instance("task", task, models.Task, "a Task")
+    return Drift(task, _checks.number("lr", lr, 0), _checks.boolean("inhibitive", inhibitive), tokens, estar)
+
+
+__all__ = ["Drift", "Field", "covariance", "drift", "field"]

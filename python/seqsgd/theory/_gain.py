@@ -1,0 +1,159 @@
+"""What one weight for all tokens gains over one weight each (theory.md, section 6)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import models
+from ..models.students import check_sigma
+from ._activation import Coefficients, coefficients
+from ._expansion import expansion
+from ._leading import MAX_ORDER, SIGMAS
+from ._norms import NormBounds, one_sided
+from .hermite import Exponent, hermite, sie, teacher_of
+
+
+@dataclass(frozen=True, eq=False)
+class Gain:
+    """Steps until weak recovery of the untied network over those of the tied one, for a link and an activation, to leading order for d -> infinity.
+
+    With k the first order that link and activation have in common, rho = |<C_k, 1^(x)k>| / ||C_k||_op. The tied network starts at m = 1/sqrt d, the untied one
+    at the overlap 1/sqrt d with the direction it grows along. All gains are 0 where the tied network cannot learn.
+
+    Attributes
+    ----------
+    L, k : int
+    sie : Exponent
+        Of the link; k is larger where c_sie = 0.
+    c : float
+        c_k of the activation.
+    ones, ones_error : float
+        <C_k, 1^(x)k>.
+    norm : NormBounds
+        ||C_k||_op; for even k the maximum of sign(c_k) <C_k, v^(x)k>, which is what drives the untied network.
+    tied_learns, untied_learns : bool
+        Whether order k drives the student away from m = 0.
+    pathology : str
+        Why the tied network (or both) cannot learn at order k; "" if it can.
+    """
+
+    L: int
+    k: int
+    sie: Exponent
+    c: float
+    ones: float
+    ones_error: float
+    norm: NormBounds
+    tied_learns: bool
+    untied_learns: bool
+    pathology: str
+
+    @property
+    def rho(self) -> float:
+        """|<C_k, 1^(x)k>| / ||C_k||_op, in the middle of `rho_bounds`; 0 where the tied network cannot learn."""
+        return sum(self.rho_bounds) / 2
+
+    @property
+    def rho_bounds(self) -> tuple[float, float]:
+        """As certain as the operator norm."""
+        if not self.tied_learns:
+            return 0.0, 0.0
+        size = abs(self.ones)
+        return max(size - self.ones_error, 0.0) / self.norm.upper, (size + self.ones_error) / self.norm.lower if self.norm.lower > 0 else math.inf
+
+    @property
+    def equal_lr(self) -> float:
+        """At equal learning rates, small enough for both: rho, times sqrt L if k = 1."""
+        return self.rho * self._root
+
+    @property
+    def lr_ratio_paper(self) -> float:
+        """Best learning rate of the tied over that of the untied network as the paper has it: rho."""
+        return self.rho
+
+    @property
+    def best_lr_paper(self) -> float:
+        """Gain at the best learning rate of each with the paper's ratio: rho^2, times sqrt L if k = 1."""
+        return self.rho**2 * self._root
+
+    @property
+    def lr_ratio_derived(self) -> float:
+        """The same ratio with a row's inhibitive term L times smaller than the tied one: rho / L, and rho / sqrt L if k = 1 (the threshold of ||m||)."""
+        return self.rho / self.L * self._root
+
+    @property
+    def best_lr_derived(self) -> float:
+        """Gain at the best learning rate of each with that ratio: rho^2 / L, and rho^2 if k = 1."""
+        return self.equal_lr * self.lr_ratio_derived
+
+    @property
+    def _root(self) -> float:
+        return math.sqrt(self.L) if self.k == 1 else 1.0
+
+    def __repr__(self) -> str:
+        if self.pathology:
+            return f"Gain(L={self.L}, k={self.k}: {self.pathology})"
+        low, high = self.rho_bounds
+        rho = f"{self.rho:.6g}" if high - low < 1e-9 * high else f"{low:.6g} to {high:.6g}"
+        best = f"{self.best_lr_paper:.6g} (paper), {self.best_lr_derived:.6g} (derived)"
+        return f"Gain(L={self.L}, k={self.k}, rho={rho}: {self.equal_lr:.6g} at equal lr; at the best lr {best})"
+
+
+def gain(link: Any, sigma: Any = "relu", *, max_order: int = MAX_ORDER, points: int | None = None, rng: int = 0) -> Gain:
+    """Gain of the tied over the untied network in steps until weak recovery, at equal and at best learning rates, and pathologies.
+
+    Both versions of the gain at the best rates are given: `best_lr_paper` from the paper's ratio of learning rates, `best_lr_derived` from the inhibitive
+    terms of the two flows.
+
+    Parameters
+    ----------
+    link : SSI with one output, Hermite or Task
+    sigma : as of `Tied`
+        Only which c_k vanish, and the sign of c_k for even k, matter.
+    max_order, points, rng : as of `sie`
+
+    Returns
+    -------
+    Gain
+
+    Raises
+    ------
+    ValueError
+        More than one output; a link and an activation without a common order.
+    """
+    teacher = teacher_of(link)
+    if teacher.outputs != 1:
+        raise ValueError(f"link: expected one output, as networks have, got {teacher.outputs}")
+    exponent = sie(teacher, max_order=max_order, points=points, rng=rng)
+    polynomial = expansion(teacher)
+    last = polynomial.degree if polynomial is not None else max_order
+    c = coefficients(check_sigma(sigma), last)
+    k = _common(teacher, c, exponent.value or 1, last, points, rng)
+    C = hermite(teacher, k, points=points, rng=rng)[0]
+    sign = float(np.sign(c[k]))
+    norm = one_sided(C, sign, np.random.default_rng(rng))
+    tied, untied = abs(C.ones) > (1 if C.dof == 0 else SIGMAS) * C.ones_error, norm.lower > 0
+    why = ""
+    if not tied:
+        why = f"<C_{k}, 1^(x){k}> = 0: the tied network sees nothing of order {k}, {'the untied one does' if untied else 'nor does the untied one learn'}"
+    elif k % 2 == 0 and sign * C.ones < 0:
+        tied = False
+        why = f"c_{k} and <C_{k}, 1^(x){k}> have opposite signs: m = 0 attracts the tied network{'' if untied else ' and the untied one'}"
+    return Gain(teacher.L, k, exponent, c[k], C.ones, C.ones_error, norm, tied, untied, why)
+
+
+def _common(teacher: models.Teacher, c: Coefficients, first: int, last: int, points: int | None, rng: int) -> int:
+    """The first order at which neither the link nor the activation vanishes."""
+    for k in range(first, last + 1):
+        if c.nonzero(k):
+            C = hermite(teacher, k, points=points, rng=rng)
+            if C.sigmas() > (0 if C.exact else SIGMAS):
+                return k
+    raise ValueError(f"sigma: expected an activation with an order in common with the link, found none up to {last}")
+
+
+__all__ = ["Gain", "gain"]

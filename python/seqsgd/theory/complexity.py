@@ -1,0 +1,319 @@
+"""How many samples: laws in d, weak-recovery times at finite d, the best learning rate (theory.md, section 6)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import _checks, models
+from .._checks import Float64
+from ..models.rates import PowerLaw, constant
+from ._expansion import expansion
+from ._leading import MAX_ORDER, LeadingOrder, loss_factor, pairing, student_coefficients
+from ._passage import random_starts, times
+from .flatness import flatness_index
+from .flow import drift
+from ._gain import Gain, gain
+from ._norms import one_sided
+from .hermite import Exponent, hermite, sie
+from .risk import risk
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """The law of the samples (= steps) until weak recovery, from r_0 ~ d^(-1/2), at the best learning rate, for d -> infinity.
+
+    Attributes
+    ----------
+    sie : Exponent
+        Of the link alone.
+    k : int or None
+        Exponent of this student: the first order that acts on its overlaps; None if none does ("never"). With positional vectors, or under the Frobenius loss,
+        the flatness index, which an encoding can lower below the SIE.
+    leading : LeadingOrder or None
+        dr/dt = b r^(k-1) - lr noise r / 2, t = lr tau / d, with r = |m|, untied ||m|| / sqrt L along the direction that grows fastest. None where the risk near
+        (e, m) = 0 is not a function of r alone; prefactors and steps are then nan.
+    sign : int
+        For odd k the sign of m that grows (k = 1: to which m is driven), 0 for even k, for untied weights and where `leading` is None.
+    b_error, noise_error : float
+    d_exponent, log_exponent, lr_exponent : float
+        steps ~ d^d_exponent (log d)^log_exponent at lr ~ d^lr_exponent; nan if never.
+    note : str
+        What stands in the way, or is left out; "" otherwise.
+    """
+
+    task: models.Task
+    sie: Exponent
+    k: int | None
+    leading: LeadingOrder | None
+    sign: int
+    b_error: float
+    noise_error: float
+    note: str
+
+    @property
+    def learns(self) -> bool:
+        """Whether the flow is known to leave the uninformative point at some learning rate."""
+        return self.leading is not None and self.leading.b > 0
+
+    @property
+    def d_exponent(self) -> float:
+        return math.nan if self.k is None else float(max(self.k - 1, 1))
+
+    @property
+    def log_exponent(self) -> float:
+        return math.nan if self.k is None else float(self.k == 2)
+
+    @property
+    def lr_exponent(self) -> float:
+        return math.nan if self.k is None else -max(self.k / 2 - 1, 0.0)
+
+    def start(self, d: float) -> float:
+        """The typical r_0: 1 / sqrt d, untied 1 / sqrt(d L), the overlap of a random start with one direction."""
+        return 1 / math.sqrt(d * (self.task.L if self.task.student.weights != "shared" else 1))
+
+    def best(self, d: float, eta: float, r0: float | None = None) -> tuple[float, float]:
+        """The learning rate with the fewest steps from r_0 to eta, and these steps, to leading order; (nan, inf) if it never gets there."""
+        if self.leading is None or not self.learns:
+            return math.nan, self._none
+        r0 = self.start(d) if r0 is None else r0
+        lr = self.leading.best_lr(r0, eta)
+        return lr, self.leading.steps(d, lr, r0, eta)
+
+    def steps(self, d: float, lr: float, eta: float, r0: float | None = None) -> float:
+        """Steps from r_0 to eta at a learning rate, to leading order."""
+        return self._none if self.leading is None else self.leading.steps(d, lr, self.start(d) if r0 is None else r0, eta)
+
+    def prefactor(self, eta: float) -> float:
+        """A in steps ~ A d^d_exponent (log d)^log_exponent at the best learning rate, d -> infinity."""
+        if self.leading is None or not self.learns:
+            return self._none
+        k, scale = self.leading.k, self.leading.noise / self.leading.b**2
+        if k == 2:
+            return scale
+        least = 2.4554074  # min over x of -log(1 - x) / x^2
+        rows = (self.task.L if self.task.student.weights != "shared" else 1) ** (k - 2) if k > 2 else 1
+        return least / 2 * scale * (eta**2 if k == 1 else rows / (k - 2))
+
+    @property
+    def _none(self) -> float:
+        return math.nan if self.k is not None and self.leading is None else math.inf
+
+    def __repr__(self) -> str:
+        if self.k is None:
+            return f"Complexity(never: {self.note})"
+        d = {0.0: "d", 1.0: "d log d"}[self.log_exponent] if self.d_exponent == 1 else f"d^{self.d_exponent:g}"
+        if self.leading is None:
+            return f"Complexity(k = {self.k}: {d} at lr ~ d^{self.lr_exponent:g}, {self.note})"
+        rate = f"b = {self.leading.b:.6g} +- {self.b_error:.1g}, V = {self.leading.noise:.6g} +- {self.noise_error:.1g}"
+        return f"Complexity(k = {self.k}: {d} at lr ~ d^{self.lr_exponent:g}, {rate}{', ' + self.note if self.note else ''})"
+
+
+def complexity(task: models.Task, *, tol: float = 1e-9, max_order: int = MAX_ORDER, points: int | None = None, rng: int = 0) -> Complexity:
+    """The sample-complexity law of a task: exponents, and prefactors from the flow to leading order at the uninformative point (e, m) = 0.
+
+    With r = |m| (untied ||m|| / sqrt L) the flow is dr/dt = b r^(k-1) - (lr / 2) V r. The number of steps at the best learning rate follows: proportional to d
+    for k = 1, to d log d for k = 2, to d^(k-1) for k >= 3 with lr ~ d^-(k/2-1). For k >= 2 the diffusion of m is left out, which changes prefactors by a
+    factor of order one (`weak_recovery(noise=True)` has it).
+
+    Parameters
+    ----------
+    task : Task
+        With positional vectors or the Frobenius loss only the exponents are given (`flatness_index`); `weak_recovery` has the times.
+    tol, points, rng : as of `sie`
+    max_order : int
+        Where to give up, for links that are integrated.
+
+    Returns
+    -------
+    Complexity
+
+    Raises
+    ------
+    ValueError
+        A constant link.
+    """
+    _checks.instance("task", task, models.Task, "a Task")
+    exponent = sie(task, tol=tol, max_order=max_order, points=points, rng=rng)
+    factor = loss_factor(task)
+    if factor is None or isinstance(task.student.position, (models.Opposite, models.Positions)):
+        flat = flatness_index(task, orders=min(max_order, 8))
+        lower = flat.kappa is not None and exponent.value is not None and flat.kappa < exponent.value
+        return Complexity(task, exponent, flat.kappa, None, 0, 0.0, 0.0, f"below the link's {exponent.value}" if lower else flat.verdict)
+    R = risk(task, m=0.0 if task.student.weights == "shared" else np.zeros(task.L), hessian=False)
+    V, dV = float(R.V), float(R.V_error)
+    polynomial = expansion(task.teacher)
+    last = polynomial.degree if polynomial is not None else max_order
+    if task.student.weights == "shared":
+        for k in range(exponent.value or 1, last + 1):
+            p = pairing(task, k, points, rng)
+            if p.nonzero:
+                scale = factor / math.factorial(k - 1)
+                sign = (1 if p.value > 0 else -1) if k % 2 else 0
+                b = scale * p.value * (sign or 1)
+                note = "" if b > 0 else f"order {k} drives m back to 0: <C_{k}(g), C_{k}(f)> < 0"
+                if note == "" and exponent.value is not None and k > exponent.value:
+                    note = f"the link's order {exponent.value} does not act on this student"
+                return Complexity(task, exponent, k, LeadingOrder(k, b, V), sign, scale * p.error, dV, note)
+        return Complexity(task, exponent, None, None, 0, 0.0, dV, f"no order up to {last} acts on m")
+    c = student_coefficients(task, last)
+    assert c is not None
+    for k in range(exponent.value or 1, last + 1):
+        C = hermite(task, k, points=points, rng=rng)
+        if not c.nonzero(k) or C.sigmas() <= (0 if C.exact else 6):
+            continue
+        top = one_sided(C[0], float(np.sign(c[k])), np.random.default_rng(rng))
+        scale = factor * abs(c[k]) / (task.L * math.factorial(k - 1))
+        note = "" if top.lower > 0 else f"order {k} drives m back to 0 in every direction"
+        if note == "" and k > (exponent.value or k):
+            note = f"the activation has no part of order {exponent.value}"
+        b = scale * top.value
+        error = scale * (top.upper - top.lower) / 2 + abs(b / c[k]) * c.error[k]
+        return Complexity(task, exponent, k, LeadingOrder(k, b, V / task.L), 0, error, dV / task.L, note)
+    return Complexity(task, exponent, None, None, 0, 0.0, dV, f"the activation and the link have no order up to {last} in common")
+
+
+@dataclass(frozen=True, eq=False)
+class RecoveryTime:
+    """Predicted steps until weak recovery.
+
+    Attributes
+    ----------
+    steps : (n,) float64
+        Equally likely values, ascending; inf where the flow never gets there. n = 1 for a start without randomness.
+    lr, d, eta : as given
+    method : str
+    """
+
+    steps: Float64
+    lr: float
+    d: int
+    eta: float
+    method: str
+
+    @property
+    def never(self) -> float:
+        """Fraction of starts from which the threshold is never passed."""
+        return float(np.isinf(self.steps).mean())
+
+    @property
+    def median(self) -> float:
+        return self.quantile(0.5)
+
+    def quantile(self, p: float) -> float:
+        """The number of steps that a fraction p of the runs needs at most (the smallest such value of the sample); inf if fewer ever get there."""
+        p = _checks.number("p", p, 0, 1)
+        return float(self.steps[min(max(math.ceil(p * len(self.steps)) - 1, 0), len(self.steps) - 1)])
+
+    def __repr__(self) -> str:
+        if len(self.steps) == 1:
+            return f"RecoveryTime({self.steps[0]:.6g} steps, eta={self.eta:g}, {self.method})"
+        some = ", ".join(f"{p:.0%}: {self.quantile(p):.4g}" for p in (0.1, 0.5, 0.9))
+        return f"RecoveryTime({some} steps, never: {self.never:.3g}, eta={self.eta:g}, {self.method})"
+
+
+def weak_recovery(
+    task: models.Task,
+    *,
+    d: int,
+    lr: float | PowerLaw,
+    eta: float,
+    init: models.Overlap | models.Uniform | None = None,
+    noise: bool = False,
+    samples: int | None = None,
+    tokens: str | models.Tokens = "gaussian",
+    rng: int = 0,
+) -> RecoveryTime:
+    """When the flow passes ||(e, m)|| = eta (untied ||m|| / sqrt L = eta), in steps at finite d.
+
+    A start at random is carried through as a distribution: m_0 is a coordinate of a uniform point of the sphere, about N(0, 1/d). The flow itself has no noise:
+    what starts at exactly 0 (the e of `Opposite`) stays there, and so does an odd order's m of the wrong sign.
+
+    Parameters
+    ----------
+    task : Task
+    d : int
+        Token dimension.
+    lr : float > 0 or PowerLaw
+    eta : float in (0, 1]
+    init : Overlap or Uniform; None: Overlap(), m_0 = 1 / sqrt d
+    noise : bool
+        Add the diffusion during the escape, at its strength at the uninformative point; then even a fixed start has a distribution. Where the point is left
+        exponentially (k = 2), as a Gaussian spread of the start (Ornstein-Uhlenbeck, integrated); otherwise, if the state is m alone, by drawing paths. Not for
+        normalization="global".
+    samples : int, optional
+        How many starts stand for a distribution. None: 2001 where only m is random, else 64.
+    tokens : "gaussian" or Correlated
+    rng : int
+        Seed of starts that are drawn.
+
+    Returns
+    -------
+    RecoveryTime
+    """
+    _checks.instance("task", task, models.Task, "a Task")
+    d = _checks.integer("d", d, 1)
+    _checks.instance("lr", lr, (int, float, np.integer, np.floating, PowerLaw), "a number or a PowerLaw")
+    rate = _checks.number("lr", constant(lr, d, task.L), 0, open_low=True)
+    eta = _checks.number("eta", eta, 0, 1, open_low=True)
+    init = _checks.instance("init", models.Overlap() if init is None else init, (models.Overlap, models.Uniform), "Overlap or Uniform")
+    init.check(d)
+    task.student.check(task.L, d)
+    generator = np.random.default_rng(_checks.integer("rng", rng, 0))
+    right = drift(task, rate, tokens=tokens)
+    samples = (2001 if right.names == ("m",) else 64) if samples is None else _checks.integer("samples", samples, 1)
+    starts = random_starts(right, init, d, samples, generator)
+    if _checks.boolean("noise", noise):
+        from ._diffusion import noisy_times
+
+        passed, method = noisy_times(right, starts, d, eta, samples, generator)
+    else:
+        passed, method = times(right, starts, eta), "flow"
+    if np.isnan(passed).any():
+        raise ArithmeticError("the flow met a value that is not finite")
+    return RecoveryTime(np.sort(np.maximum(np.ceil(passed * d / rate - 1e-9), 0.0)), rate, d, eta, method)
+
+
+def best_lr(
+    task: models.Task, *, d: int, eta: float, init: models.Overlap | models.Uniform | None = None, tokens: str | models.Tokens = "gaussian", tol: float = 1e-3
+) -> tuple[float, float]:
+    """The learning rate at which the flow needs the fewest steps (in the median over starts), and that number of steps.
+
+    Parameters
+    ----------
+    task, d, eta, init, tokens : as of `weak_recovery`
+    tol : float
+        Of the logarithm of the learning rate.
+
+    Returns
+    -------
+    lr, steps : float; (nan, inf) if there is no learning rate that gets there.
+    """
+    from scipy.optimize import minimize_scalar
+
+    tol = _checks.number("tol", tol, 0, open_low=True)
+
+    def steps(log_lr: float) -> float:
+        return weak_recovery(task, d=d, lr=math.exp(log_lr), eta=eta, init=init, tokens=tokens).median
+
+    def cost(log_lr: float) -> float:
+        found = steps(log_lr)
+        return math.log(found) if 0 < found < math.inf else (-math.inf if found == 0 else 1e3 + log_lr)  # infeasible: downhill to smaller rates
+
+    first = np.linspace(math.log(1e-3), math.log(1e3), 25)
+    values = [cost(x) for x in first]
+    while values[0] >= 1e3 and first[0] > math.log(1e-12):
+        first = first - (first[-1] - first[0])
+        values = [cost(x) for x in first]
+    i = int(np.argmin(values))
+    if values[i] >= 1e3:
+        return math.nan, math.inf
+    low, high = first[max(i - 1, 0)], first[min(i + 1, len(first) - 1)]
+    found = minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": tol})
+    x = float(found.x) if found.fun < values[i] else float(first[i])
+    return math.exp(x), steps(x)
+
+
+__all__ = ["Complexity", "Gain", "RecoveryTime", "best_lr", "complexity", "gain", "weak_recovery"]

@@ -1,0 +1,222 @@
+"""The deterministic limit d -> infinity of the dynamics, and the learning rate beyond which nothing is learnt (docs: section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _checks, models
+from .._checks import Float64
+from ..models.rates import schedule
+from ._drift import Drift, covariance, drift
+from ._path import integrate
+from .risk import engine, points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A solution of the flow.
+
+    Attributes
+    ----------
+    t : (n,) time, the integral of lr over steps divided by d
+    steps : (n,) or None if no d was given
+    m, e, q : (n,), untied or general encodings (n, L); e and q None where there are none. NaN after a halt
+    risk : (n,) R along the way
+    weak_recovery : t at which ||(e, m)|| passed eta, NaN if it did not or was not asked for
+    weak_recovery_step : the same in steps; None without d
+    error : tolerance of the integration and of the expectations in it, absolute on m
+    """
+
+    t: Float64
+    steps: Float64 | None
+    m: Float64
+    e: Float64 | None
+    q: Float64 | None
+    risk: Float64
+    weak_recovery: float
+    weak_recovery_step: float | None
+    error: float
+
+    def plot(self, ax: Axes | None = None, *, time: bool = False) -> Axes:
+        """m and e against steps (or t), as sizes, in the style of `Result.plot`."""
+        from .plots import plot_flow
+
+        return plot_flow(self, ax, time)
+
+
+def flow(
+    task: models.Task,
+    lr: float | models.Rate,
+    d: int | None = None,
+    *,
+    steps: float | None = None,
+    t: float | None = None,
+    m: npt.ArrayLike | None = None,
+    e: npt.ArrayLike | None = None,
+    q: npt.ArrayLike | None = None,
+    eta: float | None = None,
+    halt: bool = False,
+    inhibitive: bool = True,
+    tokens: str | models.Tokens = "gaussian",
+    estar: npt.ArrayLike | None = None,
+    records: int = 200,
+) -> Flow:
+    """Integrate the flow from a given start.
+
+    Parameters
+    ----------
+    task : Task
+    lr : float, or with d PowerLaw, Decay or Piecewise
+    d : int, optional
+        Token dimension, that turns time into steps: t = (integral of lr over steps) / d.
+    steps, t : float
+        How far: one of the two; steps need d.
+    m : number or (L,)
+        Overlaps at the start. None: 1 / sqrt d, which needs d.
+    e, q : start of the positional overlaps (None: 0) and, for normalization="global", of the squared norms (None: 1)
+    eta : float in (0, 1], optional
+        Threshold of weak recovery.
+    halt : bool
+        Stop there.
+    inhibitive : bool
+        False leaves out the terms in the learning rate that stop learning: the spherical gradient flow.
+    tokens : "gaussian" or Correlated
+    estar : (L,), optional
+        P w* / sqrt d where P is not orthogonal to w*.
+    records : int
+        Points of the solution, evenly.
+
+    Returns
+    -------
+    Flow
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what does not fit.
+    """
+    _checks.instance("task", task, models.Task, "a Task")
+    d = None if d is None else _checks.integer("d", d, 1)
+    if d is None and (isinstance(lr, models.Rate) or steps is not None or m is None):
+        raise ValueError("d: expected an integer >= 1 where lr is a schedule, where the length is in steps, or where m is not given, got None")
+    if (steps is None) == (t is None):
+        raise ValueError(f"steps, t: expected exactly one of them, got steps = {steps} and t = {t}")
+    length = _checks.number("steps" if t is None else "t", steps if t is None else t, 0, open_low=True)
+    if t is not None and isinstance(lr, models.Rate):
+        raise ValueError("t: with a schedule of learning rates the length is in steps, got t")
+    n = _checks.integer("records", records, 2)
+    if eta is not None:
+        eta = _checks.number("eta", eta, 0, 1, open_low=True)
+    right = drift(task, 0.0 if isinstance(lr, models.Rate) else lr, inhibitive=inhibitive, tokens=tokens, estar=estar)
+    rate = np.nan if isinstance(lr, models.Rate) else float(lr) or np.nan
+    start = initial(right, 1 / np.sqrt(d) if m is None and d is not None else m, e, q)
+    clock = np.linspace(0, length, n)
+    plan = None
+    if d is not None and t is None:
+        plan = schedule(lr, d, task.L)
+        if not inhibitive:
+            if isinstance(lr, models.Rate):
+                raise ValueError("inhibitive: False needs a constant lr, got a schedule")
+            plan, clock = None, clock * lr / d
+    path = integrate(right, start, clock, plan, float(d or 1), eta=eta, halt=halt)
+    s = right.setup
+    time = clock if plan is None else plan.integral(clock) / float(d or 1)
+    passage, passage_step = path.passage, None
+    if plan is not None:
+        passage_step, passage = path.passage, float(plan.integral(np.array([path.passage]))[0] / float(d or 1))
+    elif d is not None:
+        passage_step = path.passage * d / rate
+    in_steps = None if d is None else (clock if plan is not None else clock * d / rate)
+    a, overlaps, norms = path.states[:, : s.ne], path.states[:, s.ne : s.ne + s.nm], path.states[:, s.ne + s.nm :]
+    alive = np.isfinite(overlaps[:, 0])
+    R = np.full(n, np.nan)
+    R[alive] = right.rates(path.states[alive], 0.0)[1]
+    return Flow(
+        time,
+        in_steps,
+        overlaps[:, 0] if s.tied else overlaps,
+        None if not s.ne else (a[:, 0] if s.names[0] == "e" else a),
+        norms if right.common else None,
+        R,
+        passage,
+        passage_step,
+        max(1e-8, right.field.series.error if right.field.series is not None else 0.0),
+    )
+
+
+def initial(right: Drift, m: Any, e: Any, q: Any) -> Float64:
+    """One state from its parts, checked."""
+    s = right.setup
+    if q is not None and not right.common:
+        raise ValueError("q: only students with normalization='global' have norms that move, expected None")
+    overlaps = np.asarray(m, dtype=np.float64)
+    if not s.tied and overlaps.ndim == 0:
+        overlaps = np.full(s.L, float(overlaps))
+    a, b, norms, shape = points(s, e, overlaps, np.ones(s.L) if right.common and q is None else q)
+    if shape != ():
+        raise ValueError(f"m: expected one start, got the shape {_checks.letters(shape)} of starts")
+    if norms is not None and abs(norms.mean() - 1) > 1e-9:
+        raise ValueError(f"q: expected norms with mean 1, got {norms.mean():.6g}")
+    return np.concatenate([a[0], b[0], *([] if norms is None else [norms[0]])])
+
+
+@dataclass(frozen=True)
+class LargestRate:
+    """Above `value` the uninformative point (e, m) = 0 attracts. `error` is absolute; `growth` is the rate at which it is left, per unit of t, for lr -> 0."""
+
+    value: float
+    error: float
+    growth: float
+    reason: str
+
+
+def largest_lr(task: models.Task, *, tokens: str | models.Tokens = "gaussian") -> LargestRate:
+    """The learning rate at which the uninformative point stops being unstable.
+
+    The linear flow at (e, m) = 0 is -G H - (gamma/2) V with G = diag(K, 1); so gamma_max = 2 lambda_max(-G H) / V, for weights per token L times as much. Infinite
+    where the gradient does not vanish at 0 (any rate leaves it), 0 where gradient and growth do (flatness above 2: at a rate of order one the noise wins).
+
+    Parameters
+    ----------
+    task : Task
+    tokens : "gaussian" or Correlated
+
+    Returns
+    -------
+    LargestRate
+    """
+    _checks.instance("task", task, models.Task, "a Task")
+    chosen = engine(task, tokens)
+    s = chosen.setup
+    best, error = chosen.moments(np.zeros((1, s.ne)), np.zeros((1, s.nm)), None if s.tied else np.ones((1, s.L)), 2)
+    assert best.hessian is not None and error.hessian is not None
+    K = covariance(task, s)
+    metric = np.eye(s.ne + s.nm)
+    metric[: s.ne, : s.ne] = K if s.tied else np.diag(np.diag(K))
+    push, doubt = np.abs(metric @ best.gradient[0]), np.abs(metric) @ error.gradient[0]
+    V, dV = float(best.V[0]), float(error.V[0])
+    if (push > np.maximum(10 * doubt, 1e-10)).any():
+        return LargestRate(np.inf, 0.0, np.inf, "the gradient at (e, m) = 0 does not vanish")
+    variance, directions = np.linalg.eigh(metric)
+    root = directions * np.sqrt(np.maximum(variance, 0)) @ directions.T
+    growth = float(np.linalg.eigvalsh(-root @ best.hessian[0] @ root)[-1])
+    doubt = float(np.linalg.norm(root @ error.hessian[0] @ root, 2))
+    if growth <= max(10 * doubt, 1e-10):
+        return LargestRate(0.0, 0.0, max(growth, 0.0), "no direction at (e, m) = 0 grows linearly")
+    share = 1 if s.tied else s.L
+    if V <= 10 * dV + 1e-14:
+        return LargestRate(np.inf, 0.0, growth, "the gradient of a sample vanishes at (e, m) = 0")
+    value = 2 * growth * share / V
+    return LargestRate(value, value * (doubt / growth + dV / V), growth, "linear growth against noise at (e, m) = 0")
+
+
+__all__ = ["Drift", "Flow", "LargestRate", "drift", "flow", "largest_lr"]

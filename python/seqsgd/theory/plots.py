@@ -1,0 +1,189 @@
+"""Pictures of flows, landscapes and phases, in colours that colour-blind people tell apart and shades that stay apart in grey."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..plotting import COLOURS, MARKERS, STYLES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .flow import Flow
+    from .landscape import Landscape
+    from .phases import PhaseDiagram
+
+# light to dark in order of the regions, from blue-free yellow to dark blue (a cividis of six)
+SHADES = ("#FFF3C4", "#E3C659", "#B9A66A", "#858178", "#4F5B72", "#10264F")
+KINDS = {"minimum": ("o", "#000000"), "saddle": ("X", "#D55E00"), "maximum": ("^", "#FFFFFF"), "degenerate": ("D", "#E69F00")}
+
+
+def _axes(ax: Axes | None, **options: Any) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    made: Axes = plt.subplots(layout="tight", **options)[1]
+    return made
+
+
+def _size(x: Any) -> Any:
+    return np.abs(x) if x.ndim == 1 else np.sqrt(np.mean(x**2, axis=1))
+
+
+def plot_flow(flow: Flow, ax: Axes | None, time: bool) -> Axes:
+    """See Flow.plot. On the axes of a simulation's plot the lines are black and dashed, so that they show on its bands."""
+    over = ax is not None and bool(ax.lines)
+    ax = _axes(ax)
+    x = flow.t if time or flow.steps is None else flow.steps
+    for i, (name, values) in enumerate((("m", flow.m), ("e", flow.e))):
+        if values is None:
+            continue
+        letter = rf"$|{name}|$" if values.ndim == 1 else rf"$\Vert {name}\Vert/\sqrt{{L}}$"
+        style: dict[str, Any] = {"color": "black", "linestyle": ("--", ":")[i]} if over else {"color": COLOURS[i], "linestyle": STYLES[i]}
+        ax.plot(x, _size(values), linewidth=1.6, label=f"flow, {letter}", zorder=4, **style)
+    if not over:
+        ax.set_xlabel(r"time $t = \int \gamma\, d\tau / d$" if time or flow.steps is None else r"step $\tau$")
+        ax.set_ylabel(r"overlap $|m|$" + (r", $|e|$" if flow.e is not None else ""))
+        ax.grid(alpha=0.25)
+    ax.legend(fontsize="small")
+    return ax
+
+
+def plot_landscape(landscape: Landscape, ax: Axes | None, surface: bool) -> Axes:
+    """See Landscape.plot."""
+    if len(landscape.names) == 1:
+        return _curve(landscape, _axes(ax))
+    return _surface(landscape, ax) if surface else _contours(landscape, _axes(ax, figsize=(6.4, 5.4)))
+
+
+def _curve(landscape: Landscape, ax: Axes) -> Axes:
+    m = np.linspace(-1, 1, 401)
+    ax.plot(m, landscape.risk(m=m), color=COLOURS[0])
+    for c in landscape.critical:
+        _mark(ax, c.kind, c.point[0], c.value)
+    ax.set_xlabel("overlap $m$")
+    ax.set_ylabel("risk $R(m)$")
+    ax.grid(alpha=0.25)
+    _legend(ax)
+    return ax
+
+
+def _contours(landscape: Landscape, ax: Axes) -> Axes:
+    from matplotlib.patches import Circle
+
+    x = np.linspace(-1, 1, 201)
+    e, m = np.meshgrid(x, x)
+    outside = e**2 + m**2 > 1
+    R = np.ma.masked_where(outside, landscape.risk(e, m))
+    filled = ax.contourf(e, m, R, levels=24, cmap="cividis", zorder=1)
+    ax.contour(e, m, R, levels=24, colors="black", linewidths=0.25, alpha=0.5, zorder=2)
+    assert ax.figure is not None
+    ax.figure.colorbar(filled, ax=ax, label="risk $R(e, m)$", shrink=0.85)
+    g = landscape.gradient(e, m)
+    radial = e * g[..., 0] + m * g[..., 1]
+    speed = [np.ma.masked_where(outside, -g[..., i] + (e, m)[i] * radial) for i in (0, 1)]
+    ax.streamplot(x, x, speed[0], speed[1], color="white", density=0.9, linewidth=0.7, arrowsize=0.8, zorder=3)
+    ax.add_patch(Circle((0, 0), 1, fill=False, linewidth=1.2, zorder=4))
+    for c in landscape.critical:
+        _mark(ax, c.kind, *c.point)
+    v = 0.28 * landscape.direction
+    for s in (1, -1):
+        ax.annotate("", xy=(s * v[0], s * v[1]), xytext=(0, 0), arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 2}, zorder=6)
+    ax.set_aspect("equal")
+    ax.set_xlim(-1.08, 1.08)
+    ax.set_ylim(-1.08, 1.08)
+    ax.set_xlabel("positional overlap $e$")
+    ax.set_ylabel("overlap $m$")
+    _legend(ax)
+    return ax
+
+
+def _surface(landscape: Landscape, ax: Axes | None) -> Axes:
+    axes: Any = ax if ax is not None else _axes(None, subplot_kw={"projection": "3d"}, figsize=(7.0, 5.6))
+    r, angle = np.meshgrid(np.linspace(0, 1, 60), np.linspace(0, 2 * np.pi, 121))
+    e, m = r * np.cos(angle), r * np.sin(angle)
+    R = landscape.risk(e, m)
+    axes.computed_zorder = False  # the marks above all of the surface
+    axes.plot_surface(e, m, R, zorder=1, cmap="cividis", rstride=2, cstride=2, linewidth=0.15, edgecolor="black", alpha=0.9)
+    lift = 0.02 * (R.max() - R.min())
+    for kind, (marker, colour) in KINDS.items():
+        points = np.array([[*c.point, c.value + lift] for c in landscape.critical if c.kind == kind])
+        if len(points):
+            axes.scatter(*points.T, marker=marker, color=colour, edgecolor="black", s=46, depthshade=False, label=kind, zorder=5)
+    axes.set_xlabel("positional overlap $e$", labelpad=6)
+    axes.set_ylabel("overlap $m$", labelpad=6)
+    axes.set_zlabel("risk $R(e, m)$", labelpad=8)
+    axes.set_xticks([-1, -0.5, 0, 0.5, 1])
+    axes.set_yticks([-1, -0.5, 0, 0.5, 1])
+    axes.set_box_aspect(None, zoom=0.85)
+    axes.legend(fontsize="small", loc="upper left")
+    return axes  # type: ignore[no-any-return]
+
+
+def _mark(ax: Axes, kind: str, x: float, y: float) -> None:
+    marker, colour = KINDS[kind]
+    ax.plot(x, y, marker=marker, color=colour, markeredgecolor="white" if colour == "#000000" else "black", markersize=8.5, linestyle="none", label=kind, zorder=7, clip_on=False)
+
+
+def _legend(ax: Axes) -> None:
+    handles, labels = ax.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    if unique:
+        ax.legend(list(unique.values()), list(unique), fontsize="small", loc="upper right", framealpha=0.9)
+
+
+def plot_phases(diagram: PhaseDiagram, ax: Axes | None) -> Axes:
+    """See PhaseDiagram.plot."""
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+    from matplotlib.patches import Patch
+
+    from .phases import REGIONS
+
+    ax = _axes(ax, figsize=(8.6, 4.8))
+    a, omega, region = diagram.a, diagram.omega, diagram.region
+    colours = ListedColormap(["#FFFFFF", *SHADES])
+    # cells around their points
+    ax.pcolormesh(_edges(a), _edges(omega), region.T, cmap=colours, norm=BoundaryNorm(np.arange(-1.5, 6), 7), rasterized=True)
+    lines = {"direction": "first direction", "gap": "equal risks", "positional": "positional pole stable", "semantic": "semantic pole stable"}
+    for i, (name, label) in enumerate(lines.items()):
+        curve = diagram.boundaries[name]
+        inside = (curve[:, 0] >= a[0]) & (curve[:, 1] >= omega[0]) & (curve[:, 1] <= omega[-1])
+        if inside.any():
+            ax.plot(*curve[inside].T, color="black", linestyle=STYLES[i], linewidth=1.1, marker=MARKERS[i], markevery=0.17, markersize=4, markerfacecolor="white", label=label)
+    handles: list[Any] = []
+    for i, name in enumerate(REGIONS):
+        if (region == i).any():
+            _number(ax, diagram, i)
+        handles.append(Patch(facecolor=SHADES[i], edgecolor="black", linewidth=0.5, label=f"{i + 1}  {name}"))
+    if (region == -1).any() or diagram.between.any():
+        here = (diagram.between | (region == -1)) & (omega < 1)
+        ax.contourf(a, omega, here.T.astype(float), levels=[0.5, 1.5], colors="none", hatches=["xxxx"])
+        handles.append(Patch(facecolor="white", edgecolor="black", hatch="xxxx", linewidth=0.5, label="a minimum between the poles"))
+    ax.set_xlabel("width $a$ of the positional target")
+    ax.set_ylabel(r"weight $\omega$ of the positional target")
+    ax.set_xlim(_edges(a)[[0, -1]])
+    ax.set_ylim(_edges(omega)[[0, -1]])
+    handles += [line for line in ax.lines if not str(line.get_label()).startswith("_")]
+    ax.legend(handles=handles, fontsize="small", loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+    return ax
+
+
+def _number(ax: Axes, diagram: PhaseDiagram, i: int) -> None:
+    """The number of a region in its thickest place."""
+    from scipy.ndimage import distance_transform_edt
+
+    inside = np.pad(diagram.region == i, 1)
+    depth = distance_transform_edt(inside)[1:-1, 1:-1]
+    at = np.unravel_index(np.argmax(depth), depth.shape)
+    if depth[at] >= 3:
+        ax.text(diagram.a[at[0]], diagram.omega[at[1]], str(i + 1), ha="center", va="center", fontsize=11, fontweight="bold", color="black" if i < 3 else "white")
+
+
+def _edges(x: Any) -> Any:
+    if len(x) == 1:
+        return np.array([x[0] - 0.5, x[0] + 0.5])
+    middle = (x[1:] + x[:-1]) / 2
+    return np.concatenate([[x[0] - (middle[0] - x[0])], middle, [x[-1] + (x[-1] - middle[-1])]])
