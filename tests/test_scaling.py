@@ -70,8 +70,8 @@ def test_fits_find_the_exponents_and_their_errors():
     assert scaling.fit(logarithmic).exponent > 1.05
     assert scaling.logarithm(logarithmic)[0] == pytest.approx(2, abs=4 * scaling.logarithm(logarithmic)[1])
     bent = points(lambda d: 3 * d**1.5 * math.exp(-50 / d), dims, spread=0.05)
-    corrected = scaling.fit(bent, corrected=True)
-    assert corrected.exponent == pytest.approx(1.5, abs=4 * corrected.error) and corrected.correction == pytest.approx(-50, rel=0.1)
+    corrected = scaling.fit(bent, orders=(1.0,))
+    assert corrected.exponent == pytest.approx(1.5, abs=4 * corrected.error) and corrected.corrections[1.0] == pytest.approx(-50, rel=0.1)
     assert scaling.fit(bent).chi2 > 100 > 20 > corrected.chi2
 
 
