@@ -3,6 +3,8 @@
 import json
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -303,7 +305,7 @@ def test_heavy_cells_are_cut_and_light_ones_put_together():
     s = sq.Sweep(BASE | {"runs": 64}, HEAVY, rng=0)
     cells = s.cells()
     costs = [Cost(2e-5, True)] * len(cells)
-    (folder := __import__("pathlib").Path("/nonexistent"))
+    folder = Path("/nonexistent")
     found = pieces(cells, range(len(cells)), costs, {}, folder)
     out = tasks(found, 2)
     sizes = [sum(p.seconds for p in t) for t in out]
@@ -314,3 +316,28 @@ def test_heavy_cells_are_cut_and_light_ones_put_together():
         assert runs == list(range(64)) and all(p.key == cell.key for t in out for p in t if p.cell == i)
     assert [p.cell for t in in_order(found) for p in t] == list(range(len(cells)))
     assert TASK == cells[0].run.task or cells[0].run.task.teacher.omega == 0.2
+
+
+def test_runs_side_by_side_stay_together():
+    """Cut at whole groups of runs where there are many, else evenly; nothing is lost, nothing twice."""
+    from seqsgd.sweeps.cost import TOGETHER, Cost
+    from seqsgd.sweeps.tasks import pieces, tasks
+
+    for count in (1, 7, 16, 17, 50, 64, 333):
+        cells = sq.Sweep(BASE | {"runs": count, "first_run": 5}, {}, rng=0).cells()
+        for seconds in (1e-4, 3e-3, 1e-2, 0.3):
+            out = [p.run for t in tasks(pieces(cells, [0], [Cost(seconds, True)], {}, Path("/nonexistent")), 2) for p in t]
+            assert sorted(r for run in out for r in range(run.first_run, run.first_run + run.runs)) == list(range(5, 5 + count))
+            sizes = sorted(run.runs for run in out)
+            assert sizes[-1] <= TOGETHER // 2 or all(n % TOGETHER == 0 for n in sizes[1:])
+
+
+@pytest.mark.parametrize("dynamics", sq.dynamics())
+def test_every_dynamics(dynamics, tmp_path):
+    base = BASE | {"dynamics": dynamics, "task": sq.Task(sq.SSI("sum", L=2), sq.Tied("tanh")), "runs": 40}
+    r = sq.sweep(base, {"lr": [0.1, 0.2]}, rng=0, store=tmp_path / "s")
+    with ThreadPoolExecutor(2) as executor:
+        same(sq.sweep(base, {"lr": [0.1, 0.2]}, rng=0, executor=executor), r)
+    for lr in (0.1, 0.2):
+        cell = r.cell(lr=lr)
+        assert sq.simulate(**cell.arguments).m.equals(cell.m) and cell.arguments["dynamics"] == dynamics

@@ -17,6 +17,7 @@ from ..simulate import Course
 
 TRIAL = 0.03  # seconds of a trial
 KINDS = 12  # trials at most, in all, but at least one for each kind of cell
+TOGETHER = 16  # runs that a core may compute side by side, for less than each alone
 
 
 class Cost(NamedTuple):
@@ -44,7 +45,7 @@ def _kind(run: Run) -> Any:
             return (type(value).__name__, *(words(v) for v in value._values().values()))
         return value if isinstance(value, str) else type(value).__name__
 
-    return words(dataclasses.replace(run, record=None, threads=None))
+    return words(dataclasses.replace(run, record=None, threads=None)), min(run.runs, TOGETHER)
 
 
 def _size(run: Run) -> float:
@@ -59,11 +60,20 @@ def _trials(sizes: dict[float, Run], count: int) -> dict[float, Cost]:
 
 
 def _trial(run: Run) -> Cost:
-    steps, seconds, split = 32, math.inf, True
+    """Of a single run; then, if that does not take long, of several together."""
+    alone = _timed(run, 1, 32)
+    runs = min(run.runs, TOGETHER)
+    if runs == 1 or not alone.split or alone.seconds * runs * min(32, run.steps) > TRIAL:
+        return alone
+    return _timed(run, runs, int(TRIAL / (alone.seconds * runs)))
+
+
+def _timed(run: Run, runs: int, steps: int) -> Cost:
+    seconds, split = math.inf, True
     try:
         while steps <= run.steps or math.isinf(seconds):
             steps = min(steps, run.steps)
-            short = dataclasses.replace(run, runs=1, steps=steps, threads=1, record=models.At((0, steps) if steps else (0,)))
+            short = dataclasses.replace(run, runs=runs, steps=steps, threads=1, record=models.At((0, steps) if steps else (0,)))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 course = Course(short, Seed(0), None, math.inf, False, lambda *_: True)
@@ -73,10 +83,10 @@ def _trial(run: Run) -> Cost:
             split = any("run" in v.dims for v in course.engine.variables().values())
             done = max(int(course.engine.steps_done().sum()), 1)
             seconds = taken / done
-            if taken > TRIAL or done < steps or steps >= run.steps:
+            if taken > TRIAL or done < runs * steps or steps >= run.steps:
                 break
             steps = max(2 * steps, int(0.7 * steps * TRIAL / max(taken, 1e-6)))
-            steps = min(steps, 64 * max(done, 32))
+            steps = min(steps, 64 * max(done // runs, 32))
     except Exception:  # the cell itself will tell when its turn comes
         return Cost(1e-6, False)
     return Cost(max(seconds, 1e-12), split)

@@ -13,6 +13,7 @@ from typing import Any
 from .. import _checks
 from .._run import cores
 from ..errors import SweepError
+from . import owner
 from .worker import Order, compute, initialize
 
 LARGEST = 4096  # workers
@@ -103,7 +104,7 @@ class Pool:
 def _processes(n: int) -> ProcessPoolExecutor:
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SweepError("executor: this module is being imported by a worker of the sweep it starts; put the call under `if __name__ == '__main__':`")
-    return ProcessPoolExecutor(n, mp_context=multiprocessing.get_context("spawn"), initializer=initialize)
+    return ProcessPoolExecutor(n, mp_context=multiprocessing.get_context("spawn"), initializer=initialize, initargs=(owner.name(),))
 
 
 def lost(error: BaseException) -> bool:

@@ -10,7 +10,8 @@ from pathlib import Path
 def _born(pid: int) -> str:
     """Start time of a process where the system tells, so that a number used again is not mistaken."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[19] if fields[0] != "Z" else "dead"  # a killed process whose parent has not looked yet
     except (OSError, IndexError):
         return ""
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cost import Cost
+from .cost import TOGETHER, Cost
 from .definition import Cell
 from .piece import Piece, gaps
 
@@ -87,11 +87,15 @@ def _grouped(pieces: Sequence[Piece], left: float, workers: int) -> list[tuple[P
 
 
 def _cut(piece: Piece, share: float) -> list[Piece]:
-    parts = min(piece.run.runs, math.ceil(piece.seconds / share))
+    runs = piece.run.runs
+    parts = min(runs, math.ceil(piece.seconds / share))
     if parts <= 1:
         return [piece]
-    edges = [piece.run.first_run + piece.run.runs * i // parts for i in range(parts + 1)]
-    each = piece.seconds / piece.run.runs
+    size = runs / parts
+    if size > TOGETHER // 2:  # whole groups of runs that are computed side by side
+        size = TOGETHER * max(1, round(size / TOGETHER))
+    edges = [piece.run.first_run + n for n in sorted({min(runs, round(size * i)) for i in range(parts + 1)} | {runs})]
+    each = piece.seconds / runs
     return [
         piece._replace(run=dataclasses.replace(piece.run, first_run=a, runs=b - a), seconds=each * (b - a))
         for a, b in zip(edges[:-1], edges[1:], strict=True)

@@ -128,7 +128,7 @@ def compute(order: Order) -> list[Outcome]:
     started = time.monotonic()
     outcomes: list[Outcome] = []
     life = _Life(order)
-    with _undisturbed(order.guard):
+    with _undisturbed(order.guard, order.owner):
         for piece in order.pieces:
             if outcomes and time.monotonic() - started > order.limit:
                 break
@@ -174,12 +174,12 @@ class _Life:
 
 
 @contextlib.contextmanager
-def _undisturbed(guard: bool) -> Iterator[None]:
+def _undisturbed(guard: bool, owner: str) -> Iterator[None]:
     """In a worker process: Ctrl-C is for the parent, which says what to do; and a parent that died is noticed."""
     if not guard or multiprocessing.parent_process() is None:
         yield
         return
-    _end_with_parent()
+    _end_with_parent(owner)
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -193,14 +193,13 @@ def _undisturbed(guard: bool) -> Iterator[None]:
 _guards: list[threading.Thread] = []
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(owner: str) -> None:
     """Idle workers of a killed parent would wait for ever: end them."""
     if _guards and _guards[0].is_alive():
         return
-    parent = os.getppid()
 
     def wait() -> None:
-        while os.getppid() == parent:
+        while alive(owner):
             time.sleep(0.5)
         time.sleep(2)  # a checkpoint may be under way
         os._exit(1)
@@ -209,7 +208,7 @@ def _end_with_parent() -> None:
     _guards[0].start()
 
 
-def initialize() -> None:
+def initialize(owner: str) -> None:
     """First thing in the worker processes that a sweep starts itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent()
+    _end_with_parent(owner)
