@@ -89,15 +89,15 @@ DRIFTS = [
 
 @pytest.mark.parametrize("task, tokens, estar", DRIFTS, ids=["opposite", "correlated", "positions not orthogonal to w*"])
 def test_drift_is_the_mean_increment(task, tokens, estar):
-    """5e5 draws, 5 standard errors."""
+    """2e5 draws, 5 standard errors."""
     K = np.array([[1.0]]) if estar is None else P4 @ P4.T
     state = np.array([0.3, 0.5]) if estar is None else np.array([0.2, 0.1, -0.1, 0.4])
     right = drift(task, 0.7, tokens=tokens, estar=estar)
     mean, error = np.zeros(len(state)), np.zeros(len(state))
     rng = np.random.default_rng(1)
-    for _ in range(5):
+    for _ in range(2):
         a, b = increments(task, state, 0.7, None if estar is None else np.array(estar), K, tokens, 100_000, rng)
-        mean, error = mean + a / 5, error + b**2 / 25
+        mean, error = mean + a / 2, error + b**2 / 4
     assert (np.abs(right(state) - mean) < 5 * np.sqrt(error)).all()
     assert right(np.stack([state, state / 2])).shape == (2, len(state))
     bare = drift(task, 0.7, inhibitive=False, tokens=tokens, estar=estar)
