@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import CORES
+from helpers import CORES, WITH_WEIGHTS
 
 
-@pytest.fixture(params=list(CORES))
-def dynamics(request: pytest.FixtureRequest) -> str:
-    """Every dynamics, for what is true of all of them."""
-    return str(request.param)
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "weights: needs w or X, so only the dynamics that have them")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`dynamics`: every dynamics, for what is true of all of them; those with weights where a test looks at w or feeds X."""
+    if "dynamics" in metafunc.fixturenames:
+        metafunc.parametrize("dynamics", WITH_WEIGHTS if metafunc.definition.get_closest_marker("weights") else list(CORES))
 
 
 @pytest.fixture

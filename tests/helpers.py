@@ -8,7 +8,8 @@ import numpy as np
 
 from seqsgd import _core
 
-CORES = {"sampled": _core.Sampled}
+CORES = {"sampled": _core.Sampled, "reduced": _core.Reduced}
+WITH_WEIGHTS = ["sampled"]  # those that move w itself and can be fed X
 
 
 def core_settings(**changes: Any) -> dict[str, Any]:

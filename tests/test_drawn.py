@@ -19,6 +19,8 @@ from scipy import stats
 
 from seqsgd import _core
 
+pytestmark = pytest.mark.weights
+
 RATE = 1e-4
 TOLERANCE = {"float64": 1e-9, "float32": 2e-3}  # a token is a difference of weights over lr
 LAWS: dict[str, dict[str, Any]] = {

@@ -11,6 +11,8 @@ import pytest
 from helpers import core_simulation, steps
 from laws import assert_plausible
 
+pytestmark = pytest.mark.weights
+
 RATE = 1e-4  # family-wise false-alarm rate of each statistical test here; seeds are fixed
 LAST = 3001
 

@@ -16,6 +16,8 @@ from helpers import assert_close, core_simulation, steps
 from laws import assert_plausible
 from scipy import stats
 
+pytestmark = pytest.mark.weights
+
 RATE = 1e-3
 D, LR, RUNS = 1000, 1.5e-2, 64
 LONG = (0, 1000, 2000, 3000, 4000, 5000)

@@ -12,6 +12,8 @@ from helpers import assert_close, core_simulation
 from laws import assert_plausible
 from scipy import stats
 
+pytestmark = pytest.mark.weights
+
 RATE = 1e-4
 RUNS = 3000
 SPHERES = ("shared", "rows", "global")

@@ -16,6 +16,8 @@ import reference as ref
 from catalogue import LOSSES
 from helpers import assert_close, core_simulation, steps
 
+pytestmark = pytest.mark.weights
+
 STEPS = 100
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 SPHERES = ("shared", "rows", "global")

@@ -22,6 +22,8 @@ from scipy import special, stats
 
 from seqsgd import _core
 
+pytestmark = pytest.mark.weights
+
 RATE = 1e-4
 DTYPES = ("float32", "float64")
 STEPS = 100_000

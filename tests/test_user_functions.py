@@ -209,6 +209,7 @@ def test_wrong_returns_of_an_activation(value: Any, which: str) -> None:
         task.evaluate(*fields())
 
 
+@pytest.mark.weights
 def test_a_nan_of_a_link_stops_the_run_with_its_step(dynamics: str) -> None:
     calls = []
 

@@ -5,6 +5,7 @@ gradients can be proven by a complex step. Nothing here is fast, and nothing her
 """
 
 from .links import attention_target, hermite, named, names, positional_semantic, smallest_length
+from .reduced import Reduced
 from .sgd import Sgd, decay, piecewise
 from .simulation import tied_relu_sum
 from .students import Attention, Network, activation, hermite_series, softmax_rows
@@ -14,6 +15,7 @@ __all__ = [
     "LOSSES",
     "Attention",
     "Network",
+    "Reduced",
     "Sgd",
     "Task",
     "activation",
