@@ -12,12 +12,12 @@ from helpers import core_simulation, steps
 C3 = np.array([[1.0, 0.5, -0.3], [0.5, 1.0, 0.2], [-0.3, 0.2, 1.0]])
 OVERLAP, UNIFORM = {"init": "overlap"}, {"init": "uniform", "m0": 0.0}
 
-# student, link, L, d, and what differs from: lr 0.5, overlap 0.3, no encoding, half_square, no noise, one sphere for all, Gaussian tokens
+# student, link, L, d, and what differs from: lr 0.5, overlap 0.3, no encoding, half_square, no noise, one sphere for all, Gaussian tokens, passages of 0.5
 CASES: dict[str, dict[str, Any]] = {
     # tied; the first three draw sums only
     "sum, d = 5": {"student": "identity", "link": "sum", "L": 2, "d": 5, "lr": 0.8},
     "sum_h2, noisy": {"student": "square", "link": "sum_h2", "L": 5, "d": 20, "noise": 0.5, "scale": 5**-0.5, "lr": 0.3},
-    "sum_h2, injected": {"student": "tanh", "link": "sum_h2", "L": 3, "d": 100, "c": [0.8, -0.2, 0.4], "lr": 3.0, "random_sign": True},
+    "sum_h2, injected": {"eta": 0.32, "student": "tanh", "link": "sum_h2", "L": 3, "d": 100, "c": [0.8, -0.2, 0.4], "lr": 3.0, "random_sign": True},
     "one token": {"student": "relu", "link": "z1", "L": 1, "d": 5, "loss": "square", **UNIFORM},
     "staircase, projected": {"student": "tanh", "link": "staircase", "L": 3, "d": 20, "projected": True, "loss": "frobenius", "lr": 2.0},
     "hermite": {"student": "He3", "link": "he1he4+he2he2", "L": 4, "d": 20, "lr": 0.1, "scale": 0.3},
@@ -27,19 +27,19 @@ CASES: dict[str, dict[str, Any]] = {
     "P of rank 1, large": {"student": "sigmoid", "link": "z1+z2", "L": 2, "d": 20, "rank": 1, "size": 3.0, "lr": 2.0, **UNIFORM},
     "P of rank 2, projected": {"student": "erf", "link": "staircase", "L": 3, "d": 20, "rank": 2, "projected": True, **UNIFORM},
     "P of rank 3": {"student": "tanh", "link": "sum", "L": 4, "d": 100, "rank": 3, "lr": 3.0, "noise": 0.1},
-    "P spans everything": {"student": "tanh", "link": "sum", "L": 4, "d": 3, "rank": 3, **UNIFORM},
-    "P spans everything but w*": {"student": "relu", "link": "z1-z2", "L": 3, "d": 3, "rank": 2},
-    "P of rank 1, d = 2": {"student": "square", "link": "z1*z2", "L": 2, "d": 2, "rank": 1, "lr": 0.2},
-    "d = 2": {"student": "tanh", "link": "sum", "L": 2, "d": 2, "lr": 1.0, **UNIFORM},
+    "P spans everything": {"eta": 1.15, "student": "tanh", "link": "sum", "L": 4, "d": 3, "rank": 3, **UNIFORM},
+    "P spans everything but w*": {"eta": 1.2, "student": "relu", "link": "z1-z2", "L": 3, "d": 3, "rank": 2},
+    "P of rank 1, d = 2": {"eta": 1.0, "student": "square", "link": "z1*z2", "L": 2, "d": 2, "rank": 1, "lr": 0.2},
+    "d = 2": {"eta": 0.95, "student": "tanh", "link": "sum", "L": 2, "d": 2, "lr": 1.0, **UNIFORM},
     "d = 3, projected": {"student": "relu", "link": "sum", "L": 3, "d": 3, "projected": True},
     "d = 1": {"student": "identity", "link": "sum", "L": 2, "d": 1, "noise": 2.0, **UNIFORM},
     "d = 1 with P": {"student": "tanh", "link": "z1-z2", "L": 2, "d": 1, "rank": 1, "lr": 2.0, **UNIFORM},
     # attention
     "trace": {"student": "trace", "link": "sum", "L": 4, "d": 20, "lr": 2.0},
     "trace, nine tokens, P": {"student": "trace", "link": "sum_h2", "L": 9, "d": 20, "rank": 2, "lr": 1.0, "scale": 1 / 9},
-    "bilinear, P": {"student": "bilinear", "link": "z1*z2*z3", "L": 3, "d": 5, "rank": 2},
+    "bilinear, P": {"eta": 0.8, "student": "bilinear", "link": "z1*z2*z3", "L": 3, "d": 5, "rank": 2},
     "bilinear, injected": {"student": "bilinear", "link": "z1", "L": 5, "d": 20, "c": [1.0, 0.5, 0.0, -0.5, -1.0], "loss": "square", **UNIFORM},
-    "matrix, opposite": {"student": "none", "link": "positional-semantic omega=0.3, a=1.0", "L": 2, "d": 100, "position": "opposite", "loss": "frobenius", "lr": 8.0},
+    "matrix, opposite": {"eta": 0.35, "student": "none", "link": "positional-semantic omega=0.3, a=1.0", "L": 2, "d": 100, "position": "opposite", "loss": "frobenius", "lr": 8.0},
     "matrix, opposite, d = 5": {"student": "none", "link": "semantic", "L": 2, "d": 5, "position": "opposite", "lr": 2.0, "noise": 0.1, **UNIFORM},
     "matrix, P": {"student": "none", "link": "attention none", "L": 3, "d": 20, "rank": 3, "loss": "square"},
     # one weight each
@@ -47,10 +47,10 @@ CASES: dict[str, dict[str, Any]] = {
     "rows, opposite, projected": {"student": "sigmoid", "link": "z1-z2", "L": 2, "d": 4, "sphere": "rows", "position": "opposite", "projected": True, "lr": 2.0},
     "rows, P": {"student": "tanh", "link": "staircase", "L": 3, "d": 20, "sphere": "rows", "rank": 3, "noise": 0.2, **UNIFORM},
     "rows, P in every direction": {"student": "relu", "link": "z1+z2", "L": 3, "d": 2, "sphere": "rows", "rank": 2},
-    "rows, injected, many": {"student": "tanh", "link": "sum", "L": 17, "d": 20, "sphere": "rows", "c": [0.3] * 17, "scale": 17**-0.5, "lr": 8.0, "random_sign": True},
+    "rows, injected, many": {"eta": 0.31, "student": "tanh", "link": "sum", "L": 17, "d": 20, "sphere": "rows", "c": [0.3] * 17, "scale": 17**-0.5, "lr": 8.0, "random_sign": True},
     "global": {"student": "tanh", "link": "staircase", "L": 3, "d": 5, "sphere": "global", "lr": 1.0},
     "global, P": {"student": "relu", "link": "sum", "L": 2, "d": 20, "sphere": "global", "rank": 1, "loss": "square", **UNIFORM},
-    "global, projected": {"student": "erf", "link": "sum_h2", "L": 2, "d": 100, "sphere": "global", "projected": True, "lr": 8.0},
+    "global, projected": {"eta": 0.31, "student": "erf", "link": "sum_h2", "L": 2, "d": 100, "sphere": "global", "projected": True, "lr": 8.0},
     "global, d = 2": {"student": "identity", "link": "sum", "L": 2, "d": 2, "sphere": "global", "lr": 0.3},
     # correlated tokens
     "correlated sum": {"student": "relu", "link": "sum", "L": 3, "d": 5, "covariance": C3, "lr": 0.4},
@@ -62,7 +62,7 @@ CASES: dict[str, dict[str, Any]] = {
     "correlated global": {"student": "tanh", "link": "sum", "L": 3, "d": 20, "sphere": "global", "covariance": C3, "noise": 0.2, "lr": 3.0, **UNIFORM},
     "correlated global, P": {"student": "relu", "link": "z1*z2", "L": 3, "d": 5, "sphere": "global", "covariance": C3, "rank": 2, "loss": "square", "lr": 0.2},
     "correlated global, opposite": {"student": "sigmoid", "link": "z1-z2", "L": 2, "d": 4, "sphere": "global", "covariance": C3[:2, :2].copy(), "position": "opposite", "lr": 2.0},
-    "correlated rows, injected": {"student": "tanh", "link": "sum", "L": 3, "d": 100, "sphere": "rows", "covariance": C3, "c": [0.8, -0.2, 0.4], "lr": 6.0, "random_sign": True},
+    "correlated rows, injected": {"eta": 0.4, "student": "tanh", "link": "sum", "L": 3, "d": 100, "sphere": "rows", "covariance": C3, "c": [0.8, -0.2, 0.4], "lr": 6.0, "random_sign": True},
     "singular covariance, rows": {"student": "tanh", "link": "z1+z2", "L": 2, "d": 5, "sphere": "rows", "covariance": np.array([[1.0, -1.0], [-1.0, 1.0]]), "lr": 1.0},
     "singular covariance": {"student": "bilinear", "link": "sum", "L": 2, "d": 5, "covariance": np.array([[1.0, -1.0], [-1.0, 1.0]])},
 }  # fmt: skip

@@ -1,0 +1,161 @@
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+#include "check.hpp"
+#include "seqsgd/seqsgd.hpp"
+
+// Every allocation of this program is counted.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+static std::atomic<long> allocations{0};
+void* operator new(std::size_t n) {
+  ++allocations;
+  if (void* p = std::malloc(n)) return p;
+  throw std::bad_alloc();
+}
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept { return ++allocations, std::malloc(n); }  // of stable_sort
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+
+using namespace seqsgd;
+
+struct Case {
+  std::shared_ptr<Task> task;
+  Settings s;
+  bool rows_meet = false;
+};
+
+static std::vector<Case> cases(Index d) {
+  std::vector<Case> out;
+  const auto add = [&](std::shared_ptr<Task> task, auto change) {
+    Case c{std::move(task), {}};
+    c.s.d = d;
+    c.s.seed = 5;
+    c.s.init.m0 = 0.2;
+    c.s.lr.values = {0.05};
+    c.s.plan.record = {0, 100, 1000};
+    c.s.plan.eta = 2;  // never, but looked for
+    change(c.s);
+    c.rows_meet = c.s.tokens.law == TokenLaw::correlated && c.s.weights != Weights::shared;
+    out.push_back(std::move(c));
+  };
+  const auto network = [](const char* link, const char* sigma, int L, double noise = 0) {
+    return std::make_shared<Task>(link_named(link, L, 1), std::make_shared<Network>(activation_named(sigma), L), "half_square", noise);
+  };
+  const auto attention = [](Reduction r, int L) {
+    const std::vector<double> one(std::size_t(L), 1.0), zero(std::size_t(L), 0.0);
+    return std::make_shared<Task>(std::make_shared<AttentionLink>(r, one, one, one, zero), std::make_shared<Attention>(L, r, one, one), "frobenius", 0);
+  };
+  const auto matrix = [d](int L) { return [d, L](auto& s) {
+    s.position = PositionKind::matrix;
+    s.P = Matrix::Constant(L, d, 0.1);
+    s.P(1, 0) = 1;
+  }; };
+  add(network("sum", "relu", 3), [](auto&) {});
+  add(network("sum_h2", "tanh", 5, 0.1), [](auto&) {});
+  add(network("staircase", "relu", 3), [](auto&) {});
+  add(network("sum", "relu", 3), [](auto& s) { s.weights = Weights::rows; });
+  add(network("sum", "relu", 2), [&](auto& s) {
+    matrix(2)(s);
+    s.weights = Weights::rows;
+  });
+  add(network("sum", "erf", 3), [](auto& s) {
+    s.weights = Weights::global;
+    s.projected = true;
+  });
+  add(attention(Reduction::none, 2), [](auto& s) { s.position = PositionKind::opposite; });
+  add(attention(Reduction::trace, 9), [](auto& s) {
+    s.position = PositionKind::injected;
+    s.c.assign(9, 0.5);
+  });
+  add(attention(Reduction::bilinear, 3), matrix(3));
+  for (Weights w : {Weights::shared, Weights::rows, Weights::global})
+    add(network("sum", "relu", 2), [w](auto& s) {
+      s.weights = w;
+      s.tokens.law = TokenLaw::correlated;
+      s.tokens.factor = semidefinite_factor({1, 0.5, 0.5, 1}, 2);
+    });
+  return out;
+}
+
+static std::vector<double> final_states(const Case& c, Index runs, int threads, Index piece, bool single) {
+  ReducedSimulation sim(c.task, c.s, runs, 0, threads, single);
+  for (Index at = 0; at < 1000;) sim.advance(at = std::min<Index>(1000, at + piece), nullptr);
+  std::vector<double> out(std::size_t(runs * sim.state_size()));
+  for (Index r = 0; r < runs; ++r) sim.save(r, out.data() + r * sim.state_size());
+  for (Index r = 0; r < runs; ++r) {
+    double q = 0;
+    const OrderParameters o = sim.order_parameters(r);
+    for (double x : o.q) q += x / double(o.q.size());
+    CHECK_NEAR(q, 1, 1e-12);
+    CHECK(sim.progress(r).step == 1000);
+  }
+  return out;
+}
+
+static void pieces_and_threads_do_not_matter() {
+  for (bool single : {false, true})
+    for (Index d : {4, 33, 1000000})
+      for (const Case& c : cases(d)) {
+        if (d > 100 && c.s.position == PositionKind::matrix) continue;
+        const auto whole = final_states(c, 21, 1, 1000, single);
+        CHECK(final_states(c, 21, 2, 1000, single) == whole);
+        CHECK(final_states(c, 21, 3, 331, single) == whole);
+      }
+}
+
+static void restored_runs_go_on_bit_for_bit() {
+  for (const Case& c : cases(33)) {
+    ReducedSimulation a(c.task, c.s, 1, 4, 1, true), b(c.task, c.s, 1, 4, 1, true);
+    a.advance(517, nullptr);
+    std::vector<double> state(std::size_t(a.state_size()));
+    a.save(0, state.data());
+    b.check_state(state.data());
+    b.restore(0, state.data());
+    a.advance(1000, nullptr);
+    b.advance(1000, nullptr);
+    CHECK(a.order_parameters(0).m == b.order_parameters(0).m);
+    CHECK(a.progress(0).loss_sum == b.progress(0).loss_sum);
+  }
+}
+
+static void the_hot_loop_allocates_nothing() {
+  for (Case& c : cases(100)) {
+    if (c.rows_meet) continue;  // one Householder reduction a step
+    c.s.plan.record.clear();
+    Records none(20, 0, weight_count(c.s, c.task->L()), c.task->L());
+    ReducedSetting setting(*c.task, c.s, true, none);
+    setting.workspaces.push_back(std::make_unique<ReducedWorkspace>(*c.task, setting.coordinates, setting.draws));
+    ReducedUnit unit(setting, 0, 0, 20);
+    const std::atomic<bool> pause{false};
+    unit.advance(5000, 1600, 0, pause);  // packs its lanes
+    const long before = allocations;
+    while (!unit.done(5000)) unit.advance(5000, 5000, 0, pause);
+    CHECK(allocations == before);
+    CHECK(unit.progress(19).step == 5000);
+  }
+}
+
+static void other_tokens_and_wrong_settings_are_refused() {
+  const auto refused = [](auto change) {
+    Case c = cases(10)[0];
+    change(c.s);
+    return check::throws([&] { ReducedSimulation(c.task, c.s, 1, 0, 1, true); });
+  };
+  CHECK(!refused([](auto&) {}));
+  CHECK(refused([](auto& s) { s.d = 0; }));
+  CHECK(refused([](auto& s) { s.init.m0 = 1.5; }));
+  CHECK(refused([](auto& s) { s.tokens.law = TokenLaw::rademacher; }));
+  CHECK(refused([](auto& s) { s.position = PositionKind::opposite; }));  // of three tokens
+  CHECK(refused([](auto& s) { s.plan.record = {3, 3}; }));
+}
+
+int main() {
+  pieces_and_threads_do_not_matter();
+  restored_runs_go_on_bit_for_bit();
+  the_hot_loop_allocates_nothing();
+  other_tokens_and_wrong_settings_are_refused();
+  return check::report();
+}
