@@ -13,7 +13,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """`dynamics`: every dynamics, for what is true of all of them; those with weights where a test looks at w or feeds X."""
-    if "dynamics" in metafunc.fixturenames:
+    own = any("dynamics" in mark.args[:1] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "dynamics" in metafunc.fixturenames and not own:
         metafunc.parametrize("dynamics", WITH_WEIGHTS if metafunc.definition.get_closest_marker("weights") else list(CORES))
 
 

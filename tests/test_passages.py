@@ -220,7 +220,6 @@ TASK = sq.Task(sq.SSI("sum", L=2), sq.Tied("relu"))
 RUN = {"d": 40, "steps": 80, "lr": 0.3, "runs": 64, "rng": 1, "record": sq.Every(1), "threads": 1}
 
 
-@pytest.mark.parametrize("dynamics", ["sampled", "reduced"])
 @pytest.mark.parametrize("halt", [True, False])
 def test_passages_of_a_simulation(dynamics, halt, tmp_path):
     r = sq.simulate(TASK, **RUN, dynamics=dynamics, stop=sq.WeakRecovery(0.5, halt=halt))
