@@ -7,52 +7,10 @@
 #include <cstring>
 #include <vector>
 
-#include "reduced_start.hpp"
+#include "reduced_draws.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
-
-// What a step draws and in which order, fixed by the task and the settings.
-struct ReducedDraws {
-  ReducedDraws(const Task& task, const Settings& s, const Coordinates& c, bool single)
-      : single(single), mixed(s.tokens.law == TokenLaw::correlated), sums(task.student().sums_only),
-        by_sums(c.shared && sums && task.link().by_sums() && (!mixed || task.link().sums_only)), chi(c.dof), squares(by_sums && !task.link().sums_only ? c.L - 1 : 0),
-        star(by_sums ? 1 + squares.normals() : c.L), field(c.shared && sums ? 1 : c.L), turns(c.across < 2 ? 0 : c.r == 1 ? 1 : c.across), own(turns + chi.normals()),
-        noise(task.noisy() ? task.k() : 0) {
-    words = even(star + field) + squares.uniform();
-    for (Index i = 0; i < c.n; i += rows_together) {
-      const Index rows = std::min(rows_together, c.n - i);
-      words += even(rows * own) + (chi.uniform() ? rows : 0);
-    }
-    while (block < 4096 && 2 * block * std::max(words, even(noise)) <= 32768) block *= 2;
-  }
-
-  static constexpr Index rows_together = 16;
-  const bool single;  // normals in single precision
-  const bool mixed;   // correlated tokens
-  const bool sums;    // the student sees sum_l z_l alone, so that all delta_l are equal
-  // Then one normal gives the sum over tokens of the coordinates along what w has beside w*. A link of sum_l z*_l and sum_l z*_l^2 takes as little: the
-  // first is sqrt(L) times a normal, the second its square over L plus an independent chi-square of L - 1 degrees of freedom. Both laws are exact.
-  const bool by_sums;
-  const ChiSquare chi;      // squared length of what is not followed, per unit of ||delta||^2
-  const ChiSquare squares;  // sum_l z*_l^2 - (sum_l z*_l)^2 / L
-  const Index star, field;  // normals along w*, and along what w has beside it
-  const Index turns, own;   // per weight vector: normals for the directions of P across w; these and the chi-square's
-  const Index noise;        // normals of the label noise
-  Index words = 0;  // of a run's generator in a step
-  Index block = 1;  // steps to a block; a power of two
-};
-
-// Scratch of one worker.
-struct alignas(128) ReducedWorkspace {
-  ReducedWorkspace(const Task& task, const Coordinates& c, const ReducedDraws& draws)
-      : stride(even(draws.star + draws.field) + 1), own_stride(even(std::min(ReducedDraws::rows_together, c.n) * std::max<Index>(draws.own, 1)) + ReducedDraws::rows_together),
-        seen(draws.sums ? 1 : c.L), fresh(std::size_t(parts * stride)), own(std::size_t(parts * own_stride)), noise(std::size_t(parts * even(draws.noise))), z(std::size_t(parts * seen)), delta(z),
-        t(std::size_t(parts * c.n)), total(std::size_t(parts)), scratch(task.scratch()), v(std::size_t((parts * c.n + 1) * (c.r + 3))) {}
-  const Index stride, own_stride;
-  const Index seen;  // fields that the student tells apart: L, or 1 if it sees their sum
-  LineVector<simd::f64> fresh, own, noise, z, delta, t, total, scratch, v;
-};
 
 class ReducedBatch {
  public:

@@ -128,10 +128,7 @@ class CorrelatedRows final : public ReducedRuns {
       p_.nonfinite = p_.step + 1;
       return;
     }
-    p_.loss_last = loss;
-    p_.loss_sum += loss;
-    ++p_.loss_count;
-    ++p_.step;
+    p_.count(loss);
     if (s_.plan.eta > 0 && p_.passage < 0 && overlap() >= s_.plan.eta) p_.passage = p_.step;
   }
 

@@ -199,10 +199,7 @@ class alignas(128) SampledRun final : public Unit {
       p_.nonfinite = p_.step + 1;
       return;
     }
-    p_.loss_last = loss;
-    p_.loss_sum += loss;
-    ++p_.loss_count;
-    ++p_.step;
+    p_.count(loss);
     if (s_.plan.eta > 0 && p_.passage < 0) {
       if (p_.step % 4096 == 0) measure_towards();  // the running products keep their rounding small
       look_for_passage();

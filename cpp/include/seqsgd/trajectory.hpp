@@ -42,6 +42,14 @@ struct Progress {
 
   bool halted(const Plan& plan) const { return nonfinite >= 0 || (plan.halt && passage >= 0); }
 
+  // A step was done at this loss.
+  void count(double loss) {
+    loss_last = loss;
+    loss_sum += loss;
+    ++loss_count;
+    ++step;
+  }
+
   // Calls put(index of the record, mean loss since the one before) if one is due at this step.
   template <class Put>
   void record_if_due(const Plan& plan, Put put) {
