@@ -39,7 +39,7 @@ arguments = json.loads(sys.argv[5])
 base = {"task": TASK, **arguments["base"]}
 tasks.LEAST, tasks.MOST = 0.01, 0.03  # little is lost at a time: twenty kills leave something to do
 moments = random.Random(seed)
-done, last = [], 0
+done, last, groups = [], 0, []
 while len(done) < kills:
     pid = os.fork()
     if pid == 0:
@@ -49,12 +49,18 @@ while len(done) < kills:
         os._exit(0)
     before = stored(path)
     wait = arguments["wait"] and moments.random() < 0.8  # now and then at once, else when it is well under way
-    while wait and stored(path) == before:
-        assert os.waitpid(pid, os.WNOHANG) == (0, 0), "ended before it was killed"
+    gone, status = 0, 0
+    while wait and not gone and stored(path) == before:
+        gone, status = os.waitpid(pid, os.WNOHANG)
         time.sleep(0.005)
-    time.sleep(moments.uniform(0.0, arguments["longest"]))
-    os.kill(pid, signal.SIGKILL)
-    assert os.waitpid(pid, 0)[1] == signal.SIGKILL, "ended before it was killed"
+    if not gone:
+        time.sleep(moments.uniform(0.0, arguments["longest"]))
+        os.kill(pid, signal.SIGKILL)
+        status = os.waitpid(pid, 0)[1]
+    groups.append(pid)
+    if status != signal.SIGKILL:  # a fast machine: everything is done
+        assert status == 0
+        break
     if path.exists() and path.stat().st_size:
         try:
             done.append(sq.open_sweep(path).cells_done)
@@ -65,6 +71,9 @@ while len(done) < kills:
         last = done[-1]
     else:
         done.append(0)
+for group in groups:  # workers of an executor of the caller's that had not begun anything know of no parent
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 print(json.dumps(done))
 """
 
@@ -85,23 +94,23 @@ def intact(path):
 
 @pytest.mark.parametrize("kind", ["here", "processes"])
 def test_killed_at_twenty_random_moments(kind, tmp_path):
-    """Many short cells: kills between, within and while storing them."""
+    """Many short cells: kills between, within and while storing them; fewer than twenty if all is done before."""
     base = {"task": TASK, "d": 30, "steps": 4000, "lr": 0.1, "runs": 3}
     base["init"] = {"type": "Overlap"}
-    grid = {"task.teacher.omega": [0.0, 0.5, 1.0], "init.m0": {"linspace": [0.01, 0.5, 60]}}
+    grid = {"task.teacher.omega": [0.0, 0.5, 1.0], "init.m0": {"linspace": [0.01, 0.5, 120]}}
     there = killed(tmp_path, kind, 20, base, grid, 0.03)
     intact(tmp_path / "s")
     resumed = sq.sweep(base, grid, rng=0, store=tmp_path / "s")
     same(resumed, sq.sweep(base, grid, rng=0))
-    assert 0 < max(there) < 180 and resumed.cells_done == 180
+    assert len(there) >= 5 and 0 < max(there) and resumed.cells_done == 360
     assert files(tmp_path) == ["s"]
 
 
 def test_killed_in_long_cells(tmp_path):
     """Few long cells with checkpoints fifty times a second: kills while these are written."""
-    base = {"task": TASK, "d": 30, "steps": 1_500_000, "lr": 0.1, "runs": 1}
+    base = {"task": TASK, "d": 30, "steps": 6_000_000, "lr": 0.1, "runs": 1}
     grid = {"task.teacher.omega": [0.2, 0.8]}
-    killed(tmp_path, "here", 8, base, grid, 0.4, wait=False)
+    killed(tmp_path, "here", 8, base, grid, 0.2, wait=False)
     resumed = sq.sweep(base, grid, rng=0, store=tmp_path / "s", checkpoint_every=0.02)
     same(resumed, sq.sweep(base, grid, rng=0))
     assert files(tmp_path) == ["s"]
