@@ -78,7 +78,7 @@ def slope(x: Sequence[float], over: Sequence[FirstPassage], under: Sequence[Firs
 
     def logs(ps: Sequence[FirstPassage]) -> Array:
         with np.errstate(divide="ignore"):
-            return np.log(np.array([[float(p.median), *resampled_medians(p, rng)] for p in ps]))
+            return np.asarray(np.log([[float(p.median), *resampled_medians(p, rng)] for p in ps]))
 
     with np.errstate(invalid="ignore"):
         y = logs(over) - (logs(under) if under is not None else 0.0)
@@ -154,7 +154,7 @@ def _logistic(x: Array, counts: Array, of: int) -> tuple[float, float] | None:
 
     def cost(p: Array) -> float:  # slope by its logarithm, at most one grid step wide
         u = np.exp(p[1]) * (x - p[0])
-        return float((counts * np.logaddexp(0, u) + (of - counts) * np.logaddexp(0, -u)).sum()) + 1e-3 * p[1] ** 2
+        return float(np.sum(counts * np.logaddexp(0, u) + (of - counts) * np.logaddexp(0, -u)) + 1e-3 * p[1] ** 2)
 
     best = minimize(cost, [start, np.log(20 / spread)], method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000})
     return float(best.x[0]), float(np.exp(best.x[1]))

@@ -28,25 +28,25 @@ def panels(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4.8,
 
 def band(ax: Axes, x: npt.ArrayLike, runs: npt.ArrayLike, label: str, i: int, **options: Any) -> None:
     """Median and 10-90 % band over runs; `runs` has shape (run, x)."""
-    values, x = np.asarray(runs, dtype=float), np.asarray(x, dtype=float)
+    values, places = np.asarray(runs, dtype=float), np.asarray(x, dtype=float)
     there = np.isfinite(values).any(axis=0)
     if not there.any():
         return
     low, middle, high = np.nanquantile(values[:, there], [0.1, 0.5, 0.9], axis=0)
-    x, colour = x[there], shade(i)
-    ax.plot(x, middle, color=colour, linestyle=STYLES[i % len(STYLES)], marker=MARKERS[i % len(MARKERS)], markevery=max(1, len(x) // 7), markersize=4, label=label, **options)
-    ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+    places, colour = places[there], shade(i)
+    ax.plot(places, middle, color=colour, linestyle=STYLES[i % len(STYLES)], marker=MARKERS[i % len(MARKERS)], markevery=max(1, len(places) // 7), markersize=4, label=label, **options)
+    ax.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def points(ax: Axes, x: npt.ArrayLike, y: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, label: str, i: int, **options: Any) -> None:
     """Points with intervals."""
-    x, y, low, high = (np.asarray(v, dtype=float) for v in (x, y, low, high))
-    seen = np.isfinite(y)
+    places, middle, bottom, top = (np.asarray(v, dtype=float) for v in (x, y, low, high))
+    seen = np.isfinite(middle)
     with np.errstate(invalid="ignore"):
-        below, above = np.clip(y - low, 0, None), np.clip(high - y, 0, None)
+        below, above = np.clip(middle - bottom, 0, None), np.clip(top - middle, 0, None)
     error = np.array([np.where(np.isfinite(below), below, 0), np.where(np.isfinite(above), above, 0)])
     style: dict[str, Any] = {"linestyle": "none", "marker": MARKERS[i % len(MARKERS)], "markersize": 5, "capsize": 3, "linewidth": 1.2} | options
-    ax.errorbar(x[seen], y[seen], error[:, seen], color=shade(i), label=label, **style)
+    ax.errorbar(places[seen], middle[seen], error[:, seen], color=shade(i), label=label, **style)
 
 
 def reference(ax: Axes, x: npt.ArrayLike, y: npt.ArrayLike, label: str, i: int = 0, **options: Any) -> None:
