@@ -135,8 +135,8 @@ def _landscape(figure: Picture, ax: Any, data: xr.Dataset) -> None:
 
     x = data["grid_e"].values
     filled = ax.contourf(x, x, data["risk"].values.T, levels=24, cmap="Greys_r")
-    bar = figure.colorbar(filled, ax=ax, label="risk $R(e, m)$, half square", shrink=0.8, location="bottom")
-    bar.ax.xaxis.set_major_locator(MaxNLocator(5))
+    bar = figure.colorbar(filled, ax=ax, label="risk $R(e, m)$, half square", shrink=0.8)
+    bar.ax.yaxis.set_major_locator(MaxNLocator(5))
     for i, loss in enumerate(data["loss"].values):
         e, m = (data[f"path_{letter}"].sel(loss=loss).transpose("path", "path_step").values for letter in ("e", "m"))
         for j in range(len(e)):
