@@ -16,6 +16,7 @@ from .gains import (
     best_gain,
     best_table,
     curves,
+    decimal_ticks,
     draw_curves,
     draw_gains,
     first_passages,
@@ -71,7 +72,7 @@ def compute(s: TiedUntied, laboratory: Laboratory) -> xr.Dataset:
     for kind in ("sampled", "reduced"):
         check = first_passages(laboratory, small, [Network("tied", Tied("relu"), s.check_lr), Network("untied", Untied("relu"), s.check_lr)], s.seed + 3, dynamics=kind, runs=s.check_runs * (1 if kind == "sampled" else 8))
         data[f"check_{kind}"] = check["passed"].isel(L=0, drop=True).fillna(np.inf).rename(network="best_network", run=f"run_{kind}")
-    return data.assign_coords(d=s.d, untied_lr=s.lr)
+    return data.assign_coords(d=s.d, untied_lr=s.lr, check_d=s.check_d)
 
 
 def best_data(data: xr.Dataset) -> xr.Dataset:
@@ -88,8 +89,7 @@ def draw_best(ax: Any, found: xr.Dataset) -> None:
     reference(ax, L, L**2, r"paper: ratio of rates $\rho$, gain $L^2$", 0)
     reference(ax, L, L, r"ratio of rates $\rho/L$, gain $L$", 1)
     ax.set(xscale="log", yscale="log", xlabel="sequence length $L$", ylabel="gain", title="at the best learning rate of each")
-    ax.set_xticks(L, [f"{v:g}" for v in L])
-    ax.minorticks_off()
+    decimal_ticks(ax, L)
     ax.grid(alpha=0.25)
     ax.legend(fontsize="small")
 
@@ -107,7 +107,7 @@ def draw(data: xr.Dataset) -> Picture:
         for j, network in enumerate(data["best_network"].values):
             x = np.sort(data[f"check_{kind}"].sel(best_network=network).values)
             ax.step(x, np.arange(1, len(x) + 1) / len(x), where="post", color=("#0072B2", "#D55E00")[i], linestyle=("-", "--")[j], label=f"{kind}, {network}")
-    ax.set(xscale="log", xlabel=rf"step with overlap $\geq$ {ETA}", ylabel="share of runs", title="sampled against reduced")
+    ax.set(xlabel=rf"step with overlap $\geq$ {ETA}", ylabel="share of runs", title=f"sampled against reduced, d = {int(data['check_d'])}")
     ax.grid(alpha=0.25)
     ax.legend(fontsize="small")
     return figure

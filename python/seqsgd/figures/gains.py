@@ -154,10 +154,18 @@ def draw_gains(ax: Axes, data: xr.Dataset, laws: Mapping[str, tuple[float, str]]
         points(ax, L, y, low, high, network, i)
         reference(ax, L, L**power, words, i)
     ax.set(xscale="log", yscale="log", xlabel="sequence length $L$", ylabel="gain: median steps over those of tied")
-    ax.set_xticks(L, [f"{v:g}" for v in L])
-    ax.minorticks_off()
+    decimal_ticks(ax, L)
     ax.grid(alpha=0.25)
     ax.legend(fontsize="small")
+
+
+def decimal_ticks(ax: Axes, x: Array) -> None:
+    """On logarithmic axes, ticks at all of x, and at 1, 2, 5 times powers of ten upwards."""
+    ax.set_xticks(x, [f"{v:g}" for v in x])
+    low, high = ax.get_ylim()
+    y = [v for k in range(-6, 12) for v in (10.0**k, 2 * 10.0**k, 5 * 10.0**k) if low <= v <= high]
+    ax.set_yticks(y, [f"{v:g}" for v in y])
+    ax.minorticks_off()
 
 
 def search(laboratory: Laboratory, race: Race, of: Mapping[str, Student], seed: int, rates: int = 5) -> xr.Dataset:
@@ -217,4 +225,4 @@ def best_gain(data: xr.Dataset) -> tuple[list[Measured], Measured]:
     return rows, fitted(np.log(data["L"].values.astype(float)), y)
 
 
-__all__ = ["ETA", "Network", "Race", "best_gain", "best_table", "curves", "draw_curves", "draw_gains", "first_passages", "gain_exponent", "gains", "networks", "passages", "search", "size"]
+__all__ = ["ETA", "Network", "Race", "best_gain", "best_table", "curves", "decimal_ticks", "draw_curves", "draw_gains", "first_passages", "gain_exponent", "gains", "networks", "passages", "search", "size"]
