@@ -62,7 +62,7 @@ def compute(s: Linear, laboratory: Laboratory) -> xr.Dataset:
 def _steps(s: Linear, network: Network, L: int) -> float:
     """The plain square loss at lr is the half square loss at 2 lr."""
     law = theory.complexity(Task(SSI("sum_h2", L=L, scale="1/sqrt(L)"), network.student))
-    return float(law.steps(s.d, 2 * s.lr, ETA))
+    return float(law.steps(s.d, 2 * s.lr, ETA, s.d**-0.5))
 
 
 def draw(data: xr.Dataset) -> Picture:
