@@ -332,6 +332,26 @@ def test_runs_side_by_side_stay_together():
             assert sizes[-1] <= TOGETHER // 2 or all(n % TOGETHER == 0 for n in sizes[1:])
 
 
+def test_runs_that_cost_no_more_together_are_not_cut_apart():
+    """However long they take: a part of a group of lanes costs as much as the group."""
+    from seqsgd.sweeps.cost import TOGETHER, Cost
+    from seqsgd.sweeps.tasks import pieces, tasks
+
+    for count, expected in ((7, [7]), (16, [16]), (64, [16] * 4), (40, [8, 16, 16])):
+        cells = sq.Sweep(BASE | {"runs": count}, {}, rng=0).cells()
+        found = pieces(cells, [0], [Cost(10.0, True, min(count, TOGETHER))], {}, Path("/nonexistent"))
+        assert sorted(p.run.runs for t in tasks(found, 2) for p in t) == expected
+
+
+def test_lanes_are_noticed():
+    """Sixteen runs of the reduced dynamics cost about as much as one; of the sampled dynamics, sixteen times as much."""
+    from seqsgd.sweeps.cost import estimate
+
+    base = BASE | {"runs": 64, "steps": 100_000, "task": sq.Task(sq.SSI("sum", L=2), sq.Tied("relu"))}
+    (lanes,), (alone,) = (estimate([c.run for c in sq.Sweep(base | {"dynamics": kind}, {}, rng=0).cells()]) for kind in ("reduced", "sampled"))
+    assert lanes.least == 16 and alone.least == 1
+
+
 @pytest.mark.parametrize("dynamics", sq.dynamics())
 def test_every_dynamics(dynamics, tmp_path):
     base = BASE | {"dynamics": dynamics, "task": sq.Task(sq.SSI("sum", L=2), sq.Tied("tanh")), "runs": 40}

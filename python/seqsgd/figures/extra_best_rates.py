@@ -71,6 +71,9 @@ def _rates(ax: Axes, here: xr.Dataset) -> None:
             seen = np.isfinite(y)
             points(ax, one["lr"].values[seen], y[seen], low[seen], high[seen], f"{network}, L = {L}", 2 * i + j, linestyle=STYLES[j], markersize=4)
     ax.set(xscale="log", yscale="log", xlabel=r"learning rate $\gamma$", ylabel=rf"median step with overlap $\geq$ {ETA}")
+    rates = here["lr"].values[np.isfinite(here["lr"].values)]
+    decimal_ticks(ax, np.array([v for v in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 4, 5, 10) if rates.min() <= v <= rates.max()]))
+    ax.set_yticks(ax.get_yticks(), [f"{v:g}".replace("e+0", "e") for v in ax.get_yticks()])
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -127,7 +130,7 @@ FIGURE = Figure(
     name="best-rates",
     title="Gain at the best learning rates",
     about=f"Relu networks, half square loss, m_0 = 1/sqrt d, untied weights normalised by rows. The best learning rate of each network at each L is found by brute force: median steps to {ETA} at rates a factor sqrt 2 apart, as far as the least median asks, and the vertex of the parabola through it and its neighbours; intervals by bootstrap over runs.",
-    quick=BestRates(d_1=1000, d_2=200, lengths_1=(1, 2, 4, 8), lengths_2=(1, 2, 4), runs=32),
+    quick=BestRates(d_1=1000, d_2=300, lengths_1=(1, 2, 4, 8), lengths_2=(1, 2, 4)),
     full=BestRates(),
     compute=compute,
     draw=draw,

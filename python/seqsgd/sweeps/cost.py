@@ -21,10 +21,11 @@ TOGETHER = 16  # runs that a core may compute side by side, for less than each a
 
 
 class Cost(NamedTuple):
-    """Seconds per run-step on one core, and whether the runs of such a cell can be computed apart."""
+    """Seconds per run-step on one core, whether the runs of such a cell can be computed apart, and how many cost about as much as one alone."""
 
     seconds: float
     split: bool
+    least: int = 1
 
 
 def estimate(runs: Sequence[Run]) -> list[Cost]:
@@ -65,7 +66,8 @@ def _trial(run: Run) -> Cost:
     runs = min(run.runs, TOGETHER)
     if runs == 1 or not alone.split or alone.seconds * runs * min(32, run.steps) > TRIAL:
         return alone
-    return _timed(run, runs, int(TRIAL / (alone.seconds * runs)))
+    several = _timed(run, runs, int(TRIAL / (alone.seconds * runs)))
+    return several._replace(least=runs if 3 * several.seconds < alone.seconds else 1)  # between about 1, and 1 / 8 and less in lanes
 
 
 def _timed(run: Run, runs: int, steps: int) -> Cost:
@@ -102,7 +104,7 @@ def _between(trials: dict[float, Cost], size: float) -> Cost:
     i = next(i for i in range(1, len(at)) if size <= at[i])
     a, b = trials[at[i - 1]], trials[at[i]]
     t = math.log(size / at[i - 1]) / math.log(at[i] / at[i - 1])
-    return Cost(math.exp((1 - t) * math.log(a.seconds) + t * math.log(b.seconds)), a.split and b.split)
+    return Cost(math.exp((1 - t) * math.log(a.seconds) + t * math.log(b.seconds)), a.split and b.split, min(a.least, b.least))
 
 
 def duration(seconds: float) -> str:

@@ -18,13 +18,13 @@ SHARE = 3  # a task is a third of what is left for each worker
 There = dict[bytes, list[tuple[int, int, bool]]]
 
 
-def pieces(cells: Sequence[Cell], todo: Sequence[int], costs: Sequence[Cost], there: There, work: Path) -> list[tuple[Piece, bool]]:
-    """What is missing of the cells `todo`, with whether it may be cut. Pieces begun earlier, of which there are checkpoints, stay as they were."""
+def pieces(cells: Sequence[Cell], todo: Sequence[int], costs: Sequence[Cost], there: There, work: Path) -> list[tuple[Piece, int]]:
+    """What is missing of the cells `todo`, with the least number of runs that it may be cut into, 0 for never. Pieces begun earlier, of which there are checkpoints, stay as they were."""
     begun = _begun(work)
-    out: list[tuple[Piece, bool]] = []
+    out: list[tuple[Piece, int]] = []
     seen: set[tuple[bytes, int, int]] = set()
     for i, cost in zip(todo, costs, strict=True):
-        cell = cells[i]
+        cell, least = cells[i], cost.least if cost.split else 0
         what = (cell.key, cell.run.first_run, cell.run.runs)
         if what in seen:  # the same cell twice on the grid
             continue
@@ -34,11 +34,11 @@ def pieces(cells: Sequence[Cell], todo: Sequence[int], costs: Sequence[Cost], th
             for f, n in sorted(begun.get(cell.key.hex()[:32], [])):
                 if f >= at and f + n <= end:
                     if f > at:
-                        out.append((_piece(i, cell, at, f - at, cost), cost.split))
-                    out.append((_piece(i, cell, f, n, cost), False))
+                        out.append((_piece(i, cell, at, f - at, cost), least))
+                    out.append((_piece(i, cell, f, n, cost), 0))
                     at = f + n
             if at < end:
-                out.append((_piece(i, cell, at, end - at, cost), cost.split))
+                out.append((_piece(i, cell, at, end - at, cost), least))
     return out
 
 
@@ -55,15 +55,15 @@ def _piece(index: int, cell: Cell, first: int, runs: int, cost: Cost) -> Piece:
     return Piece(index, cell.key, run, cell.seed, cost.seconds * run.steps * (runs if cost.split else 1))
 
 
-def tasks(found: Sequence[tuple[Piece, bool]], workers: int) -> list[tuple[Piece, ...]]:
+def tasks(found: Sequence[tuple[Piece, int]], workers: int) -> list[tuple[Piece, ...]]:
     """Few large tasks, the longest first and smaller towards the end, so that all workers end together."""
     left = sum(p.seconds for p, _ in found)
     share = _share(left, workers)
-    cut = [part for p, may in found for part in (_cut(p, share) if may else [p])]
+    cut = [part for p, least in found for part in (_cut(p, share, least) if least else [p])]
     return _grouped(sorted(cut, key=lambda p: -p.seconds), left, workers)
 
 
-def in_order(found: Sequence[tuple[Piece, bool]]) -> list[tuple[Piece, ...]]:
+def in_order(found: Sequence[tuple[Piece, int]]) -> list[tuple[Piece, ...]]:
     """For this process alone: uncut and in the order of the grid."""
     return _grouped([p for p, _ in found], 0.0, 1)
 
@@ -86,13 +86,13 @@ def _grouped(pieces: Sequence[Piece], left: float, workers: int) -> list[tuple[P
     return [*out, tuple(task)] if task else out
 
 
-def _cut(piece: Piece, share: float) -> list[Piece]:
+def _cut(piece: Piece, share: float, least: int) -> list[Piece]:
     runs = piece.run.runs
     parts = min(runs, math.ceil(piece.seconds / share))
     if parts <= 1:
         return [piece]
     size = runs / parts
-    if size > TOGETHER // 2:  # whole groups of runs that are computed side by side
+    if size > TOGETHER // 2 or least > 1:  # whole groups of runs that are computed side by side
         size = TOGETHER * max(1, round(size / TOGETHER))
     edges = [piece.run.first_run + n for n in sorted({min(runs, round(size * i)) for i in range(parts + 1)} | {runs})]
     each = piece.seconds / runs
