@@ -53,7 +53,7 @@ def compute(s: Encoding, laboratory: Laboratory) -> xr.Dataset:
         steps = math.ceil(s.patience * law.median)
         base: dict[str, Any] = {"task": both["none"], "d": d, "steps": steps, "lr": s.lr, "runs": s.runs, "dynamics": "reduced", "dtype": "float32", "record": [0], "stop": WeakRecovery(ETA)}
         found = laboratory.sweep(base, {"task": {"labels": both, "name": "encoding"}}, s.seed)
-        part = xr.Dataset({"passed": found["weak_recovery"], "ended": found["steps_done"], "predicted": law.median})
+        part = xr.Dataset({"passed": found["weak_recovery"], "ended": found["steps_done"], "predicted": law.median, "horizon": steps})
         if d == s.curve_d:
             drawn = laboratory.sweep({**base, "runs": 16, "record": LogSpaced(20), "stop": None}, {"task": {"labels": both, "name": "encoding"}}, s.seed + 1)
             curves = xr.Dataset({"m": abs(drawn["m"]), "e": abs(drawn["e"])}).rename(run="curve_run")
@@ -89,11 +89,16 @@ def draw(data: xr.Dataset) -> Picture:
     y, low, high = np.array([median(passage(data["passed"].sel(encoding="opposite", d=n), data["ended"].sel(encoding="opposite", d=n))) for n in d]).T
     points(ax, d, y, low, high, "opposite, median", 0)
     reference(ax, d, data["predicted"], "flow from a start with noise", 0)
-    ends = data["ended"].sel(encoding="none").min("run").values
-    share = (data["passed"].sel(encoding="none").notnull()).mean("run").values
-    ax.plot(d, ends, marker="v", linestyle="none", markerfacecolor="none", color="#D55E00", label=f"no encoding: {share.max():.0%} or fewer passed by then")
+    horizon = data["horizon"].values
+    shares = data["passed"].sel(encoding="none").notnull().mean("run").values
+    ax.plot(d, horizon, marker="v", linestyle="none", markerfacecolor="none", color="#D55E00", label="end of all runs; share that passed without encoding")
+    for at, end, part in zip(d, horizon, shares, strict=True):
+        ax.annotate(f"{part:.0%}", (at, end), textcoords="offset points", xytext=(0, 7), ha="center", fontsize="small", color="#D55E00")
     ax.set(xscale="log", yscale="log", xlabel="dimension $d$", ylabel=rf"step with $\Vert(e, m)\Vert \geq$ {ETA}")
-    ax.legend(fontsize="small")
+    ax.set_xticks(d, [str(n) for n in d])
+    ax.xaxis.minorticks_off()
+    ax.margins(y=0.15)
+    ax.legend(fontsize="small", loc="lower right")
     for ax in axes[1]:
         ax.grid(alpha=0.25)
     return figure
