@@ -11,7 +11,7 @@ from ..models import PowerLaw, Tied, Untied
 from .definition import Figure, Finding, Settings
 from .gains import Network, Race, curves
 from .laboratory import Laboratory
-from .statistics import Measured
+from .statistics import Measured, middle
 from .style import band, panels, points
 
 if TYPE_CHECKING:
@@ -51,16 +51,7 @@ def compute(s: BeyondBound, laboratory: Laboratory) -> xr.Dataset:
 
 def end(data: xr.Dataset, network: str) -> list[Measured]:
     """Median overlap at the end, with its distribution-free interval, for every L."""
-    out = []
-    for L in data["L"].values:
-        x = np.sort(data["overlap"].sel(network=network, L=L).isel(step=-1).values)
-        x = x[np.isfinite(x)]
-        if not len(x):
-            out.append(Measured(float("nan"), float("nan"), float("nan")))
-            continue
-        k = max(int(np.floor(len(x) / 2 - 0.98 * np.sqrt(len(x)))), 0)  # ranks of the binomial interval of the median
-        out.append(Measured(float(np.median(x)), float(x[k]), float(x[-1 - k])))
-    return out
+    return [middle(data["overlap"].sel(network=network, L=L).isel(step=-1)) for L in data["L"].values]
 
 
 def draw(data: xr.Dataset) -> Picture:

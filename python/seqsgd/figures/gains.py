@@ -169,25 +169,42 @@ def decimal_ticks(ax: Axes, x: Array) -> None:
 
 
 def search(laboratory: Laboratory, race: Race, of: Mapping[str, Student], seed: int, rates: int = 5) -> xr.Dataset:
-    """First passages at `rates` learning rates a factor sqrt 2 apart around the flow's best of the tied network: dims (network, L, rate, run) and `lr` (L, rate)."""
+    """First passages at learning rates a factor sqrt 2 apart, `rates` around the flow's best of the tied network and then as far as the least median asks: `passed`, `ended` (network, L, rate, run), `lr` (network, L, rate), NaN where fewer were needed."""
     import xarray as xr
 
     by_length = []
-    for L in race.lengths:
+    for j, L in enumerate(race.lengths):
         task = Task(SSI(race.link, L=L, scale=race.scale), Tied("relu"), loss="half_square")
-        best, steps = theory.best_lr(task, d=race.d, eta=ETA)
-        lrs = best * FACTOR ** (np.arange(rates) - (rates - 1) / 2)
-        parts = []
-        for label, student in of.items():
+        centre, steps = theory.best_lr(task, d=race.d, eta=ETA)
+        tables = []
+        for i, (label, student) in enumerate(of.items()):
             cost = steps * (L if label != "tied" else 1)
-            one = replace(race, loss="half_square", lengths=(L,))
-            base = one.base(Network(label, student, 1.0), steps=math.ceil(6 * cost))
-            found = laboratory.sweep(base, {"lr": {"values": [float(x) for x in lrs], "name": "rate"}}, seed)
-            part = xr.Dataset({"passed": found["weak_recovery"], "ended": found["steps_done"]}).assign_coords(rate=np.arange(rates))
-            parts.append(part.expand_dims(network=[label]))
-        by_length.append(xr.concat(parts, dim="network").assign(lr=("rate", lrs)).expand_dims(L=[L]))
-    joined: xr.Dataset = xr.concat(by_length, dim="L")
-    return joined
+            base = replace(race, loss="half_square", lengths=(L,)).base(Network(label, student, 1.0), steps=math.ceil(6 * cost))
+            tables.append(_tried(laboratory, base, centre, rates, seed + 1000 * (j * len(of) + i)).expand_dims(network=[label]))
+        by_length.append(xr.concat(tables, dim="network", join="outer").expand_dims(L=[L]))
+    joined: xr.Dataset = xr.concat(by_length, dim="L", join="outer").sortby("rate")
+    return joined.assign_coords(rate=np.arange(joined.sizes["rate"]))
+
+
+def _tried(laboratory: Laboratory, base: dict[str, Any], centre: float, rates: int, seed: int) -> xr.Dataset:
+    """Rates centre FACTOR^k for k = -rates // 2, ..., and further while the least median is at an end, at most twice as many."""
+    import xarray as xr
+
+    def run(ks: Sequence[int], seed: int) -> xr.Dataset:
+        lrs = [float(centre * FACTOR**k) for k in ks]
+        found = laboratory.sweep(base, {"lr": {"values": lrs, "name": "rate"}}, seed)
+        return xr.Dataset({"passed": found["weak_recovery"], "ended": found["steps_done"], "lr": ("rate", lrs)}).assign_coords(rate=np.asarray(ks))
+
+    first = -(rates // 2)
+    data = run(range(first, first + rates), seed)
+    while data.sizes["rate"] < 2 * rates:
+        ks = data["rate"].values.tolist()
+        low = int(np.argmin([float(passage(data["passed"].sel(rate=k), data["ended"].sel(rate=k)).median) for k in ks]))
+        if 0 < low < len(ks) - 1:
+            break
+        more = ks[0] - 1 if low == 0 else ks[-1] + 1
+        data = xr.concat([data, run([more], seed + len(ks))], dim="rate").sortby("rate")
+    return data
 
 
 def best(lrs: Array, medians: npt.NDArray[np.float64]) -> tuple[float, float]:
@@ -208,7 +225,8 @@ def best_table(data: xr.Dataset, draws: int = 400, seed: int = 0) -> dict[str, A
         rate, steps = np.empty((data.sizes["L"], draws + 1)), np.empty((data.sizes["L"], draws + 1))
         for j, L in enumerate(data["L"].values):
             here = data.sel(network=network, L=L)
-            ps = [passage(here["passed"].isel(rate=k), here["ended"].isel(rate=k)) for k in range(data.sizes["rate"])]
+            here = here.isel(rate=np.flatnonzero(np.isfinite(here["lr"].values)))
+            ps = [passage(here["passed"].isel(rate=k), here["ended"].isel(rate=k)) for k in range(here.sizes["rate"])]
             medians = np.array([[float(p.median), *resampled_medians(p, rng, draws)] for p in ps])
             for k in range(draws + 1):
                 rate[j, k], steps[j, k] = best(here["lr"].values, medians[:, k])
@@ -218,11 +236,20 @@ def best_table(data: xr.Dataset, draws: int = 400, seed: int = 0) -> dict[str, A
 
 def best_gain(data: xr.Dataset) -> tuple[list[Measured], Measured]:
     """Gain at the best rate of each, for every L, and its exponent in L."""
+    return _compared(data, "steps", "untied", "tied")
+
+
+def best_ratio(data: xr.Dataset) -> tuple[list[Measured], Measured]:
+    """Best rate of the tied network over that of the untied one, for every L, and its exponent in L."""
+    return _compared(data, "lr", "tied", "untied")
+
+
+def _compared(data: xr.Dataset, what: str, over: str, under: str) -> tuple[list[Measured], Measured]:
     table = best_table(data)
     with np.errstate(invalid="ignore"):
-        y = np.log(table["steps untied"]) - np.log(table["steps tied"])
+        y = np.log(table[f"{what} {over}"]) - np.log(table[f"{what} {under}"])
     rows = [Measured(float(np.exp(r[0])), *(float(v) for v in np.exp(np.quantile(r[1:], [0.025, 0.975])))) for r in y]
     return rows, fitted(np.log(data["L"].values.astype(float)), y)
 
 
-__all__ = ["ETA", "Network", "Race", "best_gain", "best_table", "curves", "decimal_ticks", "draw_curves", "draw_gains", "first_passages", "gain_exponent", "gains", "networks", "passages", "search", "size"]
+__all__ = ["ETA", "Network", "Race", "best_gain", "best_ratio", "best_table", "curves", "decimal_ticks", "draw_curves", "draw_gains", "first_passages", "gain_exponent", "gains", "networks", "passages", "search", "size"]
