@@ -95,11 +95,9 @@ def disc(figure: Any, ax: Any, x: Any, R: Any) -> None:
     from matplotlib.ticker import MaxNLocator
 
     centre = R[len(x) // 2, len(x) // 2]
-    size = float(np.nanmax(np.abs(R - centre)))
-    levels = np.linspace(-size, size, 25)
+    levels = np.linspace(float(np.nanmin(R - centre)), float(np.nanmax(R - centre)), 25)
     filled = ax.contourf(x, x, (R - centre).T, levels=levels, cmap="cividis")
-    lines = ax.contour(x, x, (R - centre).T, levels=levels[::2], colors="black", linewidths=0.6, alpha=0.7)  # dashed below 0
-    lines.set_linewidth(0.6)
+    ax.contour(x, x, (R - centre).T, levels=levels[::2], colors="black", linewidths=0.6, alpha=0.7)  # dashed below 0
     bar = figure.colorbar(filled, ax=ax, label="$R(e, m) - R(0, 0)$", shrink=0.85)
     bar.ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.plot(np.cos(np.linspace(0, 2 * np.pi, 200)), np.sin(np.linspace(0, 2 * np.pi, 200)), color="black", linewidth=0.8)

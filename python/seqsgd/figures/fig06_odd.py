@@ -28,7 +28,7 @@ class Odd(Settings):
     c: float = 1.0
     points: int = 201
     d: int = 1000
-    steps: tuple[int, ...] = (400_000, 20_000_000)
+    steps: tuple[int, ...] = (400_000, 5_000_000)
     lrs: tuple[float, ...] = (0.05, 0.02)
     starts: tuple[float, ...] = (1.0, 3.0)
     runs: int = 16
