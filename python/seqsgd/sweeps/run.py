@@ -196,7 +196,7 @@ def _drive(
     return drive
 
 
-def _plan(definition: Sweep, cells: Sequence[Cell], todo: Sequence[int], found: Sequence[tuple[Piece, bool]], workers: int) -> Plan:
+def _plan(definition: Sweep, cells: Sequence[Cell], todo: Sequence[int], found: Sequence[tuple[Piece, int]], workers: int) -> Plan:
     left = sum(p.run_steps for p, _ in found)
     return Plan(len(cells), len(cells) - len(todo), definition.run_steps, left, sum(p.seconds for p, _ in found) / workers, workers)
 
