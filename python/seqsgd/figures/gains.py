@@ -86,14 +86,15 @@ def first_passages(laboratory: Laboratory, race: Race, of: Sequence[Network], se
 
 
 def curves(laboratory: Laboratory, race: Race, of: Sequence[Network], lengths: Sequence[int], seed: int, **more: Any) -> xr.Dataset:
-    """Overlaps |m|, untied ||m||/sqrt L, against steps: `overlap`, dims (network, L, run, step)."""
+    """Overlaps |m|, untied ||m||/sqrt L, against steps: `overlap`, dims (network, L, run, step); with a `stop` first passages too, as of `first_passages`."""
     import xarray as xr
 
     parts = []
     for network in of:
         base = race.base(network, steps=race.steps, **{"record": LogSpaced(25), "stop": None, **more})
         found = laboratory.sweep(base, {"task.teacher.L": list(lengths)}, seed)
-        parts.append(xr.Dataset({"overlap": size(found)}))
+        watched = {"passed": found["weak_recovery"], "ended": found["steps_done"]} if more.get("stop") else {}
+        parts.append(xr.Dataset({"overlap": size(found), **watched}))
     return _by_network(parts, of)
 
 
