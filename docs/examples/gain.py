@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-import numpy as np
-
 from seqsgd.figures import figure, make
 from seqsgd.figures.extra_best_rates import TARGETS, of
 from seqsgd.figures.gains import best_gain, best_ratio, best_table
@@ -36,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             numbers = [f"{table[f'{what} {network}'][j, 0]:.4g}" for network in ("tied", "untied") for what in ("lr", "steps")]
             print(f"| {L} | {' | '.join(numbers)} | {gains[j]} | {float(here['paper'][j]):.3g} | {float(here['derived'][j]):.3g} | {ratios[j]} |")
         print(f"\nexponent of L: {exponent}")
-    print(f"\n{np.float64(made.data.attrs['run_steps']):.3g} run-steps in {made.seconds:.0f} s: {made.files['png']}")
+    print(f"\n{made.data.attrs['run_steps']:.3g} run-steps in {made.seconds:.0f} s: {made.files['png']}")
     return 0
 
 
