@@ -192,7 +192,7 @@ def test_best_rates_beside_both_predictions(made):
     data = made("best-rates").data
     assert extra_best_rates.of(data, "SIE 1")["derived"].values.tolist() == pytest.approx([1, 2, 4])
     assert extra_best_rates.of(data, "SIE 1")["paper"].values.tolist() == pytest.approx([1, 2**1.5, 8])
-    assert verdict(made("best-rates").findings, "*ours*, SIE 1") == "agree"
+    assert verdict(made("best-rates").findings, "*ours*, SIE 1: it is") == "agree"
 
 
 @pytest.mark.slow
