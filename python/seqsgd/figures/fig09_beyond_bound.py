@@ -101,13 +101,13 @@ def judge(data: xr.Dataset) -> list[Finding]:
         measured = f"median overlap at the end {found} at L = {last}, {end(data, network)[0]} at L = {first}; tied at lr: {tied}"
         verdict = "agree" if found.high < tied.low else "disagree" if found.low > tied.high else "cannot tell"
         out.append(Finding(f"{words}, the untied network is beyond its bound and learns less than the tied one at large L", measured, verdict, f"agree if its interval lies below the tied one; {why}"))
-    found, flow = end(data, "untied, lr L"), data["flow"].sel(flow_network="untied, lr L").values
+    along, flow = end(data, "untied, lr L"), data["flow"].sel(flow_network="untied, lr L").values
     spread = np.sqrt(flow**2 + 1 / float(data["d"]))
-    inside = all(0.98 * f <= m.high and m.low <= 1.02 * g for m, f, g in zip(found, flow, spread, strict=True))
+    inside = all(0.98 * f <= m.high and m.low <= 1.02 * g for m, f, g in zip(along, flow, spread, strict=True))
     out.append(
         Finding(
             "*ours*: by rows at lr L it does what the tied flow at lr L does in L times fewer steps, so there is no rate at which learning stops at once (SIE 1), but a lower and lower plateau",
-            "; ".join(f"L = {int(L)}: {m}, flow {f:.3g} to {g:.3g}" for L, m, f, g in zip(data["L"].values, found, flow, spread, strict=True)),
+            "; ".join(f"L = {int(L)}: {m}, flow {f:.3g} to {g:.3g}" for L, m, f, g in zip(data["L"].values, along, flow, spread, strict=True)),
             "agree" if inside else "disagree",
             "from the flow m to sqrt(m^2 + 1/d), for at these rates rows diffuse, each by up to 1/sqrt d, and ||m||/sqrt L has it; tolerance 2 %. theory.largest_lr is infinite: the gradient at m = 0 does not vanish",
         )
