@@ -33,7 +33,7 @@ class Measured(NamedTuple):
         width, size = self.high - self.low, max(abs(self.low), abs(self.high))
         if not (np.isfinite(width) and width > 0 and size > 0):
             return 3
-        return int(np.clip(np.ceil(np.log10(size / width)) + 1, 3, 6))
+        return int(np.clip(np.ceil(np.log10(size / width)) + 2, 3, 6))
 
     def holds(self, predicted: float) -> bool:
         """Whether the interval holds a number."""
