@@ -57,11 +57,11 @@ def test_figure_1(tmp_path_factory):
     link = sq.SSI(sq.Hermite([(1.0, {1: 2}), (1.0, {2: 2})]), L=2)
     task = sq.Task(link, sq.Attention("trace", position=sq.Opposite()))
     np.testing.assert_allclose(data["disc"].sel(degree=2, e=0.3, m=-0.6, method="nearest"), sq.theory.risk(task, e=0.3, m=-0.6).value, atol=1e-7)
-    assert verdicts(figure, data) == ["agree", "agree", "disagree"]  # e goes up for this target
+    assert verdicts(figure, data) == ["agree", "agree", "agree"]
     other = data.copy(deep=True)
     other["hessian"][0, 0, 0] = -0.3
     other["kappa"][0, 1] = 3
-    assert verdicts(figure, other) == ["agree", "disagree", "agree"]
+    assert verdicts(figure, other) == ["agree", "disagree", "disagree"]
     figure.draw(data)
 
 
@@ -73,6 +73,10 @@ def test_figure_2(tmp_path_factory):
     slowed["passed"][:] = np.where(data["d"].values[:, None, None] == 60, 8 * data["passed"], data["passed"])
     slowed["ended"][:] = 8 * data["ended"]
     assert [f.verdict for f in figure.judge(slowed)][1] == "disagree"
+    assert claims[2].verdict == "disagree" and float(data["b"]) < 0  # m = 0 attracts
+    turned = data.copy(deep=True)
+    turned["b"] = -data["b"]
+    assert figure.judge(turned)[2].verdict == "cannot tell"
     figure.draw(data)
 
 

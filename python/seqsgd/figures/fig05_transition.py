@@ -10,6 +10,7 @@ import numpy as np
 from .. import theory
 from ..models import LogSpaced
 from .definition import Figure, Finding, Settings
+from .fig01_landscapes import TICKS
 from .escape import semantic_share, task
 from .laboratory import Laboratory
 from .statistics import against, crossing, same_law, share
@@ -142,7 +143,7 @@ def _landscape(figure: Picture, ax: Any, data: xr.Dataset) -> None:
         for j in range(len(e)):
             ax.plot(e[j], m[j], color=("#D55E00", "#56B4E9")[i], linestyle=STYLES[i], linewidth=1.0, label=f"SGD, {loss.replace('_', ' ')}" if j == 0 else None)
             ax.plot(e[j, -1], m[j, -1], marker="os"[i], color=("#D55E00", "#56B4E9")[i], markeredgecolor="black", markersize=6, zorder=5, clip_on=False)
-    ax.set(xlabel="positional overlap $e$", ylabel="overlap $m$", title=rf"$\omega$ = {float(data['surface_omega']):g}, $a$ = 1, $\gamma$ = {float(data['lr'][-1]):g}", aspect="equal")
+    ax.set(xlabel="positional overlap $e$", ylabel="overlap $m$", title=rf"$\omega$ = {float(data['surface_omega']):g}, $a$ = 1, $\gamma$ = {float(data['lr'][-1]):g}", aspect="equal", xticks=TICKS, yticks=TICKS)
     ax.legend(fontsize="x-small", loc="lower center", bbox_to_anchor=(0.5, 0.06))
 
 

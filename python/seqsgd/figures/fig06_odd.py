@@ -94,7 +94,7 @@ def judge(data: xr.Dataset) -> list[Finding]:
         flat = here["risk"].sel(encoding="none").values
         none, injected = _end(data, k, "none"), _end(data, k, "injected")
         same = float(np.ptp(flat)) < 1e-8
-        out.append(Finding(f"He_{k} + He_{k}: without encoding attention, which is even in z, cannot see an odd target", f"R(m) varies by {np.ptp(flat):.1e}; m at the end {none}", "agree" if same and none.low > injected.high / 2 else "disagree", "agree if R is constant within 1e-8 and the median of m moved less than half as far as with the encoding; what it moves is diffusion"))
+        out.append(Finding(f"He_{k} + He_{k}: without encoding attention, which is even in z, cannot see an odd target", f"R(m) varies by {np.ptp(flat):.1e}; m at the end {none}", "agree" if same and none.low > injected.high / 2 else "disagree", "agree if R is constant within 1e-8 and the median of m ends less than half as far from 0 as with the encoding; what moves it is diffusion"))
         kappa = int(here["kappa"].sel(encoding="injected"))
         out.append(Finding(f"He_{k} + He_{k}: an injected encoding makes it learnable, with the exponent of the target, {int(here['sie'])}", f"flatness index {kappa}; m at the end {injected}", "agree" if kappa == int(here["sie"]) and injected.high < -0.5 else "disagree" if kappa != int(here["sie"]) else "cannot tell", f"runs start at m_0 = {float(here['start']):.3f}, where the risk falls towards m = -1 (c > 0); agree if the median's interval ends below -0.5"))
     return out

@@ -11,6 +11,7 @@ from .. import theory
 from ..models import LogSpaced
 from .definition import Figure, Finding, Settings
 from .escape import task
+from .fig01_landscapes import TICKS
 from .laboratory import Laboratory
 from .statistics import share
 from .style import band, panels
@@ -31,7 +32,7 @@ class Yellow(Settings):
     d: int = 1000
     lr: float = 5e-2
     steps: int = 100_000_000
-    runs: int = 16
+    runs: int = 20
     points: int = 121
 
 
@@ -73,11 +74,11 @@ def draw(data: xr.Dataset) -> Picture:
         steps = data["step"].values
         seen = steps > 0
         for k, letter in enumerate(("m", "e")):
-            band(axes[0, 1 + i], steps[seen], np.abs(data[letter].sel(loss=loss).transpose("run", "step").values[:, seen]), f"$|{letter}|$", k)
+            band(axes[0, 1 + i], steps[seen], np.abs(data[letter].sel(loss=loss).transpose("run", "step").values[:, seen]), f"$|{letter}|$", 2 + k)
         axes[0, 1 + i].set(xscale="log", xlabel=r"step $\tau$", ylabel="overlap", title=f"{loss.replace('_', ' ')} loss", ylim=(-0.02, 1.02))
         axes[0, 1 + i].grid(alpha=0.25)
         axes[0, 1 + i].legend(fontsize="small", loc="upper left")
-    axes[0, 0].set(xlabel="positional overlap $e$", ylabel="overlap $m$", aspect="equal", title=rf"$\omega$ = {float(data['omega']):g}, $a$ = {float(data['a']):g}, $d$ = {int(data['d'])}, $\gamma$ = {float(data['lr']):g}")
+    axes[0, 0].set(xlabel="positional overlap $e$", ylabel="overlap $m$", aspect="equal", xticks=TICKS, yticks=TICKS, title=rf"$\omega$ = {float(data['omega']):g}, $a$ = {float(data['a']):g}, $d$ = {int(data['d'])}, $\gamma$ = {float(data['lr']):g}")
     axes[0, 0].legend(fontsize="x-small", loc="lower center", bbox_to_anchor=(0.5, 0.08))
     return figure
 
@@ -117,7 +118,7 @@ FIGURE = Figure(
     name="13",
     title="A semantic minimum that the first direction misses",
     about="Softmax attention with opposite positions at omega = 0.95, a = 0.76, from m_0 = 1/sqrt d, with the Frobenius loss of the authors' runs and the half square loss of the theory. Left trajectories on the risk (half square), middle and right overlaps against steps, median and 10-90 % of runs.",
-    quick=Yellow(d=100, steps=3_000_000, points=81),
+    quick=Yellow(d=100, steps=3_000_000, runs=16, points=81),
     full=Yellow(),
     compute=compute,
     draw=draw,
