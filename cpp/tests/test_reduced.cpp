@@ -65,6 +65,8 @@ static std::vector<Case> cases(Index d) {
     s.weights = Weights::global;
     s.projected = true;
   });
+  add(network("sum_h2", "relu", 19), [](auto& s) { s.weights = Weights::rows; });
+  add(network("staircase", "tanh", 3, 0.1), [](auto& s) { s.weights = Weights::global; });
   add(attention(Reduction::none, 2), [](auto& s) { s.position = PositionKind::opposite; });
   add(attention(Reduction::trace, 9), [](auto& s) {
     s.position = PositionKind::injected;
@@ -85,11 +87,13 @@ static std::vector<double> final_states(const Case& c, Index runs, int threads, 
   for (Index at = 0; at < 1000;) sim.advance(at = std::min<Index>(1000, at + piece), nullptr);
   std::vector<double> out(std::size_t(runs * sim.state_size()));
   for (Index r = 0; r < runs; ++r) sim.save(r, out.data() + r * sim.state_size());
+  // Increments in single precision leave the sphere by 1e-7 of their own size, until a block ends.
+  const double tolerance = single && c.s.weights != Weights::shared && !c.rows_meet ? 1e-6 : 1e-12;
   for (Index r = 0; r < runs; ++r) {
     double q = 0;
     const OrderParameters o = sim.order_parameters(r);
     for (double x : o.q) q += x / double(o.q.size());
-    CHECK_NEAR(q, 1, 1e-12);
+    CHECK_NEAR(q, 1, tolerance);
     CHECK(sim.progress(r).step == 1000);
   }
   return out;
@@ -97,7 +101,7 @@ static std::vector<double> final_states(const Case& c, Index runs, int threads, 
 
 static void pieces_and_threads_do_not_matter() {
   for (bool single : {false, true})
-    for (Index d : {4, 33, 1000000})
+    for (Index d : {4, 33, 100, 1000000})
       for (const Case& c : cases(d)) {
         if (d > 100 && c.s.position == PositionKind::matrix) continue;
         const auto whole = final_states(c, 21, 1, 1000, single);
