@@ -54,7 +54,7 @@ SEQSGD_INLINE V exp(V x) {
 }
 
 // (1 + x)^(-1/2) - 1, the first `Terms` terms of its series: to rounding, relative to the result, for 5 and |x| <= 2^-12 and for 9 and |x| <= 2^-6; in single
-// precision for 5 and |x| <= 2^-6.
+// precision for 3 and |x| <= 2^-8.
 template <int Terms, class V>
 SEQSGD_INLINE V inverse_root_less_one(V x) {
   using E = typename Element<V>::type;
@@ -64,13 +64,13 @@ SEQSGD_INLINE V inverse_root_less_one(V x) {
   return x * p;
 }
 
-// 1 / (1 + sqrt(1 + y)) for 0 <= y <= 2^-12 (in single precision 2^-6), to rounding: the first terms of its series.
-template <class V>
+// 1 / (1 + sqrt(1 + y)), the first `Terms` terms of its series: to rounding for 5 and 0 <= y <= 2^-12; in single precision for 3 and 0 <= y <= 2^-8.
+template <int Terms = 5, class V>
 SEQSGD_INLINE V one_over_one_plus_root(V y) {
   using E = typename Element<V>::type;
   constexpr double c[] = {1.0 / 2, -1.0 / 8, 1.0 / 16, -5.0 / 128, 7.0 / 256};
-  V p = V{} + E(c[4]);
-  for (int k = 3; k >= 0; --k) p = p * y + E(c[k]);
+  V p = V{} + E(c[Terms - 1]);
+  for (int k = Terms - 2; k >= 0; --k) p = p * y + E(c[k]);
   return p;
 }
 

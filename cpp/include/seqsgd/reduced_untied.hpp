@@ -72,7 +72,8 @@ class LeanRows {
   }
 
  private:
-  static constexpr double reach = sizeof(T) == 4 ? 0x1p-6 : 0x1p-12;  // to which series of five terms are right to the rounding of T
+  static constexpr int terms = sizeof(T) == 4 ? 3 : 5;  // of series, right to the rounding of T up to `reach`
+  static constexpr double reach = sizeof(T) == 4 ? 0x1p-8 : 0x1p-12;
 
   X* fields_of(int k) const { return reinterpret_cast<X*>(ws_.lean.data()) + k * 5 * n_; }
   X* now_of(int k) const { return fields_of(k) + 2 * n_; }
@@ -149,7 +150,7 @@ class LeanRows {
       for (int i = 0; i < pieces; ++i) sum[i] *= 1 / double(n_);
       const X x = narrow(sum);
       near_all = fit & (size(x) <= T(reach));
-      nu = inverse_root_less_one<5>(x);
+      nu = inverse_root_less_one<terms>(x);
       inverse = T(1) + nu;
       V mine[pieces];
       widen(nu, mine);
@@ -169,12 +170,12 @@ class LeanRows {
         Mask near = near_all;
         if constexpr (!Global) {
           const X x = excess_of(l, across2);
-          nu = inverse_root_less_one<5>(x);
+          nu = inverse_root_less_one<terms>(x);
           inverse = T(1) + nu;
           near &= size(x) <= T(reach);
         }
         const X along = s - r, over = T(1) / along, y = across2 * over, y2 = y * over;
-        X dm = nu * m - inverse * p, ds = nu * s + inverse * (y * one_over_one_plus_root(y2) - r);
+        X dm = nu * m - inverse * p, ds = nu * s + inverse * (y * one_over_one_plus_root<terms>(y2) - r);
         near &= (y2 <= T(reach)) & (along > T(0));
         if (__builtin_expect(!simd::all(near), 0)) {
           far<Global>(k, l, gamma_d, near, chi[j]);
