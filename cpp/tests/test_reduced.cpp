@@ -125,6 +125,48 @@ static void restored_runs_go_on_bit_for_bit() {
   }
 }
 
+// Mean and variance of chi-squares in groups of 16 that share a uniform, and the products of neighbours, at 5 standard errors; those of the proposals fail.
+static void groups_of_chi_squares_have_their_law() {
+  for (Index dof : {2, 5, 80})
+    for (bool reviewed : {true, false}) {
+      const ChiSquare chi(dof);
+      OneByOne g(Use::start, Address{11, Stream::data, std::uint32_t(dof), 0});
+      const Index groups = 60000, n = 16 * groups;
+      double sum = 0, squares = 0, products = 0;
+      for (Index k = 0; k < groups; ++k) {
+        double x[16], before = 0;
+        for (double& y : x) y = g.normal();
+        if (reviewed) chi.review(16, g.uniform(), g, [&](Index i) -> double& { return x[i]; });
+        for (double y : x) {
+          const double v = 1 + chi.slope() * y, c = chi.scale() * v * v * v - double(dof);
+          sum += c;
+          squares += c * c;
+          products += c * before;
+          before = c;
+        }
+      }
+      const double var = 2.0 * double(dof), fourth = 12 * double(dof) * (double(dof) + 4);
+      const double z = std::max(std::fabs(sum) / std::sqrt(n * var), std::fabs(squares - n * var) / std::sqrt(n * (fourth - var * var)));
+      CHECK(std::fabs(products) < 5 * var * std::sqrt(15.0 * groups));
+      if (dof < 80) CHECK((z < 5) == reviewed);
+      if (dof == 80) CHECK(z < 5);
+    }
+}
+
+// Where groups are used, what accepts on sight exceeds the probability of refusal, at every normal that is drawn.
+static void groups_are_accepted_on_sight_rightly() {
+  for (Index dof : {72, 100, 1000, 1000000}) {
+    const ChiSquare chi(dof);
+    CHECK(chi.in_groups());
+    for (double x = -8.6; x <= 8.6; x += 0.01) {
+      double y = x;
+      OneByOne g(Use::start, Address{1, Stream::data, 0, 0});
+      chi.review(1, std::min(1 - 1e-15, 1e-12 + chi.bound() * x * x * x * x), g, [&](Index) -> double& { return y; });
+      CHECK(y == x);  // not refused
+    }
+  }
+}
+
 static void the_hot_loop_allocates_nothing() {
   for (Case& c : cases(100)) {
     if (c.rows_meet) continue;  // one Householder reduction a step
@@ -159,6 +201,8 @@ static void other_tokens_and_wrong_settings_are_refused() {
 int main() {
   pieces_and_threads_do_not_matter();
   restored_runs_go_on_bit_for_bit();
+  groups_of_chi_squares_have_their_law();
+  groups_are_accepted_on_sight_rightly();
   the_hot_loop_allocates_nothing();
   other_tokens_and_wrong_settings_are_refused();
   return check::report();
