@@ -29,7 +29,7 @@ class LeanRows {
     V sum[pieces]{}, star[pieces]{}, squares[pieces]{};
     for (Index begin = 0; begin < n_; begin += together) {
       const Index end = std::min(begin + together, n_);
-      X z{}, other{}, y{}, q{};
+      X other{};
       for (Index l = begin; l < end; ++l) {
         V m[pieces], s[pieces];
         for (int i = 0; i < pieces; ++i) {
@@ -39,14 +39,16 @@ class LeanRows {
         }
         now[2 * l] = narrow(m);
         now[2 * l + 1] = narrow(s);
-        z += now[2 * l] * a[l];
         other += now[2 * l + 1] * b[l];
-        y += a[l];
-        q += a[l] * a[l];
+        V x[pieces];  // what may cancel in a residual, in double: near the solution z and z* are almost the same
+        widen(a[l], x);
+        for (int i = 0; i < pieces; ++i) {
+          sum[i] += m[i] * x[i];
+          star[i] += x[i];
+          squares[i] += x[i] * x[i];
+        }
       }
-      add(sum, z + other);
-      add(star, y);
-      add(squares, q);
+      add(sum, other);
     }
     for (int i = 0; i < pieces; ++i) {
       const Index h = k * pieces + i;
