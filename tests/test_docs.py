@@ -35,8 +35,9 @@ def test_run_files_run(text, tmp_path):
     assert list(tmp_path.glob("*.nc")) and list(tmp_path.glob("*.sweep" if swept else "*.png"))
 
 
-def test_command_lines_run(tmp_path):
-    lines = [line.split("#")[0].strip() for block in blocks(ROOT / "docs/command-line.md", "sh") for line in block.splitlines()]
+@pytest.mark.parametrize("page", ["command-line.md", "figures.md"])
+def test_command_lines_run(page, tmp_path):
+    lines = [line.split("#")[0].strip() for block in blocks(ROOT / "docs" / page, "sh") for line in block.splitlines()]
     assert len(lines) >= 4
     for line in lines:
         shell = line.replace("seqsgd ", f"{sys.executable} -m seqsgd ", 1)
@@ -48,3 +49,15 @@ def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_site_builds_and_has_every_public_name(tmp_path):
+    """Links, navigation and references: mkdocs is strict about all of them."""
+    import seqsgd
+
+    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    reference = "".join(page.read_text(encoding="utf-8") for page in (tmp_path / "site" / "api").rglob("index.html"))
+    missing = [name for name in seqsgd.__all__ if f'id="seqsgd.{name}"' not in reference and name not in ("theory", "figures", "__version__")]
+    missing += [name for name in seqsgd.theory.__all__ if f'id="seqsgd.theory.{name}"' not in reference]
+    assert missing == []

@@ -48,16 +48,16 @@ from .storage import load
 from .sweeps import Plan, Sweep, SweepResult, open_sweep, plan, sweep
 
 if TYPE_CHECKING:
-    from . import theory
+    from . import figures, theory
 
 # xarray, scipy, matplotlib, tqdm, click and the theory are imported where they are used: `import seqsgd` costs little more than `import numpy`.
 
 
 def __getattr__(name: str) -> Any:
-    if name == "theory":
+    if name in ("figures", "theory"):
         from importlib import import_module
 
-        return import_module(".theory", __name__)
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -109,6 +109,7 @@ __all__ = [
     "activations",
     "build_config",
     "dynamics",
+    "figures",
     "links",
     "load",
     "losses",

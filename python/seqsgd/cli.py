@@ -93,6 +93,31 @@ def sweep(file: Path | None, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--quick", "size", flag_value="quick", default="quick", help="A first look: under a minute a figure on two cores (the default).")
+@click.option("--full", "size", flag_value="full", help="The size of the paper: minutes a figure.")
+@click.option("--output", default="figures", metavar="DIR", help="Write figure-NAME.nc, .png, .pdf and .md to DIR (default: figures).")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a setting of one figure, such as d=500 or omegas=11. May be repeated.")
+@click.option("--page", metavar="FILE", help="Then write a Markdown page of all figures in DIR.")
+@click.option("--redraw", is_flag=True, help="Draw and judge again from the data in DIR, without computing.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Use N threads (default: all cores).")
+@click.option("--quiet", is_flag=True, help="No progress and no report.")
+def figure(names: tuple[str, ...], **options: Any) -> None:
+    """Make figures of the paper by their numbers, or ours by their names; `all` for all of them, `list` for what there is.
+
+    An interrupted figure goes on where it was by the same command.
+    """
+    from ._cli_figure import run_figures
+
+    try:
+        with _one_line_warnings():
+            code = run_figures(names, **options)
+    except (ValueError, TypeError, MemoryError) as e:
+        raise _Refused(str(e)) from None
+    sys.exit(code)
+
+
+@cli.command()
 def info() -> None:
     """Say what is installed: for bug reports."""
     for name, value in build_config().items():

@@ -9,6 +9,7 @@ The risk and V are quadratic in omega (theory.md, section 7), so three fields se
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import Any
 
@@ -17,9 +18,10 @@ import numpy as np
 from ..models import Attention, Opposite, PositionalSemantic, Task
 from ..theory._diffusion import covariance
 from ..theory._drift import field
+from ..theory._interpolation import Chebyshev
 
 DRAWS = 2000
-STEP = 0.5  # of t, a few per cent of the flow's time scales
+STEP = 1.0  # of t, a few per cent of the flow's time scales
 LINEAR = 0.03  # size of (e, m) up to which the flow is taken to be linear
 NODES = (0.0, 0.5, 1.0)
 
@@ -34,16 +36,28 @@ def _weights(omega: float) -> tuple[float, float, float]:
     return (2 * omega - 1) * (omega - 1), 4 * omega * (1 - omega), omega * (2 * omega - 1)
 
 
-def _field(omega: float, x: Any) -> Any:
-    """R, dR/de, dR/dm and V at x, shape (n, 2): (n, 4)."""
+@functools.lru_cache(maxsize=64)
+def _field(omega: float) -> Chebyshev:
+    """R, dR/de, dR/dm and V as a series in (e, m), as short as 1e-7 allows."""
     near = [field(task(node)).near for node in NODES]
-    assert all(n is not None for n in near)
-    return sum(w * n(x) for w, n in zip(_weights(omega), near, strict=True) if n is not None)
+    order = max(n.coefficients.shape[0] for n in near if n is not None)
+    whole = np.zeros((order, order, 4))
+    for weight, n in zip(_weights(omega), near, strict=True):
+        assert n is not None
+        k = n.coefficients.shape[0]
+        whole[:k, :k] += weight * n.coefficients
+    keep = order
+    while keep > 2 and max(np.abs(whole[keep - 1 : order]).max(), np.abs(whole[:, keep - 1 : order]).max()) < 1e-7:
+        keep -= 1
+    made = copy.copy(near[0])
+    assert made is not None
+    made.coefficients = whole[:keep, :keep]
+    return made
 
 
 def drift(omega: float, lr: float, x: Any) -> Any:
     """d(e, m)/dt, inhibitive terms included (theory.md, section 5), at x of shape (n, 2)."""
-    f = _field(omega, x)
+    f = _field(omega)(x)
     g, V = f[:, 1:3], f[:, 3:]
     return -g + x * np.sum(x * g, axis=1, keepdims=True) - lr / 2 * V * x
 

@@ -9,7 +9,7 @@ FIGURE = Figure(
     name="12",
     title="The transition from semantic to positional learning at d = 100",
     about=ABOUT,
-    quick=Transition(d=100, omegas=11, runs=16, paths=6, check_steps=3000),
+    quick=Transition(d=100, omegas=11, runs=16, paths=6, law_omegas=7, check_steps=3000),
     full=Transition(d=100, check_steps=3000),
     compute=compute,
     draw=draw,

@@ -158,7 +158,7 @@ def ran(data: xr.Dataset) -> str:
     a = data.attrs
     steps = f"{a['run_steps']:.3g} steps of SGD summed over runs, " if a["run_steps"] else ""
     settings = ", ".join(f"{name} = {_plain(value)}" for name, value in json.loads(a["settings"]).items())
-    return f"*{a['size'].capitalize()} size* ({settings}): {steps}{duration(a['seconds'])} on {a['workers']} core{'s' * (a['workers'] > 1)} ({a['simd']}), seqsgd {__version__}."
+    return f"*{a['size'].capitalize()} size* ({settings}): {steps}{duration(a['seconds'])} on {a['workers']} core{'s' * (int(a['workers']) > 1)} ({a['simd']}), seqsgd {__version__}."
 
 
 def _plain(value: Any) -> str:

@@ -25,15 +25,23 @@ class Measured(NamedTuple):
     def __str__(self) -> str:
         if not np.isfinite(self.value):
             return "not reached"
-        return f"{_short(self.value)} ({_short(self.low)} to {_short(self.high)})"
+        digits = self._digits()
+        return f"{_short(self.value, digits)} ({_short(self.low, digits)} to {_short(self.high, digits)})"
+
+    def _digits(self) -> int:
+        """Significant digits that show the interval: three, or up to six where it is narrow."""
+        width, size = self.high - self.low, max(abs(self.low), abs(self.high))
+        if not (np.isfinite(width) and width > 0 and size > 0):
+            return 3
+        return int(np.clip(np.ceil(np.log10(size / width)) + 2, 3, 6))
 
     def holds(self, predicted: float) -> bool:
         """Whether the interval holds a number."""
         return self.low <= predicted <= self.high
 
 
-def _short(x: float) -> str:
-    return f"{x:.3g}" if abs(x) < 1000 else f"{x:.3g}".replace("e+0", "e").replace("e+", "e")
+def _short(x: float, digits: int = 3) -> str:
+    return f"{x:.{digits}g}".replace("e+0", "e").replace("e+", "e")
 
 
 def share(count: int, of: int) -> Measured:
@@ -158,3 +166,15 @@ def _logistic(x: Array, counts: Array, of: int) -> tuple[float, float] | None:
 
     best = minimize(cost, [start, np.log(20 / spread)], method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000})
     return float(best.x[0]), float(np.exp(best.x[1]))
+
+
+def middle(runs: npt.ArrayLike) -> Measured:
+    """Median of plain numbers with its distribution-free interval, of order statistics: at least 95 %, if there are six numbers or more. NaN are left out."""
+    from scipy.stats import binom
+
+    x = np.sort(np.asarray(runs, dtype=float).ravel())
+    x = x[np.isfinite(x)]
+    if not len(x):
+        return Measured(np.nan, np.nan, np.nan)
+    k = max(int(binom.ppf(0.025, len(x), 0.5)) - 1, 0)
+    return Measured(float(np.median(x)), float(x[k]), float(x[-1 - k]))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["COLOURS", "MARKERS", "STYLES", "band", "panels", "points", "reference", "shade"]
 
 
-def panels(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4.8, 3.8), **options: Any) -> tuple[Figure, npt.NDArray[np.object_]]:
+def panels(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4.8, 3.8), **options: Any) -> tuple[Figure, Any]:
     """A picture of rows x columns panels of `size` inches each; the panels as an array of shape (rows, columns)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # light to dark in order of the regions, from blue-free yellow to dark blue (a cividis of six)
 SHADES = ("#FFF3C4", "#E3C659", "#B9A66A", "#858178", "#4F5B72", "#10264F")
+RIM = "#202020"
 KINDS = {"minimum": ("o", "#000000"), "saddle": ("X", "#D55E00"), "maximum": ("^", "#FFFFFF"), "degenerate": ("D", "#E69F00")}
 
 
@@ -85,7 +86,7 @@ def _contours(landscape: Landscape, ax: Axes) -> Axes:
     g = landscape.gradient(e, m)
     radial = e * g[..., 0] + m * g[..., 1]
     speed = [np.ma.masked_where(outside, -g[..., i] + (e, m)[i] * radial) for i in (0, 1)]
-    ax.streamplot(x, x, speed[0], speed[1], color="white", density=0.9, linewidth=0.7, arrowsize=0.8, zorder=3)
+    _streams(ax, x, *speed)
     ax.add_patch(Circle((0, 0), 1, fill=False, linewidth=1.2, zorder=4))
     for c in landscape.critical:
         _mark(ax, c.kind, *c.point)
@@ -99,6 +100,17 @@ def _contours(landscape: Landscape, ax: Axes) -> Axes:
     ax.set_ylabel("overlap $m$")
     _legend(ax)
     return ax
+
+
+def _streams(ax: Axes, x: Any, e: Any, m: Any) -> None:
+    """Flow lines, white with a dark rim: they show on both ends of the colours and in grey."""
+    from matplotlib.collections import LineCollection
+
+    before = len(ax.patches)
+    lines = ax.streamplot(x, x, e, m, color="white", density=0.9, linewidth=0.9, arrowsize=1.2, zorder=3.1).lines
+    ax.add_collection(LineCollection(lines.get_segments(), colors=RIM, linewidths=2.1, capstyle="round", zorder=3), autolim=False)
+    for arrow in ax.patches[before:]:
+        arrow.set(edgecolor=RIM, linewidth=0.6, zorder=3.2)
 
 
 def _surface(landscape: Landscape, ax: Axes | None) -> Axes:
@@ -152,7 +164,7 @@ def plot_phases(diagram: PhaseDiagram, ax: Axes | None) -> Axes:
         curve = diagram.boundaries[name]
         inside = (curve[:, 0] >= a[0]) & (curve[:, 1] >= omega[0]) & (curve[:, 1] <= omega[-1])
         if inside.any():
-            ax.plot(*curve[inside].T, color="black", linestyle=STYLES[i], linewidth=1.1, marker=MARKERS[i], markevery=0.17, markersize=4, markerfacecolor="white", label=label)
+            ax.plot(*curve[inside].T, color="black", linestyle=STYLES[i], linewidth=1.1, marker=MARKERS[i], markevery=(0.12, 0.17), markersize=4, markerfacecolor="white", label=label)
     handles: list[Any] = []
     for i, name in enumerate(REGIONS):
         if (region == i).any():
@@ -160,8 +172,8 @@ def plot_phases(diagram: PhaseDiagram, ax: Axes | None) -> Axes:
         handles.append(Patch(facecolor=SHADES[i], edgecolor="black", linewidth=0.5, label=f"{i + 1}  {name}"))
     if (region == -1).any() or diagram.between.any():
         here = (diagram.between | (region == -1)) & (omega < 1)
-        ax.contourf(a, omega, here.T.astype(float), levels=[0.5, 1.5], colors="none", hatches=["xxxx"])
-        handles.append(Patch(facecolor="white", edgecolor="black", hatch="xxxx", linewidth=0.5, label="a minimum between the poles"))
+        ax.contourf(a, omega, here.T.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"])
+        handles.append(Patch(facecolor="white", edgecolor="black", hatch="////", linewidth=0.5, label="a minimum between the poles"))
     ax.set_xlabel("width $a$ of the positional target")
     ax.set_ylabel(r"weight $\omega$ of the positional target")
     ax.set_xlim(_edges(a)[[0, -1]])
@@ -172,14 +184,19 @@ def plot_phases(diagram: PhaseDiagram, ax: Axes | None) -> Axes:
 
 
 def _number(ax: Axes, diagram: PhaseDiagram, i: int) -> None:
-    """The number of a region in its thickest place."""
+    """The number of a region in its thickest place, or beside it on a leader where that is narrow."""
     from scipy.ndimage import distance_transform_edt
 
     inside = np.pad(diagram.region == i, 1)
     depth = distance_transform_edt(inside)[1:-1, 1:-1]
     at = np.unravel_index(np.argmax(depth), depth.shape)
-    if depth[at] >= 3:
-        ax.text(diagram.a[at[0]], diagram.omega[at[1]], str(i + 1), ha="center", va="center", fontsize=11, fontweight="bold", color="black" if i < 3 else "white")
+    place = (diagram.a[at[0]], diagram.omega[at[1]])
+    bold: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 11, "fontweight": "bold"}
+    if depth[at] >= max(3, 0.05 * min(depth.shape)):
+        ax.text(*place, str(i + 1), color="black" if i < 3 else "white", **bold)
+    elif depth[at] >= 3:
+        box, line = {"boxstyle": "round,pad=0.2", "facecolor": "white", "linewidth": 0.5}, {"arrowstyle": "-", "color": "white", "linewidth": 1.2, "shrinkB": 0}
+        ax.annotate(str(i + 1), place, xytext=(-26, -40), textcoords="offset points", bbox=box, arrowprops=line, zorder=6, **bold)
 
 
 def _edges(x: Any) -> Any:

@@ -1,0 +1,63 @@
+"""`seqsgd figure`, apart from its options."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from typing import Any
+
+import click
+
+from . import _files, figures
+from .errors import ConfigError
+from .sweeps.cost import duration
+
+
+def run_figures(names: tuple[str, ...], *, size: str, output: str, sets: tuple[str, ...], page: str | None, redraw: bool, workers: int | None, quiet: bool) -> int:
+    """Returns the exit code. What the user wrote wrong raises before anything runs."""
+    if names == ("list",):
+        for name in figures.names():
+            click.echo(f"{name:14s} {figures.figure(name).title}")
+        return 0
+    wanted = [figures.figure(name) for name in (figures.names() if names == ("all",) else names)]
+    changes = dict(_setting(text) for text in sets)
+    if changes and (len(wanted) > 1 or redraw):
+        raise ConfigError("--set: goes with one figure that is computed")
+    for f in wanted:
+        f.settings(size, changes)
+    if page is not None:
+        _files.check_folder("page", page)
+    seconds = 0.0
+    for f in wanted:
+        try:
+            made = figures.redraw(f, output) if redraw else figures.make(f, size, output, changes=changes, workers=workers, progress=False if quiet else None)
+        except KeyboardInterrupt:
+            click.echo(f"seqsgd: interrupted in figure {f.name}; what was finished is kept in {output!r}, the same command goes on from there", err=True)
+            return 130
+        seconds += made.seconds
+        if not quiet:
+            _tell(made)
+    if page is not None:
+        figures.write([figures.figure(name) for name in figures.names()], output, page)
+    if not quiet and len(wanted) > 1:
+        click.echo(f"{len(wanted)} figures in {duration(seconds)}" + (f"; {page}" if page else ""))
+    return 0
+
+
+def _tell(made: figures.Made) -> None:
+    click.echo(f"figure {made.figure.name}: {made.figure.title} ({duration(made.seconds)})")
+    for f in made.findings:
+        click.echo(f"  {f.verdict:12s} {f.claim}: {f.measured}")
+    click.echo(f"  wrote {', '.join(str(p) for p in made.files.values())}")
+    sys.stdout.flush()
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """name=value, the value as in TOML, or a bare word."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not name.isidentifier():
+        raise ConfigError(f"--set: expected NAME=VALUE, got {text!r}")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value

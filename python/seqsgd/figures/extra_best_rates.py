@@ -1,0 +1,135 @@
+"""The gain of tied over untied weights with the best learning rate of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import theory
+from ..models import SSI, Student, Tied, Untied
+from .definition import Figure, Finding, Settings
+from .gains import ETA, Race, best_gain, best_ratio, best_table, decimal_ticks, search
+from .laboratory import Laboratory
+from .statistics import against, median, passage
+from .style import STYLES, panels, points, reference, shade
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Picture
+
+TARGETS: dict[str, tuple[str, Any, str]] = {
+    "SIE 1": ("sum", "1/sqrt(L)", r"SIE 1: $\Sigma_l\, z_l/\sqrt{L}$"),
+    "SIE 2": ("sum_h2", 1.0, r"SIE 2: $\Sigma_l\, h_2(z_l)$"),
+}
+STUDENTS: Mapping[str, Student] = {"tied": Tied("relu"), "untied": Untied("relu")}
+
+
+@dataclass(frozen=True)
+class BestRates(Settings):
+    """`d_1`, `lengths_1`: of the target of SIE 1; `rates` to begin with, a factor sqrt 2 apart."""
+
+    d_1: int = 10_000
+    d_2: int = 3000
+    lengths_1: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    lengths_2: tuple[int, ...] = (1, 2, 4, 8)
+    runs: int = 64
+    rates: int = 5
+
+
+def compute(s: BestRates, laboratory: Laboratory) -> xr.Dataset:
+    """The search for both targets, with their predictions: dimension target, L joined."""
+    import xarray as xr
+
+    parts = []
+    for i, (name, d, lengths) in enumerate(zip(TARGETS, (s.d_1, s.d_2), (s.lengths_1, s.lengths_2), strict=True)):
+        link, scale, _ = TARGETS[name]
+        found = search(laboratory, Race(link, scale, "half_square", d, lengths, 0, s.runs), STUDENTS, s.seed + 100_000 * i, s.rates)
+        laws = [theory.gain(SSI(link, L=L, scale=scale), "relu") for L in lengths]
+        found = found.assign(paper=("L", [g.best_lr_paper for g in laws]), derived=("L", [g.best_lr_derived for g in laws]), rho=("L", [g.rho for g in laws]), d=d)
+        parts.append(found.expand_dims(target=[name]))
+    joined: xr.Dataset = xr.concat(parts, dim="target", join="outer")
+    return joined
+
+
+def of(data: xr.Dataset, target: str) -> xr.Dataset:
+    """One target's lengths and rates."""
+    return data.sel(target=target).dropna("L", how="all", subset=["paper"])
+
+
+def _rates(ax: Axes, here: xr.Dataset) -> None:
+    """Median steps against the learning rate, for the smallest and the largest L."""
+    for i, L in enumerate(here["L"].values[[0, -1]]):
+        for j, network in enumerate(here["network"].values):
+            one = here.sel(network=network, L=L)
+            one = one.isel(rate=np.flatnonzero(np.isfinite(one["lr"].values)))
+            found = [median(passage(one["passed"].isel(rate=k), one["ended"].isel(rate=k))) for k in range(one.sizes["rate"])]
+            y, low, high = np.array(found).T
+            seen = np.isfinite(y)
+            points(ax, one["lr"].values[seen], y[seen], low[seen], high[seen], f"{network}, L = {L}", 2 * i + j, linestyle=STYLES[j], markersize=4)
+    ax.set(xscale="log", yscale="log", xlabel=r"learning rate $\gamma$", ylabel=rf"median step with overlap $\geq$ {ETA}")
+
+
+def draw(data: xr.Dataset) -> Picture:
+    """For each target: steps against the rate, the ratio of best rates, the gain."""
+    figure, axes = panels(len(TARGETS), 3, size=(4.5, 3.6))
+    for row, (name, (_, _, words)) in zip(axes, TARGETS.items(), strict=True):
+        here = of(data, name)
+        L = here["L"].values.astype(float)
+        _rates(row[0], here)
+        row[0].set_title(f"{words}, d = {float(here['d']):.4g}")
+        for ax, found, laws, label in (
+            (row[1], best_ratio(here)[0], (here["rho"], here["derived"] / here["paper"] * here["rho"]), r"ratio of best rates, tied over untied"),
+            (row[2], best_gain(here)[0], (here["paper"], here["derived"]), "gain at the best rates"),
+        ):
+            y, low, high = np.array(found).T
+            points(ax, L, y, low, high, "measured", 0)
+            reference(ax, L, laws[0], r"paper: ratio $\rho$", 0)
+            reference(ax, L, laws[1], "from the inhibitive terms", 1, color=shade(2))
+            ax.set(xscale="log", yscale="log", xlabel="sequence length $L$", ylabel=label)
+            decimal_ticks(ax, L)
+    for ax in axes.flat:
+        ax.grid(alpha=0.25)
+        ax.legend(fontsize="small")
+    return figure
+
+
+def judge(data: xr.Dataset) -> list[Finding]:
+    """Exponents of the gain and of the ratio of rates beside both predictions."""
+    out = []
+    for name in TARGETS:
+        here = of(data, name)
+        L = here["L"].values
+        table = best_table(here)
+        rows, exponent = best_gain(here)
+        ratios, power = best_ratio(here)
+        paper, ours, rho = (_power(L, here[v].values) for v in ("paper", "derived", "rho"))
+        at = f"gain {rows[-1]} at L = {int(L[-1])}; best rates there: tied {table['lr tied'][-1, 0]:.3g}, untied {table['lr untied'][-1, 0]:.3g}; steps {table['steps tied'][-1, 0]:.3g}, {table['steps untied'][-1, 0]:.3g}"
+        out.append(against(f"{name}: at the best learning rate of each the gain is L^{paper:.3g} (ratio of rates rho)", exponent, paper, what="exponent of L", why=at))
+        out.append(against(f"*ours*, {name}: it is L^{ours:.3g}, for an untied row's inhibitive term is L times smaller", exponent, ours, what="exponent of L", tolerance=0.05, why="tolerance 5 %, for d is finite"))
+        said = ", ".join(f"L = {int(n)}: {r}" for n, r in zip(L, ratios, strict=True))
+        out.append(against(f"{name}: the ratio of best rates, tied over untied, is rho = L^{rho:.3g}", power, rho, what="exponent of L", why=said))
+        near = ours - paper + rho
+        verdict = "cannot tell" if not np.isfinite(power.value) or power.high - power.low > 0.5 else "agree" if power.low - 0.05 <= near <= power.high + 0.05 else "disagree"
+        out.append(Finding(f"*ours*, {name}: the ratio is rho / L, or rho / sqrt L if k = 1: L^{near:.3g}", f"exponent of L {power}", verdict, "tolerance 0.05; cannot tell if the interval is wider than 0.5"))
+    return out
+
+
+def _power(L: Any, y: Any) -> float:
+    """Exponent of a law known at the ends."""
+    return round(float(np.log(y[-1] / y[0]) / np.log(L[-1] / L[0])), 6) + 0.0
+
+
+FIGURE = Figure(
+    name="best-rates",
+    title="Gain at the best learning rates",
+    about=f"Relu networks, half square loss, m_0 = 1/sqrt d, untied weights normalised by rows. The best learning rate of each network at each L is found by brute force: median steps to {ETA} at rates a factor sqrt 2 apart, as far as the least median asks, and the vertex of the parabola through it and its neighbours; intervals by bootstrap over runs.",
+    quick=BestRates(d_1=1000, d_2=200, lengths_1=(1, 2, 4, 8), lengths_2=(1, 2, 4), runs=32),
+    full=BestRates(),
+    compute=compute,
+    draw=draw,
+    judge=judge,
+)

@@ -1,0 +1,129 @@
+"""Sampled, reduced and flow laid over each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..models import SSI, At, Attention, Opposite, Overlap, PositionalSemantic, Task, Tied, Untied
+from ..simulate import simulate
+from .definition import Figure, Finding, Settings
+from .gains import size
+from .laboratory import Laboratory
+from .statistics import same_law
+from .style import COLOURS, MARKERS, panels
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure as Picture
+
+PLACES = (0.25, 0.5, 1.0)  # parts of the time at which laws are compared
+
+
+@dataclass(frozen=True)
+class Overlaid(Settings):
+    """`times` and `lrs` of the four tasks, times t = lr tau / d. The reduced dynamics also runs at `far` times d."""
+
+    d: int = 1000
+    m0: float = 0.2
+    times: tuple[float, ...] = (5.0, 20.0, 25.0, 40.0)
+    lrs: tuple[float, ...] = (0.2, 0.2, 1.0, 0.4)
+    sampled: int = 32
+    reduced: int = 256
+    far: int = 64
+    far_runs: int = 64
+    records: int = 40
+
+
+def tasks() -> dict[str, Task]:
+    """What is compared."""
+    link = SSI("sum_h2", L=4, scale="1/sqrt(L)")
+    return {
+        "tied relu": Task(link, Tied("relu")),
+        "untied relu": Task(link, Untied("relu")),
+        "trace attention": Task(link, Attention("trace")),
+        "matrix attention, opposite positions": Task(PositionalSemantic(omega=0.3), Attention(position=Opposite())),
+    }
+
+
+def compute(s: Overlaid, laboratory: Laboratory) -> xr.Dataset:
+    """Overlaps at the same times by all three."""
+    import xarray as xr
+
+    parts = []
+    for i, (name, task) in enumerate(tasks().items()):
+        steps = round(s.times[i] * s.d / s.lrs[i])
+        record = At(sorted({round(steps * k / s.records) for k in range(s.records + 1)}))
+        base: dict[str, Any] = {"task": task, "d": s.d, "steps": steps, "lr": s.lrs[i], "init": Overlap(s.m0), "record": record}
+        part: dict[str, Any] = {}
+        for kind, runs, factor in (("sampled", s.sampled, 1), ("reduced", s.reduced, 1), ("far", s.far_runs, s.far)):
+            grown = At([n * factor for n in record.steps])
+            cell = {**base, "d": s.d * factor, "steps": steps * factor, "record": grown, "dynamics": "sampled" if kind == "sampled" else "reduced", "runs": runs}
+            found = laboratory.sweep(cell, {"lr": [s.lrs[i]]}, s.seed + i).isel(lr=0, drop=True)
+            part[f"m_{kind}"] = (("time", f"run_{kind}"), size(found).transpose("step", "run").values)
+        flow = simulate(**base, dynamics="flow", progress=False).dataset
+        part["m_flow"] = (("time",), size(flow).values.reshape(-1))
+        t = np.array(record.steps) * s.lrs[i] / s.d
+        parts.append(xr.Dataset(part).assign(t=("time", t)).expand_dims(task=[name]))
+    joined: xr.Dataset = xr.concat(parts, dim="task")
+    return joined.assign_coords(d=s.d, far_d=s.d * s.far)
+
+
+def draw(data: xr.Dataset) -> Picture:
+    """A panel for each task."""
+    figure, axes = panels(2, 2, size=(5.0, 3.5))
+    for ax, name in zip(axes.flat, data["task"].values, strict=True):
+        here = data.sel(task=name)
+        t = here["t"].values
+        for i, (kind, label) in enumerate((("reduced", f"reduced, {data.sizes['run_reduced']} runs"), ("sampled", f"sampled, {data.sizes['run_sampled']} runs"))):
+            low, middle, high = np.quantile(here[f"m_{kind}"].values, [0.1, 0.5, 0.9], axis=1)
+            if kind == "reduced":
+                ax.fill_between(t, low, high, color=COLOURS[0], alpha=0.25, linewidth=0, label=f"{label}, 10-90 %")
+                ax.plot(t, middle, color=COLOURS[0], label="reduced, median")
+            else:
+                error = np.array([middle - low, high - middle])
+                ax.errorbar(t[::3], middle[::3], error[:, ::3], color=COLOURS[1], marker=MARKERS[i], linestyle="none", markersize=4, capsize=2, linewidth=0.9, label=f"{label}, median, 10-90 %")
+        ax.plot(t, here["m_flow"], color="black", linestyle="--", label="flow", zorder=4)
+        ax.set(xlabel=r"time $t = \gamma \tau / d$", ylabel=r"overlap $|m|$" if "untied" not in str(name) else r"overlap $\Vert m\Vert/\sqrt{L}$", title=name)
+        ax.grid(alpha=0.25)
+    axes[0, 0].legend(fontsize="x-small", loc="upper left")
+    figure.suptitle(f"d = {int(data['d'])}")
+    return figure
+
+
+def judge(data: xr.Dataset) -> list[Finding]:
+    """Equal laws; the flow is the limit."""
+    out = []
+    for name in data["task"].values:
+        here = data.sel(task=name)
+        at = [round(part * (data.sizes["time"] - 1)) for part in PLACES]
+        pairs = [(here["m_reduced"].isel(time=k), here["m_sampled"].isel(time=k)) for k in at]
+        out.append(same_law(f"*ours*: {name}: reduced and sampled dynamics have the same law of the overlap", pairs))
+    for name in data["task"].values:
+        here = data.sel(task=name)
+        gaps = []
+        for kind in ("reduced", "far"):
+            runs = here[f"m_{kind}"].values
+            gap = np.abs(runs.mean(axis=1) - here["m_flow"].values)
+            k = int(np.argmax(gap))
+            gaps.append((float(gap[k]), float(runs[k].std() / np.sqrt(runs.shape[1]))))
+        (near, near_error), (far, far_error) = gaps
+        shrinks = far < near / 2 + 3 * far_error
+        claim = f"{name}: the flow is the limit of the mean overlap as d grows"
+        measured = f"largest gap {near:.4f} +- {near_error:.4f} at d = {int(data['d'])}, {far:.4f} +- {far_error:.4f} at d = {int(data['far_d'])}"
+        out.append(Finding(claim, measured, "agree" if shrinks else "disagree", "agree if the second is below half of the first, within three standard errors"))
+    return out
+
+
+FIGURE = Figure(
+    name="overlay",
+    title="Sampled, reduced and flow on one task",
+    about="Four tasks by all three dynamics from one start, m = 0.2: every X drawn, the order parameters alone, and the limit of large d. Laws are compared at a quarter, half and the whole of the time; the gap of the flow to the mean of reduced runs at two dimensions.",
+    quick=Overlaid(d=300, sampled=32, reduced=128, far=16, far_runs=32),
+    full=Overlaid(),
+    compute=compute,
+    draw=draw,
+    judge=judge,
+)

@@ -1,0 +1,114 @@
+"""Laws of first passages over dimensions and starts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import theory
+from ..models import SSI, Attention, Overlap, Task, Tied, Uniform, Untied, WeakRecovery
+from .definition import Figure, Finding, Settings
+from .laboratory import Laboratory
+from .statistics import Measured, against, median, passage
+from .style import COLOURS, STYLES, panels
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure as Picture
+
+ETA = 0.5
+CHANCES = np.linspace(0.005, 0.995, 100)
+
+
+@dataclass(frozen=True)
+class Laws(Settings):
+    """`lrs` of the three tasks; runs last `patience` times the predicted median."""
+
+    ds: tuple[int, ...] = (1000, 10_000, 100_000)
+    lrs: tuple[float, ...] = (0.2, 0.2, 1.0)
+    runs: int = 128
+    patience: float = 4.0
+
+
+def tasks() -> dict[str, Task]:
+    """Targets of SIE 2."""
+    link = SSI("sum_h2", L=2, scale="1/sqrt(L)")
+    return {"tied relu": Task(link, Tied("relu")), "untied relu": Task(link, Untied("relu")), "trace attention": Task(link, Attention("trace"))}
+
+
+STARTS: dict[str, Overlap | Uniform] = {"1/sqrt d": Overlap(), "uniform": Uniform()}
+WORDS = {"1/sqrt d": r"$m_0 = 1/\sqrt{d}$", "uniform": "at random"}
+
+
+def compute(s: Laws, laboratory: Laboratory) -> xr.Dataset:
+    """Passages and the predicted quantiles."""
+    import xarray as xr
+
+    rows = []
+    for (name, task), lr in zip(tasks().items(), s.lrs, strict=True):
+        for start, init in STARTS.items():
+            for d in s.ds:
+                law = theory.weak_recovery(task, d=d, lr=lr, eta=ETA, init=init, noise=True)
+                steps = math.ceil(s.patience * law.median)
+                base: dict[str, Any] = {"task": task, "d": d, "steps": steps, "lr": lr, "runs": s.runs, "init": init, "dynamics": "reduced", "dtype": "float32", "record": [0], "stop": WeakRecovery(ETA)}
+                found = laboratory.sweep(base, {"d": [d]}, s.seed).isel(d=0, drop=True)
+                row = xr.Dataset({"passed": found["weak_recovery"], "ended": found["steps_done"], "predicted": ("chance", [law.quantile(float(p)) for p in CHANCES])})
+                rows.append(row.expand_dims(task=[name], start=[start], d=[d]))
+    joined: xr.Dataset = xr.combine_by_coords(rows)  # type: ignore[assignment]
+    return joined.assign_coords(chance=CHANCES)
+
+
+def draw(data: xr.Dataset) -> Picture:
+    """Survival curves, steps over d log d, with their predictions."""
+    figure, axes = panels(len(STARTS), len(tasks()), size=(4.4, 3.5), sharey=True)
+    for row, start in zip(axes, STARTS, strict=True):
+        for ax, name in zip(row, tasks(), strict=True):
+            for i, d in enumerate(data["d"].values):
+                here = data.sel(task=name, start=start, d=d)
+                unit = d * math.log(d)
+                curve = passage(here["passed"], here["ended"]).curve(0.95)
+                ax.step(curve.step / unit, curve.survival, where="post", color=COLOURS[i], linestyle=STYLES[i], label=f"$d$ = $10^{{{math.log10(d):g}}}$")
+                ax.fill_between(curve.step / unit, curve.low, curve.high, step="post", color=COLOURS[i], alpha=0.2, linewidth=0)
+            last = data.sel(task=name, start=start, d=data["d"].values[-1])
+            ax.plot(last["predicted"] / unit, 1 - last["chance"], color="black", linewidth=1.1, linestyle=(0, (1, 1)), label="predicted, largest $d$")
+            ax.set(xlabel=r"steps / ($d \log d$)", title=f"{name}, start {WORDS[start]}", xlim=(0, None))
+            ax.grid(alpha=0.25)
+        row[0].set_ylabel(rf"share of runs below $\eta$ = {ETA}")
+    axes[0, 0].legend(fontsize="small")
+    return figure
+
+
+def judge(data: xr.Dataset) -> list[Finding]:
+    """Medians and shape beside the law of the flow from a start with noise."""
+    out = []
+    for name in tasks():
+        for start in STARTS:
+            d = int(data["d"].values[-1])
+            here = data.sel(task=name, start=start, d=d)
+            p = passage(here["passed"], here["ended"])
+            at = int(np.argmin(np.abs(CHANCES - 0.5)))
+            found, law = median(p), float(here["predicted"].isel(chance=at))
+            claim = f"*ours*: {name}, start {start}: median step {law:.3g} at d = {d:.0e} by the flow from a start with noise"
+            out.append(against(claim, found, law, what="median step", tolerance=0.05, why="tolerance 5 %"))
+            wide = [float(q) for q in p.quantile([0.1, 0.9])]
+            predicted = [float(np.interp(c, CHANCES, here["predicted"])) for c in (0.1, 0.9)]
+            ratio = (wide[1] - wide[0]) / (predicted[1] - predicted[0])
+            spread = 2.2 / math.sqrt(p.runs)  # about two standard errors of the distance of two quantiles of a smooth law
+            interval = Measured(ratio, ratio * (1 - spread), ratio * (1 + spread))
+            out.append(against(f"*ours*: {name}, start {start}: its law has that width", interval, 1.0, what="distance of the 10 % and 90 % quantiles over the predicted one", tolerance=0.1, why="tolerance 10 %"))
+    return out
+
+
+FIGURE = Figure(
+    name="passages",
+    title="Laws of first passages",
+    about=f"Survival curves (Kaplan-Meier, 95 % bands) of the step at which the overlap first is {ETA}, y = sum_l h2(z_l) / sqrt L, L = 2, half square loss, for three students and two starts, in units of d log d, beside the law of the flow from a start that is widened by the noise of single samples (*ours*).",
+    quick=Laws(ds=(1000, 10_000), runs=64),
+    full=Laws(),
+    compute=compute,
+    draw=draw,
+    judge=judge,
+)

@@ -1,0 +1,137 @@
+"""Steps of weak recovery over decades of d, for exponents 1, 2 and 3."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import theory
+from ..models import SSI, Hermite, HermiteSeries, Overlap, PowerLaw, Task, Tied, WeakRecovery
+from .definition import Figure, Finding, Settings
+from .laboratory import Laboratory
+from .statistics import Measured, against, fitted, median, passage, resampled_medians
+from .style import COLOURS, STYLES, panels, points
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure as Picture
+
+ETA = 0.7
+AMPLITUDE = {1: 0.5, 2: 0.2, 3: 0.1}  # of the student: small, so that its own noise stays below the target's
+RATE = {1: 0.2, 2: 0.2, 3: 0.6}  # gamma a d^(k/2 - 1), well below where learning stops
+START = {1: 1.0, 2: 1.0, 3: 2.5}  # c of m_0 = c / sqrt d
+
+
+@dataclass(frozen=True)
+class Scaling(Settings):
+    """For each exponent the powers of ten of d, first and last, and the points a decade. Runs: as many as `budget` run-steps allow, 64 to `most`; they last four times the predicted median."""
+
+    first: tuple[float, ...] = (2.0, 2.0, 2.0)
+    last: tuple[float, ...] = (7.0, 6.0, 4.0)
+    per_decade: tuple[int, ...] = (1, 2, 3)
+    budget: float = 1e8
+    most: int = 1024
+
+
+def task(k: int) -> Task:
+    """He_k(u*)/sqrt(k!), u* = (z*_1 + z*_2)/sqrt 2, learnt by a He_k(u)/sqrt(k!): E[y f] = a m^k, so that the SIE is k."""
+    terms = [(math.comb(k, j) * 2 ** (-k / 2) / math.sqrt(math.factorial(k)), {1: j, 2: k - j}) for j in range(k + 1)]
+    return Task(SSI(Hermite(terms), L=2), Tied(HermiteSeries([0.0] * k + [AMPLITUDE[k] / math.sqrt(math.factorial(k))])))
+
+
+def rate(k: int) -> PowerLaw:
+    """gamma ~ d^-(k/2 - 1) for k >= 2."""
+    return PowerLaw(RATE[k] / AMPLITUDE[k], d=min(0.0, 1 - k / 2))
+
+
+def compute(s: Scaling, laboratory: Laboratory) -> xr.Dataset:
+    """First passages and their predicted medians: dims (sie, place, run)."""
+    import xarray as xr
+
+    rows = []
+    for i, k in enumerate((1, 2, 3)):
+        number = round((s.last[i] - s.first[i]) * s.per_decade[i]) + 1
+        cells: list[xr.Dataset] = []
+        for exponent in np.linspace(s.first[i], s.last[i], number):
+            d = round(10**exponent)
+            init = Overlap(START[k] / math.sqrt(d))
+            lr = rate(k).schedule(d, 2).values[0]
+            law = theory.weak_recovery(task(k), d=d, lr=lr, eta=ETA, init=init, noise=True).median
+            steps = math.ceil(4 * law)
+            runs = 64 * int(np.clip(s.budget / law / 64, 1, s.most // 64))
+            base: dict[str, Any] = {"task": task(k), "d": d, "steps": steps, "lr": lr, "runs": runs, "init": init, "dynamics": "reduced", "dtype": "float32", "record": [0], "stop": WeakRecovery(ETA)}
+            found = laboratory.sweep(base, {"lr": [lr]}, s.seed + 100 * k + len(cells)).isel(lr=0, drop=True)
+            cells.append(xr.Dataset({"passed": found["weak_recovery"], "ended": found["steps_done"], "d": float(d), "predicted": law, "lr": lr}))
+        rows.append(xr.concat(cells, dim="place", join="outer").assign_coords(place=np.arange(len(cells))).expand_dims(sie=[k]))
+    joined: xr.Dataset = xr.concat(rows, dim="sie", join="outer")
+    return joined
+
+
+def _series(data: xr.Dataset, k: int) -> tuple[Any, Any, list[Any]]:
+    """d, predicted medians and passages of an exponent."""
+    here = data.sel(sie=k)
+    there = np.flatnonzero(np.isfinite(here["d"].values))
+    return here["d"].values[there], here["predicted"].values[there], [passage(here["passed"].isel(place=j), here["ended"].isel(place=j)) for j in there]
+
+
+def exponents(data: xr.Dataset, k: int, seed: int = 0) -> tuple[Measured, Measured]:
+    """Plain power law, and the predicted power with what is left of the medians over the prediction."""
+    d, predicted, ps = _series(data, k)
+    rng = np.random.default_rng(seed)
+    with np.errstate(invalid="ignore"):
+        y = np.log([[float(p.median), *resampled_medians(p, rng)] for p in ps])
+    plain, left = fitted(np.log(d), y), fitted(np.log(d), y - np.log(predicted)[:, None])
+    power = max(1, k - 1)
+    return plain, Measured(*(power + v for v in left))
+
+
+def draw(data: xr.Dataset) -> Picture:
+    """Medians against d; over the prediction."""
+    figure, axes = panels(1, 3, size=(4.6, 3.9))
+    for i, k in enumerate((1, 2, 3)):
+        d, predicted, ps = _series(data, k)
+        y, low, high = np.array([median(p) for p in ps]).T
+        law = {1: "$d$", 2: r"$d \log d$", 3: "$d^2$"}[k]
+        points(axes[0, 0], d, y, low, high, f"SIE {k}: {law}", i)
+        axes[0, 0].plot(d, predicted, color=COLOURS[i], linestyle=STYLES[i], linewidth=1.0)
+        points(axes[0, 1], d, y / predicted, low / predicted, high / predicted, f"SIE {k}", i)
+        if k == 2:
+            points(axes[0, 2], d, y / d, low / d, high / d, "measured", i)
+            axes[0, 2].plot(d, predicted / d, color=COLOURS[i], linestyle=STYLES[i], label="flow from a start with noise")
+    axes[0, 0].set(xscale="log", yscale="log", xlabel="dimension $d$", ylabel=rf"median step with $|m| \geq$ {ETA}", title="lines: flow from a start with noise")
+    axes[0, 1].axhline(1, color="black", linewidth=0.8)
+    axes[0, 1].set(xscale="log", xlabel="dimension $d$", ylabel="median over prediction", title="no free number")
+    axes[0, 2].set(xscale="log", xlabel="dimension $d$", ylabel="median step / $d$", title="SIE 2: the logarithm", ylim=(0, None))
+    for ax in axes[0]:
+        ax.grid(alpha=0.25)
+        ax.legend(fontsize="small")
+    return figure
+
+
+def judge(data: xr.Dataset) -> list[Finding]:
+    """Exponents of d."""
+    out = []
+    claims = {1: "SIE 1: Theta(d) steps", 2: "SIE 2: d log d steps", 3: "SIE 3: Theta(d^2) steps, at lr ~ d^-1/2"}
+    for k, claim in claims.items():
+        plain, corrected = exponents(data, k)
+        d, predicted, ps = _series(data, k)
+        worst = max((abs(float(p.median) / law - 1), n) for p, law, n in zip(ps, predicted, d, strict=True))
+        why = f"exponent after division by the factor that the flow from a start with noise has beside its power of d; plain power law {plain}. Largest deviation of a median from that flow {worst[0]:.1%}, at d = {worst[1]:.0e}; tolerance 2 %"
+        out.append(against(claim, corrected, float(max(1, k - 1)), what="exponent of d", tolerance=0.02, why=why))
+    return out
+
+
+FIGURE = Figure(
+    name="scaling",
+    title="Steps of weak recovery over decades of d",
+    about=f"y = He_k(u*)/sqrt(k!), u* = (z*_1 + z*_2)/sqrt 2, learnt by a He_k(u)/sqrt(k!) from m_0 = c/sqrt d, half square loss, at lr ~ d^-(k/2-1) for k >= 2 and constant for k = 1: median steps until |m| = {ETA} for exponents k = 1, 2, 3, beside the law of the flow from a start with noise (*ours*), which has no free number. "
+    "More runs, other starts and other fits: docs/scaling.md.",
+    quick=Scaling(last=(5.0, 4.0, 3.0), per_decade=(1, 1, 2), budget=2e7, most=256),
+    full=Scaling(),
+    compute=compute,
+    draw=draw,
+    judge=judge,
+)

@@ -1,0 +1,246 @@
+"""A staircase over three tokens: what tied weights, and one weight per token, make of its steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import theory
+from ..models import SSI, Injected, LogSpaced, Student, Task, Tied, Untied, WeakRecovery
+from .definition import Figure, Finding, Settings
+from .gains import ETA, Network, Race
+from .laboratory import Laboratory
+from .statistics import Measured, median, middle, passage, slope
+from .style import band, panels, points
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Picture
+
+LINK, SCALE = "staircase3", "sqrt(L)"
+ALONE = ("z1", "z1*z2", "z1*z2*z3")
+LATE = 1e18  # in place of infinity
+
+
+@dataclass(frozen=True)
+class Staircase(Settings):
+    """`row_lengths`: those of the untied network. `shift` is added to u, for `patience` times `steps`, at the first of them."""
+
+    d: int = 1000
+    lr: float = 1.5e-3
+    steps: int = 1_300_000
+    runs: int = 16
+    lengths: tuple[int, ...] = (3, 5, 10, 20, 50, 100)
+    row_lengths: tuple[int, ...] = (3, 10, 30)
+    shift: float = -0.5
+    patience: float = 3.0
+
+
+def _run(laboratory: Laboratory, s: Staircase, student: Student, lengths: Any, steps: float, link: str = LINK) -> xr.Dataset:
+    """The sweep over lengths, on to the end, with the flow at the same steps as `flow`."""
+    import xarray as xr
+
+    race = Race(link, SCALE, "square", s.d, lengths, int(steps), s.runs)
+    base = race.base(Network("", student, s.lr), steps=int(steps), record=LogSpaced(25), stop=WeakRecovery(ETA, halt=False))
+    data = laboratory.sweep(base, {"task.teacher.L": list(lengths)}, s.seed)
+    solved = []
+    for L in lengths:
+        f = theory.flow(Task(SSI(link, L=int(L), scale=SCALE), student, loss="square"), s.lr, s.d, steps=float(int(steps)), eta=ETA, records=400)
+        m = f.m if f.m.ndim == 2 else f.m[:, None]
+        along = np.array([np.interp(data["step"].values, np.asarray(f.steps), m[:, i]) for i in range(min(m.shape[1], 3))])
+        one = xr.Dataset({"flow": (("token", "step"), along), "flow_passage": float(f.weak_recovery_step or np.nan)})
+        solved.append((one if "token" in data["m"].dims else one.isel(token=0)).expand_dims(L=[L]))
+    kept = data[["m", "weak_recovery", "steps_done"]]
+    if "token" in data["m"].dims:
+        kept = kept.isel(token=slice(0, 3)).drop_vars("token", errors="ignore")
+    return kept.merge(xr.concat(solved, dim="L"))
+
+
+def compute(s: Staircase, laboratory: Laboratory) -> xr.Dataset:
+    """Four experiments: tied, untied, untied with a shift of u, and tied on each product alone (L = 3); their variables end in those words."""
+    import xarray as xr
+
+    first = s.row_lengths[:1]
+    shifted = Untied("relu", position=Injected(s.shift / first[0] ** 0.5))
+    parts = {
+        "tied": _run(laboratory, s, Tied("relu"), s.lengths, s.steps),
+        "rows": _run(laboratory, s, Untied("relu"), s.row_lengths, s.steps),
+        "shifted": _run(laboratory, s, shifted, first, s.steps * s.patience),
+        "alone": xr.concat([_run(laboratory, s, Tied("relu"), (3,), s.steps, link).expand_dims(link=[link]) for link in ALONE], dim="link").isel(L=0, drop=True),
+    }
+    out: xr.Dataset = xr.merge([_named(p, word) for word, p in parts.items()])
+    noise = [theory.complexity(Task(SSI(LINK, L=L, scale=SCALE), Tied("relu"))).leading for L in s.lengths]
+    return out.assign(V=("L_tied", [float(x.noise) if x else np.nan for x in noise])).assign_coords(d=s.d, lr=s.lr, shift=s.shift)
+
+
+WORDS = ("m", "weak_recovery", "steps_done", "flow", "flow_passage", "L", "step")
+
+
+def _named(data: xr.Dataset, word: str) -> xr.Dataset:
+    return data.rename({name: f"{name}_{word}" for name in WORDS if name in data.variables})
+
+
+def part(data: xr.Dataset, word: str) -> xr.Dataset:
+    """One of the experiments, its names without the word."""
+    kept = data[[f"{name}_{word}" for name in WORDS if f"{name}_{word}" in data.data_vars]]
+    plain: xr.Dataset = kept.rename({f"{name}_{word}": name for name in WORDS if f"{name}_{word}" in kept.variables})
+    return plain
+
+
+def row_passages(rows: xr.Dataset, L: int) -> Measured:
+    """Median step at which m_1 of an untied network passes eta, by interpolation between records."""
+    here = rows["m"].sel(L=L).isel(token=0).transpose("run", "step").values
+    m = middle(np.minimum([crossed(rows["step"].values, run) for run in here], LATE))
+    return Measured(*(v if v < LATE else np.inf for v in m))
+
+
+def crossed(steps: Any, m: Any) -> float:
+    """Where m, linear between records, first passes eta; infinite if it does not."""
+    over = np.flatnonzero(m >= ETA)
+    if not len(over):
+        return float("inf")
+    i = max(int(over[0]), 1)
+    return float(steps[i - 1] + (steps[i] - steps[i - 1]) * (ETA - m[i - 1]) / (m[i] - m[i - 1]))
+
+
+def _curve(ax: Axes, steps: Any, runs: Any, flow: Any, label: str, i: int) -> None:
+    seen = steps > 0
+    band(ax, steps[seen], runs[:, seen], label, i)
+    ax.plot(steps[seen], np.asarray(flow)[seen], color="black", linewidth=0.8, linestyle=":")
+
+
+def _rows(ax: Axes, data: xr.Dataset, title: str) -> None:
+    here = data.isel(L=0)
+    for i in range(3):
+        _curve(ax, here["step"].values, here["m"].isel(token=i).transpose("run", "step").values, here["flow"].isel(token=i), f"$m_{i + 1}$", i)
+    ax.set_title(title)
+
+
+def draw(data: xr.Dataset) -> Picture:
+    """Overlaps against steps of all four, with the flow; steps and the overlap at the end against L."""
+    figure, axes = panels(2, 3, size=(4.4, 3.5))
+    tied, rows, shifted, alone = (part(data, word) for word in ("tied", "rows", "shifted", "alone"))
+    lengths = tied["L"].values
+    for i, L in enumerate(lengths[np.unique(np.linspace(0, len(lengths) - 1, 3).astype(int))]):
+        here = tied.sel(L=L)
+        _curve(axes[0, 0], here["step"].values, here["m"].transpose("run", "step").values, here["flow"], f"L = {L}", i)
+    axes[0, 0].set_title("tied")
+    _rows(axes[0, 1], rows, f"one weight per token, L = {int(rows['L'][0])}")
+    _rows(axes[0, 2], shifted, rf"the same, $\sigma(u {float(data['shift']):+g})$")
+    for i, link in enumerate(alone["link"].values):
+        here = alone.sel(link=link)
+        _curve(axes[1, 0], here["step"].values, here["m"].transpose("run", "step").values, here["flow"], str(link).replace("*", " "), i)
+    here = tied.sel(L=3)
+    _curve(axes[1, 0], here["step"].values, here["m"].transpose("run", "step").values, here["flow"], "their sum", 3)
+    axes[1, 0].set_title("tied, L = 3: each product alone")
+    for ax in axes.flat[:4]:
+        ax.set(xscale="log", xlabel=r"step $\tau$", ylim=(-0.05, 1.05), ylabel="overlap")
+        ax.plot([], [], color="black", linewidth=0.8, linestyle=":", label="flow")
+    _against_length(axes[1, 1], axes[1, 2], tied, rows)
+    for ax in axes.flat:
+        ax.grid(alpha=0.25)
+        ax.legend(fontsize="small")
+    return figure
+
+
+def _medians(ax: Axes, x: Any, found: list[Measured], label: str, i: int) -> None:
+    y, low, high = np.array(found).T
+    points(ax, x, y, low, high, label, i)
+
+
+def _against_length(steps: Axes, ends: Axes, tied: xr.Dataset, rows: xr.Dataset) -> None:
+    lengths, row_lengths = tied["L"].values.astype(float), rows["L"].values.astype(float)
+    _medians(steps, lengths, _passages(tied), "tied", 0)
+    _medians(steps, row_lengths, [row_passages(rows, L) for L in rows["L"].values], "untied, row 1", 1)
+    steps.plot(lengths, tied["flow_passage"], color="black", linewidth=0.8, linestyle=":", label="flow, tied")
+    low, high = steps.get_ylim()
+    steps.set(xscale="log", xlabel="sequence length $L$", ylabel=rf"median step with overlap $\geq$ {ETA}", ylim=(0, 1.4 * high))
+    _medians(ends, lengths, [middle(tied["m"].sel(L=L).isel(step=-1)) for L in tied["L"].values], "tied", 0)
+    ends.plot(lengths, tied["flow"].isel(step=-1), color="black", linewidth=0.8, linestyle=":", label="flow")
+    for i in range(3):
+        here = rows.isel(token=i, step=-1)
+        _medians(ends, row_lengths, [middle(here["m"].sel(L=L)) for L in rows["L"].values], f"untied, row {i + 1}", i + 1)
+        ends.plot(row_lengths, here["flow"], color="black", linewidth=0.8, linestyle=":")
+    ends.set(xscale="log", xlabel="sequence length $L$", ylabel="overlap at the end", ylim=(-0.05, 1.05))
+    for ax in (steps, ends):
+        ax.set_xticks(lengths, [f"{v:g}" for v in lengths])
+        ax.minorticks_off()
+
+
+def _passages(tied: xr.Dataset) -> list[Measured]:
+    return [median(passage(tied["weak_recovery"].sel(L=L), tied["steps_done"].sel(L=L))) for L in tied["L"].values]
+
+
+def _plain(x: float) -> str:
+    return f"{x:.3g}".replace("e+0", "e")
+
+
+def _close(claim: str, measured: list[Measured], predicted: Any, names: Any, within: float, relative: bool, why: str) -> Finding:
+    """Agree if all intervals, widened by `within`, hold what is predicted."""
+    predicted = np.asarray(predicted, dtype=float)
+    slack = within * (np.abs(predicted) if relative else np.ones_like(predicted))
+    said = "; ".join(f"L = {n}: {m}, predicted {_plain(p)}" for n, m, p in zip(names, measured, predicted, strict=True))
+    good = all(m.low - e <= p <= m.high + e for m, p, e in zip(measured, predicted, slack, strict=True))
+    return Finding(claim, said, "agree" if good else "disagree", f"tolerance {within:.0%}{'' if relative else ' of 1'}; {why}")
+
+
+def judge(data: xr.Dataset) -> list[Finding]:
+    """Steps over L, the end, and which steps of the staircase each network takes."""
+    tied, rows, shifted, alone = (part(data, word) for word in ("tied", "rows", "shifted", "alone"))
+    lengths, row_lengths = tied["L"].values, rows["L"].values
+    ps = [passage(tied["weak_recovery"].sel(L=L), tied["steps_done"].sel(L=L)) for L in lengths]
+    exponent = slope(lengths.tolist(), ps)
+    V = data["V"].values
+    floor = 4 / np.sqrt(float(data["d"]))
+    first = [row_passages(rows, L) for L in row_lengths]
+    over = [m.value / t for m, t in zip(first, np.interp(np.log(row_lengths), np.log(lengths), tied["flow_passage"]), strict=True)]
+    sizes = (rows["m"].isel(step=-1).fillna(0.0) ** 2).sum("token").median("run").values ** 0.5 / row_lengths**0.5
+    flows = float(np.polyfit(np.log(lengths), np.log(tied["flow_passage"].values), 1)[0])
+    out = [
+        Finding(
+            "*ours*: SIE 1: with the factor sqrt L the drift of tied weights at the origin does not depend on L, nor does the number of steps",
+            f"exponent of L {exponent}; of the flow {flows:.3g}",
+            "cannot tell" if not np.isfinite(exponent.value) else "agree" if abs(exponent.value) < 0.1 else "disagree",
+            f"agree within 0.1; what is left is the inhibitive term, V = {V[0]:.3g} at L = {lengths[0]}, {V[-1]:.3g} at L = {lengths[-1]} (half square loss)",
+        ),
+        _close("*ours*: median steps of tied weights are those of the flow", _passages(tied), tied["flow_passage"].values, lengths, 0.05, True, "the flow has no noise"),
+        _close(
+            "*ours*: the overlap of tied weights at the end is the flow's: it falls with L, for the inhibitive term grows like L",
+            [middle(tied["m"].sel(L=L).isel(step=-1)) for L in lengths], tied["flow"].isel(step=-1).values, lengths, 0.02, False, "d is finite",
+        ),
+        _close(
+            "*ours*: the first row of the untied network is about as fast as tied weights (rho = 1): by this row there is no gain",
+            first, [crossed(rows["step"].values, rows["flow"].sel(L=L).isel(token=0).values) for L in row_lengths], row_lengths, 0.05, True,
+            f"predicted by the flow of row 1; its steps over those of tied weights: {', '.join(f'{r:.2f}' for r in over)}, above 1 for tied weights profit from z_1 z_2 sooner. "
+            f"||m||/sqrt L, of the first three rows, ends at {', '.join(f'{x:.2g}' for x in sizes)}, for the target reads three tokens only",
+        ),
+        _close(
+            "*ours*: the second row takes its step once the first has: dm_2/dt ~ c_2 m_1 / sqrt L",
+            [middle(rows["m"].sel(L=L).isel(step=-1, token=1)) for L in row_lengths], rows["flow"].isel(step=-1, token=1).values, row_lengths, 0.02, False, "m_2 at the end, predicted by the flow",
+        ),
+    ]
+    third, moved = middle(rows["m"].isel(L=0, step=-1, token=2)), middle(shifted["m"].isel(L=0, step=-1, token=2))
+    verdict = "agree" if third.high < floor < moved.low else "disagree" if third.low > floor or moved.high < floor else "cannot tell"
+    words = "*ours*: the third step is not taken by relu weights per token, whose c_3 = 0, and is taken once u is shifted"
+    out.append(Finding(words, f"m_3 at the end {third}; shifted by {float(data['shift']):g}: {moved}, predicted {float(shifted['flow'].isel(L=0, step=-1, token=2)):.3g}", verdict, f"agree if 4/sqrt d = {floor:.2g} lies between"))
+    ends = {str(link): middle(alone["m"].sel(link=link).isel(step=-1)) for link in alone["link"].values}
+    whole = middle(tied["m"].isel(L=0, step=-1))
+    good = ends["z1*z2*z3"].high < floor and ends["z1*z2"].high < whole.low
+    said = ", ".join(f"{link}: {m}" for link, m in ends.items())
+    out.append(Finding("*ours*: the products of higher order are learnt late or not at all without the first step (SIE 2, 3), beside it they do not delay it", f"overlap at the end, L = {lengths[0]}: {said}; their sum: {whole}", "agree" if good else "disagree", f"agree if z1 z2 ends below the sum, and z1 z2 z3 below 4/sqrt d = {floor:.2g}"))
+    return out
+
+
+FIGURE = Figure(
+    name="staircase",
+    title="A staircase over three tokens",
+    about=f"y = sqrt L (z_1 + z_1 z_2 + z_1 z_2 z_3), relu, plain square loss, m_0 = 1/sqrt d, beside the flow of the limit d -> infinity: tied weights over L, one weight per token normalised by rows, the same with a constant added to u, and tied weights on each product alone. Threshold {ETA} on |m|, for the untied network on its first row.",
+    quick=Staircase(d=300, lr=3e-3, steps=200_000, runs=16, lengths=(3, 10, 30), row_lengths=(3, 10)),
+    full=Staircase(),
+    compute=compute,
+    draw=draw,
+    judge=judge,
+)

@@ -1,0 +1,132 @@
+"""Figures 7 and 8: the gain of tied over untied weights at equal learning rates; both again from random starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import theory
+from ..models import SSI, Overlap, Uniform
+from .definition import Figure, Finding, Settings
+from .gains import (
+    ETA,
+    Network,
+    Race,
+    curves,
+    draw_curves,
+    draw_gains,
+    first_passages,
+    gain_exponent,
+    networks,
+)
+from .laboratory import Laboratory
+from .statistics import against, same_law
+from .style import panels
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure as Picture
+
+SCALES: dict[str, Any] = {"sum_h2": 1.0, "sum": "1/sqrt(L)"}
+
+
+@dataclass(frozen=True)
+class EqualRates(Settings):
+    """`link` is sum_h2, or sum with the factor 1/sqrt L; `start` is overlap (m_0 = 1/sqrt d) or uniform. Passages of the untied network run `patience` times `steps`.
+
+    `check_*`: cells that the sampled dynamics repeats; no lengths, no check.
+    """
+
+    link: str = "sum_h2"
+    start: str = "overlap"
+    d: int = 3000
+    lr: float = 5e-3
+    steps: int = 15_000_000
+    patience: float = 4.0
+    runs: int = 16
+    lengths: tuple[int, ...] = (1, 2, 5, 10, 15, 20)
+    curve_lengths: tuple[int, ...] = (1, 5, 20)
+    check_L: int = 0
+    check_runs: int = 32
+
+
+def race(s: EqualRates) -> Race:
+    """What is learnt."""
+    starts = {"overlap": Overlap(), "uniform": Uniform()}
+    if s.start not in starts:
+        raise ValueError(f"settings.start: expected 'overlap' or 'uniform', got {s.start!r}")
+    if s.link not in SCALES:
+        raise ValueError(f"settings.link: expected one of {', '.join(SCALES)}, got {s.link!r}")
+    return Race(s.link, SCALES[s.link], "square", s.d, s.lengths, s.steps, s.runs, starts[s.start])
+
+
+def compute(s: EqualRates, laboratory: Laboratory) -> xr.Dataset:
+    """Passages and curves; the check."""
+    what, of = race(s), networks(s.lr, s.patience)
+    data = first_passages(laboratory, what, of, s.seed).merge(curves(laboratory, what, of, s.curve_lengths, s.seed + 1).rename(L="curve_L", run="curve_run"))
+    if s.check_L:
+        small = Race(s.link, SCALES[s.link], "square", s.d, (s.check_L,), s.steps, s.check_runs, what.init)
+        pair = [Network(n.label, n.student, n.lr) for n in of[:2]]
+        for kind in ("sampled", "reduced"):
+            check = first_passages(laboratory, small, pair, s.seed + 2, dynamics=kind, runs=s.check_runs * (1 if kind == "sampled" else 8))
+            data[f"check_{kind}"] = check["passed"].isel(L=0, drop=True).rename(network="check_network", run=f"run_{kind}")
+    exponent = {name: law(s.link, data["L"].values, name) for name in ("untied", "untied, flattened")}
+    return data.assign(law=("law_network", list(exponent.values()))).assign_coords(law_network=list(exponent), d=s.d, lr=s.lr, link=s.link)
+
+
+def law(link: str, L: Any, network: str) -> float:
+    """Exponent in L of the predicted gain at equal rates, the paper's rho sqrt(L)^[k = 1], from the Hermite tensors; for the flattened vector, whose rate is L times larger on rows, one less."""
+    ends = [float(theory.gain(SSI(link, L=int(n), scale=SCALES[link]), "relu").equal_lr) for n in (2, max(int(np.max(L)), 4))]
+    power = float(np.log(ends[1] / ends[0]) / np.log(max(int(np.max(L)), 4) / 2))
+    return round(power - (network != "untied"), 9)
+
+
+def draw(data: xr.Dataset) -> Picture:
+    """Overlaps against steps, and the gain."""
+    figure, axes = panels(1, 4, size=(4.0, 3.6))
+    for ax, network in zip(axes[0], data["network"].values, strict=False):
+        draw_curves(ax, data[["overlap"]].rename(curve_run="run"), str(network))
+    powers = {str(n): float(data["law"].sel(law_network=n)) for n in data["law_network"].values}
+    draw_gains(axes[0, 3], data, {n: (p, f"$L^{{{p:.3g}}}$, predicted for {n}") for n, p in powers.items()})
+    axes[0, 3].set_title(rf"equal rates, $\gamma$ = {float(data['lr']):g}, $d$ = {int(data['d'])}")
+    return figure
+
+
+def judge(data: xr.Dataset) -> list[Finding]:
+    """Exponents of the gain; reduced against sampled."""
+    words = {
+        "untied": "at equal rates, weights by rows, the gain is rho sqrt(L)^[k=1]",
+        "untied, flattened": "at equal rates in the paper's code, where the untied network is a flattened vector of norm sqrt d (its rate is L times larger on rows): L times less",
+    }
+    out = []
+    for name, text in words.items():
+        power = float(data["law"].sel(law_network=name))
+        found = gain_exponent(data, name)
+        claim = f"{text}: exponent {power:.3g} in L"
+        if power == 0 or abs(power) < 0.01:
+            near = abs(found.value) < 0.1
+            out.append(Finding(claim, f"exponent of L {found}", "agree" if near else "disagree", "agree within 0.1"))
+        else:
+            out.append(against(claim, found, power, what="exponent of L", tolerance=0.05, why="tolerance 5 %, for d is finite"))
+    if "check_sampled" in data:
+        reduced, sampled = (data[f"check_{kind}"].fillna(1e18) for kind in ("reduced", "sampled"))  # late is late
+        out.append(same_law("*ours*: reduced and sampled dynamics have the same law of first passages", [(reduced.sel(check_network=n), sampled.sel(check_network=n)) for n in data["check_network"].values]))
+    return out
+
+
+ABOUT = (
+    f"Relu networks with the plain square loss, weak recovery at {ETA}: tied weights, one weight per token normalised by rows (the paper's text), and a flattened vector of norm sqrt d (its code), all at the same learning rate. First passages of the untied network by rows are followed beyond the paper's number "
+    "of steps, which is too short for it at large L; curves end there. The gain is the ratio of median steps."
+)
+FIGURE = Figure(
+    name="7",
+    title="Gain at equal learning rates, SIE 2",
+    about="y = sum_l h2(z_l), from m_0 = 1/sqrt d. " + ABOUT,
+    quick=EqualRates(d=300, steps=600_000, lengths=(1, 2, 5, 10), curve_lengths=(1, 10)),
+    full=EqualRates(),
+    compute=compute,
+    draw=draw,
+    judge=judge,
+)

@@ -1,0 +1,114 @@
+"""Figure 10: linear against softmax attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import theory
+from ..models import SSI, Attention, LinearAttention, Task, Untied
+from .definition import Figure, Finding, Settings
+from .gains import (
+    ETA,
+    Network,
+    Race,
+    curves,
+    decimal_ticks,
+    draw_curves,
+    first_passages,
+    gain_exponent,
+    gains,
+    passages,
+)
+from .laboratory import Laboratory
+from .statistics import against, median
+from .style import panels, points
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure as Picture
+
+
+@dataclass(frozen=True)
+class Linear(Settings):
+    """Passages run `patience` times `steps`."""
+
+    d: int = 1000
+    lr: float = 5e-4
+    steps: int = 20_000_000
+    patience: float = 1.0
+    runs: int = 16
+    lengths: tuple[int, ...] = (3, 4, 5, 6, 7, 8, 9)
+    curve_lengths: tuple[int, ...] = (3, 6, 9)
+    curve_steps: int = 20_000_000
+
+
+SOFTMAX, TIED, UNTIED = "softmax, trace", "linear, tied", "linear, untied"
+
+
+def compute(s: Linear, laboratory: Laboratory) -> xr.Dataset:
+    """Passages and curves of the three students."""
+    of = (Network(SOFTMAX, Attention(reduction="trace"), s.lr, s.patience), Network(TIED, LinearAttention(), s.lr, s.patience), Network(UNTIED, Untied("square"), s.lr, s.patience))
+    race = Race("sum_h2", "1/sqrt(L)", "square", s.d, s.lengths, s.steps, s.runs)
+    short = Race("sum_h2", "1/sqrt(L)", "square", s.d, s.lengths, s.curve_steps, s.runs)
+    drawn = curves(laboratory, short, of, s.curve_lengths, s.seed + 1).rename(L="curve_L", run="curve_run")
+    data = first_passages(laboratory, race, of, s.seed).merge(drawn).assign_coords(d=s.d, lr=s.lr)
+    data["predicted"] = (("network", "L"), [[_steps(s, n, L) for L in s.lengths] for n in of], {"long_name": "steps of the flow near the origin"})
+    return data
+
+
+def _steps(s: Linear, network: Network, L: int) -> float:
+    """The plain square loss at lr is the half square loss at 2 lr."""
+    law = theory.complexity(Task(SSI("sum_h2", L=L, scale="1/sqrt(L)"), network.student))
+    return float(law.steps(s.d, 2 * s.lr, ETA, s.d**-0.5))
+
+
+def draw(data: xr.Dataset) -> Picture:
+    """Overlaps against steps; median steps against L."""
+    figure, axes = panels(1, 4, size=(4.0, 3.6))
+    for ax, network in zip(axes[0], data["network"].values, strict=False):
+        draw_curves(ax, data[["overlap"]].rename(curve_run="run"), str(network))
+    ax, L = axes[0, 3], data["L"].values.astype(float)
+    for i, network in enumerate(data["network"].values):
+        y, low, high = np.array([median(p) for p in passages(data, network)]).T
+        points(ax, L, y, low, high, str(network), i, linestyle=("-", "--", "-.")[i])
+        ax.plot(L, data["predicted"].sel(network=network), color="black", linewidth=0.8, linestyle=":", label="flow near the origin" if i == 0 else None)
+    ax.set(xscale="log", yscale="log", xlabel="sequence length $L$", ylabel=rf"median step with overlap $\geq$ {ETA}", title=rf"$\gamma$ = {float(data['lr']):g}, $d$ = {int(data['d'])}")
+    decimal_ticks(ax, L)
+    ax.set_yticks(ax.get_yticks(), [f"{v:.0e}".replace("e+0", "e") for v in ax.get_yticks()])
+    ax.grid(alpha=0.25)
+    ax.legend(fontsize="small")
+    return figure
+
+
+def judge(data: xr.Dataset) -> list[Finding]:
+    """How the ratio grows with L, and its values beside the flow's near the origin."""
+    ends = [int(L) for L in data["L"].values[[0, -1]]]
+    found, exponent = gains(data, UNTIED, SOFTMAX), gain_exponent(data, UNTIED, SOFTMAX)
+    words = "the gain of softmax trace attention over linear attention with a weight per token grows with L"
+    measured = f"ratio of median steps {found[0]} at L = {ends[0]}, {found[-1]} at L = {ends[1]}; exponent of L {exponent}"
+    verdict = "cannot tell" if not np.isfinite(exponent.value) else "agree" if exponent.low > 0 else "disagree"
+    below = [int(L) for L, g in zip(data["L"].values, found, strict=True) if g.high < 1]
+    why = "agree if the exponent's interval lies above 0" + (f"; at L = {', '.join(map(str, below))} linear attention is still the faster one" if below else "")
+    out = [Finding(words, measured, verdict, why)]
+    for network in (UNTIED, TIED):
+        ratios = gains(data, network, SOFTMAX)
+        for j in (0, -1):
+            predicted = float(data["predicted"].sel(network=network).isel(L=j) / data["predicted"].sel(network=SOFTMAX).isel(L=j))
+            claim = f"*ours*: {network} over softmax at L = {ends[j]}: ratio of steps {predicted:.3g} by the flow near the origin"
+            out.append(against(claim, ratios[j], predicted, what="ratio", tolerance=0.1, why="tolerance 10 %: the flow is linear there and has no noise. Below 1 softmax is the slower one"))
+    return out
+
+
+FIGURE = Figure(
+    name="10",
+    title="Linear against softmax attention",
+    about="y = sum_l h2(z_l) / sqrt L, plain square loss, equal learning rates, m_0 = 1/sqrt d: trace softmax attention, linear attention u^2 with one weight for all tokens, and the same with a weight per token (the paper's comparison).",
+    quick=Linear(d=200, lr=2e-3, steps=1_000_000, curve_steps=500_000, lengths=(3, 5, 9), curve_lengths=(3, 9)),
+    full=Linear(),
+    compute=compute,
+    draw=draw,
+    judge=judge,
+)

@@ -1,0 +1,90 @@
+"""Figure 11: targets that a tied network cannot see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import theory
+from ..models import SSI
+from .definition import Figure, Finding, Settings
+from .fig09_beyond_bound import end
+from .gains import Race, curves, networks
+from .laboratory import Laboratory
+from .style import band, panels
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure as Picture
+
+
+@dataclass(frozen=True)
+class Pathologies(Settings):
+    """z_1 - z_2 at `lengths` for `steps[0]` steps, (z_1^2 - z_2^2)/sqrt 2 at L = 2 for `steps[1]`."""
+
+    d: int = 1000
+    lr: float = 5e-3
+    steps: tuple[int, ...] = (100_000, 1_000_000)
+    runs: int = 16
+    lengths: tuple[int, ...] = (2, 5, 10)
+
+
+LINKS = ("z1-z2", "h2_difference")
+
+
+def compute(s: Pathologies, laboratory: Laboratory) -> xr.Dataset:
+    """Overlaps against steps: `overlap` (L) of the first target, `overlap_2` of the second, with their own steps."""
+    of = networks(s.lr)
+    one, two = (curves(laboratory, Race(link, 1.0, "square", s.d, lengths, steps, s.runs), of, lengths, s.seed) for link, lengths, steps in zip(LINKS, (s.lengths, (2,)), s.steps, strict=True))
+    return one.merge(two.isel(L=0, drop=True).rename(overlap="overlap_2", step="step_2")).assign_coords(d=s.d, lr=s.lr)
+
+
+def second(data: xr.Dataset) -> xr.Dataset:
+    """The second target under the names of the first, L = 2."""
+    return data[["overlap_2"]].rename(overlap_2="overlap", step_2="step").expand_dims(L=[2])
+
+
+def draw(data: xr.Dataset) -> Picture:
+    """Overlaps of both networks."""
+    cases = [(rf"$z_1 - z_2$, $L$ = {L}", data[["overlap"]].sel(L=L)) for L in data["L"].values] + [(r"$(z_1^2 - z_2^2)/\sqrt{2}$, $L$ = 2", second(data).sel(L=2))]
+    figure, axes = panels(1, len(cases), size=(3.9, 3.5), sharey=True)
+    for ax, (title, here) in zip(axes[0], cases, strict=True):
+        for i, network in enumerate(here["network"].values):
+            x = here["overlap"].sel(network=network).transpose("run", "step")
+            seen = x["step"].values > 0
+            band(ax, x["step"].values[seen], x.values[:, seen], str(network), i)
+        ax.set(xscale="log", xlabel=r"step $\tau$", title=title)
+        ax.grid(alpha=0.25)
+        ax.legend(fontsize="small")
+    axes[0, 0].set_ylabel(r"$|m|$, untied $\Vert m\Vert/\sqrt{L}$")
+    return figure
+
+
+def judge(data: xr.Dataset) -> list[Finding]:
+    """Tied stays at 1/sqrt d, untied learns."""
+    out = []
+    floor = 4 / np.sqrt(float(data["d"]))
+    for link, here in ((LINKS[0], data[["overlap"]]), (LINKS[1], second(data))):
+        for j, L in enumerate(here["L"].values):
+            tied, rows, flattened = (end(here, n)[j] for n in ("tied", "untied", "untied, flattened"))
+            gain = theory.gain(SSI(link, L=int(L)), "relu")
+            claim = f"{link}, L = {L}: the tied network does not learn, for <C_k, 1^k> = {gain.ones:.2g} (k = {gain.k}); the untied one does"
+            stays, learns = tied.high < floor, max(rows.low, flattened.low) > floor
+            verdict = "agree" if stays and learns else "disagree" if not stays else "cannot tell"
+            slow = "" if rows.low > floor else "; by rows it is under way, but L times slower than as a flattened vector of norm sqrt d, the paper's code"
+            out.append(Finding(claim, f"median overlaps at the end: tied {tied}, untied by rows {rows}, flattened {flattened}", verdict, f"agree if the tied interval lies below 4/sqrt d = {floor:.2g} and the untied one of either kind above{slow}"))
+    return out
+
+
+FIGURE = Figure(
+    name="11",
+    title="Pathologies of tied weights",
+    about="Targets whose first Hermite tensor vanishes along (1, ..., 1): z_1 - z_2, and (z_1^2 - z_2^2)/sqrt 2, learnt by relu networks with the plain square loss from m_0 = 1/sqrt d. For L > 2 the other tokens are noise.",
+    quick=Pathologies(d=300, steps=(30_000, 300_000)),
+    full=Pathologies(),
+    compute=compute,
+    draw=draw,
+    judge=judge,
+)

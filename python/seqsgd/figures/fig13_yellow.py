@@ -1,0 +1,125 @@
+"""Figure 13: a global semantic minimum that the first direction misses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import theory
+from ..models import LogSpaced
+from .definition import Figure, Finding, Settings
+from .escape import task
+from .laboratory import Laboratory
+from .statistics import share
+from .style import band, panels
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure as Picture
+
+ARRIVED = 0.8
+
+
+@dataclass(frozen=True)
+class Yellow(Settings):
+    """`points`: a side of the grid of the risk."""
+
+    omega: float = 0.95
+    a: float = 0.76
+    d: int = 1000
+    lr: float = 5e-2
+    steps: int = 100_000_000
+    runs: int = 16
+    points: int = 121
+
+
+def compute(s: Yellow, laboratory: Laboratory) -> xr.Dataset:
+    """Trajectories for both losses; the risk on the disc; the phase."""
+    import xarray as xr
+
+    base: dict[str, Any] = {"task": task(s.omega, a=s.a), "d": s.d, "steps": s.steps, "lr": s.lr, "runs": s.runs, "dynamics": "reduced", "dtype": "float32", "record": LogSpaced(25)}
+    paths = laboratory.sweep(base, {"task.loss": ["half_square", "frobenius"]}, s.seed)[["m", "e"]].rename({"task.loss": "loss"})
+    landscape = theory.landscape(task(s.omega, a=s.a))
+    x = np.linspace(-1, 1, s.points)
+    E, M = np.meshgrid(x, x, indexing="ij")
+    phase = theory.phase_diagram([s.a], [s.omega])
+    value = {c: float(theory.risk(task(s.omega, a=s.a), e=e, m=m, hessian=False).value) for c, e, m in (("positional", 1.0, 0.0), ("semantic", 0.0, 1.0))}
+    r = theory.risk(task(s.omega, a=s.a), e=0.0, m=0.0)
+    assert r.hessian is not None
+    data = paths.assign(
+        risk=(("at", "at_m"), np.where(E**2 + M**2 <= 1, landscape.risk(E, M), np.nan)),
+        growth=("direction", [-float(r.hessian[0, 0]), -float(r.hessian[1, 1])]),
+        pole=("direction", [value["positional"], value["semantic"]]),
+    )
+    minima = [c.point for c in landscape.critical if c.kind == "minimum"]
+    data["minimum"] = (("which", "direction"), np.array(minima).reshape(-1, 2))
+    return data.assign_coords(at=x, at_m=x, direction=["e", "m"], region=int(phase.region[0, 0]) + 1, omega=s.omega, a=s.a, d=s.d, lr=s.lr)
+
+
+def draw(data: xr.Dataset) -> Picture:
+    """Trajectories on the risk, and overlaps against steps, for each loss."""
+    figure, axes = panels(1, 3, size=(4.9, 4.2))
+    x = data["at"].values
+    filled = axes[0, 0].contourf(x, x, data["risk"].values.T, levels=24, cmap="Greys_r")
+    figure.colorbar(filled, ax=axes[0, 0], label="risk $R(e, m)$, half square", shrink=0.8)
+    colours = ("#D55E00", "#0072B2")
+    for i, loss in enumerate(data["loss"].values):
+        e, m = (data[letter].sel(loss=loss).transpose("run", "step").values for letter in ("e", "m"))
+        for j in range(len(e)):
+            axes[0, 0].plot(e[j], m[j], color=colours[i], linestyle=("-", "--")[i], linewidth=0.9, label=f"SGD, {loss.replace('_', ' ')}" if j == 0 else None)
+            axes[0, 0].plot(e[j, -1], m[j, -1], marker="os"[i], color=colours[i], markeredgecolor="black", markersize=5, zorder=5, clip_on=False)
+        steps = data["step"].values
+        seen = steps > 0
+        for k, letter in enumerate(("m", "e")):
+            band(axes[0, 1 + i], steps[seen], np.abs(data[letter].sel(loss=loss).transpose("run", "step").values[:, seen]), f"$|{letter}|$", k)
+        axes[0, 1 + i].set(xscale="log", xlabel=r"step $\tau$", ylabel="overlap", title=f"{loss.replace('_', ' ')} loss", ylim=(-0.02, 1.02))
+        axes[0, 1 + i].grid(alpha=0.25)
+        axes[0, 1 + i].legend(fontsize="small", loc="upper left")
+    axes[0, 0].set(xlabel="positional overlap $e$", ylabel="overlap $m$", aspect="equal", title=rf"$\omega$ = {float(data['omega']):g}, $a$ = {float(data['a']):g}, $d$ = {int(data['d'])}, $\gamma$ = {float(data['lr']):g}")
+    axes[0, 0].legend(fontsize="x-small", loc="lower center", bbox_to_anchor=(0.5, 0.08))
+    return figure
+
+
+def judge(data: xr.Dataset) -> list[Finding]:
+    """The region, the first direction, and where runs end."""
+    from ..theory.phases import REGIONS
+
+    region = int(data["region"])
+    out = [Finding("omega = 0.95, a = 0.76 lies where the semantic minimum is global or unique, but the dynamics starts out towards the positional one (regions 3 and 4)", f"region {region}, {REGIONS[region - 1] if region else 'neither pole a strict minimum'}; R at the poles: positional {float(data['pole'][0]):.6f}, semantic {float(data['pole'][1]):.6f}", "agree" if region in (3, 4) else "disagree", "exact criteria of the phase diagram")]
+    grow = data["growth"].values
+    out.append(Finding("the first direction is the positional one", f"growth rates along e {grow[0]:.4f}, along m {grow[1]:.4f}", "agree" if grow[0] > grow[1] else "disagree", "second derivatives of the risk at the origin, half square loss"))
+    for loss in data["loss"].values:
+        end = np.abs(np.stack([data[letter].sel(loss=loss).isel(step=-1).values for letter in ("e", "m")]))
+        here = np.isfinite(end).all(axis=0)
+        semantic = share(int(((end[1] > end[0]) & (end[1] > ARRIVED))[here].sum()), int(here.sum()))
+        positional = int(((end[0] > end[1]) & (end[0] > ARRIVED))[here].sum())
+        between = int(here.sum()) - positional - round(semantic.value * here.sum())
+        claim = f"{loss.replace('_', ' ')} loss: SGD goes towards the positional pole first and only much later, if at all, to the semantic minimum"
+        first = _first(data.sel(loss=loss))
+        verdict = "agree" if first > 0.5 else "disagree"
+        out.append(Finding(claim, f"|e| > |m| when ||(e, m)|| first is 0.5 in {first:.0%} of runs; at the end semantic {semantic}, positional {positional}, between the poles {between} of {int(here.sum())}", verdict, f"agree if more than half of the runs leave along e; at a pole means an overlap above {ARRIVED}. Minima of the half square risk at {', '.join(f'({p[0]:.2f}, {p[1]:.2f})' for p in data['minimum'].values)}"))
+    return out
+
+
+def _first(data: xr.Dataset) -> float:
+    """Share of runs with |e| > |m| at their first record with ||(e, m)|| >= 0.5."""
+    e, m = (np.abs(data[letter].transpose("run", "step").values) for letter in ("e", "m"))
+    out = np.hypot(e, m) >= 0.5
+    left = out.any(axis=1)
+    at = out.argmax(axis=1)
+    rows = np.arange(len(e))
+    return float(np.mean((e[rows, at] > m[rows, at])[left])) if left.any() else float("nan")
+
+
+FIGURE = Figure(
+    name="13",
+    title="A semantic minimum that the first direction misses",
+    about="Softmax attention with opposite positions at omega = 0.95, a = 0.76, from m_0 = 1/sqrt d, with the Frobenius loss of the authors' runs and the half square loss of the theory. Left trajectories on the risk (half square), middle and right overlaps against steps, median and 10-90 % of runs.",
+    quick=Yellow(d=100, steps=3_000_000, points=81),
+    full=Yellow(),
+    compute=compute,
+    draw=draw,
+    judge=judge,
+)

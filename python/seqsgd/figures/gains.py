@@ -1,0 +1,255 @@
+"""Tied against untied networks over L: the experiment of several figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import theory
+from ..models import SSI, LogSpaced, Overlap, PowerLaw, Student, Task, Tied, Untied, WeakRecovery
+from ..models.rates import Rate
+from ..passages import FirstPassage
+from .laboratory import Laboratory
+from .statistics import Array, Measured, fitted, passage, ratio, resampled_medians, slope
+from .style import band, points, reference
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+ETA = 0.3
+FACTOR = 2**0.5  # between learning rates of a search
+
+
+@dataclass(frozen=True)
+class Network:
+    """A student with its learning rate.
+
+    Attributes
+    ----------
+    label : str
+    student : Student
+    lr : float or Rate
+        May depend on d and L.
+    patience : float
+        Steps of first passages, as a multiple of those of the figure.
+    """
+
+    label: str
+    student: Student
+    lr: float | Rate
+    patience: float = 1.0
+
+
+def networks(lr: float, patience: float = 1.0, tied_power: float = 0.0, activation: str = "relu") -> tuple[Network, ...]:
+    """Tied, untied by rows, and untied on one common sphere with a rate meant for the flattened vector of norm sqrt d, which is lr L on rows of norm sqrt d."""
+    return (
+        Network("tied", Tied(activation), PowerLaw(lr, L=tied_power)),
+        Network("untied", Untied(activation), lr, patience),
+        Network("untied, flattened", Untied(activation, normalization="global"), PowerLaw(lr, L=1.0)),
+    )
+
+
+@dataclass(frozen=True)
+class Race:
+    """What the networks learn, and from where."""
+
+    link: str
+    scale: Any
+    loss: str
+    d: int
+    lengths: Sequence[int]
+    steps: int
+    runs: int
+    init: Any = Overlap()
+
+    def base(self, network: Network, **more: Any) -> dict[str, Any]:
+        task = Task(SSI(self.link, L=self.lengths[0], scale=self.scale), network.student, loss=self.loss)
+        return {"task": task, "d": self.d, "lr": network.lr, "runs": self.runs, "init": self.init, "dynamics": "reduced", "dtype": "float32", "stop": WeakRecovery(ETA), "record": [0], **more}
+
+
+def first_passages(laboratory: Laboratory, race: Race, of: Sequence[Network], seed: int, **more: Any) -> xr.Dataset:
+    """Steps until eta, halted there: `passed` (NaN if censored) and `ended`, dims (network, L, run)."""
+    import xarray as xr
+
+    parts = []
+    for network in of:
+        base = race.base(network, steps=math.ceil(network.patience * race.steps), **more)
+        found = laboratory.sweep(base, {"task.teacher.L": list(race.lengths)}, seed)
+        parts.append(xr.Dataset({"passed": found["weak_recovery"], "ended": found["steps_done"]}))
+    return _by_network(parts, of)
+
+
+def curves(laboratory: Laboratory, race: Race, of: Sequence[Network], lengths: Sequence[int], seed: int, **more: Any) -> xr.Dataset:
+    """Overlaps |m|, untied ||m||/sqrt L, against steps: `overlap`, dims (network, L, run, step)."""
+    import xarray as xr
+
+    parts = []
+    for network in of:
+        base = race.base(network, steps=race.steps, **{"record": LogSpaced(25), "stop": None, **more})
+        found = laboratory.sweep(base, {"task.teacher.L": list(lengths)}, seed)
+        parts.append(xr.Dataset({"overlap": size(found)}))
+    return _by_network(parts, of)
+
+
+def _by_network(parts: list[xr.Dataset], of: Sequence[Network]) -> xr.Dataset:
+    import xarray as xr
+
+    joined: xr.Dataset = xr.concat([p.expand_dims(network=[n.label]) for p, n in zip(parts, of, strict=True)], dim="network")
+    return joined
+
+
+def size(data: xr.Dataset) -> xr.DataArray:
+    """|m|; with a weight per token ||m|| / sqrt L."""
+    if "token" in data["m"].dims:
+        mean: xr.DataArray = (data["m"] ** 2).mean("token") ** 0.5
+        return mean
+    overlap: xr.DataArray = abs(data["m"])
+    return overlap
+
+
+def passages(data: xr.Dataset, network: str) -> list[FirstPassage]:
+    """Of a network, in the order of L."""
+    here = data.sel(network=network)
+    return [passage(here["passed"].sel(L=L), here["ended"].sel(L=L)) for L in data["L"].values]
+
+
+def gain_exponent(data: xr.Dataset, over: str, under: str = "tied") -> Measured:
+    """Exponent in L of the ratio of median steps."""
+    return slope(data["L"].values.tolist(), passages(data, over), passages(data, under))
+
+
+def gains(data: xr.Dataset, over: str, under: str = "tied") -> list[Measured]:
+    """Ratios of median steps, in the order of L; NaN where a median was not reached."""
+    out = []
+    for a, b in zip(passages(data, over), passages(data, under), strict=True):
+        reached = np.isfinite(a.median) and np.isfinite(b.median)
+        out.append(ratio(a, b) if reached else Measured(math.nan, math.nan, math.nan))
+    return out
+
+
+def draw_curves(ax: Axes, data: xr.Dataset, network: str) -> None:
+    """Overlap against steps for each L."""
+    for i, L in enumerate(data["curve_L"].values):
+        here = data["overlap"].sel(network=network, curve_L=L).transpose("run", "step")
+        seen = here["step"].values > 0
+        band(ax, here["step"].values[seen], here.values[:, seen], f"L = {L}", i)
+    ax.axhline(ETA, color="black", linewidth=0.8, linestyle=":")
+    ax.set(xscale="log", xlabel=r"step $\tau$", ylabel=r"overlap $|m|$" if network == "tied" else r"overlap $\Vert m\Vert/\sqrt{L}$", title=network, ylim=(-0.02, 1.02))
+    ax.grid(alpha=0.25)
+    ax.legend(fontsize="small", loc="upper left")
+
+
+def draw_gains(ax: Axes, data: xr.Dataset, laws: Mapping[str, tuple[float, str]]) -> None:
+    """Gain over the tied network against L; `laws`: for each network the predicted exponent and its words."""
+    L = data["L"].values.astype(float)
+    for i, (network, (power, words)) in enumerate(laws.items()):
+        found = gains(data, network)
+        y, low, high = np.array(found).T
+        points(ax, L, y, low, high, network, i)
+        reference(ax, L, L**power, words, i)
+    ax.set(xscale="log", yscale="log", xlabel="sequence length $L$", ylabel="gain: median steps over those of tied")
+    decimal_ticks(ax, L)
+    ax.grid(alpha=0.25)
+    ax.legend(fontsize="small")
+
+
+def decimal_ticks(ax: Axes, x: Array) -> None:
+    """On logarithmic axes, ticks at all of x, and at 1, 2, 5 times powers of ten upwards."""
+    ax.set_xticks(x, [f"{v:g}" for v in x])
+    low, high = ax.get_ylim()
+    y = [v for k in range(-6, 12) for v in (10.0**k, 2 * 10.0**k, 5 * 10.0**k) if low <= v <= high]
+    ax.set_yticks(y, [f"{v:g}" for v in y])
+    ax.minorticks_off()
+
+
+def search(laboratory: Laboratory, race: Race, of: Mapping[str, Student], seed: int, rates: int = 5) -> xr.Dataset:
+    """First passages at learning rates a factor sqrt 2 apart, `rates` around the flow's best of the tied network and then as far as the least median asks: `passed`, `ended` (network, L, rate, run), `lr` (network, L, rate), NaN where fewer were needed."""
+    import xarray as xr
+
+    by_length = []
+    for j, L in enumerate(race.lengths):
+        task = Task(SSI(race.link, L=L, scale=race.scale), Tied("relu"), loss="half_square")
+        centre, steps = theory.best_lr(task, d=race.d, eta=ETA)
+        tables = []
+        for i, (label, student) in enumerate(of.items()):
+            cost = steps * (L if label != "tied" else 1)
+            base = replace(race, loss="half_square", lengths=(L,)).base(Network(label, student, 1.0), steps=math.ceil(6 * cost))
+            tables.append(_tried(laboratory, base, centre, rates, seed + 1000 * (j * len(of) + i)).expand_dims(network=[label]))
+        by_length.append(xr.concat(tables, dim="network", join="outer").expand_dims(L=[L]))
+    joined: xr.Dataset = xr.concat(by_length, dim="L", join="outer").sortby("rate")
+    return joined.assign_coords(rate=np.arange(joined.sizes["rate"]))
+
+
+def _tried(laboratory: Laboratory, base: dict[str, Any], centre: float, rates: int, seed: int) -> xr.Dataset:
+    """Rates centre FACTOR^k for k = -rates // 2, ..., and further while the least median is at an end, at most twice as many."""
+    import xarray as xr
+
+    def run(ks: Sequence[int], seed: int) -> xr.Dataset:
+        lrs = [float(centre * FACTOR**k) for k in ks]
+        found = laboratory.sweep(base, {"lr": {"values": lrs, "name": "rate"}}, seed)
+        return xr.Dataset({"passed": found["weak_recovery"], "ended": found["steps_done"], "lr": ("rate", lrs)}).assign_coords(rate=np.asarray(ks))
+
+    first = -(rates // 2)
+    data = run(range(first, first + rates), seed)
+    while data.sizes["rate"] < 2 * rates:
+        ks = data["rate"].values.tolist()
+        low = int(np.argmin([float(passage(data["passed"].sel(rate=k), data["ended"].sel(rate=k)).median) for k in ks]))
+        if 0 < low < len(ks) - 1:
+            break
+        more = ks[0] - 1 if low == 0 else ks[-1] + 1
+        data = xr.concat([data, run([more], seed + len(ks))], dim="rate").sortby("rate")
+    return data
+
+
+def best(lrs: Array, medians: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Learning rate and median at the vertex of the parabola, in logarithms, through the least median and its neighbours."""
+    i = int(np.argmin(medians))
+    if not 0 < i < len(lrs) - 1 or not np.isfinite(medians[i - 1 : i + 2]).all():
+        return float(lrs[i]), float(medians[i])
+    x, y = np.log(lrs[i - 1 : i + 2]), np.log(medians[i - 1 : i + 2])
+    a, b, c = np.polyfit(x - x[1], y, 2)
+    return (float(lrs[i]), float(medians[i])) if a <= 0 else (math.exp(x[1] - b / (2 * a)), math.exp(c - b * b / (4 * a)))
+
+
+def best_table(data: xr.Dataset, draws: int = 400, seed: int = 0) -> dict[str, Array]:
+    """For each network its best rate and steps at every L, first entry measured, then bootstrap draws: (L, 1 + draws) each, under `lr NAME` and `steps NAME`."""
+    rng = np.random.default_rng(seed)
+    out: dict[str, Array] = {}
+    for network in data["network"].values:
+        rate, steps = np.empty((data.sizes["L"], draws + 1)), np.empty((data.sizes["L"], draws + 1))
+        for j, L in enumerate(data["L"].values):
+            here = data.sel(network=network, L=L)
+            here = here.isel(rate=np.flatnonzero(np.isfinite(here["lr"].values)))
+            ps = [passage(here["passed"].isel(rate=k), here["ended"].isel(rate=k)) for k in range(here.sizes["rate"])]
+            medians = np.array([[float(p.median), *resampled_medians(p, rng, draws)] for p in ps])
+            for k in range(draws + 1):
+                rate[j, k], steps[j, k] = best(here["lr"].values, medians[:, k])
+        out[f"lr {network}"], out[f"steps {network}"] = rate, steps
+    return out
+
+
+def best_gain(data: xr.Dataset) -> tuple[list[Measured], Measured]:
+    """Gain at the best rate of each, for every L, and its exponent in L."""
+    return _compared(data, "steps", "untied", "tied")
+
+
+def best_ratio(data: xr.Dataset) -> tuple[list[Measured], Measured]:
+    """Best rate of the tied network over that of the untied one, for every L, and its exponent in L."""
+    return _compared(data, "lr", "tied", "untied")
+
+
+def _compared(data: xr.Dataset, what: str, over: str, under: str) -> tuple[list[Measured], Measured]:
+    table = best_table(data)
+    with np.errstate(invalid="ignore"):
+        y = np.log(table[f"{what} {over}"]) - np.log(table[f"{what} {under}"])
+    rows = [Measured(float(np.exp(r[0])), *(float(v) for v in np.exp(np.quantile(r[1:], [0.025, 0.975])))) for r in y]
+    return rows, fitted(np.log(data["L"].values.astype(float)), y)
+
+
+__all__ = ["ETA", "Network", "Race", "best_gain", "best_ratio", "best_table", "curves", "decimal_ticks", "draw_curves", "draw_gains", "first_passages", "gain_exponent", "gains", "networks", "passages", "search", "size"]
