@@ -18,15 +18,16 @@ def identity_task(L: int = 2) -> Any:
     return catalogue.task(catalogue.named_link("sum", L, L**-0.5), catalogue.network("identity", L), "half_square")[0]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("weights", ["shared", "rows", "global"])
-def test_tiny_increments_are_not_lost(weights: str) -> None:
+def test_tiny_increments_are_not_lost(weights: str, dtype: str) -> None:
     """gamma/d = 1e-12 over 10^6 steps, 64 runs: each step moves m by about 1e-12 (1 - m^2), of rounding 1e-16 and noise 1e-12; the sum by 1e-6, of noise 1e-9.
 
     A step moves m in the mean by g (1 - m^2) where all fields are f = sum_l z_l / sqrt L, up to g^2 d, and each row of its own by g (1 - m^2)/L;
     squares of increments have the sum of variances. The mean of 64 runs by its standard error, at 1e-4.
     """
     d, g, m0, L, runs = 1000, 1e-12, 0.6, 2, 64
-    core = core_simulation(identity_task(L), "reduced", d=d, runs=runs, lr=g * d, m0=m0, weights=weights, record=steps(0, N))
+    core = core_simulation(identity_task(L), "reduced", d=d, runs=runs, lr=g * d, m0=m0, weights=weights, dtype=dtype, record=steps(0, N))
     core.advance(N, None)
     m = core.records()["m"]
     moved = (m[:, 1] - m[:, 0]).mean(-1)
@@ -36,13 +37,14 @@ def test_tiny_increments_are_not_lost(weights: str) -> None:
     assert_plausible(two_sided(np.array([z])), 1e-4, f"{moved.mean()} against {wanted}")
 
 
-def test_s_near_the_pole() -> None:
+@pytest.mark.parametrize("weights", ["shared", "rows", "global"])
+def test_s_near_the_pole(weights: str) -> None:
     """m0 = 1 - 1e-14, where s from 1 - m^2 would be wrong in the second digit.
 
     There delta = s b to leading order, and a step makes s^2 into s^2 ((1 - g b^2)^2 + g^2 b^2 chi^2), in the mean s^2 (1 - 2 g + g^2 (d + 1)): 4000 runs, at 1e-4.
     """
     d, lr, n, runs = 1000, 0.5, 2000, 4000
-    core = core_simulation(identity_task(1), "reduced", d=d, runs=runs, lr=lr, m0=1 - 1e-14, dtype="float32", record=steps(0, n))
+    core = core_simulation(identity_task(1), "reduced", d=d, runs=runs, lr=lr, m0=1 - 1e-14, weights=weights, dtype="float32", record=steps(0, n))
     before = core.state()["state"][:, 2:4].sum(1)  # with what is not settled yet
     assert np.abs(before / np.sqrt(1e-14 * 2) - 1).max() < 1e-2  # 1 - 1e-14 itself is rounded
     core.advance(n, None)

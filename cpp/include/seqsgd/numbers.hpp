@@ -17,6 +17,16 @@ struct Bits<double> {
   using type = std::uint64_t;
 };
 
+// What a number or a vector of numbers is made of.
+template <class V>
+struct Element {
+  using type = std::decay_t<decltype(V{}[0])>;
+};
+template <>
+struct Element<double> {
+  using type = double;
+};
+
 // f(k), with the usual small k known to the compiler.
 template <class F>
 SEQSGD_INLINE auto with_length(int k, F f) {
@@ -43,21 +53,24 @@ SEQSGD_INLINE V exp(V x) {
   return simd::bits<V>(simd::bits<I>(p) + (simd::bits<I>(t) << 52));
 }
 
-// (1 + x)^(-1/2) - 1, the first `Terms` terms of its series: to rounding, relative to the result, for 5 and |x| <= 2^-12 and for 9 and |x| <= 2^-6.
+// (1 + x)^(-1/2) - 1, the first `Terms` terms of its series: to rounding, relative to the result, for 5 and |x| <= 2^-12 and for 9 and |x| <= 2^-6; in single
+// precision for 3 and |x| <= 2^-8.
 template <int Terms, class V>
 SEQSGD_INLINE V inverse_root_less_one(V x) {
+  using E = typename Element<V>::type;
   constexpr double c[] = {-1.0 / 2, 3.0 / 8, -5.0 / 16, 35.0 / 128, -63.0 / 256, 231.0 / 1024, -429.0 / 2048, 6435.0 / 32768, -12155.0 / 65536};
-  V p = V{} + c[Terms - 1];
-  for (int k = Terms - 2; k >= 0; --k) p = p * x + c[k];
+  V p = V{} + E(c[Terms - 1]);
+  for (int k = Terms - 2; k >= 0; --k) p = p * x + E(c[k]);
   return x * p;
 }
 
-// 1 / (1 + sqrt(1 + y)) for 0 <= y <= 2^-12, to rounding: the first terms of its series.
-template <class V>
+// 1 / (1 + sqrt(1 + y)), the first `Terms` terms of its series: to rounding for 5 and 0 <= y <= 2^-12; in single precision for 3 and 0 <= y <= 2^-8.
+template <int Terms = 5, class V>
 SEQSGD_INLINE V one_over_one_plus_root(V y) {
+  using E = typename Element<V>::type;
   constexpr double c[] = {1.0 / 2, -1.0 / 8, 1.0 / 16, -5.0 / 128, 7.0 / 256};
-  V p = V{} + c[4];
-  for (int k = 3; k >= 0; --k) p = p * y + c[k];
+  V p = V{} + E(c[Terms - 1]);
+  for (int k = Terms - 2; k >= 0; --k) p = p * y + E(c[k]);
   return p;
 }
 

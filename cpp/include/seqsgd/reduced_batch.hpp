@@ -7,7 +7,7 @@
 #include <cstring>
 #include <vector>
 
-#include "reduced_draws.hpp"
+#include "reduced_untied.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -62,11 +62,12 @@ class ReducedBatch {
   // One step. True if something happened.
   bool step(ReducedWorkspace& ws, double gamma, Events& events) {
     if ((step_ & (draws_.block - 1)) == 0 && step_ != begun_) begin_block();
+    if (draws_.noise) draw_normals(noise_, draws_.noise, ws.noise.data(), even(draws_.noise));
+    if (draws_.lean) return draws_.single ? step_lean(single_, ws, gamma, events) : step_lean(double_, ws, gamma, events);
     with_data([&](auto& g) SEQSGD_LAMBDA_INLINE {
       draw_normals(g, draws_.star + draws_.field, ws.fresh.data(), ws.stride);
       if (draws_.squares.uniform()) draw_uniforms(g, ws.fresh.data() + ws.stride - 1, ws.stride);
     });
-    if (draws_.noise) draw_normals(noise_, draws_.noise, ws.noise.data(), even(draws_.noise));
     if (plain_) return step_as<plain>(ws, gamma, events);
     if (c_.r == 0) return step_as<0>(ws, gamma, events);
     if (c_.r == 1 && c_.rest) return step_as<1>(ws, gamma, events);
@@ -106,12 +107,15 @@ class ReducedBatch {
   }
   // Belongs to the step that ends a block, so that it does not depend on when somebody pauses or resumes.
   void end_block() {
-    for (Index h = 0; h < parts; ++h)
-      for (Index i = 0; i < c_.n; ++i) settle(h, i);
+    for (Index h = 0; h < parts; ++h) {
+      V q{};
+      for (Index i = 0; i < c_.n; ++i) q += settle(h, i);
+      if (s_.weights == Weights::global) to_sphere(h, 0, c_.n, q / double(c_.n));
+    }
   }
 
-  // Brings the sums of increments into the coordinates, and those back to the sphere should rounding ever have moved them by more than its own size.
-  void settle(Index h, Index i) {
+  // Brings the sums of increments into the coordinates; returns the squared length.
+  V settle(Index h, Index i) {
     V *c = at(h, i), q{};
     for (Index k = 0; k < c_.r + 2; ++k, c += 2) {
       const V sum = c[0] + c[1], part = sum - c[0];
@@ -119,10 +123,16 @@ class ReducedBatch {
       c[0] = sum;
       q += sum * sum;
     }
-    c = at(h, i);
-    if (s_.weights == Weights::global || !simd::any(absolute(q - 1.0) > 1e-13)) return;
-    const V f = absolute(q - 1.0) > 1e-13 ? 1.0 / root(q) : V{} + 1.0;
-    for (Index k = 0; k < 2 * (c_.r + 2); ++k) c[k] *= f;
+    if (s_.weights != Weights::global) to_sphere(h, i, 1, q);
+    return q;
+  }
+  // Rows i, i + 1, ... back to the sphere should rounding have moved them by more than its own size.
+  void to_sphere(Index h, Index i, Index rows, V q) {
+    const simd::i64 off = absolute(q - 1.0) > 1e-13;
+    if (!simd::any(off)) return;
+    const V f = off ? 1.0 / root(q) : V{} + 1.0;
+    V* c = at(h, i);
+    for (Index k = 0; k < rows * 2 * (c_.r + 2); ++k) c[k] *= f;
   }
 
   static SEQSGD_INLINE V value(const V* c, Index k) { return c[2 * k] + c[2 * k + 1]; }
@@ -240,10 +250,18 @@ class ReducedBatch {
   bool step_as(ReducedWorkspace& ws, double gamma, Events& events) {
     V loss[parts];
     for (Index h = 0; h < parts; ++h) loss[h] = ask<K>(ws, h);
-    // Nothing throws from here on. A step too large to be squared is not taken.
-    const double g = gamma / double(s_.d), limit = 1e140 / std::max(1.0, std::fabs(gamma));
-    bool happened = false;
+    // Nothing throws from here on.
     simd::i64 sound[parts];
+    const bool stopped = judge(ws, gamma, loss, sound, events);
+    V overlap[parts]{};
+    move<K>(ws, gamma / double(s_.d), overlap);
+    return finish(overlap, sound, events) || stopped;
+  }
+
+  // A step too large to be squared is not taken. True if a lane that is watched stops for it.
+  SEQSGD_INLINE bool judge(ReducedWorkspace& ws, double gamma, const V (&loss)[parts], simd::i64 (&sound)[parts], Events& events) {
+    const double limit = 1e140 / std::max(1.0, std::fabs(gamma));
+    bool stopped = false;
     for (Index h = 0; h < parts; ++h) {
       V* delta = ws.delta.data() + h * ws.seen;
       V size{};
@@ -252,30 +270,38 @@ class ReducedBatch {
       events.nonfinite[h] = ~sound[h] & lives_[h];
       if (__builtin_expect(simd::any(~sound[h]), 0)) {
         for (Index l = 0; l < ws.seen; ++l) delta[l] = sound[h] ? delta[l] : V{};
-        happened |= simd::any(events.nonfinite[h]);
+        stopped |= simd::any(events.nonfinite[h]);
       }
       loss_[h] = sound[h] ? loss[h] : loss_[h];
       loss_sum_[h] += sound[h] ? loss[h] : V{};
     }
-    V overlap[parts]{};
-    move<K>(ws, g, overlap);
+    return stopped;
+  }
+  SEQSGD_INLINE bool finish(const V (&overlap)[parts], const simd::i64 (&sound)[parts], Events& events) {
     ++step_;
     if ((step_ & (draws_.block - 1)) == 0) end_block();
     const double eta2 = s_.plan.eta * s_.plan.eta;
+    bool passed = false;
     for (Index h = 0; h < parts; ++h) {
       events.passage[h] = simd::i64{};
       if (s_.plan.eta <= 0) continue;
       events.passage[h] = (overlap[h] >= eta2) & seeks_[h] & sound[h];
-      happened |= simd::any(events.passage[h]);
+      passed |= simd::any(events.passage[h]);
     }
-    return happened;
+    return passed;
   }
 
-  // The move of one weight vector, v in units of its coordinates: w <- (w + pull w - g v) / N.
-  struct Move {
-    V g, pull, nu, inverse;  // 1 / N = inverse = 1 + nu
-    V across2;      // squared length of what v has in directions that are not followed
-  };
+  // The commonest case of untied weights, in the precision of the draws.
+  template <class T>
+  bool step_lean(RunLanes<T>& g, ReducedWorkspace& ws, double gamma, Events& events) {
+    LeanRows<T> rows(task_, s_, c_, draws_, ws, at_.data(), run_, step_);
+    V loss[parts], overlap[parts]{};
+    for (int k = 0; k < RunLanes<T>::vectors; ++k) rows.ask(g, k, loss);
+    simd::i64 sound[parts];
+    const bool stopped = judge(ws, gamma, loss, sound, events);
+    for (int k = 0; k < RunLanes<T>::vectors; ++k) rows.move(g, k, gamma / double(s_.d), overlap);
+    return finish(overlap, sound, events) || stopped;
+  }
 
   // v, from its products V0 with w*, B with the direction of what w has beside w* (length t), Y with b_1 .. b_r through P, and normals for the directions
   // across these; n = ||delta||. Returns its squared length in the directions that are followed.
@@ -310,15 +336,6 @@ class ReducedBatch {
     }
   }
 
-  // The change of s, the length of what remains, before division by N: it becomes the root of along^2 + across2.
-  static SEQSGD_INLINE V growth(V s, const V& v, const Move& a) {
-    const V x = a.pull * s - a.g * v, across2 = a.g * a.g * a.across2, along = s + x;
-    const simd::i64 small = across2 < 0x1p-12 * along * absolute(along);
-    const V inverse = 1.0 / along, y = across2 * inverse, near = x + y * one_over_one_plus_root(y * inverse);
-    if (__builtin_expect(!simd::any(~small), 1)) return near;
-    const V far = (x * (x + 2.0 * s) + across2) / (root(along * along + across2) + s + 1e-300);
-    return small ? near : far;  // each lane by its own numbers: what a run does must not depend on its neighbours
-  }
   template <int K>
   SEQSGD_INLINE Index followed() const {
     return K == 0 || K == plain ? 1 : K == 1 ? 2 : c_.r + 1;
@@ -340,7 +357,7 @@ class ReducedBatch {
       const V at = value(c, k), x = at + (a.pull * at - a.g * v[k]);
       q += x * x;
     }
-    const V s = value(c, n), y = s + growth(s, v[n], a);
+    const V s = value(c, n), y = s + a.growth(s, v[n]);
     return q + y * y;
   }
   // Increments go to sums of their own, which are brought into the coordinates once a block: none is lost, however small.
@@ -349,11 +366,11 @@ class ReducedBatch {
     const Index n = followed<K>();
     for (Index k = 0; k < n; ++k) {
       const V at = value(c, k), x = a.pull * at - a.g * v[k];
-      c[2 * k + 1] += a.inverse * x + a.nu * at;  // not x + nu (at + x), which loses what is left of a huge x
+      c[2 * k + 1] += a.change(at, x);
     }
     if (!rest<K>()) return;
-    const V s = value(c, n), x = growth(s, v[n], a);
-    c[2 * n + 1] += a.inverse * x + a.nu * s;
+    const V s = value(c, n), x = a.growth(s, v[n]);
+    c[2 * n + 1] += a.change(s, x);
   }
   // N^2 - 1 from v . w and ||v||^2 (both in units of the squared radius), and the pull of the projected step.
   template <int K>
@@ -365,23 +382,6 @@ class ReducedBatch {
     a.pull = s_.projected ? a.g * along : V{};
     return s_.projected ? a.g * a.g * (size - along * along) : a.g * (a.g * size - 2.0 * along);
   }
-  // nu and 1 + nu from N^2 - 1; from the whole of N^2 where that is not small. Each lane by its own numbers.
-  template <class Whole>
-  SEQSGD_INLINE static void shrink(V x, Move& a, Whole whole) {
-    const V size = absolute(x);
-    a.nu = inverse_root_less_one<5>(x);
-    a.inverse = 1.0 + a.nu;
-    if (__builtin_expect(!simd::any(~(size <= 0x1p-12)), 1)) return;
-    const V nu = inverse_root_less_one<9>(x);
-    a.nu = size <= 0x1p-12 ? a.nu : nu;
-    a.inverse = 1.0 + a.nu;
-    const simd::i64 small = size <= 0x1p-6;
-    if (!simd::any(~small)) return;
-    const V inverse = 1.0 / root(whole());
-    a.nu = small ? a.nu : inverse - 1.0;
-    a.inverse = small ? a.inverse : inverse;
-  }
-
   template <int K>
   void move(ReducedWorkspace& ws, double gamma_d, V (&overlap)[parts]) {
     if (c_.shared) return move_shared<K>(ws, gamma_d, overlap);
@@ -424,7 +424,7 @@ class ReducedBatch {
       move.g = V{} + gamma_d;
       move.across2 = n2 * draws_.chi.draw(own[draws_.turns], own[even(draws_.own)], again(h, 0));
       const V size = gather<K>(c, ws.t[std::size_t(h)], V0, B, Y, draws_.turns ? root(n2) : n2, own, v) + move.across2;
-      shrink(excess<K>(along_w<K>(c, v), size, move), move, [&] { return grown<K>(c, v, move); });
+      move.shrink(excess<K>(along_w<K>(c, v), size, move), [&] { return grown<K>(c, v, move); });
       turn<K>(c, v, move);
       if (s_.plan.eta > 0) overlap[h] = recovered<K>(h, c);
     }
@@ -500,7 +500,7 @@ class ReducedBatch {
           Move move;
           move.g = V{} + gamma_d;
           const V size = gather_row<K>(x, h, l, v, move.across2);
-          shrink(excess<K>(along_w<K>(x.c, v), size, move), move, [&] { return grown<K>(x.c, v, move); });
+          move.shrink(excess<K>(along_w<K>(x.c, v), size, move), [&] { return grown<K>(x.c, v, move); });
           turn<K>(x.c, v, move);
           if (s_.plan.eta > 0) m2 += value(x.c, 0) * value(x.c, 0);
         });
@@ -527,7 +527,7 @@ class ReducedBatch {
       const V* v = ws.v.data() + h * c_.n * width;
       Move move;
       move.g = V{} + gamma_d;
-      shrink(excess<K>(along[h] * share, size[h] * share, move), move, [&] {
+      move.shrink(excess<K>(along[h] * share, size[h] * share, move), [&] {
         V q{};
         for (Index l = 0; l < c_.n; ++l) {
           move.across2 = v[l * width + width - 1];

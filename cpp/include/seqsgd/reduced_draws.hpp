@@ -14,11 +14,12 @@ struct ReducedDraws {
       : single(single), mixed(s.tokens.law == TokenLaw::correlated), sums(task.student().sums_only),
         by_sums(c.shared && sums && task.link().by_sums() && (!mixed || task.link().sums_only)), chi(c.dof), squares(by_sums && !task.link().sums_only ? c.L - 1 : 0),
         star(by_sums ? 1 + squares.normals() : c.L), field(c.shared && sums ? 1 : c.L), turns(c.across < 2 ? 0 : c.r == 1 ? 1 : c.across), own(turns + chi.normals()),
-        noise(task.noisy() ? task.k() : 0) {
+        noise(task.noisy() ? task.k() : 0),
+        lean(!c.shared && !c.encoded && c.rest && sums && chi.in_groups() && !s.projected && s.position == PositionKind::none) {
     words = even(star + field) + squares.uniform();
     for (Index i = 0; i < c.n; i += rows_together) {
       const Index rows = std::min(rows_together, c.n - i);
-      words += even(rows * own) + (chi.uniform() ? rows : 0);
+      words += even(rows * own) + (lean ? 1 : chi.uniform() ? rows : 0);
     }
     while (block < 4096 && 2 * block * std::max(words, even(noise)) <= 32768) block *= 2;
   }
@@ -35,6 +36,7 @@ struct ReducedDraws {
   const Index star, field;  // normals along w*, and along what w has beside it
   const Index turns, own;   // per weight vector: normals for the directions of P across w; these and the chi-square's
   const Index noise;        // normals of the label noise
+  const bool lean;          // untied weights in the commonest case (reduced_untied.hpp)
   Index words = 0;  // of a run's generator in a step
   Index block = 1;  // steps to a block; a power of two
 };
@@ -44,10 +46,12 @@ struct alignas(128) ReducedWorkspace {
   ReducedWorkspace(const Task& task, const Coordinates& c, const ReducedDraws& draws)
       : stride(even(draws.star + draws.field) + 1), own_stride(even(std::min(ReducedDraws::rows_together, c.n) * std::max<Index>(draws.own, 1)) + ReducedDraws::rows_together),
         seen(draws.sums ? 1 : c.L), fresh(std::size_t(parts * stride)), own(std::size_t(parts * own_stride)), noise(std::size_t(parts * even(draws.noise))), z(std::size_t(parts * seen)), delta(z),
-        t(std::size_t(parts * c.n)), total(std::size_t(parts)), scratch(task.scratch()), v(std::size_t((parts * c.n + 1) * (c.r + 3))) {}
+        t(std::size_t(parts * c.n)), total(std::size_t(parts)), scratch(task.scratch()), v(std::size_t((parts * c.n + 1) * (c.r + 3))),
+        lean(std::size_t(draws.lean ? parts * 5 * c.n * Index(sizeof(simd::f64)) : 0)) {}
   const Index stride, own_stride;
   const Index seen;  // fields that the student tells apart: L, or 1 if it sees their sum
   LineVector<simd::f64> fresh, own, noise, z, delta, t, total, scratch, v;
+  LineVector<unsigned char> lean;  // of LeanRows: vectors of the precision of the draws
 };
 
 }  // namespace SEQSGD_LEVEL

@@ -35,6 +35,13 @@ class RunLanes {
   SEQSGD_INLINE void next(Word (&out)[vectors]) {
     for (int k = 0; k < vectors; ++k) out[k] = simd::bits<Word>(xoshiro(s_[0][k], s_[1][k], s_[2][k], s_[3][k]));
   }
+  // The next words of vector k alone: out[0], out[1], ... one after the other.
+  template <int N>
+  SEQSGD_INLINE void next_of(int k, Word (&out)[N]) {
+    simd::u32 a = s_[0][k], b = s_[1][k], c = s_[2][k], d = s_[3][k];
+    for (int i = 0; i < N; ++i) out[i] = simd::bits<Word>(xoshiro(a, b, c, d));
+    s_[0][k] = a, s_[1][k] = b, s_[2][k] = c, s_[3][k] = d;
+  }
   void skip(Index words) {
     Word w[vectors];
     for (Index i = 0; i < words; ++i) next(w);
@@ -79,6 +86,30 @@ SEQSGD_INLINE void draw_normals(RunLanes<T>& lanes_, Index n, simd::f64* out, In
     detail::spread(b, out + i + 1, stride);
   }
   lanes_ = g;
+}
+
+// The same numbers as draw_normals gives, to the runs of vector k alone and in the precision they are drawn in: number i goes to out[i]. Several pairs in step.
+template <int Pairs, class T>
+SEQSGD_INLINE void draw_pairs(RunLanes<T>& g, int k, simd::Vec<T>* out) {
+  Words<T> words[2 * Pairs], u[Pairs], v[Pairs];
+  simd::Vec<T> r[Pairs], a[Pairs], b[Pairs];
+  g.next_of(k, words);
+  for (int i = 0; i < Pairs; ++i) {
+    u[i] = words[2 * i];
+    v[i] = words[2 * i + 1];
+  }
+  BoxMuller::radius(u, r);
+  BoxMuller::turn(r, v, a, b);
+  for (int i = 0; i < Pairs; ++i) {
+    out[2 * i] = a[i];
+    out[2 * i + 1] = b[i];
+  }
+}
+template <class T>
+SEQSGD_INLINE void draw_normals_of(RunLanes<T>& lanes_, int k, Index n, simd::Vec<T>* out) {
+  Index i = 0;
+  for (; i + 8 <= n; i += 8) draw_pairs<4>(lanes_, k, out + i);
+  for (; i < n; i += 2) draw_pairs<1>(lanes_, k, out + i);
 }
 
 // A uniform in (0, 1), of 32 or 52 bits, to every run; part p's goes to out[p * stride].
@@ -132,6 +163,42 @@ class OneByOne {
   std::uint64_t buffer_[2];
   int left_ = 0;
 };
+
+// Between vectors of T and the parts of a batch, as many as hold the same runs: one for double, two for float.
+template <class T>
+inline constexpr int halves = simd::width<T> / wide;
+SEQSGD_INLINE void widen(simd::f64 x, simd::f64 (&out)[1]) { out[0] = x; }
+// (GCC takes the halves through memory where it is not told how.)
+SEQSGD_INLINE void widen(simd::f32 x, simd::f64 (&out)[2]) {
+#if defined(SEQSGD_AVX512)
+  out[0] = simd::bits<simd::f64>(_mm512_cvtps_pd(_mm512_castps512_ps256(simd::bits<__m512>(x))));
+  out[1] = simd::bits<simd::f64>(_mm512_cvtps_pd(_mm512_extractf32x8_ps(simd::bits<__m512>(x), 1)));
+#elif defined(SEQSGD_AVX2)
+  out[0] = simd::bits<simd::f64>(_mm256_cvtps_pd(_mm256_castps256_ps128(simd::bits<__m256>(x))));
+  out[1] = simd::bits<simd::f64>(_mm256_cvtps_pd(_mm256_extractf128_ps(simd::bits<__m256>(x), 1)));
+#else
+  detail::half_floats h[2];
+  std::memcpy(h, &x, sizeof x);
+  for (int i = 0; i < 2; ++i) out[i] = __builtin_convertvector(h[i], simd::f64);
+#endif
+}
+SEQSGD_INLINE simd::f64 narrow(const simd::f64 (&x)[1]) { return x[0]; }
+SEQSGD_INLINE simd::f32 narrow(const simd::f64 (&x)[2]) {
+#if defined(SEQSGD_AVX512)
+  return simd::bits<simd::f32>(_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(simd::bits<__m512d>(x[0]))), _mm512_cvtpd_ps(simd::bits<__m512d>(x[1])), 1));
+#elif defined(SEQSGD_AVX2)
+  return simd::bits<simd::f32>(_mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(simd::bits<__m256d>(x[0]))), _mm256_cvtpd_ps(simd::bits<__m256d>(x[1])), 1));
+#else
+  const detail::half_floats h[2] = {__builtin_convertvector(x[0], detail::half_floats), __builtin_convertvector(x[1], detail::half_floats)};
+  simd::f32 out;
+  std::memcpy(&out, h, sizeof out);
+  return out;
+#endif
+}
+
+// A uniform in (0, 1) from a word, in its own precision.
+SEQSGD_INLINE simd::f32 uniform(simd::u32 w) { return simd::to_float(simd::bits<simd::i32>(w >> 1)) * 0x1p-31f + 0x1p-32f; }
+SEQSGD_INLINE simd::f64 uniform(simd::u64 w) { return simd::bits<simd::f64>((w >> 12) | 0x3FF0000000000000u) - (1.0 - 0x1p-53); }
 
 }  // namespace SEQSGD_LEVEL
 }  // namespace seqsgd

@@ -157,7 +157,7 @@ SEQSGD_INLINE f64 sqrt(f64 x) {
 #endif
 }
 
-// Whether a comparison of doubles holds in any lane.
+// Whether a comparison holds in any lane.
 SEQSGD_INLINE bool any(i64 mask) {
 #if defined(SEQSGD_AVX512)
   return _mm512_movepi64_mask(bits<__m512i>(mask)) != 0;
@@ -169,6 +169,35 @@ SEQSGD_INLINE bool any(i64 mask) {
   std::int64_t r = 0;
   for (int i = 0; i < width<double>; ++i) r |= mask[i];
   return r != 0;
+#endif
+}
+
+SEQSGD_INLINE bool any(i32 mask) {
+#if defined(SEQSGD_AVX512)
+  return _mm512_movepi32_mask(bits<__m512i>(mask)) != 0;
+#elif defined(SEQSGD_AVX2)
+  return _mm256_movemask_ps(bits<__m256>(mask)) != 0;
+#elif defined(__x86_64__)
+  return _mm_movemask_ps(bits<__m128>(mask)) != 0;
+#else
+  std::int32_t r = 0;
+  for (int i = 0; i < width<float>; ++i) r |= mask[i];
+  return r != 0;
+#endif
+}
+
+SEQSGD_INLINE bool all(i64 mask) {
+#if defined(SEQSGD_AVX2)
+  return _mm256_movemask_pd(bits<__m256d>(mask)) == 15;
+#else
+  return !any(~mask);
+#endif
+}
+SEQSGD_INLINE bool all(i32 mask) {
+#if defined(SEQSGD_AVX2)
+  return _mm256_movemask_ps(bits<__m256>(mask)) == 255;
+#else
+  return !any(~mask);
 #endif
 }
 
