@@ -132,9 +132,13 @@ def theory() -> str:
     """Exponents, and where attention turns from the position to the meaning: omega = 0.6409626 at a = 1."""
     exponents = [int(sq.theory.sie(sq.SSI(name, 3))) for name in ("sum", "sum_h2", "z1*z2*z3")]
     _same(exponents, [1, 2, 3])
-    boundary = sq.theory.phase_diagram(np.linspace(0.9, 1, 3), np.linspace(0.5, 0.8, 3)).boundaries["direction"][-1]
-    _near(boundary, [1.0, 0.6409626], 2e-7)
-    return f"omega = {boundary[1]:.7f}"
+    excess = []  # of the positional curvature of the risk at the origin over the semantic one: linear in omega
+    for omega in (0.6, 0.7):
+        hessian = np.squeeze(sq.theory.risk(sq.Task(sq.PositionalSemantic(omega), sq.Attention(position=sq.Opposite())), 0.0, 0.0).hessian)
+        excess.append(hessian[1, 1] - hessian[0, 0])
+    switch = 0.6 - 0.1 * excess[0] / (excess[1] - excess[0])
+    _near(switch, 0.6409626, 1e-7)
+    return f"omega = {switch:.7f}"
 
 
 def c_entry_points() -> str:
