@@ -64,7 +64,7 @@ GOLDEN = """\
   m          0.1 -> 0.6 (median over runs, first to last record)
   recovery   1 of 2 runs reached eta = 0.5, median step 15
   non-finite 1 runs stopped early
-  made       sampled, rng 7, avx2, 0.50 s, 80 steps/s"""
+  made       sampled, rng 7, 0.50 s, 80 steps/s"""
 
 GOLDEN_SET = """\
 <seqsgd.ResultSet of 2> two

@@ -13,6 +13,7 @@ void bind_random(py::module_& m);
 void bind_task(py::module_& m);
 void bind_sampled(py::module_& m);
 void bind_reduced(py::module_& m);
+void bind_ffi(py::module_& m);
 
 }  // namespace SEQSGD_LEVEL
 }  // namespace seqsgd

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "bind.hpp"
+#include "ffi.hpp"
 #include "settings.hpp"
 #include "simulation_arrays.hpp"
 
@@ -13,7 +14,7 @@ inline namespace SEQSGD_LEVEL {
 namespace {
 
 // One of the two precisions, used by one thread at a time.
-class Sampled {
+class Sampled final : public Steppable {
  public:
   Sampled(std::shared_ptr<Task> task, const py::kwargs& kwargs) {
     Call c = read_call(*task, kwargs);
@@ -67,6 +68,45 @@ class Sampled {
   }
   Index nonfinite(Index run) {
     return use([&](auto& sim) { return sim.run(checked_run(sim, run)).progress(0).nonfinite; });
+  }
+
+  // For C, without Python.
+  std::uintptr_t address() { return reinterpret_cast<std::uintptr_t>(static_cast<Steppable*>(this)); }
+  Index step_now() override {
+    return use([](auto& sim) { return sim.run(0).progress(0).step; });
+  }
+  Index advance_by(Index n) override {
+    return use([&](auto& sim) {
+      const Index before = sim.run(0).progress(0).step;
+      sim.advance(before + n, nullptr);
+      return sim.run(0).progress(0).step - before;
+    });
+  }
+  Index feed(const void* X, const double* y, Index n, double* losses) override {
+    return use([&](auto& sim) {
+      const auto* x = static_cast<const typename std::remove_reference_t<decltype(sim)>::Scalar*>(X);
+      const Index L = sim.task().L(), d = sim.settings().d, k = sim.task().k(), before = sim.run(0).progress(0).step;
+      for (Index i = 0; i < n; ++i) losses[i] = sim.observe(0, x + i * L * d, y ? y + i * k : nullptr);
+      return sim.run(0).progress(0).step - before;
+    });
+  }
+  void measure(double* m, double* q, double* e, double* loss) override {
+    use([&](auto& sim) {
+      const OrderParameters o = sim.order_parameters(0);
+      if (m) std::copy(o.m.begin(), o.m.end(), m);
+      if (q) std::copy(o.q.begin(), o.q.end(), q);
+      if (e) std::copy(o.e.begin(), o.e.end(), e);
+      if (loss) *loss = sim.progress(0).loss_last;
+    });
+  }
+  void put_weights(double* w) override {
+    use([&](auto& sim) { sim.run(0).weights(w); });
+  }
+  void sizes(std::int64_t* out) override {
+    use([&](auto& sim) {
+      using T = typename std::remove_reference_t<decltype(sim)>::Scalar;
+      for (Index x : {Index(sim.task().L()), sim.settings().d, Index(sim.task().k()), sim.records().n_weights, sim.records().n_positions, Index(sizeof(T))}) *out++ = x;
+    });
   }
 
   py::array weights() {
@@ -150,6 +190,7 @@ void bind_sampled(py::module_& m) {
       .def_static("bytes", &Sampled::bytes, py::arg("task").none(false))
       .def("advance", &Sampled::advance, py::arg("target_step"), py::arg("callback") = py::none())
       .def("observe", &Sampled::observe, py::arg("X"), py::arg("y"), py::arg("run") = 0)
+      .def("address", &Sampled::address)
       .def("records", &Sampled::records)
       .def("status", &Sampled::status)
       .def("step", &Sampled::step, py::arg("run") = 0)

@@ -7,10 +7,12 @@
 #define SEQSGD_TEXT(x) SEQSGD_TEXT_(x)
 
 PYBIND11_MODULE(SEQSGD_MODULE, m, py::mod_gil_not_used()) {
+  m.attr("__module__") = "seqsgd._core";  // of all that is defined here: nobody should see which variant a thing is from
   m.attr("level") = SEQSGD_TEXT(SEQSGD_LEVEL);
   m.def("build_info", [] {
     py::dict d;
     d["level"] = SEQSGD_TEXT(SEQSGD_LEVEL);
+    d["tuned"] = SEQSGD_IS_NATIVE ? "for the machine that built it" : "for any machine";
     d["compiler"] =
 #if defined(__clang__)
         "clang " __clang_version__;
@@ -27,4 +29,5 @@ PYBIND11_MODULE(SEQSGD_MODULE, m, py::mod_gil_not_used()) {
   seqsgd::bind_task(m);
   seqsgd::bind_sampled(m);
   seqsgd::bind_reduced(m);
+  seqsgd::bind_ffi(m);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <mutex>
+#include <stdexcept>
 #include <utility>
 
 #include "arrays.hpp"
@@ -10,13 +11,17 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
+struct InUse : std::runtime_error {
+  InUse() : std::runtime_error("this simulation is in use: it is advancing in another thread or below a callback") {}
+};
+
 // One thread at a time.
 class Busy {
  public:
   template <class F>
   decltype(auto) use(F f) {
     const std::unique_lock<std::mutex> mine(mutex_, std::try_to_lock);
-    if (!mine.owns_lock()) throw std::runtime_error("this simulation is in use: it is advancing in another thread or below a callback");
+    if (!mine.owns_lock()) throw InUse();
     return f();
   }
 

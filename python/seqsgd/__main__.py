@@ -1,5 +1,12 @@
-"""`python -m seqsgd` is the command line."""
+"""`python -m seqsgd` is the command line; `python -m seqsgd --cmake-dir` is for build scripts."""
 
-from .cli import main
+import sys
 
-main()
+if sys.argv[1:] == ["--cmake-dir"]:
+    from .info import cmake_dir
+
+    print(cmake_dir())
+else:
+    from .cli import main
+
+    main()

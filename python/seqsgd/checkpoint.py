@@ -67,7 +67,7 @@ class Checkpoint:
         meta = {"format_version": FORMAT_VERSION, "wall_time": wall_time, "configuration": self._configuration(), "steps": self.run.steps}
         arrays = {f"state/{k}": v for k, v in engine.state().items()}
         with _files.atomic(self.path) as part, open(part, "wb") as f:
-            np.savez(f, allow_pickle=False, meta=np.array(json.dumps(meta)), grid=grid, reached=engine.steps_done().max(), **arrays)
+            np.savez(f, meta=np.array(json.dumps(meta)), grid=grid, reached=engine.steps_done().max(), **arrays)
 
     def _configuration(self) -> dict[str, Any]:
         """All that decides the bits of a run."""

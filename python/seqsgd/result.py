@@ -153,7 +153,7 @@ class Result:
             rows.append(("recovery", f"{passage.number_reached} of {passage.runs} runs reached eta = {passage.eta}, {median}"))
         if "nonfinite_step" in d and (bad := int(np.isfinite(d["nonfinite_step"].values).sum())):
             rows.append(("non-finite", f"{bad} runs stopped early"))
-        rows.append(("made", f"{a.get('dynamics', '?')}, rng {a.get('rng_entropy', '?')}, {a.get('simd', '?')}, {a.get('wall_time', 0):.2f} s, {a.get('run_steps_per_second', 0):.3g} steps/s"))
+        rows.append(("made", f"{a.get('dynamics', '?')}, rng {a.get('rng_entropy', '?')}, {a.get('wall_time', 0):.2f} s, {a.get('run_steps_per_second', 0):.3g} steps/s"))
         return rows
 
     def __repr__(self) -> str:

@@ -61,9 +61,9 @@ class alignas(128) SampledRun final : public Unit {
     }
   }
 
-  // One step on the caller's tokens, padded rows in ws.X in the units of the model; y may be null. Returns the loss; NaN, and no step, once
-  // a value was not finite.
-  double observe(Workspace<T>& ws, const double* y) {
+  // One step on the caller's tokens, padded rows in ws.X in the units of the model. Labels are y, or where that is null the teacher's with this
+  // noise (k standard normals, or null for none). Returns the loss; NaN, and no step, once a value was not finite.
+  double observe(Workspace<T>& ws, const double* y, const double* noise) {
     if (p_.nonfinite < 0) {
       ws.largest_x = ws.X.leftCols(s_.d).cwiseAbs().maxCoeff();
       if (ws.X.leftCols(s_.d).hasNaN()) ws.largest_x = std::numeric_limits<double>::infinity();
@@ -72,7 +72,7 @@ class alignas(128) SampledRun final : public Unit {
       if (y)
         finish_step(ws, 1.0, task_.labelled(y, ws.z.data(), ws.delta.data(), ws.scratch.data()));
       else
-        finish_step(ws, 1.0, task_(ws.zstar.data(), ws.z.data(), nullptr, ws.delta.data(), ws.scratch.data()));
+        finish_step(ws, 1.0, task_(ws.zstar.data(), ws.z.data(), noise, ws.delta.data(), ws.scratch.data()));
       ws.largest_x = Workspace<T>::largest_drawn;
       record_if_due();
     }

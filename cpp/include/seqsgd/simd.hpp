@@ -226,7 +226,10 @@ SEQSGD_INLINE double narrow(V x) {
 #if defined(SEQSGD_AVX512) || defined(SEQSGD_AVX2)
     return reduce<32>(bits<wide>(_mm256_cvtps_pd(bits<__m128>(x))));  // GCC would take the halves through memory
 #else
-    return reduce<32>(__builtin_convertvector(x, wide));
+    const wide y = __builtin_convertvector(x, wide);  // as an argument it would change the ABI, which Clang warns of
+    f64 h[2];
+    std::memcpy(h, &y, sizeof y);
+    return reduce<16>(h[0] + h[1]);
 #endif
   } else {
     typedef float half __attribute__((vector_size(Bytes / 2)));

@@ -33,12 +33,13 @@ class SampledSimulation {
 
   bool advance(Index target, const Ensemble::Watch& watch) { return Ensemble::advance(units_, target, int(workspaces_.size()), watch); }
 
-  // Feed one sequence (L, d) of the caller's to a run; y (k) or null. Returns the loss.
-  double observe(Index run, const T* x, const double* y) {
+  // Feed one sequence (L, d) of the caller's to a run, entries of variance 1/d; y (k), or null for the teacher's label with this noise (k standard
+  // normals, or null for none). Returns the loss before the step.
+  double observe(Index run, const T* x, const double* y, const double* noise = nullptr) {
     Workspace<T>& ws = workspaces_[0];
     if (ws.X.rows() == 0) ws.X = Rows<T>::Zero(task_->L(), row_stride<T>(s_.d));
     for (Index l = 0; l < task_->L(); ++l) std::copy_n(x + l * s_.d, s_.d, ws.X.row(l).data());
-    return runs_[std::size_t(run)]->observe(ws, y);
+    return runs_[std::size_t(run)]->observe(ws, y, noise);
   }
 
   Index size() const { return Index(runs_.size()); }

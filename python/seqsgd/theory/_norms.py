@@ -208,7 +208,8 @@ def unfolding_norm(C: SymmetricTensor, largest: int = 2500) -> float:
     b, j = np.unique(columns, axis=0, return_inverse=True)
     i, j = i.ravel(), j.ravel()
     entry = value * np.sqrt(multiplicities(a)[i] * multiplicities(b)[j])
-    graph = coo_array((np.ones(len(i)), (i, len(a) + j)), shape=(len(a) + len(b), len(a) + len(b)))
+    ends = i.astype(np.int32), (len(a) + j).astype(np.int32)  # SciPy 1.11's graphs take no other indices
+    graph = coo_array((np.ones(len(i)), ends), shape=(len(a) + len(b), len(a) + len(b)))
     _, label = connected_components(graph, directed=False)
     owner = np.asarray(label)[i]
     order = np.argsort(owner, kind="stable")

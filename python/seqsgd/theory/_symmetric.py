@@ -164,7 +164,7 @@ class SymmetricTensor:
         index = self.index[keep]
         if len(index) == 0 or self.order == 0:
             return []
-        ties = np.repeat(index[:, 0], self.order), index.ravel()
+        ties = np.repeat(index[:, 0], self.order).astype(np.int32), index.ravel().astype(np.int32)  # SciPy 1.11's graphs take no other indices
         label = np.asarray(connected_components(coo_array((np.ones(index.size), ties), shape=(self.L, self.L)), directed=False)[1])
         owner = label[index[:, 0]]
         order, by_token = np.argsort(owner, kind="stable"), np.argsort(label, kind="stable")
