@@ -304,7 +304,7 @@ def arrays(data: bytes) -> None:
             all_arrays[key] = np.array(mutated(str(a).encode(), Bytes(b.take(1 + b.integer() % 30))).decode("utf-8", "replace"))
         elif a.size:
             a = np.array(a)
-            a.reshape(-1)[b.integer() % a.size] = np.frombuffer(b.take(8), "i8")[0] if a.dtype.kind in "iu" and a.dtype.itemsize == 8 else b.integer()
+            a.reshape(-1)[b.integer() % a.size] = np.frombuffer(b.take(8), "i8")[0] if a.dtype.kind in "iu" and a.dtype.itemsize == 8 else b.integer() % 128
             all_arrays[key] = a
     out = io.BytesIO()
     np.savez(out, allow_pickle=False, **all_arrays)
