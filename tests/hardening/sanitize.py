@@ -36,7 +36,7 @@ def run(command: Sequence[str | os.PathLike[str]], env: Mapping[str, str] = os.e
 
 def build(kind: str, level: str, folder: Path) -> None:
     """Core tests and one module."""
-    flags = f"-O1 -g -Wno-psabi -fno-omit-frame-pointer -fsanitize={SANITIZERS[kind]} -fno-sanitize-recover=all"
+    flags = f"-O1 -g -fno-omit-frame-pointer -fsanitize={SANITIZERS[kind]} -fno-sanitize-recover=all"
     pybind = subprocess.run([sys.executable, "-m", "pybind11", "--cmakedir"], capture_output=True, text=True, check=True).stdout.strip()
     options = {
         "CMAKE_BUILD_TYPE": "None",  # neither -O3 nor -DNDEBUG: Eigen's own checks stay on
