@@ -111,7 +111,7 @@ def soaked(r: random.Random) -> tuple[str, dict[str, int]]:
         while (left := sweeping.files(store.parent)) != ["s"] and time.monotonic() < deadline:
             time.sleep(0.2)
         assert left == ["s"], left
-    return f"{w['base']['dynamics']}, {w['base']['dtype']}, {there.cells_done} cells of {w['base']['runs']} x {w['base']['steps']}, executor {w['executor']}", ends
+    return f"{w['base']['dynamics']}, {w['base']['dtype']}, {w['grid']['init.m0']['linspace'][2] * 2} cells of {w['base']['runs']} x {w['base']['steps']}, executor {w['executor']}", ends
 
 
 def main() -> int:
