@@ -84,8 +84,8 @@ class Checkpoint:
                 arrays = {name: file[name] for name in file.files}
             meta = json.loads(str(arrays.pop("meta")))
             version, theirs, wall_time = int(meta["format_version"]), dict(meta["configuration"]), float(meta["wall_time"])
-            grid, reached = arrays.pop("grid"), int(arrays["reached"])
-        except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error, NotImplementedError) as e:
+            grid, reached = _record(arrays.pop("grid")), int(arrays["reached"])
+        except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error, RuntimeError, MemoryError, OverflowError) as e:
             raise self._unreadable(e) from None
         if version != FORMAT_VERSION:
             raise ValueError(f"checkpoint: {str(self.path)!r} has format {version}, this version of seqsgd reads {FORMAT_VERSION}")
@@ -100,6 +100,13 @@ class Checkpoint:
             raise ValueError(f"steps: {str(self.path)!r} has already done {reached}, got {self.run.steps}")
         self.wall_time = wall_time
         self._loaded = grid, arrays
+
+
+def _record(grid: npt.NDArray[Any]) -> Steps:
+    """The record steps of a file, if they can be any."""
+    if grid.dtype != np.int64 or grid.ndim != 1 or (grid.size and (grid[0] < 0 or (np.diff(grid) <= 0).any())):
+        raise ValueError("its record steps are not increasing")
+    return grid
 
 
 def _differences(a: Any, b: Any, path: str = "") -> Iterator[tuple[str, str, str]]:

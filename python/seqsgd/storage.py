@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,15 +52,21 @@ def load(path: str | os.PathLike[str]) -> Result | ResultSet:
         raise FileNotFoundError(f"path: there is no file {str(p)!r}")
     try:
         root = xr.load_dataset(p, engine="h5netcdf")
-    except (OSError, ValueError, KeyError) as e:
-        raise ValueError(f"path: {str(p)!r} is not a netCDF4 file ({' '.join(str(e).split())})") from None
+    except Exception as e:  # h5py and h5netcdf raise nearly anything for a damaged file
+        raise _unreadable(p, e) from None
     _check(p, root)
     if root.attrs["format"] != _SET["format"]:
+        _sound(p, root)
         return _told(Result(root))
-    with xr.open_datatree(p, engine="h5netcdf") as tree:
-        datasets = [tree[name].to_dataset().load() for name in sorted(tree.children)]
-    labels = [str(d.attrs.pop("label")) for d in datasets]
-    panels = {label: str(d.attrs.pop("panel")) for label, d in zip(labels, datasets, strict=True)}
+    try:
+        with xr.open_datatree(p, engine="h5netcdf") as tree:
+            datasets = [tree[name].to_dataset().load() for name in sorted(tree.children)]
+        labels = [str(d.attrs.pop("label")) for d in datasets]
+        panels = {label: str(d.attrs.pop("panel")) for label, d in zip(labels, datasets, strict=True)}
+    except Exception as e:  # as above
+        raise _unreadable(p, e) from None
+    for d in datasets:
+        _sound(p, d)
     results = {label: _told(Result(d)) for label, d in zip(labels, datasets, strict=True)}
     return ResultSet(results, title=str(root.attrs.get("title", "")), panels=panels)
 
@@ -67,9 +75,26 @@ def _check(path: Path, root: xr.Dataset) -> None:
     name: Any = root.attrs.get("format")
     if name not in ("seqsgd result", _SET["format"]):
         raise ValueError(f"path: {str(path)!r} was not written by seqsgd")
-    version = int(root.attrs["format_version"])
+    version: Any = root.attrs.get("format_version")
+    if not isinstance(version, Integral):
+        raise ValueError(f"path: {str(path)!r} is damaged (format_version is {version!r})")
     if version > provenance.FORMAT_VERSION:
         raise ValueError(f"path: {str(path)!r} has format {version}, this version of seqsgd reads up to {provenance.FORMAT_VERSION}; update seqsgd")
+
+
+def _unreadable(path: Path, why: Exception) -> ValueError:
+    return ValueError(f"path: {str(path)!r} is not a netCDF4 file, or is damaged ({' '.join(str(why).split()) or type(why).__name__})")
+
+
+def _sound(path: Path, dataset: xr.Dataset) -> None:
+    """Refuse a provenance that is none."""
+    for name in ("task", "arguments"):
+        try:
+            there = isinstance(json.loads(dataset.attrs[name]), dict)
+        except (KeyError, TypeError, ValueError):
+            there = False
+        if not there:
+            raise ValueError(f"path: {str(path)!r} is damaged (the attribute {name!r} is not JSON of a table)")
 
 
 def _told(result: Result) -> Result:

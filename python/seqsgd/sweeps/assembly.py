@@ -91,7 +91,7 @@ class Assembly:
 
     def load(self, cells: Iterable[tuple[tuple[int, ...], int]], shape: tuple[int, ...], names: Sequence[str]) -> dict[str, Array]:
         """Arrays of a block of the grid: `cells` says which cell comes to which position of the block."""
-        out = {}
+        out: dict[str, Array] = {}
         for name in names:
             v = self.variables[name]
             full = (*shape, *v.shape[len(self.shape) :])
@@ -101,8 +101,9 @@ class Assembly:
             for part in self.parts[cell]:
                 uses.setdefault(part.stored.id, []).append((position, part))
         for i, data in self.reader.data(list(uses)):
-            for position, part in uses[i]:
-                self._place(position, part, data, out)
+            with self.reader.whole():
+                for position, part in uses[i]:
+                    self._place(position, part, data, out)
         return out
 
     def _place(self, position: tuple[int, ...], part: Part, data: bytes, out: dict[str, Array]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import sqlite3
@@ -69,6 +70,21 @@ class Reader:
             with contextlib.closing(db):
                 yield db
 
+    def damaged(self, why: object) -> StoreError:
+        """What to raise where the contents make no sense."""
+        text = " ".join(str(why).split()) or type(why).__name__
+        return StoreError(f"store: {str(self.path)!r} is damaged ({text}); what is intact can be kept by sweeping again into another store")
+
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[None]:
+        """What was written by a store can be read; whatever else goes wrong is damage."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as e:
+            raise self.damaged(e) from e
+
     def entropy(self) -> Seed | None:
         """The seed of sweeps that name none, if one was drawn."""
         with self._open() as db:
@@ -85,10 +101,14 @@ class Reader:
     def last(self) -> tuple[str, np.ndarray[Any, Any]]:
         """Definition of the sweep that was begun last, with keys and runs of its cells."""
         with self._open() as db:
-            row = db.execute("SELECT definition, keys FROM sweeps ORDER BY id DESC LIMIT 1").fetchone()
+            row = db.execute("SELECT definition, keys, hash FROM sweeps ORDER BY id DESC LIMIT 1").fetchone()
         if row is None:
             raise StoreError(f"store: {str(self.path)!r} holds no sweep")
-        return row[0], np.frombuffer(row[1], CELLS)
+        definition, keys, name = row
+        with self.whole():
+            if hashlib.sha256(definition.encode() + keys).digest() != name:
+                raise self.damaged("the definition of the sweep has changed")
+            return definition, np.frombuffer(keys, CELLS)
 
     def pieces(self, keys: set[bytes] | None) -> list[Stored]:
         """All pieces, or those of some cells, in the order in which they came."""
@@ -99,7 +119,11 @@ class Reader:
     def texts(self, ids: Iterable[int]) -> dict[int, bytes]:
         """Headers, grids and origins by number."""
         with self._open() as db:
-            return {i: db.execute("SELECT body FROM texts WHERE id = ?", (i,)).fetchone()[0] for i in set(ids)}
+            found = {i: db.execute("SELECT body, hash FROM texts WHERE id = ?", (i,)).fetchone() for i in set(ids)}
+        for i, row in found.items():
+            if row is None or not isinstance(row[0], bytes) or hashlib.sha256(row[0]).digest() != row[1]:
+                raise self.damaged(f"text {i} is missing or has changed")
+        return {i: body for i, (body, _) in found.items()}
 
     def data(self, ids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """The data of pieces, each checked, in ascending order."""
@@ -111,13 +135,13 @@ class Reader:
             else:
                 rows = (row for i in ids for row in db.execute("SELECT id, checksum, data FROM pieces WHERE id = ?", (i,)))
             for i, check, data in rows:
-                if checksum(data) != check:
+                if not isinstance(data, bytes) or checksum(data) != check:
                     raise StoreError(f"store: {str(self.path)!r}: piece {i} is damaged; delete it (DELETE FROM pieces WHERE id = {i}) and run again")
                 yield i, data
 
     def inputs(self, keys: set[bytes]) -> dict[bytes, dict[str, Any]]:
         """`arguments` and `task_repr` of cells that were begun."""
-        with self._open() as db:
+        with self._open() as db, self.whole():
             return {key: json.loads(text) for key, text in db.execute("SELECT key, input FROM cells") if key in keys}
 
     def failures(self, keys: set[bytes]) -> list[Failure]:

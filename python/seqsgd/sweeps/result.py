@@ -45,10 +45,11 @@ class SweepResult:
         self.path = self._reader.path
         self._reader.owner = _owner  # a folder that lives as long as anything reads from it
         text, self._cells = self._reader.last()
-        self._definition = json.loads(text)
-        axes = self._definition["axes"]
-        self.dims: tuple[str, ...] = tuple(a["name"] for a in axes)
-        self.shape: tuple[int, ...] = tuple(len(a["coords"][a["name"]]) for a in axes)
+        with self._reader.whole():
+            self._definition = json.loads(text)
+            axes = self._definition["axes"]
+            self.dims: tuple[str, ...] = tuple(a["name"] for a in axes)
+            self.shape: tuple[int, ...] = tuple(len(a["coords"][a["name"]]) for a in axes)
 
     @cached_property
     def dataset(self) -> xr.Dataset:
@@ -74,12 +75,14 @@ class SweepResult:
             lazy = sum(int(np.prod(v.shape, dtype=np.float64)) * v.dtype.itemsize for v in a.variables.values()) > EAGER
         values = {name: a.lazy(name) for name in a.variables} if lazy else a.everything()
         data = {name: ((*self.dims, *v.dims), values[name], {"long_name": v.meaning}) for name, v in a.variables.items()}
-        return xr.Dataset(data, coords=self._axes_coords() | self._record_coords(a), attrs=self._attributes())
+        with self._reader.whole():
+            return xr.Dataset(data, coords=self._axes_coords() | self._record_coords(a), attrs=self._attributes())
 
     def _assembly(self) -> Assembly:
         from .assembly import Assembly
 
-        return Assembly(self._reader, self.shape, self._cells)
+        with self._reader.whole():
+            return Assembly(self._reader, self.shape, self._cells)
 
     def _axes_coords(self) -> dict[str, Any]:
         return {name: (a["name"], np.array(values)) for a in self._definition["axes"] for name, values in a["coords"].items()}
@@ -201,19 +204,20 @@ class SweepResult:
 
         a = self._assembly()
         keys = [bytes(k) for k in self._cells["key"]]
-        inputs = self._reader.inputs(set(keys))
-        origins = {i: json.loads(t) for i, t in self._reader.texts({p.stored.origin for parts in a.parts for p in parts}).items()}
-        failed = {f.key: f.error for f in self._reader.failures(set(keys))}
-        columns: dict[str, list[Any]] = {
-            "arguments": [json.dumps(inputs[k]["arguments"]) if k in inputs else "" for k in keys],
-            "seconds": [sum(p.stored.seconds for p in parts) if parts else np.nan for parts in a.parts],
-            "created": [max((p.stored.created for p in parts), default="") for parts in a.parts],
-            "versions": [json.dumps(origins[parts[0].stored.origin]["versions"]) if parts else "" for parts in a.parts],
-            "simd": [", ".join(sorted({origins[p.stored.origin]["simd"] for p in parts})) for parts in a.parts],
-            "complete": list(a.complete),
-            "error": [failed.get(k, "") for k in keys],
-            "key": [k.hex() for k in keys],
-        }
+        with self._reader.whole():
+            inputs = self._reader.inputs(set(keys))
+            origins = {i: json.loads(t) for i, t in self._reader.texts({p.stored.origin for parts in a.parts for p in parts}).items()}
+            failed = {f.key: f.error for f in self._reader.failures(set(keys))}
+            columns: dict[str, list[Any]] = {
+                "arguments": [json.dumps(inputs[k]["arguments"]) if k in inputs else "" for k in keys],
+                "seconds": [sum(p.stored.seconds for p in parts) if parts else np.nan for parts in a.parts],
+                "created": [max((p.stored.created for p in parts), default="") for parts in a.parts],
+                "versions": [json.dumps(origins[parts[0].stored.origin]["versions"]) if parts else "" for parts in a.parts],
+                "simd": [", ".join(sorted({origins[p.stored.origin]["simd"] for p in parts})) for parts in a.parts],
+                "complete": list(a.complete),
+                "error": [failed.get(k, "") for k in keys],
+                "key": [k.hex() for k in keys],
+            }
         data = {name: (self.dims, np.array(values, None if name in ("seconds", "complete") else object).reshape(self.shape)) for name, values in columns.items()}
         return xr.Dataset(data, coords=self._axes_coords(), attrs=self._attributes())
 

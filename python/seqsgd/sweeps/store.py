@@ -52,7 +52,7 @@ def told(path: Path) -> Iterator[None]:
     """What SQLite says, as one line that names the file and what to do."""
     try:
         yield
-    except sqlite3.Error as e:
+    except (sqlite3.Error, UnicodeDecodeError) as e:  # the latter when SQLite quotes a damaged file
         text = " ".join(str(e).split())
         if "full" in text:
             advice = "; nothing that was stored is lost, make room and run again"
@@ -60,7 +60,7 @@ def told(path: Path) -> Iterator[None]:
             advice = "; is the folder writable?"
         elif "locked" in text:
             advice = f"; another process has kept it for more than {BUSY:.0f} s"
-        elif "not a database" in text or "malformed" in text:
+        elif "not a database" in text or "malformed" in text or isinstance(e, UnicodeDecodeError):
             advice = "; it is not a store of sweeps, or was damaged"
         else:
             advice = "; what was stored before is not touched, run again"

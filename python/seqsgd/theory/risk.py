@@ -167,7 +167,10 @@ def points(setup: Setup, e: Any, m: Any, q: Any) -> tuple[Array, Array, Array | 
 def _trailing(name: str, value: Any, last: int | None) -> Array:
     """A finite float64 array with the parameters along its last axis."""
     try:
-        x = np.asarray(value, dtype=np.float64)
+        given = np.asarray(value)
+        if given.dtype.kind in "cmMSUV":  # NumPy would cast them
+            raise TypeError
+        x = given.astype(np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected real numbers, got {_checks.short(value)}") from None
     if not np.isfinite(x).all():

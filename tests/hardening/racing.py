@@ -1,0 +1,83 @@
+"""Everything that runs on several threads, for ThreadSanitizer (see sanitize.py); results are compared with those of one thread, so it can fail without it too."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+import seqsgd as sq
+
+NETWORK = sq.Task(sq.SSI("sum", L=3, scale="1/sqrt(L)"), sq.Tied("relu"))
+UNTIED = sq.Task(sq.SSI("sum", L=3), sq.Untied("tanh"))
+PAIR = sq.Task(sq.PositionalSemantic(omega=0.3), sq.Attention(position=sq.Opposite()), loss="frobenius")
+USERS = sq.Task(sq.SSI(lambda z: z.sum(), L=2), sq.Tied((np.tanh, lambda u: 1 - np.tanh(u) ** 2)))
+
+
+def runs_on_threads() -> None:
+    for task in (NETWORK, UNTIED, PAIR):
+        for dynamics in ("sampled", "reduced"):
+            one, four = (sq.simulate(task, d=40, steps=600, lr=0.1, runs=21, rng=5, record=sq.Every(50), dynamics=dynamics, threads=t, progress=False) for t in (1, 4))
+            assert one.m.equals(four.m), (task, dynamics)
+
+
+def functions_of_the_users() -> None:
+    """Each call takes the interpreter's lock."""
+    one, four = (sq.simulate(USERS, d=20, steps=40, lr=0.1, runs=8, rng=5, record=sq.Every(10), threads=t, progress=False) for t in (1, 4))
+    assert one.m.equals(four.m)
+
+
+def simulators_of_their_own() -> None:
+    def walk(seed: int) -> Any:
+        s = sq.Simulator(PAIR, d=30, lr=0.1, rng=seed)
+        for _ in range(20):
+            s.advance(50)
+            s.observe(np.ones((2, 2, 30), np.float32) / 30)
+        return s.w
+
+    with ThreadPoolExecutor(4) as pool:
+        there = list(pool.map(walk, range(8)))
+    assert all(np.array_equal(a, walk(seed)) for seed, a in enumerate(there))
+
+
+def one_simulator_shared() -> None:
+    """Calls wait for each other: no step is lost, and whoever looks sees a whole state."""
+    s = sq.Simulator(UNTIED, d=30, lr=0.05, rng=1, init=sq.Uniform())
+    norms = (s.w**2).sum()
+    errors: list[BaseException] = []
+
+    def guarded(f: Callable[[], object]) -> None:
+        try:
+            for _ in range(60):
+                f()
+        except BaseException as e:
+            errors.append(e)
+
+    def look() -> None:
+        assert np.isclose((s.w**2).sum(), norms, rtol=1e-4)
+
+    jobs = [threading.Thread(target=guarded, args=(f,)) for f in (lambda: s.advance(25), lambda: s.advance(25), look, lambda: s.state())]
+    for j in jobs:
+        j.start()
+    for j in jobs:
+        j.join()
+    assert not errors, errors
+    assert s.step == 2 * 60 * 25
+    alone = sq.Simulator(UNTIED, d=30, lr=0.05, rng=1, init=sq.Uniform())
+    alone.advance(3000)
+    assert np.array_equal(s.w, alone.w)
+
+
+def many_pools() -> None:
+    """Many starts and ends of the pool of threads."""
+    for seed in range(30):
+        sq.simulate(NETWORK, d=10, steps=20, lr=0.1, runs=6, rng=seed, threads=3, progress=False)
+
+
+if __name__ == "__main__":
+    for part in (runs_on_threads, functions_of_the_users, simulators_of_their_own, one_simulator_shared, many_pools):
+        part()
+        print(f"{part.__name__}: done", flush=True)

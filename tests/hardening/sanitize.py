@@ -1,0 +1,111 @@
+"""The core and its bindings under sanitizers: `python tests/hardening/sanitize.py {memory,threads}`, from an environment in which the tests run.
+
+memory   AddressSanitizer and UndefinedBehaviorSanitizer: the core's own tests, then the Python tests that reach into the core
+threads  ThreadSanitizer: the core's own tests, then `racing.py`: runs on several threads, simulators in several threads, one simulator shared by them
+
+One module is built, for --level, into build/sanitize-KIND; the package is copied beside it, so that nothing installed is touched. Exit code 1 and the sanitizer's report on a find.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SANITIZERS = {"memory": "address,undefined", "threads": "thread"}
+RUNTIMES = {"memory": ("libasan.so", "libubsan.so", "libstdc++.so"), "threads": ("libtsan.so", "libstdc++.so")}  # the last: else exceptions are not seen
+CORE_TESTS = ("test_random", "test_task", "test_sampled", "test_reduced", "embed")
+PYTHON_TESTS = (
+    "test_random", "test_sampled", "test_simulator", "test_reduced_step", "test_reduced_streams", "test_lanes", "test_streams", "test_tokens", "test_starts", "test_steps",
+    "test_checkpoint", "test_properties", "hardening/test_strange_arrays", "hardening/test_flat_memory",
+)  # fmt: skip
+# What is not of the core: NumPy's and the interpreter's own threads synchronise in ways that an uninstrumented library hides.
+SUPPRESSIONS = "called_from_lib:libopenblas\nrace:libscipy_openblas\nrace:_multiarray_umath\nrace:libpython\n"
+
+
+def run(command: Sequence[str | os.PathLike[str]], env: Mapping[str, str] = os.environ) -> int:
+    print("$", *(Path(c).name if os.sep in str(c) else c for c in command), flush=True)
+    return subprocess.run(command, cwd=ROOT, env=env).returncode
+
+
+def build(kind: str, level: str, folder: Path) -> None:
+    """Core tests and one module."""
+    flags = f"-O1 -g -fno-omit-frame-pointer -fsanitize={SANITIZERS[kind]} -fno-sanitize-recover=all"
+    pybind = subprocess.run([sys.executable, "-m", "pybind11", "--cmakedir"], capture_output=True, text=True, check=True).stdout.strip()
+    options = {
+        "CMAKE_BUILD_TYPE": "None",  # neither -O3 nor -DNDEBUG: Eigen's own checks stay on
+        "CMAKE_C_FLAGS": flags,
+        "CMAKE_CXX_FLAGS": flags,
+        "SEQSGD_PYTHON": "ON",
+        "SEQSGD_TESTS": "ON",
+        "Python_EXECUTABLE": sys.executable,
+        "pybind11_DIR": pybind,
+    }
+    subprocess.run(["cmake", "-S", ROOT, "-B", folder, *(f"-D{k}={v}" for k, v in options.items())], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["cmake", "--build", folder, "-j", "1", "--target", "_cpu", f"_{level}", *CORE_TESTS], check=True, stdout=subprocess.DEVNULL)
+
+
+def package(level: str, folder: Path) -> Path:
+    """A copy of the package that holds the modules just built, and no other."""
+    home = folder / "package"
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(ROOT / "python" / "seqsgd", home / "seqsgd", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    for name in ("_cpu", f"_{level}"):
+        (module,) = (folder / "cpp" / "src").glob(f"{name}.*.so")
+        shutil.copy(module, home / "seqsgd" / "_core")
+    # an editable install's finder would come before PYTHONPATH
+    (home / "sitecustomize.py").write_text('import sys\nsys.meta_path[:] = [f for f in sys.meta_path if "ScikitBuild" not in type(f).__name__]\n')
+    return home
+
+
+def environment(kind: str, level: str, home: Path) -> dict[str, str]:
+    found = [subprocess.run([os.environ.get("CXX", "g++"), f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip() for name in RUNTIMES[kind]]
+    (home / "suppressions").write_text(SUPPRESSIONS)
+    return dict(os.environ) | {
+        "LD_PRELOAD": " ".join(found),
+        "PYTHONPATH": os.pathsep.join([str(home), str(ROOT / "tests")]),
+        "PYTHONMALLOC": "malloc",  # the interpreter's pools would hide what is out of bounds
+        "SEQSGD_SIMD": level,
+        "OPENBLAS_NUM_THREADS": "1",
+        "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter keeps what it likes at its end
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "TSAN_OPTIONS": f"suppressions={home / 'suppressions'} halt_on_error=0 exitcode=66",
+    }
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("kind", choices=SANITIZERS)
+    p.add_argument("--level", default="baseline", choices=["baseline", "avx2", "avx512"], help="instruction set of the module (default: %(default)s)")
+    p.add_argument("--skip-core", action="store_true", help="the Python part only")
+    p.add_argument("--select", help="passed on to pytest -k")
+    o = p.parse_args()
+    folder = ROOT / "build" / f"sanitize-{o.kind}"
+    build(o.kind, o.level, folder)
+    home = package(o.level, folder)
+    env = environment(o.kind, o.level, home)
+    fixed = ["setarch", platform.machine(), "-R"] if o.kind == "threads" else []  # random addresses may lie where the runtime keeps its shadow
+    plain = {k: v for k, v in env.items() if k != "LD_PRELOAD"}
+    failed = [] if o.skip_core else [name for name in CORE_TESTS if run([*fixed, folder / "cpp" / "tests" / name], plain)]
+    where = subprocess.run([*fixed, sys.executable, "-c", "import seqsgd._core as c; print(c.__file__)"], env=env, cwd=ROOT, capture_output=True, text=True)
+    if not where.stdout.startswith(str(home)):
+        print(f"the instrumented package is not what is imported: {where.stdout}{where.stderr}")
+        return 1
+    if o.kind == "memory":
+        tests = [f"tests/{name}.py" for name in PYTHON_TESTS]
+        select = ["-k", o.select] if o.select else []
+        failed += ["pytest"] if run([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *select, *tests], env) else []
+    else:
+        failed += ["racing"] if run([*fixed, sys.executable, "tests/hardening/racing.py"], env) else []
+    print(f"{SANITIZERS[o.kind]}: " + (f"failed: {', '.join(failed)}" if failed else "nothing found"))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Sweeps under fire: `python tests/hardening/soak.py --minutes 30`.
+
+One mixed sweep after another (tasks, dynamics, precisions, executors; short cells and long ones with checkpoints) is begun in a process of its own and killed at random
+moments, SIGKILL to the parent, to a worker or to all, until it gets through; then its results must equal those of the same sweep in one go, bit for bit, and nothing may be
+left behind but the store. Prints a line for each sweep, and the seed, with which the same moments come again (the machine's timing does not).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import pickle
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import sweeping  # noqa: E402
+
+import seqsgd as sq  # noqa: E402
+
+NETWORK = sq.Task(sq.SSI("sum", L=3, scale="1/sqrt(L)"), sq.Tied("relu"))
+UNTIED = sq.Task(sq.SSI("sum", L=2), sq.Untied("tanh"))
+CHILD = """
+import pickle, sys
+import seqsgd as sq
+if __name__ == "__main__":
+    w = pickle.load(open(sys.argv[1], "rb"))
+    sq.sweep(w["base"], w["grid"], rng=w["rng"], store=sys.argv[2], executor=w["executor"], checkpoint_every=0.05, progress=False)
+"""
+
+
+def drawn(r: random.Random) -> dict[str, Any]:
+    """A sweep of a few seconds."""
+    task = r.choice([sweeping.TASK, NETWORK, UNTIED])
+    base: dict[str, Any] = {"task": task, "d": r.choice([20, 60]), "runs": r.choice([1, 3, 8]), "dtype": r.choice(["float32", "float64"]), "dynamics": r.choice(["sampled", "reduced"])}
+    base |= {"init": {"type": "Overlap"}, "record": sq.Every(r.choice([500, 1000])), "steps": 1000 * r.choice([2, 5, 20])}
+    if r.random() < 0.4:
+        base["stop"] = sq.WeakRecovery(0.5)
+    cells = r.choice([2, 10, 60]) if base["steps"] < 20_000 else r.choice([2, 10])
+    grid = {"init.m0": {"linspace": [0.01, 0.3, cells]}, "lr": [0.05, 0.1]}
+    return {"base": base, "grid": grid, "rng": r.randrange(100), "executor": r.choice([None, 1, 2])}
+
+
+def children(pid: int) -> list[int]:
+    """Processes below one, by /proc."""
+    found = []
+    for p in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            words = p.read_text().rsplit(")", 1)[1].split()
+            if int(words[1]) == pid:
+                found.append(int(p.parent.name))
+    return found + [c for f in found for c in children(f)]
+
+
+def attempt(command: list[str], r: random.Random, longest: float) -> str:
+    """One start of a sweep, and what ended it."""
+    p = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    what = r.choice(["parent", "worker", "all"])
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        p.communicate(timeout=r.uniform(0.5, longest))
+        if p.returncode == 0:
+            return "done"
+        return f"failed ({p.returncode})"
+    below = children(p.pid)
+    with contextlib.suppress(ProcessLookupError):
+        if what == "worker" and below:
+            os.kill(r.choice(below), signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                p.communicate(timeout=30)  # what a sweep makes of it: it ends with an error or goes on without
+            what = "worker"
+        elif what == "all":
+            os.killpg(p.pid, signal.SIGKILL)
+    p.kill()
+    p.communicate()
+    return what
+
+
+def soaked(r: random.Random) -> tuple[str, dict[str, int]]:
+    """One sweep, killed until it gets through. Raises AssertionError."""
+    w = drawn(r)
+    ends: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "child.py").write_text(CHILD)
+        (Path(folder) / "sweep").write_bytes(pickle.dumps(w))
+        store = Path(folder) / "store" / "s"
+        store.parent.mkdir()
+        command, longest = [sys.executable, f"{folder}/child.py", f"{folder}/sweep", str(store)], 3.0
+        for _ in range(12):
+            end = attempt(command, r, longest)
+            ends[end] = ends.get(end, 0) + 1
+            if end == "done":
+                break
+            longest *= 1.3
+        else:
+            subprocess.run(command, check=True)
+        with contextlib.closing(sqlite3.connect(store)) as db:
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        there, whole = sq.open_sweep(store), sq.sweep(w["base"], w["grid"], rng=w["rng"], progress=False)
+        assert there.cells_done == whole.cells_done == w["grid"]["init.m0"]["linspace"][2] * 2
+        sweeping.same(there, whole)
+        deadline = time.monotonic() + 20  # orphans of a killed parent notice within seconds
+        while (left := sweeping.files(store.parent)) != ["s"] and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert left == ["s"], left
+    return f"{w['base']['dynamics']}, {w['base']['dtype']}, {w['grid']['init.m0']['linspace'][2] * 2} cells of {w['base']['runs']} x {w['base']['steps']}, executor {w['executor']}", ends
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--minutes", type=float, default=30)
+    p.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    o = p.parse_args()
+    print(f"seed {o.seed}", flush=True)
+    r, end, count, kills = random.Random(o.seed), time.monotonic() + 60 * o.minutes, 0, 0
+    while time.monotonic() < end:
+        text, ends = soaked(r)
+        count, kills = count + 1, kills + sum(n for what, n in ends.items() if what in ("parent", "worker", "all"))
+        print(f"{text}: {ends}; the same bit for bit", flush=True)
+    print(f"{count} sweeps, {kills} kills, nothing lost, nothing different")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
