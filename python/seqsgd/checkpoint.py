@@ -58,7 +58,7 @@ class Checkpoint:
         if self._loaded is not None:
             try:
                 engine.restore({k[6:]: v for k, v in self._loaded[1].items() if k.startswith("state/")})
-            except (KeyError, ValueError, TypeError) as e:
+            except (KeyError, ValueError, TypeError, ArithmeticError, IndexError) as e:
                 raise self._unreadable(e) from None
             self._loaded = None
 

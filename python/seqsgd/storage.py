@@ -78,7 +78,7 @@ def _check(path: Path, root: xr.Dataset) -> None:
     version: Any = root.attrs.get("format_version")
     if not isinstance(version, Integral):
         raise ValueError(f"path: {str(path)!r} is damaged (format_version is {version!r})")
-    if version > provenance.FORMAT_VERSION:
+    if int(version) > provenance.FORMAT_VERSION:
         raise ValueError(f"path: {str(path)!r} has format {version}, this version of seqsgd reads up to {provenance.FORMAT_VERSION}; update seqsgd")
 
 

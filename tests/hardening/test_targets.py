@@ -122,3 +122,14 @@ def test_a_checkpoint_that_says_it_is_encrypted(tmp_path) -> None:
     (tmp_path / "c").write_bytes(raw)
     with pytest.raises(ValueError, match=r"^checkpoint: '.*' is not a readable checkpoint .*encrypted"):
         sq.simulate(**targets.ARGUMENTS, rng=1, checkpoint=tmp_path / "c", progress=False)
+
+
+def test_a_checkpoint_without_records(tmp_path) -> None:
+    """Found as a division by zero."""
+    (tmp_path / "c").write_bytes(targets.good("checkpoint"))
+    with np.load(tmp_path / "c") as f:
+        arrays = {k: f[k] for k in f.files}
+    with open(tmp_path / "c", "wb") as out:
+        np.savez(out, allow_pickle=False, **arrays | {"state/record_loss": arrays["state/record_loss"][:0]})
+    with pytest.raises(ValueError, match=r"^checkpoint: '.*' is not a readable checkpoint"):
+        sq.simulate(**targets.ARGUMENTS, rng=1, checkpoint=tmp_path / "c", progress=False)
