@@ -65,7 +65,7 @@ class Checkpoint:
     def save(self, engine: Resumable, grid: Steps, wall_time: float) -> None:
         """Write the present state."""
         meta = {"format_version": FORMAT_VERSION, "wall_time": wall_time, "configuration": self._configuration(), "steps": self.run.steps}
-        arrays = {f"state/{k}": v for k, v in engine.state().items()}
+        arrays: dict[str, Any] = {f"state/{k}": v for k, v in engine.state().items()}
         with _files.atomic(self.path) as part, open(part, "wb") as f:
             np.savez(f, meta=np.array(json.dumps(meta)), grid=grid, reached=engine.steps_done().max(), **arrays)
 

@@ -115,7 +115,7 @@ def files() -> str:
     with tempfile.TemporaryDirectory() as folder:
         result = sq.simulate(task, d=40, steps=200, lr=0.05, runs=3, rng=2)
         result.save(Path(folder) / "result.nc")
-        loaded = sq.load(Path(folder) / "result.nc")
+        loaded: Any = sq.load(Path(folder) / "result.nc")
         for key in ("m", "e", "loss"):
             _same(np.asarray(result.dataset[key]), np.asarray(loaded.dataset[key]))
         one, other = [sq.Simulator(task, 40, 0.05, rng=2) for _ in range(2)]
@@ -134,7 +134,8 @@ def theory() -> str:
     _same(exponents, [1, 2, 3])
     excess = []  # of the positional curvature of the risk at the origin over the semantic one: linear in omega
     for omega in (0.6, 0.7):
-        hessian = np.squeeze(sq.theory.risk(sq.Task(sq.PositionalSemantic(omega), sq.Attention(position=sq.Opposite())), 0.0, 0.0).hessian)
+        risk = sq.theory.risk(sq.Task(sq.PositionalSemantic(omega), sq.Attention(position=sq.Opposite())), 0.0, 0.0)
+        hessian = np.squeeze(np.asarray(risk.hessian))
         excess.append(hessian[1, 1] - hessian[0, 0])
     switch = 0.6 - 0.1 * excess[0] / (excess[1] - excess[0])
     _near(switch, 0.6409626, 1e-7)

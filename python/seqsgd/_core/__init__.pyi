@@ -4,6 +4,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _cpu as _cpu
+
 _F64 = NDArray[np.float64]
 LEVELS: tuple[str, ...]
 level: str
