@@ -203,6 +203,10 @@ class ReducedBatch {
     return e;
   }
 
+  auto again(Index h, Index i) const {
+    return [this, h, i](int lane) { return OneByOne(Use::again, Address{s_.seed, Stream::data, run_[h * wide + lane], std::uint64_t(step_)}, std::uint32_t(i)); };
+  }
+
   // The fields of part h, and the loss there.
   template <int K>
   SEQSGD_INLINE V ask(ReducedWorkspace& ws, Index h) {
@@ -389,9 +393,6 @@ class ReducedBatch {
     move_rows<K>(ws, gamma_d, overlap);
   }
 
-  auto again(Index h, Index i) const {
-    return [this, h, i](int lane) { return OneByOne(Use::again, Address{s_.seed, Stream::data, run_[h * wide + lane], std::uint64_t(step_)}, std::uint32_t(i)); };
-  }
   template <int K>
   void move_shared(ReducedWorkspace& ws, double gamma_d, V (&overlap)[parts]) {
     draw_own(ws, 0);
