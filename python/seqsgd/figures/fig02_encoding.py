@@ -27,7 +27,7 @@ ETA = 0.3
 class Encoding(Settings):
     """`lr` is fixed, at about a quarter of the largest; runs last `patience` times the predicted median of the encoded student."""
 
-    ds: tuple[int, ...] = (100, 200, 400, 800, 1600, 3200)
+    ds: tuple[int, ...] = (100, 200, 400, 800, 1600)
     lr: float = 0.006
     runs: int = 64
     patience: float = 4.0
