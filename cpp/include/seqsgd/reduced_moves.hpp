@@ -31,7 +31,7 @@ struct Move {
     const V size = absolute(x);
     nu = inverse_root_less_one<5>(x);
     inverse = 1.0 + nu;
-    if (__builtin_expect(!simd::any(~(size <= 0x1p-12)), 1)) return;
+    if (__builtin_expect(!simd::any(~simd::i64(size <= 0x1p-12)), 1)) return;
     const V longer = inverse_root_less_one<9>(x);
     nu = size <= 0x1p-12 ? nu : longer;
     inverse = 1.0 + nu;
