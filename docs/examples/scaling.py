@@ -16,25 +16,11 @@ import numpy as np
 from scipy import stats
 
 import seqsgd as sq
+from seqsgd.figures.extra_scaling import AMPLITUDE, ETA, RATE, START, rate, task
 
 L = 2
-ETA = 0.7
-AMPLITUDE = {2: 0.2, 3: 0.1}  # a, of the student: small, so that its own noise stays below the target's
-RATE = {2: 0.2, 3: 0.6}  # gamma a d^(k/2 - 1); learning stops at 1.7 and, from an overlap c / sqrt d, at 1.5 c
-START = {2: 1.0, 3: 2.5}  # c
 FIXED = 0.1  # m0 of the other protocol
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(12)  # exact for the polynomials below
-
-
-def task(k: int) -> sq.Task:
-    """He_k((z_1 + z_2)/sqrt 2)/sqrt(k!), learnt by a He_k(u)/sqrt(k!), u = (z_1 + z_2)/sqrt 2: E[y f] = a m^k, so SIE = k."""
-    terms = [(math.comb(k, j) * 2 ** (-k / 2) / math.sqrt(math.factorial(k)), {1: j, 2: k - j}) for j in range(k + 1)]
-    return sq.Task(sq.SSI(sq.Hermite(terms), L=L), sq.Tied(sq.HermiteSeries([0.0] * k + [AMPLITUDE[k] / math.sqrt(math.factorial(k))])))
-
-
-def rate(k: int) -> sq.PowerLaw:
-    """gamma ~ d^-(k/2 - 1)."""
-    return sq.PowerLaw(RATE[k] / AMPLITUDE[k], d=1 - k / 2)
 
 
 def activation(k: int, u: np.ndarray, derivative: int = 0) -> np.ndarray:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from typing import Any
 
 import click
 
 from . import _files, figures
 from .errors import ConfigError
+from .runfile import toml_value
 from .sweeps.cost import duration
 
 
@@ -53,11 +53,7 @@ def _tell(made: figures.Made) -> None:
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """name=value, the value as in TOML, or a bare word."""
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not name.isidentifier():
         raise ConfigError(f"--set: expected NAME=VALUE, got {text!r}")
-    try:
-        return name, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name, value
+    return name, toml_value(name, value)

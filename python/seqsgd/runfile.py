@@ -181,7 +181,7 @@ def change(tree: dict[str, Any], text: str, top: Sequence[str]) -> str:
     key = key.strip()
     if not equals or not key:
         raise ConfigError(f"--set: expected key=value, got {_checks.short(text)}")
-    value = _value(key, raw.strip())
+    value = toml_value(key, raw.strip())
     if key in top and key not in _TABLES:
         tree[key] = value
         return ""
@@ -193,7 +193,7 @@ def change(tree: dict[str, Any], text: str, top: Sequence[str]) -> str:
     return key
 
 
-def _value(key: str, raw: str) -> Any:
+def toml_value(key: str, raw: str) -> Any:
     """TOML syntax; bare words are strings."""
     try:
         parsed = tomllib.loads(f"value = {raw}")

@@ -19,6 +19,7 @@ from ..models import Attention, Opposite, PositionalSemantic, Task
 from ..theory._diffusion import covariance
 from ..theory._drift import field
 from ..theory._interpolation import Chebyshev
+from ..theory.risk import engine
 
 DRAWS = 2000
 STEP = 1.0  # of t, a few per cent of the flow's time scales
@@ -70,14 +71,8 @@ def rates(omega: float, lr: float) -> Any:
 
 @functools.lru_cache(maxsize=256)
 def _noise(omega: float) -> tuple[float, float]:
-    S = covariance(field(task(omega)).setup if omega in NODES else _setup(omega), np.eye(1), np.random.default_rng(0))
+    S = covariance(engine(task(omega)).setup, np.eye(1), np.random.default_rng(0))
     return float(S[0, 0]), float(S[1, 1])
-
-
-def _setup(omega: float) -> Any:
-    from ..theory.risk import engine
-
-    return engine(task(omega)).setup
 
 
 def semantic_share(omega: float, d: float, lr: float, m0: float | None = None, seed: int = 0) -> float:

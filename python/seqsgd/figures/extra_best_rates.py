@@ -84,9 +84,10 @@ def draw(data: xr.Dataset) -> Picture:
         L = here["L"].values.astype(float)
         _rates(row[0], here)
         row[0].set_title(f"{words}, d = {float(here['d']):.4g}")
+        table = best_table(here)
         for ax, found, laws, label in (
-            (row[1], best_ratio(here)[0], (here["rho"], here["derived"] / here["paper"] * here["rho"]), r"ratio of best rates, tied over untied"),
-            (row[2], best_gain(here)[0], (here["paper"], here["derived"]), "gain at the best rates"),
+            (row[1], best_ratio(here, table)[0], (here["rho"], here["derived"] / here["paper"] * here["rho"]), r"ratio of best rates, tied over untied"),
+            (row[2], best_gain(here, table)[0], (here["paper"], here["derived"]), "gain at the best rates"),
         ):
             y, low, high = np.array(found).T
             points(ax, L, y, low, high, "measured", 0)
@@ -107,8 +108,8 @@ def judge(data: xr.Dataset) -> list[Finding]:
         here = of(data, name)
         L = here["L"].values
         table = best_table(here)
-        rows, exponent = best_gain(here)
-        ratios, power = best_ratio(here)
+        rows, exponent = best_gain(here, table)
+        ratios, power = best_ratio(here, table)
         paper, ours, rho = (_power(L, here[v].values) for v in ("paper", "derived", "rho"))
         at = f"gain {rows[-1]} at L = {int(L[-1])}; best rates there: tied {table['lr tied'][-1, 0]:.3g}, untied {table['lr untied'][-1, 0]:.3g}; steps {table['steps tied'][-1, 0]:.3g}, {table['steps untied'][-1, 0]:.3g}"
         out.append(against(f"{name}: at the best learning rate of each the gain is L^{paper:.3g} (ratio of rates rho)", exponent, paper, what="exponent of L", why=at))

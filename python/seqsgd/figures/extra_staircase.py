@@ -13,7 +13,7 @@ from .definition import Figure, Finding, Settings
 from .gains import ETA, Network, Race
 from .laboratory import Laboratory
 from .statistics import Measured, median, middle, passage, slope
-from .style import band, panels, points
+from .style import curve, panels, points
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -106,16 +106,17 @@ def crossed(steps: Any, m: Any) -> float:
     return float(steps[i - 1] + (steps[i] - steps[i - 1]) * (ETA - m[i - 1]) / (m[i] - m[i - 1]))
 
 
-def _curve(ax: Axes, steps: Any, runs: Any, flow: Any, label: str, i: int) -> None:
-    seen = steps > 0
-    band(ax, steps[seen], runs[:, seen], label, i)
-    ax.plot(steps[seen], np.asarray(flow)[seen], color="black", linewidth=0.8, linestyle=":")
+def _curve(ax: Axes, here: xr.Dataset, label: str, i: int) -> None:
+    """m of the runs, and of the flow."""
+    curve(ax, here["m"], label, i)
+    later = here["step"].values > 0
+    ax.plot(here["step"].values[later], here["flow"].values[later], color="black", linewidth=0.8, linestyle=":")
 
 
 def _rows(ax: Axes, data: xr.Dataset, title: str) -> None:
     here = data.isel(L=0)
     for i in range(3):
-        _curve(ax, here["step"].values, here["m"].isel(token=i).transpose("run", "step").values, here["flow"].isel(token=i), f"$m_{i + 1}$", i)
+        _curve(ax, here.isel(token=i), f"$m_{i + 1}$", i)
     ax.set_title(title)
 
 
@@ -125,16 +126,13 @@ def draw(data: xr.Dataset) -> Picture:
     tied, rows, shifted, alone = (part(data, word) for word in ("tied", "rows", "shifted", "alone"))
     lengths = tied["L"].values
     for i, L in enumerate(lengths[np.unique(np.linspace(0, len(lengths) - 1, 3).astype(int))]):
-        here = tied.sel(L=L)
-        _curve(axes[0, 0], here["step"].values, here["m"].transpose("run", "step").values, here["flow"], f"L = {L}", i)
+        _curve(axes[0, 0], tied.sel(L=L), f"L = {L}", i)
     axes[0, 0].set_title("tied")
     _rows(axes[0, 1], rows, f"one weight per token, L = {int(rows['L'][0])}")
     _rows(axes[0, 2], shifted, rf"the same, $\sigma(u {float(data['shift']):+g})$")
     for i, link in enumerate(alone["link"].values):
-        here = alone.sel(link=link)
-        _curve(axes[1, 0], here["step"].values, here["m"].transpose("run", "step").values, here["flow"], str(link).replace("*", " "), i)
-    here = tied.sel(L=3)
-    _curve(axes[1, 0], here["step"].values, here["m"].transpose("run", "step").values, here["flow"], "their sum", 3)
+        _curve(axes[1, 0], alone.sel(link=link), str(link).replace("*", " "), i)
+    _curve(axes[1, 0], tied.sel(L=3), "their sum", 3)
     axes[1, 0].set_title("tied, L = 3: each product alone")
     for ax in axes.flat[:4]:
         ax.set(xscale="log", xlabel=r"step $\tau$", ylim=(-0.05, 1.05), ylabel="overlap")

@@ -14,7 +14,7 @@ from .definition import Figure, Finding, Settings
 from .fig01_landscapes import disc, line
 from .laboratory import Laboratory
 from .statistics import against, fitted, median, passage, resampled_medians
-from .style import band, panels, points, reference
+from .style import curve, panels, points, reference
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -81,9 +81,7 @@ def draw(data: xr.Dataset) -> Picture:
     axes[0, 1].set_title(rf"opposite encoding: $\kappa$ = {int(data['kappa'].sel(encoding='opposite'))}")
     ax = axes[1, 0]
     for i, (letter, encoding, label) in enumerate((("e", "opposite", "$|e|$, opposite"), ("m", "opposite", "$|m|$, opposite"), ("m", "none", "$|m|$, no encoding"))):
-        path = data[letter].sel(encoding=encoding).transpose("curve_run", "step")
-        path = path.isel(step=path["step"].values > 0)
-        band(ax, path["step"], path.values, label, i)
+        curve(ax, data[letter].sel(encoding=encoding), label, i)
     ax.axhline(ETA, color="black", linewidth=0.8, linestyle=":")
     ax.set(xscale="log", xlabel=r"step $\tau$", ylabel="overlap", title=rf"$d$ = {int(data['curve_d'])}, $\gamma$ = {float(data['lr']):g}")
     ax.legend(fontsize="small")

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 DECIDED = 0.5  # a run whose ||(e, m)|| stays below this has learnt neither
-SWITCH = 0.6409626  # of the half square loss at a = 1, theory.phase_diagram
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,11 @@ def switch(loss: str) -> tuple[float, float]:
     """omega where both directions leave the uninformative point equally fast, that of equal second derivatives of the risk, and its error."""
     from scipy.optimize import brentq
 
-    if loss == "half_square":
-        return SWITCH, 1e-7
-
     def difference(omega: float) -> float:
         H = np.asarray(theory.risk(task(omega, loss), e=0.0, m=0.0).hessian)
         return float(H[0, 0] - H[1, 1])
 
-    at = float(brentq(difference, 0.3, 0.95, xtol=1e-4))
+    at = float(brentq(difference, 0.3, 0.95, xtol=1e-7))
     error = np.asarray(theory.risk(task(at, loss), e=0.0, m=0.0).hessian_error)
     return at, float(error[0, 0] + error[1, 1]) / abs(difference(at + 0.05) - difference(at - 0.05)) * 0.1
 

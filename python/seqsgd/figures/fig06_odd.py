@@ -12,8 +12,8 @@ from ..models import Injected, LogSpaced, Overlap
 from .definition import Figure, Finding, Settings
 from .fig01_landscapes import line, target, task
 from .laboratory import Laboratory
-from .statistics import Measured
-from .style import band, panels
+from .statistics import Measured, middle
+from .style import curve, panels
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -68,9 +68,7 @@ def draw(data: xr.Dataset) -> Picture:
         here = data.sel(degree=k)
         for i, encoding in enumerate(data["encoding"].values):
             line(row[0], data["at"].values, here["risk"].sel(encoding=encoding).values, labels[encoding], i)
-            path = here["m"].sel(encoding=encoding).transpose("run", "step")
-            path = path.isel(step=np.isfinite(path.values).any(axis=0) & (path["step"].values > 0))
-            band(row[1], path["step"], path.values, labels[encoding], i)
+            curve(row[1], here["m"].sel(encoding=encoding), labels[encoding], i)
         row[0].set_title(rf"$He_{k}(z_1) + He_{k}(z_2)$")
         row[1].set(xscale="log", xlabel=r"step $\tau$", ylabel="overlap $m$", title=rf"$d$ = {int(data['d'])}, $\gamma$ = {float(here['lr']):g}", ylim=(-1.05, 0.3))
         row[1].grid(alpha=0.25)
@@ -80,10 +78,8 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def _end(data: xr.Dataset, k: int, encoding: str) -> Measured:
-    path = data["m"].sel(degree=k, encoding=encoding).transpose("run", "step").values
-    x = np.sort(path[:, np.isfinite(path).any(axis=0)][:, -1])
-    rank = max(int(np.floor(len(x) / 2 - 0.98 * np.sqrt(len(x)))), 0)
-    return Measured(float(np.median(x)), float(x[rank]), float(x[-1 - rank]))
+    path = data["m"].sel(degree=k, encoding=encoding).dropna("step", how="all")
+    return middle(path.isel(step=-1))
 
 
 def judge(data: xr.Dataset) -> list[Finding]:

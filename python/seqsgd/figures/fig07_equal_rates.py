@@ -14,15 +14,17 @@ from .gains import (
     ETA,
     Network,
     Race,
+    check,
     curves,
     draw_curves,
     draw_gains,
     first_passages,
     gain_exponent,
+    judge_check,
     networks,
 )
 from .laboratory import Laboratory
-from .statistics import against, same_law
+from .statistics import against
 from .style import panels
 
 if TYPE_CHECKING:
@@ -68,10 +70,7 @@ def compute(s: EqualRates, laboratory: Laboratory) -> xr.Dataset:
     data = first_passages(laboratory, what, of, s.seed).merge(curves(laboratory, what, of, s.curve_lengths, s.seed + 1).rename(L="curve_L", run="curve_run"))
     if s.check_L:
         small = Race(s.link, SCALES[s.link], "square", s.d, (s.check_L,), s.steps, s.check_runs, what.init)
-        pair = [Network(n.label, n.student, n.lr) for n in of[:2]]
-        for kind in ("sampled", "reduced"):
-            check = first_passages(laboratory, small, pair, s.seed + 2, dynamics=kind, runs=s.check_runs * (1 if kind == "sampled" else 8))
-            data[f"check_{kind}"] = check["passed"].isel(L=0, drop=True).rename(network="check_network", run=f"run_{kind}")
+        data = data.merge(check(laboratory, small, [Network(n.label, n.student, n.lr) for n in of[:2]], s.seed + 2))
     exponent = {name: law(s.link, data["L"].values, name) for name in ("untied", "untied, flattened")}
     return data.assign(law=("law_network", list(exponent.values()))).assign_coords(law_network=list(exponent), d=s.d, lr=s.lr, link=s.link)
 
@@ -111,8 +110,7 @@ def judge(data: xr.Dataset) -> list[Finding]:
         else:
             out.append(against(claim, found, power, what="exponent of L", tolerance=0.05, why="tolerance 5 %, for d is finite"))
     if "check_sampled" in data:
-        reduced, sampled = (data[f"check_{kind}"].fillna(1e18) for kind in ("reduced", "sampled"))  # late is late
-        out.append(same_law("*ours*: reduced and sampled dynamics have the same law of first passages", [(reduced.sel(check_network=n), sampled.sel(check_network=n)) for n in data["check_network"].values]))
+        out.append(judge_check(data))
     return out
 
 

@@ -13,7 +13,7 @@ from .definition import Figure, Finding, Settings
 from .gains import Network, Race, curves
 from .laboratory import Laboratory
 from .statistics import Measured, middle
-from .style import band, panels, points
+from .style import curve, panels, points
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -77,9 +77,7 @@ def draw(data: xr.Dataset) -> Picture:
     axes[0, 0].legend(fontsize="small")
     for ax, length in zip(axes[0, 1:], shown, strict=True):
         for i, network in enumerate(data["network"].values):
-            here = data["overlap"].sel(network=network, L=length).transpose("run", "step")
-            seen = here["step"].values > 0
-            band(ax, here["step"].values[seen], here.values[:, seen], str(network), i)
+            curve(ax, data["overlap"].sel(network=network, L=length), str(network), i)
         ax.set(xscale="log", xlabel=r"step $\tau$", ylabel=r"$|m|$, untied $\Vert m\Vert/\sqrt{L}$", title=f"$L$ = {length}")
         ax.legend(fontsize="small")
     for ax in axes.flat:

@@ -13,7 +13,7 @@ from .definition import Figure, Finding, Settings
 from .fig09_beyond_bound import end
 from .gains import Race, curves, networks
 from .laboratory import Laboratory
-from .style import band, panels
+from .style import curve, panels
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -52,9 +52,7 @@ def draw(data: xr.Dataset) -> Picture:
     figure, axes = panels(1, len(cases), size=(3.9, 3.5), sharey=True)
     for ax, (title, here) in zip(axes[0], cases, strict=True):
         for i, network in enumerate(here["network"].values):
-            x = here["overlap"].sel(network=network).transpose("run", "step")
-            seen = x["step"].values > 0
-            band(ax, x["step"].values[seen], x.values[:, seen], str(network), i)
+            curve(ax, here["overlap"].sel(network=network), str(network), i)
         ax.set(xscale="log", xlabel=r"step $\tau$", title=title)
         ax.grid(alpha=0.25)
         ax.legend(fontsize="small")

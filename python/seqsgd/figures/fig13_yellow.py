@@ -14,7 +14,7 @@ from .escape import task
 from .fig01_landscapes import TICKS
 from .laboratory import Laboratory
 from .statistics import share
-from .style import band, panels
+from .style import curve, panels
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -71,10 +71,8 @@ def draw(data: xr.Dataset) -> Picture:
         for j in range(len(e)):
             axes[0, 0].plot(e[j], m[j], color=colours[i], linestyle=("-", "--")[i], linewidth=0.9, label=f"SGD, {loss.replace('_', ' ')}" if j == 0 else None)
             axes[0, 0].plot(e[j, -1], m[j, -1], marker="os"[i], color=colours[i], markeredgecolor="black", markersize=5, zorder=5, clip_on=False)
-        steps = data["step"].values
-        seen = steps > 0
         for k, letter in enumerate(("m", "e")):
-            band(axes[0, 1 + i], steps[seen], np.abs(data[letter].sel(loss=loss).transpose("run", "step").values[:, seen]), f"$|{letter}|$", 2 + k)
+            curve(axes[0, 1 + i], abs(data[letter].sel(loss=loss)), f"$|{letter}|$", 2 + k)
         axes[0, 1 + i].set(xscale="log", xlabel=r"step $\tau$", ylabel="overlap", title=f"{loss.replace('_', ' ')} loss", ylim=(-0.02, 1.02))
         axes[0, 1 + i].grid(alpha=0.25)
         axes[0, 1 + i].legend(fontsize="small", loc="upper left")

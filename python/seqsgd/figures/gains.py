@@ -14,9 +14,10 @@ from .. import theory
 from ..models import SSI, LogSpaced, Overlap, PowerLaw, Student, Task, Tied, Untied, WeakRecovery
 from ..models.rates import Rate
 from ..passages import FirstPassage
+from .definition import Finding
 from .laboratory import Laboratory
-from .statistics import Array, Measured, fitted, passage, ratio, resampled_medians, slope
-from .style import band, points, reference
+from .statistics import Array, Measured, fitted, passage, ratio, resampled_medians, same_law, slope
+from .style import curve, points, reference
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -134,14 +135,29 @@ def gains(data: xr.Dataset, over: str, under: str = "tied") -> list[Measured]:
     return out
 
 
+def check(laboratory: Laboratory, race: Race, of: Sequence[Network], seed: int) -> xr.Dataset:
+    """First passages of both dynamics at the one L of a race, infinite where there was none: `check_sampled` and, with eight times as many runs, `check_reduced`."""
+    import xarray as xr
+
+    out = {}
+    for kind, runs in (("sampled", race.runs), ("reduced", 8 * race.runs)):
+        found = first_passages(laboratory, race, of, seed, dynamics=kind, runs=runs)["passed"]
+        out[f"check_{kind}"] = found.isel(L=0, drop=True).fillna(np.inf).rename(network="check_network", run=f"run_{kind}")
+    return xr.Dataset(out)
+
+
+def judge_check(data: xr.Dataset) -> Finding:
+    """Whether both dynamics of a check have the same law."""
+    pairs = [(data["check_reduced"].sel(check_network=n), data["check_sampled"].sel(check_network=n)) for n in data["check_network"].values]
+    return same_law("*ours*: reduced and sampled dynamics have the same law of first passages", pairs)
+
+
 def draw_curves(ax: Axes, data: xr.Dataset, network: str) -> None:
     """Overlap against steps for each L."""
     for i, L in enumerate(data["curve_L"].values):
-        here = data["overlap"].sel(network=network, curve_L=L).transpose("run", "step")
-        seen = here["step"].values > 0
-        band(ax, here["step"].values[seen], here.values[:, seen], f"L = {L}", i)
+        curve(ax, data["overlap"].sel(network=network, curve_L=L), f"L = {L}", i)
     ax.axhline(ETA, color="black", linewidth=0.8, linestyle=":")
-    ax.set(xscale="log", xlabel=r"step $\tau$", ylabel=r"overlap $|m|$" if network == "tied" else r"overlap $\Vert m\Vert/\sqrt{L}$", title=network, ylim=(-0.02, 1.02))
+    ax.set(xscale="log", xlabel=r"step $\tau$", ylabel=r"overlap $|m|$" if "untied" not in network else r"overlap $\Vert m\Vert/\sqrt{L}$", title=network, ylim=(-0.02, 1.02))
     ax.grid(alpha=0.25)
     ax.legend(fontsize="small", loc="upper left")
 
@@ -235,22 +251,23 @@ def best_table(data: xr.Dataset, draws: int = 400, seed: int = 0) -> dict[str, A
     return out
 
 
-def best_gain(data: xr.Dataset) -> tuple[list[Measured], Measured]:
-    """Gain at the best rate of each, for every L, and its exponent in L."""
-    return _compared(data, "steps", "untied", "tied")
+def best_gain(data: xr.Dataset, table: dict[str, Array] | None = None) -> tuple[list[Measured], Measured]:
+    """Gain at the best rate of each, for every L, and its exponent in L; `table` is that of the data, if it is there already."""
+    return _compared(data, table, "steps", "untied", "tied")
 
 
-def best_ratio(data: xr.Dataset) -> tuple[list[Measured], Measured]:
+def best_ratio(data: xr.Dataset, table: dict[str, Array] | None = None) -> tuple[list[Measured], Measured]:
     """Best rate of the tied network over that of the untied one, for every L, and its exponent in L."""
-    return _compared(data, "lr", "tied", "untied")
+    return _compared(data, table, "lr", "tied", "untied")
 
 
-def _compared(data: xr.Dataset, what: str, over: str, under: str) -> tuple[list[Measured], Measured]:
-    table = best_table(data)
+def _compared(data: xr.Dataset, table: dict[str, Array] | None, what: str, over: str, under: str) -> tuple[list[Measured], Measured]:
+    if table is None:
+        table = best_table(data)
     with np.errstate(invalid="ignore"):
         y = np.log(table[f"{what} {over}"]) - np.log(table[f"{what} {under}"])
     rows = [Measured(float(np.exp(r[0])), *(float(v) for v in np.exp(np.quantile(r[1:], [0.025, 0.975])))) for r in y]
     return rows, fitted(np.log(data["L"].values.astype(float)), y)
 
 
-__all__ = ["ETA", "Network", "Race", "best_gain", "best_ratio", "best_table", "curves", "decimal_ticks", "draw_curves", "draw_gains", "first_passages", "gain_exponent", "gains", "networks", "passages", "search", "size"]
+__all__ = ["ETA", "Network", "Race", "best_gain", "best_ratio", "best_table", "check", "curves", "decimal_ticks", "draw_curves", "draw_gains", "first_passages", "gain_exponent", "gains", "judge_check", "networks", "passages", "search", "size"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -117,19 +117,14 @@ def against(claim: str, measured: Measured, predicted: float, *, what: str = "",
     return Finding(claim, said, "disagree", why)
 
 
-def by(names: Mapping[str, float]) -> str:
-    """Values by name, for a sentence."""
-    return ", ".join(f"{name}: {value:.3g}" for name, value in names.items())
-
-
 def same_law(claim: str, pairs: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], level: float = 1e-3) -> Finding:
-    """Two dynamics compared at several places: Kolmogorov-Smirnov tests with Bonferroni's correction, false alarms with probability `level`."""
+    """Two dynamics compared at several places: Kolmogorov-Smirnov tests with Bonferroni's correction, false alarms with probability `level`. Infinite is later than all, NaN is left out."""
     from scipy.stats import ks_2samp
 
     ps, sizes = [], []
     for one, other in pairs:
         a, b = (np.asarray(x, dtype=float).ravel() for x in (one, other))
-        a, b = a[np.isfinite(a)], b[np.isfinite(b)]
+        a, b = a[~np.isnan(a)], b[~np.isnan(b)]
         ps.append(float(ks_2samp(a, b).pvalue))
         sizes.append(f"{len(a)} against {len(b)}")
     p = min(1.0, len(ps) * min(ps))

@@ -10,10 +10,11 @@ import numpy.typing as npt
 from ..plotting import COLOURS, MARKERS, STYLES
 
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "MARKERS", "STYLES", "band", "panels", "points", "reference", "shade"]
+__all__ = ["COLOURS", "MARKERS", "STYLES", "band", "curve", "panels", "points", "reference", "shade"]
 
 
 def panels(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4.8, 3.8), **options: Any) -> tuple[Figure, Any]:
@@ -36,6 +37,13 @@ def band(ax: Axes, x: npt.ArrayLike, runs: npt.ArrayLike, label: str, i: int, **
     places, colour = places[there], shade(i)
     ax.plot(places, middle, color=colour, linestyle=STYLES[i % len(STYLES)], marker=MARKERS[i % len(MARKERS)], markevery=max(1, len(places) // 7), markersize=4, label=label, **options)
     ax.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def curve(ax: Axes, path: xr.DataArray, label: str, i: int, **options: Any) -> None:
+    """`band` of a variable over `step` and one more dimension, the runs, from the first step on."""
+    steps = path["step"].values
+    later = steps > 0
+    band(ax, steps[later], path.transpose(..., "step").values[:, later], label, i, **options)
 
 
 def points(ax: Axes, x: npt.ArrayLike, y: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, label: str, i: int, **options: Any) -> None:
