@@ -97,11 +97,11 @@ def judge(data: xr.Dataset) -> list[Finding]:
 
     ds = data["d"].values
     found = [_crossing(data, d) for d in ds]
-    first, last = found[0], found[-1]
+    first, last, at = found[0], found[-1], float(data["switch"])
     nearer = last.high < first.low
     out = [
         Finding(
-            f"the transition moves to the switch of the first direction, omega = {float(data["switch"]):.4f}, as d grows",
+            f"the transition moves to the switch of the first direction, omega = {at:.4f}, as d grows",
             f"crosses 1/2 at omega = {first} at d = {ds[0]:.0e}, {last} at d = {ds[-1]:.0e}",
             "agree" if nearer else "cannot tell" if last.low <= first.high else "disagree",
             "agree if the intervals are in this order and do not touch",
