@@ -30,7 +30,7 @@ def estimate(name: str, samples: int = SAMPLES) -> tuple[float, float, float, fl
     )
     at = {k: r.dataset[k].values for k in ("e", "m", "q") if k in r.dataset}
     for x in at.values():
-        np.testing.assert_array_equal(x[:, 0], x[:, 1])  # it stands still
+        np.testing.assert_allclose(x[:, 0], x[:, 1], rtol=1e-8, atol=1e-8)  # it stands still, once rounding of the steps before is put right (docs/reduced.md)
     e, m, q = (at[k][:, 1] if k in at else None for k in ("e", "m", "q"))
     R = risk(task, e, m, q=q if getattr(task.student, "normalization", None) == "global" else None, tokens=tokens, hessian=False)
     off = r.loss.values[:, 1] - R.value

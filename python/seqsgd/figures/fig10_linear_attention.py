@@ -40,7 +40,7 @@ class Linear(Settings):
     steps: int = 20_000_000
     patience: float = 1.5
     runs: int = 16
-    lengths: tuple[int, ...] = (3, 5, 7, 9)
+    lengths: tuple[int, ...] = (3, 4, 5, 6, 7, 8, 9)
     curve_lengths: tuple[int, ...] = (3, 9)
     curve_steps: int = 20_000_000
 
