@@ -99,8 +99,27 @@ def test_a_run_that_blows_up_stops_alone():
         assert np.isfinite(m[: done + 1]).all() and np.isnan(m[done + 1 :]).all()
 
 
+def test_a_link_of_the_users_is_called_once_a_step_and_run():
+    """Lanes without a run do not call it."""
+    calls = 0
+
+    def link(z):
+        nonlocal calls
+        calls += 1
+        return float(z[0])
+
+    task = sq.Task(sq.SSI(link, L=1), sq.Tied("identity"))
+    for runs in (1, 3, 9, 21):
+        seen = []
+        for steps in (40, 100):
+            calls = 0
+            sq.simulate(task, d=20, steps=steps, lr=0.2, runs=runs, rng=5, dynamics="reduced", record=[0])
+            seen.append(calls)
+        assert seen[1] - seen[0] == 60 * runs
+
+
 def test_an_exception_of_a_link_leaves_a_simulation_that_goes_on():
-    calls = {"left": 400}
+    calls = {"left": 100}
 
     def link(z):
         calls["left"] -= 1
@@ -117,7 +136,7 @@ def test_an_exception_of_a_link_leaves_a_simulation_that_goes_on():
         task = _build.task(sq.Task(sq.SSI(function, L=1), sq.Tied("identity")))
         return core_simulation(task, "reduced", runs=3, record=steps(*range(61)), d=20, lr=0.2)
 
-    calls["left"] = 400
+    calls["left"] = 100
     broken, whole = core(link), core(lambda z: float(z[0]))
     with pytest.raises(RuntimeError, match="now"):
         broken.advance(60)

@@ -72,11 +72,10 @@ void draw_chi_square(Index dof, std::uint64_t seed, Index n, double* p) {
   RunLanes<T> g;
   for (int i = 0; i < batch; ++i) g.seed(i, Address{seed, Stream::data, std::uint32_t(i), 0});
   for (Index at = 0; at < n; at += batch) {
-    simd::f64 x[2 * parts], u[parts];
-    draw_normals(g, 1, x, 2);
-    draw_uniforms(g, u, 1);
     for (int h = 0; h < parts; ++h) {
-      const simd::f64 r = chi.draw(x[2 * h], u[h], [&](int lane) { return OneByOne(Use::again, Address{seed, Stream::data, std::uint32_t(h * wide + lane), std::uint64_t(at)}, 0); });
+      Runs x[2];
+      draw_doubles(g, h, 1, x);
+      const Runs r = chi.draw(x[0], draw_uniform(g, h), [&](int lane) { return OneByOne(Use::again, Address{seed, Stream::data, std::uint32_t(h * wide + lane), std::uint64_t(at)}, 0); });
       for (int i = 0; i < wide && at + h * wide + i < n; ++i) p[at + h * wide + i] = r[i];
     }
   }

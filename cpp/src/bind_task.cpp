@@ -70,24 +70,24 @@ py::tuple evaluate(const Task& t, const py::array& first, const py::array& z, bo
 
 // The same with as many points as there are lanes evaluated side by side; the last ones again to fill the lanes.
 py::tuple evaluate_lanes(const Task& t, const py::array& zstar, const py::array& z) {
-  constexpr Index w = simd::width<double>;
+  constexpr Index w = Runs::length;
   const Index L = t.L(), n = z.ndim() ? Index(z.shape(0)) : 0;
   const bool sums = t.student().sums_only;
   const double* zp = checked<double>(z, "z", {-1, L}, "(n, L)");
   const double* sp = checked<double>(zstar, "zstar", {n, L}, "(n, L)");
   py::array_t<double> loss = array_of<double>({n}), delta = array_of<double>({n, L});
   double *lp = loss.mutable_data(), *dp = delta.mutable_data();
-  LineVector<simd::f64> star(std::size_t(L), simd::f64{}), fields(star), out(star), ws(t.scratch());
+  LineVector<Runs> star(std::size_t(L), Runs{}), fields(star), out(star), ws(t.scratch());
   each_row((n + w - 1) / w, [&](Index block) {
     for (Index l = 0; l < L; ++l) {
-      if (l == 0 || !sums) fields[std::size_t(l)] = simd::f64{};
+      if (l == 0 || !sums) fields[std::size_t(l)] = Runs{};
       for (Index i = 0; i < w; ++i) {
         const Index at = std::min(block * w + i, n - 1) * L + l;
         star[std::size_t(l)][i] = sp[at];
         fields[std::size_t(sums ? 0 : l)][i] += zp[at];
       }
     }
-    const simd::f64 value = t.lanes(star.data(), fields.data(), nullptr, out.data(), ws.data());
+    const Runs value = t.lanes(star.data(), fields.data(), nullptr, out.data(), ws.data(), int(std::min(w, n - block * w)));
     for (Index i = 0; i < w && block * w + i < n; ++i) {
       lp[block * w + i] = value[i];
       for (Index l = 0; l < L; ++l) dp[(block * w + i) * L + l] = out[std::size_t(sums ? 0 : l)][i];

@@ -20,9 +20,9 @@ struct Activation {
   // sigma(u); the derivative goes to `slope`.
   virtual double operator()(double u, double& slope) const = 0;
   // Runs side by side, one to a lane.
-  virtual simd::f64 lanes(simd::f64 u, simd::f64& slope) const {
-    simd::f64 value{};
-    for (int i = 0; i < simd::width<double>; ++i) {
+  virtual Runs lanes(const Runs& u, Runs& slope) const {
+    Runs value{};
+    for (int i = 0; i < Runs::length; ++i) {
       double s;
       value[i] = (*this)(u[i], s);
       slope[i] = s;
@@ -38,8 +38,8 @@ class MadeActivation final : public Activation {
  public:
   explicit MadeActivation(F f) : f_(std::move(f)) {}
   double operator()(double u, double& slope) const override { return f_(u, slope); }
-  simd::f64 lanes(simd::f64 u, simd::f64& slope) const override {
-    if constexpr (std::is_invocable_v<const F&, simd::f64, simd::f64&>)
+  Runs lanes(const Runs& u, Runs& slope) const override {
+    if constexpr (std::is_invocable_v<const F&, Runs, Runs&>)
       return f_(u, slope);
     else
       return Activation::lanes(u, slope);
@@ -84,7 +84,7 @@ inline const std::vector<std::pair<std::string, ActivationPtr>>& activation_tabl
       {"identity", make_activation([](auto u, auto& s) { return s = decltype(u){} + 1.0, u; })},
       {"relu", make_activation([](auto u, auto& s) {
          using V = decltype(u);
-         s = u > 0.0 ? V{} + 1.0 : V{};
+         s = choose(u > 0.0, V{} + 1.0, V{});
          return u * s;
        })},
       {"tanh", make_activation([](auto u, auto& s) {
@@ -94,13 +94,13 @@ inline const std::vector<std::pair<std::string, ActivationPtr>>& activation_tabl
            return s = 1 - t * t, t;
          } else {  // right to rounding in the absolute sense, which is what a loss asks for
            const V e = seqsgd::exp(-2.0 * absolute(u)), c = 1.0 / (1.0 + e), t = (1.0 - e) * c;
-           return s = 4.0 * e * c * c, u < 0.0 ? -t : t;
+           return s = 4.0 * e * c * c, choose(u < 0.0, -t, t);
          }
        })},
       {"sigmoid", make_activation([](auto u, auto& s) {
          using V = decltype(u);
          const V e = seqsgd::exp(-absolute(u)), c = 1.0 / (1.0 + e);
-         return s = e * c * c, (u < 0.0 ? e : V{} + 1.0) * c;
+         return s = e * c * c, choose(u < 0.0, e, V{} + 1.0) * c;
        })},
       {"square", make_activation([](auto u, auto& s) { return s = 2.0 * u, u * u; })},
       {"h2", make_activation([](auto u, auto& s) { return s = 2 * sqrt_half * u, h2(u); })},

@@ -11,7 +11,7 @@ inline constexpr int few_tokens = 47;
 
 namespace in_lanes {
 
-using V = simd::f64;
+using V = Runs;
 
 // Two tokens: a row has one exponential, the ratio of its entries. own_l = S_ll, other_l = 1 - S_ll.
 SEQSGD_INLINE void pair(const V* z, V (&own)[2], V (&other)[2]) {
@@ -27,11 +27,11 @@ struct Range {
   V low, high;
   SEQSGD_INLINE Range(const V* z, int L) : low(z[0]), high(z[0]) {
     for (int l = 1; l < L; ++l) {
-      low = z[l] < low ? z[l] : low;
-      high = z[l] > high ? z[l] : high;
+      low = choose(z[l] < low, z[l], low);
+      high = choose(z[l] > high, z[l], high);
     }
   }
-  SEQSGD_INLINE V top(V zl) const { return zl > 0.0 ? zl * high : zl * low; }
+  SEQSGD_INLINE V top(V zl) const { return zl * choose(zl > 0.0, high, low); }
 };
 
 // Row l of S before division, into e; its sum.

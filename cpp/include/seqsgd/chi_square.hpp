@@ -25,12 +25,12 @@ class ChiSquare {
 
   // From one normal and (for dof > 1) one uniform to a run; `again(lane)` gives a OneByOne for the few that need more.
   template <bool Several = false, class Again>  // Several: dof is known to be 2 at least
-  SEQSGD_INLINE simd::f64 draw(simd::f64 x, simd::f64 u, Again again) const {
-    if (!Several && dof < 2) return dof == 0 ? simd::f64{} : x * x;
-    const simd::f64 w = c_ * x, v = 1.0 + w, w2 = w * w;
-    const simd::f64 r = 2 * a_ * v * v * v;
-    const simd::i64 unsure = u * (1.0 - absolute(w)) <= 0.75 * a_ * w2 * w2;  // u is as good as 1 - u
-    return __builtin_expect(simd::any(unsure), 0) ? settled(x, u, unsure, r, again) : r;
+  SEQSGD_INLINE Runs draw(const Runs& x, const Runs& u, Again again) const {
+    if (!Several && dof < 2) return dof == 0 ? Runs{} : x * x;
+    const Runs w = c_ * x, v = 1.0 + w, w2 = w * w;
+    const Runs r = 2 * a_ * v * v * v;
+    const RunMask unsure = u * (1.0 - absolute(w)) <= 0.75 * a_ * w2 * w2;  // u is as good as 1 - u
+    return __builtin_expect(any(unsure), 0) ? settled(x, u, unsure, r, again) : r;
   }
 
   double operator()(OneByOne& g) const {
@@ -84,7 +84,7 @@ class ChiSquare {
     return 2 * a_ * v * v * v;
   }
   template <class Again>
-  __attribute__((noinline)) simd::f64 settled(simd::f64 x, simd::f64 u, simd::i64 unsure, simd::f64 r, Again again) const {
+  __attribute__((noinline)) Runs settled(const Runs& x, const Runs& u, const RunMask& unsure, Runs r, Again again) const {
     for (int i = 0; i < wide; ++i)
       if (unsure[i] && !accepts(x[i], u[i])) {
         OneByOne g = again(i);

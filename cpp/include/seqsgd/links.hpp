@@ -22,17 +22,19 @@ class Link {
   }
   virtual ~Link() = default;
   virtual void operator()(const double* zstar, double* y) const = 0;
-  // Runs side by side, one to a lane: L vectors in, k vectors out. One after the other unless a link knows better.
-  virtual void lanes(const simd::f64* zstar, simd::f64* y) const {
+  // Runs side by side, of which the first `count` matter: L numbers of runs in, k out. One run after the other unless a link knows better.
+  virtual void lanes(const Runs* zstar, Runs* y, int count) const {
     thread_local std::vector<double> own;  // grows once per thread
     const std::size_t n = std::size_t(L), out = std::size_t(k);
     std::vector<double> mine;
     mine.swap(own);  // a link of the user's may come back here
     if (mine.size() < n + out) mine.resize(n + out);
     double *one = mine.data(), *value = one + n;
-    for (int i = 0; i < simd::width<double>; ++i) {
-      for (std::size_t l = 0; l < n; ++l) one[l] = zstar[l][i];
-      (*this)(one, value);
+    for (int i = 0; i < Runs::length; ++i) {
+      if (i < count) {
+        for (std::size_t l = 0; l < n; ++l) one[l] = zstar[l][i];
+        (*this)(one, value);
+      }
       for (std::size_t j = 0; j < out; ++j) y[j][i] = value[j];
     }
     mine.swap(own);
@@ -41,7 +43,7 @@ class Link {
 
   // The same from the sums of z* and of its squares, for links that depend on nothing else.
   virtual bool by_sums() const { return false; }
-  virtual void of_sums(simd::f64, simd::f64, simd::f64*) const { throw std::logic_error("link: not a function of sums"); }
+  virtual void of_sums(const Runs&, const Runs&, Runs*) const { throw std::logic_error("link: not a function of sums"); }
 
   const int L, k;
   const bool sums_only;  // depends on z* through its sum alone
@@ -54,7 +56,7 @@ class MadeLink final : public Link {
  public:
   MadeLink(F f, int L, double scale) : Link(L, 1), f_(std::move(f)), scale_(scale) {}
   void operator()(const double* z, double* y) const override { *y = scale_ * f_(z, L); }
-  void lanes(const simd::f64* z, simd::f64* y) const override { *y = scale_ * f_(z, L); }
+  void lanes(const Runs* z, Runs* y, int) const override { *y = scale_ * f_(z, L); }
 
  private:
   F f_;
@@ -66,9 +68,9 @@ class SumsLink final : public Link {
  public:
   SumsLink(int L, double a, double b) : Link(L, 1, b == 0), a_(a), b_(b) {}
   void operator()(const double* z, double* y) const override { *y = value(z); }
-  void lanes(const simd::f64* z, simd::f64* y) const override { *y = value(z); }
+  void lanes(const Runs* z, Runs* y, int) const override { *y = value(z); }
   bool by_sums() const override { return true; }
-  void of_sums(simd::f64 sum, simd::f64 squares, simd::f64* y) const override { *y = sums_only ? a_ * sum : b_ * sqrt_half * (squares - double(L)); }
+  void of_sums(const Runs& sum, const Runs& squares, Runs* y) const override { *y = sums_only ? a_ * sum : b_ * sqrt_half * (squares - double(L)); }
 
  private:
   template <class V>
@@ -153,7 +155,7 @@ class HermiteLink final : public Link {
         if (f.token < 0 || f.token >= L || f.degree < 0) throw std::invalid_argument("terms: token or degree out of range");
   }
   void operator()(const double* z, double* y) const override { *y = value(z); }
-  void lanes(const simd::f64* z, simd::f64* y) const override { *y = value(z); }
+  void lanes(const Runs* z, Runs* y, int) const override { *y = value(z); }
 
  private:
   template <class V>
@@ -205,9 +207,9 @@ class AttentionLink final : public Link {
     if (r_ == Reduction::trace) *y = softmax_trace(t, L, g, e);
     if (r_ == Reduction::bilinear) *y = softmax_bilinear(t, L, a_.data(), b_.data(), g, e);
   }
-  void lanes(const simd::f64* z, simd::f64* y) const override {
-    if (L > few_tokens) return Link::lanes(z, y);
-    simd::f64 t[few_tokens], g[few_tokens], e[few_tokens];
+  void lanes(const Runs* z, Runs* y, int count) const override {
+    if (L > few_tokens) return Link::lanes(z, y, count);
+    Runs t[few_tokens], g[few_tokens], e[few_tokens];
     for (int l = 0; l < L; ++l) t[l] = weights_[std::size_t(l)] * z[l] + offset_[std::size_t(l)];
     if (r_ == Reduction::none) in_lanes::softmax_matrix(t, L, y);
     if (r_ == Reduction::trace) *y = in_lanes::softmax_trace(t, L, g, e);
@@ -233,8 +235,8 @@ class PositionalSemanticLink final : public Link {
     softmax_matrix(z, L, y);
     with_length(k, [&](auto n) { mix(n, omega_, A_.data(), y); });
   }
-  void lanes(const simd::f64* z, simd::f64* y) const override {
-    if (L > few_tokens) return Link::lanes(z, y);
+  void lanes(const Runs* z, Runs* y, int count) const override {
+    if (L > few_tokens) return Link::lanes(z, y, count);
     in_lanes::softmax_matrix(z, L, y);
     for (int i = 0; i < k; ++i) y[i] = (1 - omega_) * y[i] + omega_ * A_[std::size_t(i)];
   }

@@ -55,8 +55,8 @@ struct Frobenius {
       const V norm = root(s);
       V c = norm * (1.0 / s);  // the division need not wait for the root
       if (__builtin_expect(any(s <= 1e-280), 0)) {  // each lane by its own numbers
-        const V small = s > 0.0 ? 1.0 / norm : V{};
-        c = s <= 1e-280 ? small : c;
+        const V small = choose(s > 0.0, 1.0 / norm, V{});
+        c = choose(s <= 1e-280, small, c);
       }
       for (int i = 0; i < n; ++i) D[i] *= c;
       return norm;
@@ -67,11 +67,11 @@ struct Frobenius {
 // A loss in both its forms.
 struct Loss {
   double (*one)(const double* y, const double* f, int k, double* D);
-  simd::f64 (*lanes)(const simd::f64* y, const simd::f64* f, int k, simd::f64* D);
+  Runs (*lanes)(const Runs* y, const Runs* f, int k, Runs* D);
 };
 template <class F>
 Loss make_loss(F) {
-  return {[](const double* y, const double* f, int k, double* D) { return F{}(y, f, k, D); }, [](const simd::f64* y, const simd::f64* f, int k, simd::f64* D) { return F{}(y, f, k, D); }};
+  return {[](const double* y, const double* f, int k, double* D) { return F{}(y, f, k, D); }, [](const Runs* y, const Runs* f, int k, Runs* D) { return F{}(y, f, k, D); }};
 }
 
 inline const std::vector<std::pair<std::string, Loss>>& loss_table() {

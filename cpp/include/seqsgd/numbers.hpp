@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "simd.hpp"
+#include "runs.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -16,6 +16,18 @@ template <>
 struct Bits<double> {
   using type = std::uint64_t;
 };
+template <class H>
+struct Bits<Two<H>> {
+  using type = Two<typename Bits<H>::type>;
+};
+// The bits of a number as another, of several vectors too.
+template <class To, class From>
+SEQSGD_INLINE To bits_as(const From& x) {
+  if constexpr (IsTwo<To>::value)
+    return {bits_as<typename To::Half>(x.lo), bits_as<typename To::Half>(x.hi)};
+  else
+    return simd::bits<To>(x);
+}
 
 // What a number or a vector of numbers is made of.
 template <class V>
@@ -39,8 +51,8 @@ SEQSGD_INLINE auto with_length(int k, F f) {
 template <class V>
 SEQSGD_INLINE V exp(V x) {
   using I = typename Bits<V>::type;
-  const V below = x > 708.0 ? V{} + 708.0 : x;
-  x = x < -708.0 ? V{} - 708.0 : below;
+  const V below = choose(x > 708.0, V{} + 708.0, x);
+  x = choose(x < -708.0, V{} - 708.0, below);
   const V magic = V{} + 0x1.8p52;
   const V t = x * 1.44269504088896340736 + magic, n = t - magic;
   const V r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
@@ -50,7 +62,7 @@ SEQSGD_INLINE V exp(V x) {
   const V b = (r * 0.00019841269863040545271 + 0.0013888888917196719077) + q * (r * 2.7557268480310025526e-6 + 0.000024801521322368693266);
   const V c = r * 2.5100375832561233664e-8 + 2.7620075879983366586e-7;
   const V p = 1.0 + (r + q * (a + q2 * (b + q2 * c)));
-  return simd::bits<V>(simd::bits<I>(p) + (simd::bits<I>(t) << 52));
+  return bits_as<V>(bits_as<I>(p) + (bits_as<I>(t) << 52));
 }
 
 // (1 + x)^(-1/2) - 1, the first `Terms` terms of its series: to rounding, relative to the result, for 5 and |x| <= 2^-12 and for 9 and |x| <= 2^-6; in single
@@ -89,15 +101,15 @@ SEQSGD_INLINE V hermite(int k, V x) {
 
 SEQSGD_INLINE double root(double x) { return std::sqrt(x); }
 SEQSGD_INLINE simd::f64 root(simd::f64 x) { return simd::sqrt(x); }
-
-// One lane (or the number itself) holds.
-SEQSGD_INLINE bool any(bool mask) { return mask; }
-SEQSGD_INLINE bool any(simd::i64 mask) { return simd::any(mask); }
+template <class H>
+SEQSGD_INLINE Two<H> root(const Two<H>& x) {
+  return {root(x.lo), root(x.hi)};
+}
 
 template <class V>
 SEQSGD_INLINE V absolute(V x) {
   using I = typename Bits<V>::type;
-  return simd::bits<V>(simd::bits<I>(x) & ~(std::uint64_t(1) << 63));
+  return bits_as<V>(bits_as<I>(x) & ~(std::uint64_t(1) << 63));
 }
 
 inline constexpr double sqrt_half = 0.70710678118654752440;

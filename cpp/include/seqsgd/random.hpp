@@ -37,15 +37,16 @@ inline constexpr int lanes = 16;  // of the generator, whatever the vector width
 inline constexpr int unit = 32;   // normals drawn at once
 
 // xoshiro128++ (Blackman, Vigna 2019), one generator to a lane.
-SEQSGD_INLINE simd::u32 xoshiro(simd::u32& a, simd::u32& b, simd::u32& c, simd::u32& d) {
-  using simd::rotl;
-  const simd::u32 r = rotl<7>(a + d) + a, t = b << 9;
+template <class V>
+SEQSGD_INLINE V xoshiro(V& a, V& b, V& c, V& d) {
+  const auto rotl = [](const V& x, int k) SEQSGD_LAMBDA_INLINE { return (x << k) | (x >> (32 - k)); };
+  const V r = rotl(a + d, 7) + a, t = b << 9;
   c ^= a;
   d ^= b;
   b ^= c;
   a ^= d;
   c ^= t;
-  d = rotl<11>(d);
+  d = rotl(d, 11);
   return r;
 }
 

@@ -16,8 +16,8 @@ struct ReducedDraws {
         star(by_sums ? 1 + squares.normals() : c.L), field(c.shared && sums ? 1 : c.L), turns(c.across < 2 ? 0 : c.r == 1 ? 1 : c.across), own(turns + chi.normals()),
         noise(task.noisy() ? task.k() : 0),
         lean(!c.shared && !c.encoded && c.rest && sums && chi.in_groups() && !s.projected && s.position == PositionKind::none) {
-    words = even(star + field) + squares.uniform();
-    for (Index i = 0; i < c.n; i += rows_together) {
+    words = even(star + field + (c.shared ? own : 0)) + squares.uniform() + (c.shared && chi.uniform());
+    for (Index i = 0; i < c.n && !c.shared; i += rows_together) {
       const Index rows = std::min(rows_together, c.n - i);
       words += even(rows * own) + (lean ? 1 : chi.uniform() ? rows : 0);
     }
@@ -44,14 +44,28 @@ struct ReducedDraws {
 // Scratch of one worker.
 struct alignas(128) ReducedWorkspace {
   ReducedWorkspace(const Task& task, const Coordinates& c, const ReducedDraws& draws)
-      : stride(even(draws.star + draws.field) + 1), own_stride(even(std::min(ReducedDraws::rows_together, c.n) * std::max<Index>(draws.own, 1)) + ReducedDraws::rows_together),
-        seen(draws.sums ? 1 : c.L), fresh(std::size_t(parts * stride)), own(std::size_t(parts * own_stride)), noise(std::size_t(parts * even(draws.noise))), z(std::size_t(parts * seen)), delta(z),
-        t(std::size_t(parts * c.n)), total(std::size_t(parts)), scratch(task.scratch()), v(std::size_t((parts * c.n + 1) * (c.r + 3))),
-        lean(std::size_t(draws.lean ? parts * 5 * c.n * Index(sizeof(simd::f64)) : 0)) {}
-  const Index stride, own_stride;
+      : stride(even(draws.star + draws.field + (c.shared ? draws.own : 0)) + 2), seen(draws.sums ? 1 : c.L), fresh(std::size_t(parts * stride)),
+        own(std::size_t(c.shared ? 0 : even(std::min(ReducedDraws::rows_together, c.n) * draws.own) + ReducedDraws::rows_together)), noise(std::size_t(parts * even(draws.noise))), z(std::size_t(parts * seen)), delta(z),
+        t(std::size_t(parts * c.n)), total(std::size_t(parts)), scratch(task.scratch()), v(std::size_t((c.n + 1) * (c.r + 3))), x(std::size_t(c.r + 2)),
+        lean(std::size_t(draws.lean ? parts * 5 * c.n * Index(sizeof(Runs)) : 0)) {}
+  const Index stride;
   const Index seen;  // fields that the student tells apart: L, or 1 if it sees their sum
-  LineVector<simd::f64> fresh, own, noise, z, delta, t, total, scratch, v;
+  LineVector<Runs> fresh, own, noise, z, delta, t, total, scratch, v, x;
   LineVector<unsigned char> lean;  // of LeanRows: vectors of the precision of the draws
+};
+
+// Where the runs of a batch are.
+struct BatchState {
+  Runs* at = nullptr;             // (parts, n, r + 2, 2): coordinates, each with the sum of its increments since the block began
+  const Runs *P = nullptr;        // (parts, L, r + 1)
+  const Runs *outside = nullptr;  // (parts, r + 1)
+  const std::uint32_t* run = nullptr;  // (batch)
+  double ones = 0, root_ones = 0;  // variance of the sum of a coordinate over tokens
+  int lanes_taken = 0;            // the first of the batch, by runs that have begun
+
+  // Parts that have runs at all, and runs of part h.
+  int parts_taken() const { return (lanes_taken + wide - 1) / wide; }
+  int taken(int h) const { return std::min(lanes_taken - h * wide, wide); }
 };
 
 }  // namespace SEQSGD_LEVEL

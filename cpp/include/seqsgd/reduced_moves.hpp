@@ -9,37 +9,37 @@ inline namespace SEQSGD_LEVEL {
 
 // The move of one weight vector, v in units of its coordinates: w <- (w + pull w - g v) / N.
 struct Move {
-  using V = simd::f64;
+  using V = Runs;
   V g, pull, nu, inverse;  // 1 / N = inverse = 1 + nu
   V across2;               // squared length of what v has in directions that are not followed
 
   // The change of s, the length of what remains, before division by N: it becomes the root of along^2 + across2.
-  SEQSGD_INLINE V growth(V s, const V& v) const {
+  SEQSGD_INLINE V growth(const V& s, const V& v) const {
     const V x = pull * s - g * v, grown2 = g * g * across2, along = s + x;
-    const simd::i64 small = grown2 < 0x1p-12 * along * absolute(along);
+    const RunMask small = grown2 < 0x1p-12 * along * absolute(along);
     const V over = 1.0 / along, y = grown2 * over, near = x + y * one_over_one_plus_root(y * over);
-    if (__builtin_expect(!simd::any(~small), 1)) return near;
+    if (__builtin_expect(!any(~small), 1)) return near;
     const V far = (x * (x + 2.0 * s) + grown2) / (root(along * along + grown2) + s + 1e-300);
-    return small ? near : far;  // each lane by its own numbers: what a run does must not depend on its neighbours
+    return choose(small, near, far);  // each lane by its own numbers: what a run does must not depend on its neighbours
   }
   // The change of a coordinate, from that before division by N. Not x + nu (at + x), which loses what is left of a huge x.
-  SEQSGD_INLINE V change(V at, V x) const { return inverse * x + nu * at; }
+  SEQSGD_INLINE V change(const V& at, const V& x) const { return inverse * x + nu * at; }
 
   // nu and 1 + nu from N^2 - 1; from the whole of N^2 where that is not small. Each lane by its own numbers.
   template <class Whole>
-  SEQSGD_INLINE void shrink(V x, Whole whole) {
+  SEQSGD_INLINE void shrink(const V& x, Whole whole) {
     const V size = absolute(x);
     nu = inverse_root_less_one<5>(x);
     inverse = 1.0 + nu;
-    if (__builtin_expect(!simd::any(~simd::i64(size <= 0x1p-12)), 1)) return;
+    if (__builtin_expect(all(size <= 0x1p-12), 1)) return;
     const V longer = inverse_root_less_one<9>(x);
-    nu = size <= 0x1p-12 ? nu : longer;
+    nu = choose(size <= 0x1p-12, nu, longer);
     inverse = 1.0 + nu;
-    const simd::i64 small = size <= 0x1p-6;
-    if (!simd::any(~small)) return;
-    const V all = 1.0 / root(whole());
-    nu = small ? nu : all - 1.0;
-    inverse = small ? inverse : all;
+    const RunMask small = size <= 0x1p-6;
+    if (!any(~small)) return;
+    const V direct = 1.0 / root(whole());
+    nu = choose(small, nu, direct - 1.0);
+    inverse = choose(small, inverse, direct);
   }
 };
 

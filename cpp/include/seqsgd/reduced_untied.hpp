@@ -11,125 +11,95 @@ inline namespace SEQSGD_LEVEL {
 
 template <class T>
 class LeanRows {
-  using V = simd::f64;
-  using X = simd::Vec<T>;
-  static constexpr int pieces = halves<T>;
+  using V = Runs;
+  using X = RunsOf<T>;
   static constexpr Index together = ReducedDraws::rows_together;
 
  public:
-  // at: (parts, n, 2, 2), m and s of every row, each with the sum of its increments.
-  LeanRows(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws, ReducedWorkspace& ws, V* at, const std::uint32_t* run, Index step)
-      : task_(task), s_(s), draws_(draws), ws_(ws), n_(c.n), at_(at), run_(run), step_(step) {}
+  LeanRows(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws, ReducedWorkspace& ws, const BatchState& batch, Index step)
+      : task_(task), s_(s), draws_(draws), ws_(ws), n_(c.n), batch_(batch), step_(step) {}
 
-  // Draws the fields of vector k and leaves delta of its parts.
-  SEQSGD_INLINE void ask(RunLanes<T>& g, int k, V (&loss)[parts]) {
-    X *fields = fields_of(k), *now = now_of(k);
-    draw_normals_of(g, k, 2 * n_, fields);
+  // Draws the fields of part h and leaves delta; returns the loss.
+  SEQSGD_INLINE V ask(RunLanes<T>& g, int h) {
+    X *fields = fields_of(h), *now = now_of(h);
+    draw_normals(g, h, 2 * n_, fields);
     const X *a = fields, *b = fields + n_;
-    V sum[pieces]{}, star[pieces]{}, squares[pieces]{};
+    V sum{}, star{}, squares{};
     for (Index begin = 0; begin < n_; begin += together) {
       const Index end = std::min(begin + together, n_);
       X other{};
       for (Index l = begin; l < end; ++l) {
-        V m[pieces], s[pieces];
-        for (int i = 0; i < pieces; ++i) {
-          const V* c = at(k, i, l);
-          m[i] = c[0] + c[1];
-          s[i] = c[2] + c[3];
-        }
-        now[2 * l] = narrow(m);
-        now[2 * l + 1] = narrow(s);
+        const V *c = at(h, l), m = c[0] + c[1], s = c[2] + c[3];
+        now[2 * l] = narrowed(m, T());
+        now[2 * l + 1] = narrowed(s, T());
         other += now[2 * l + 1] * b[l];
-        V x[pieces];  // what may cancel in a residual, in double: near the solution z and z* are almost the same
-        widen(a[l], x);
-        for (int i = 0; i < pieces; ++i) {
-          sum[i] += m[i] * x[i];
-          star[i] += x[i];
-          squares[i] += x[i] * x[i];
-        }
+        const V x = widened(a[l]);  // what may cancel in a residual, in double: near the solution z and z* are almost the same
+        sum += m * x;
+        star += x;
+        squares += x * x;
       }
-      add(sum, other);
+      sum += widened(other);
     }
-    for (int i = 0; i < pieces; ++i) {
-      const Index h = k * pieces + i;
-      V *delta = ws_.delta.data() + h, *z = ws_.z.data() + h;
-      *z = sum[i];
-      const V* normals = draws_.noise ? ws_.noise.data() + h * even(draws_.noise) : nullptr;
-      if (task_.link().by_sums()) {
-        loss[h] = task_.lanes_of_sums(star[i], squares[i], z, normals, delta, ws_.scratch.data());
-        continue;
-      }
-      for (Index l = 0; l < n_; ++l) {
-        V x[pieces];
-        widen(a[l], x);
-        ws_.fresh[std::size_t(l)] = x[i];
-      }
-      loss[h] = task_.lanes(ws_.fresh.data(), z, normals, delta, ws_.scratch.data());
-    }
+    V *delta = ws_.delta.data() + h, *z = ws_.z.data() + h;
+    *z = sum;
+    const V* normals = draws_.noise ? ws_.noise.data() + h * even(draws_.noise) : nullptr;
+    if (task_.link().by_sums()) return task_.lanes_of_sums(star, squares, z, normals, delta, ws_.scratch.data(), batch_.taken(h));
+    for (Index l = 0; l < n_; ++l) ws_.fresh[std::size_t(l)] = widened(a[l]);
+    return task_.lanes(ws_.fresh.data(), z, normals, delta, ws_.scratch.data(), batch_.taken(h));
   }
 
-  // One step of vector k. The overlap is added to, if somebody looks for passages.
-  SEQSGD_INLINE void move(RunLanes<T>& g, int k, double gamma_d, V (&overlap)[parts]) {
-    s_.weights == Weights::global ? move_as<true>(g, k, gamma_d, overlap) : move_as<false>(g, k, gamma_d, overlap);
-  }
+  // One step of part h. Returns the squared overlap, if somebody looks for passages.
+  SEQSGD_INLINE V move(RunLanes<T>& g, int h, double gamma_d) { return s_.weights == Weights::global ? move_as<true>(g, h, gamma_d) : move_as<false>(g, h, gamma_d); }
 
  private:
   static constexpr int terms = sizeof(T) == 4 ? 3 : 5;  // of series, right to the rounding of T up to `reach`
   static constexpr double reach = sizeof(T) == 4 ? 0x1p-8 : 0x1p-12;
 
-  X* fields_of(int k) const { return reinterpret_cast<X*>(ws_.lean.data()) + k * 5 * n_; }
-  X* now_of(int k) const { return fields_of(k) + 2 * n_; }
-  X* chi_of(int k) const { return now_of(k) + 2 * n_; }
-  V* at(int k, int i, Index l) const { return at_ + 4 * ((k * pieces + i) * n_ + l); }
-  static SEQSGD_INLINE void add(V (&sum)[pieces], X x) {
-    V y[pieces];
-    widen(x, y);
-    for (int i = 0; i < pieces; ++i) sum[i] += y[i];
-  }
-  using Mask = simd::Vec<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>>;
-  static SEQSGD_INLINE X size(X x) { return simd::bits<X>(simd::bits<Words<T>>(x) << 1 >> 1); }
+  X* fields_of(int h) const { return reinterpret_cast<X*>(ws_.lean.data()) + h * 5 * n_; }
+  X* now_of(int h) const { return fields_of(h) + 2 * n_; }
+  X* chi_of(int h) const { return now_of(h) + 2 * n_; }
+  V* at(int h, Index l) const { return batch_.at + 4 * (h * n_ + l); }
+  using Mask = std::decay_t<decltype(X{} < X{})>;
+  static SEQSGD_INLINE X size(const X& x) { return bits_as<X>(bits_as<WordsOf<T>>(x) << 1 >> 1); }
 
   // Normals of the chi-squares of a group of rows.
-  SEQSGD_INLINE void draw_chi(RunLanes<T>& g, int k, Index begin, Index rows, X* x) const {
-    draw_normals_of(g, k, even(rows), x);
-    Words<T> word[1];
-    g.next_of(k, word);
+  SEQSGD_INLINE void draw_chi(RunLanes<T>& g, int h, Index begin, Index rows, X* x) const {
+    draw_normals(g, h, even(rows), x);
+    WordsOf<T> word[1];
+    g.next(h, word);
     X q{};
     for (Index l = 0; l < rows; ++l) {
       const X x2 = x[l] * x[l];
       q += x2 * x2;
     }
     const Mask unsure = uniform(word[0]) <= q * bound_;
-    if (__builtin_expect(simd::any(unsure), 0)) review(k, begin, rows, unsure, word[0], x);
+    if (__builtin_expect(any(unsure), 0)) review(h, begin, rows, unsure, word[0], x);
   }
-  __attribute__((noinline)) void review(int k, Index begin, Index rows, Mask unsure, Words<T> word, X* x) const {
-    for (int i = 0; i < simd::width<T>; ++i) {
+  __attribute__((noinline)) void review(int h, Index begin, Index rows, const Mask& unsure, const WordsOf<T>& word, X* x) const {
+    for (int i = 0; i < wide; ++i) {
       if (!unsure[i]) continue;
-      OneByOne again(Use::again, Address{s_.seed, Stream::data, run_[k * simd::width<T> + i], std::uint64_t(step_)}, std::uint32_t(begin));
+      OneByOne again(Use::again, Address{s_.seed, Stream::data, batch_.run[h * wide + i], std::uint64_t(step_)}, std::uint32_t(begin));
       const double u = sizeof(T) == 4 ? (double(word[i] >> 1) + 0.5) * 0x1p-31 : double(uniform(word)[i]);
       // (through a pointer to elements: a lane of a vector has no address)
       T* lane = reinterpret_cast<T*>(x) + i;
-      draws_.chi.review(rows, u, again, [&](Index l) -> T& { return lane[l * simd::width<T>]; });
+      draws_.chi.review(rows, u, again, [&](Index l) -> T& { return lane[l * wide]; });
     }
   }
 
   template <bool Global>
-  SEQSGD_INLINE void move_as(RunLanes<T>& g, int k, double gamma_d, V (&overlap)[parts]) {
-    const X *a = fields_of(k), *b = a + n_, *now = now_of(k);
-    V long_e[pieces], twice[pieces];
-    for (int i = 0; i < pieces; ++i) {
-      long_e[i] = gamma_d * ws_.delta[std::size_t(k * pieces + i)];
-      twice[i] = draws_.chi.scale() * long_e[i] * long_e[i];
-    }
-    const X e = narrow(long_e), scale = narrow(twice);
+  SEQSGD_INLINE V move_as(RunLanes<T>& g, int h, double gamma_d) {
+    const X *a = fields_of(h), *b = a + n_, *now = now_of(h);
+    const V long_e = gamma_d * ws_.delta[std::size_t(h)];
+    const X e = narrowed(long_e, T()), scale = narrowed(draws_.chi.scale() * long_e * long_e, T());
     const T slope = T(draws_.chi.slope());
     // Squares of what is smaller or larger may leave the range of single precision.
-    const Mask fit = sizeof(T) == 8 ? Mask(Mask{} - 1) : Mask((e == T(0)) | ((size(e) >= T(1e-14)) & (size(e) <= T(1e4))));
-    const auto across2_of = [&](X x) SEQSGD_LAMBDA_INLINE {
+    Mask fit = e == e;
+    if constexpr (sizeof(T) == 4) fit = (e == T(0)) | ((size(e) >= T(1e-14)) & (size(e) <= T(1e4)));
+    const auto across2_of = [&](const X& x) SEQSGD_LAMBDA_INLINE {
       const X v = T(1) + slope * x;
       return scale * v * (v * v);
     };
-    const auto excess_of = [&](Index l, X across2) SEQSGD_LAMBDA_INLINE {
+    const auto excess_of = [&](Index l, const X& across2) SEQSGD_LAMBDA_INLINE {
       const X p = e * a[l], r = e * b[l];
       return across2 + p * (p - T(2) * now[2 * l]) + r * (r - T(2) * now[2 * l + 1]);
     };
@@ -137,35 +107,30 @@ class LeanRows {
     Mask near_all = fit;
     X mine[together];
     if constexpr (Global) {
-      V sum[pieces]{};
-      X* chi = chi_of(k);
+      V sum{};
+      X* chi = chi_of(h);
       for (Index begin = 0; begin < n_; begin += together) {
         const Index rows = std::min(together, n_ - begin);
-        draw_chi(g, k, begin, rows, mine);
+        draw_chi(g, h, begin, rows, mine);
         X x{};
         for (Index l = 0; l < rows; ++l) {
           chi[begin + l] = mine[l];
           x += excess_of(begin + l, across2_of(mine[l]));
         }
-        add(sum, x);
+        sum += widened(x);
       }
-      for (int i = 0; i < pieces; ++i) sum[i] *= 1 / double(n_);
-      const X x = narrow(sum);
+      const X x = narrowed(sum * (1 / double(n_)), T());
       near_all = fit & (size(x) <= T(reach));
       nu = inverse_root_less_one<terms>(x);
       inverse = T(1) + nu;
-      V mine[pieces];
-      widen(nu, mine);
-      for (int i = 0; i < pieces; ++i) {
-        common_[i].nu = mine[i];
-        common_[i].inverse = 1.0 + mine[i];
-      }
-      if (__builtin_expect(!simd::all(near_all), 0)) far_from_sphere(k, gamma_d, near_all);
+      common_.nu = widened(nu);
+      common_.inverse = 1.0 + common_.nu;
+      if (__builtin_expect(!all(near_all), 0)) far_from_sphere(h, gamma_d, near_all);
     }
     for (Index begin = 0; begin < n_; begin += together) {
       const Index rows = std::min(together, n_ - begin);
-      if constexpr (!Global) draw_chi(g, k, begin, rows, mine);
-      const X* chi = Global ? chi_of(k) + begin : mine;
+      if constexpr (!Global) draw_chi(g, h, begin, rows, mine);
+      const X* chi = Global ? chi_of(h) + begin : mine;
       for (Index j = 0; j < rows; ++j) {
         const Index l = begin + j;
         const X m = now[2 * l], s = now[2 * l + 1], p = e * a[l], r = e * b[l], across2 = across2_of(chi[j]);
@@ -179,30 +144,23 @@ class LeanRows {
         const X along = s - r, over = T(1) / along, y = across2 * over, y2 = y * over;
         X dm = nu * m - inverse * p, ds = nu * s + inverse * (y * one_over_one_plus_root<terms>(y2) - r);
         near &= (y2 <= T(reach)) & (along > T(0));
-        if (__builtin_expect(!simd::all(near), 0)) {
-          far<Global>(k, l, gamma_d, near, chi[j]);
-          dm = near ? dm : X{};
-          ds = near ? ds : X{};
+        if (__builtin_expect(!all(near), 0)) {
+          far<Global>(h, l, gamma_d, near, chi[j]);
+          dm = choose(near, dm, X{});
+          ds = choose(near, ds, X{});
         }
-        V wide_m[pieces], wide_s[pieces];
-        widen(dm, wide_m);
-        widen(ds, wide_s);
-        for (int i = 0; i < pieces; ++i) {
-          V* c = at(k, i, l);
-          c[1] += wide_m[i];
-          c[3] += wide_s[i];
-        }
+        V* c = at(h, l);
+        c[1] += widened(dm);
+        c[3] += widened(ds);
       }
     }
-    if (s_.plan.eta <= 0) return;
-    for (int i = 0; i < pieces; ++i) {
-      V m2{};
-      for (Index l = 0; l < n_; ++l) {
-        const V m = at(k, i, l)[0] + at(k, i, l)[1];
-        m2 += m * m;
-      }
-      overlap[k * pieces + i] = m2 / double(n_);
+    V m2{};
+    if (s_.plan.eta <= 0) return m2;
+    for (Index l = 0; l < n_; ++l) {
+      const V m = at(h, l)[0] + at(h, l)[1];
+      m2 += m * m;
     }
+    return m2 / double(n_);
   }
 
   // A row in double.
@@ -210,14 +168,9 @@ class LeanRows {
     V m, s, v0, v1;
     Move move;
   };
-  Row row(int k, int i, Index l, double gamma_d, X chi) const {
-    const V *c = at(k, i, l), delta = ws_.delta[std::size_t(k * pieces + i)];
-    V a[pieces], b[pieces], x[pieces];
-    widen(fields_of(k)[l], a);
-    widen(fields_of(k)[n_ + l], b);
-    widen(chi, x);
-    const V w = 1.0 + draws_.chi.slope() * x[i];
-    Row out{c[0] + c[1], c[2] + c[3], delta * a[i], delta * b[i], {}};
+  Row row(int h, Index l, double gamma_d, const X& chi) const {
+    const V *c = at(h, l), delta = ws_.delta[std::size_t(h)], w = 1.0 + draws_.chi.slope() * widened(chi);
+    Row out{c[0] + c[1], c[2] + c[3], delta * widened(fields_of(h)[l]), delta * widened(fields_of(h)[n_ + l]), {}};
     out.move.g = V{} + gamma_d;
     out.move.across2 = delta * delta * draws_.chi.scale() * w * w * w;
     return out;
@@ -227,41 +180,38 @@ class LeanRows {
     const V m = x.m - x.move.g * x.v0, s = x.s + x.move.growth(x.s, x.v1);
     return m * m + s * s;
   }
-  // N of those lanes that are not near, where it is common to all rows.
-  __attribute__((noinline)) void far_from_sphere(int k, double gamma_d, Mask near) {
-    for (int i = 0; i < pieces; ++i) {
-      const auto mean = [&](auto f) {
-        V x{};
-        for (Index l = 0; l < n_; ++l) x += f(row(k, i, l, gamma_d, chi_of(k)[l]));
-        return x / double(n_);
-      };
-      Move whole{};
-      whole.shrink(mean(excess), [&] { return mean(grown); });
-      for (int j = 0; j < wide; ++j)
-        if (!near[i * wide + j]) {
-          common_[i].nu[j] = whole.nu[j];
-          common_[i].inverse[j] = whole.inverse[j];
-        }
-    }
-  }
-  // The steps of those lanes that are not near.
-  template <bool Global>
-  __attribute__((noinline)) void far(int k, Index l, double gamma_d, Mask near, X chi) {
-    for (int i = 0; i < pieces; ++i) {
-      Row x = row(k, i, l, gamma_d, chi);
-      if (Global) {
-        x.move.nu = common_[i].nu;
-        x.move.inverse = common_[i].inverse;
-      } else {
-        x.move.shrink(excess(x), [&] { return grown(x); });
+  // N of those runs that are not near, where it is common to all rows.
+  __attribute__((noinline)) void far_from_sphere(int h, double gamma_d, const Mask& near) {
+    const auto mean = [&](auto f) {
+      V x{};
+      for (Index l = 0; l < n_; ++l) x += f(row(h, l, gamma_d, chi_of(h)[l]));
+      return x / double(n_);
+    };
+    Move whole{};
+    whole.shrink(mean(excess), [&] { return mean(grown); });
+    for (int i = 0; i < wide; ++i)
+      if (!near[i]) {
+        common_.nu[i] = whole.nu[i];
+        common_.inverse[i] = whole.inverse[i];
       }
-      const V m = x.move.change(x.m, -x.move.g * x.v0), s = x.move.change(x.s, x.move.growth(x.s, x.v1));
-      for (int j = 0; j < wide; ++j)
-        if (!near[i * wide + j]) {
-          at(k, i, l)[1][j] += m[j];
-          at(k, i, l)[3][j] += s[j];
-        }
+  }
+  // The steps of those runs that are not near.
+  template <bool Global>
+  __attribute__((noinline)) void far(int h, Index l, double gamma_d, const Mask& near, const X& chi) {
+    Row x = row(h, l, gamma_d, chi);
+    if (Global) {
+      x.move.nu = common_.nu;
+      x.move.inverse = common_.inverse;
+    } else {
+      x.move.shrink(excess(x), [&] { return grown(x); });
     }
+    const V m = x.move.change(x.m, -x.move.g * x.v0), s = x.move.change(x.s, x.move.growth(x.s, x.v1));
+    V* c = at(h, l);
+    for (int i = 0; i < wide; ++i)
+      if (!near[i]) {
+        c[1][i] += m[i];
+        c[3][i] += s[i];
+      }
   }
 
   const Task& task_;
@@ -269,12 +219,10 @@ class LeanRows {
   const ReducedDraws& draws_;
   ReducedWorkspace& ws_;
   const Index n_;
-  V* const at_;
-  const std::uint32_t* const run_;
+  const BatchState& batch_;
   const Index step_;
   const T bound_ = T(1.001 * draws_.chi.bound());
-  Move common_[pieces];  // of all rows of the runs of a vector, where N is common to them
-
+  Move common_;  // of all rows of the runs of a part, where N is common to them
 };
 
 }  // namespace SEQSGD_LEVEL

@@ -201,11 +201,6 @@ SEQSGD_INLINE bool all(i32 mask) {
 #endif
 }
 
-template <int K>
-SEQSGD_INLINE u32 rotl(u32 x) {
-  return (x << K) | (x >> (32 - K));
-}
-
 // Sum of 2, 4 or 8 doubles by halves.
 template <int Bytes, class V>
 SEQSGD_INLINE double reduce(V x) {

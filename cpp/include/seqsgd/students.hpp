@@ -24,9 +24,9 @@ class Student {
   virtual void forward(const double* z, double* f, double* ws) const = 0;
   // delta = (d f / d z)^T D, after forward at the same z.
   virtual void backward(const double* z, const double* f, const double* D, double* delta, double* ws) const = 0;
-  // Both for runs side by side, one to a lane; ws: `scratch` vectors. To a student of sums alone z is one vector, the sum, and so is delta.
-  virtual void forward_lanes(const simd::f64* z, simd::f64* f, simd::f64* ws) const = 0;
-  virtual void backward_lanes(const simd::f64* z, const simd::f64* f, const simd::f64* D, simd::f64* delta, simd::f64* ws) const = 0;
+  // Both for runs side by side, of which the first `count` matter; ws: `scratch` numbers of runs. To a student of sums alone z is one vector, the sum, and so is delta.
+  virtual void forward_lanes(const Runs* z, Runs* f, Runs* ws, int count) const = 0;
+  virtual void backward_lanes(const Runs* z, const Runs* f, const Runs* D, Runs* delta, Runs* ws) const = 0;
 
   const int L, k;
   const bool sums_only;  // depends on z through its sum alone, so that all delta_l are equal
@@ -47,10 +47,10 @@ class Network final : public Student {
     const double c = *D * *ws * scale_;
     for (int l = 0; l < L; ++l) delta[l] = c;
   }
-  void forward_lanes(const simd::f64* z, simd::f64* f, simd::f64* ws) const override {
+  void forward_lanes(const Runs* z, Runs* f, Runs* ws, int) const override {
     *f = sigma_->lanes(*z * scale_, *ws);
   }
-  void backward_lanes(const simd::f64*, const simd::f64*, const simd::f64* D, simd::f64* delta, simd::f64* ws) const override { *delta = *D * *ws * scale_; }
+  void backward_lanes(const Runs*, const Runs*, const Runs* D, Runs* delta, Runs* ws) const override { *delta = *D * *ws * scale_; }
 
  private:
   ActivationPtr sigma_;
@@ -72,27 +72,29 @@ class Attention final : public Student {
     if (r_ == Reduction::none) return softmax_matrix_backward(z, L, f, D, delta);
     for (int l = 0; l < L; ++l) delta[l] = *D * ws[l];
   }
-  void forward_lanes(const simd::f64* z, simd::f64* f, simd::f64* ws) const override {
-    if (L > few_tokens) return forward_one_by_one(z, f, ws);
+  void forward_lanes(const Runs* z, Runs* f, Runs* ws, int count) const override {
+    if (L > few_tokens) return forward_one_by_one(z, f, ws, count);
     if (r_ == Reduction::none) in_lanes::softmax_matrix(z, L, f);
     if (r_ == Reduction::trace) *f = in_lanes::softmax_trace(z, L, ws, ws + L);
     if (r_ == Reduction::bilinear) *f = in_lanes::softmax_bilinear(z, L, a_.data(), b_.data(), ws, ws + L);
   }
-  void backward_lanes(const simd::f64* z, const simd::f64* f, const simd::f64* D, simd::f64* delta, simd::f64* ws) const override {
+  void backward_lanes(const Runs* z, const Runs* f, const Runs* D, Runs* delta, Runs* ws) const override {
     if (r_ == Reduction::none) return in_lanes::softmax_matrix_backward(z, L, f, D, delta);
     for (int l = 0; l < L; ++l) delta[l] = *D * ws[l];
   }
 
  private:
   // Many tokens are vectorised over tokens instead, one run after the other.
-  void forward_one_by_one(const simd::f64* z, simd::f64* f, simd::f64* ws) const {
+  void forward_one_by_one(const Runs* z, Runs* f, Runs* ws, int count) const {
     thread_local std::vector<double> own;  // grows once per thread
     const std::size_t n = std::size_t(L), out = std::size_t(k);
     if (own.size() < 3 * n + out) own.resize(3 * n + out);
     double *one = own.data(), *rest = one + n, *y = rest + 2 * n;
-    for (int i = 0; i < simd::width<double>; ++i) {
-      for (std::size_t l = 0; l < n; ++l) one[l] = z[l][i];
-      forward(one, y, rest);
+    for (int i = 0; i < Runs::length; ++i) {
+      if (i < count) {
+        for (std::size_t l = 0; l < n; ++l) one[l] = z[l][i];
+        forward(one, y, rest);
+      }
       for (std::size_t l = 0; l < n; ++l) ws[l][i] = rest[l];
       for (std::size_t j = 0; j < out; ++j) f[j][i] = y[j];
     }

@@ -48,24 +48,24 @@ class Task {
     return labelled(ws, z, delta, ws);
   }
 
-  // The same for runs side by side, one to a lane; ws: scratch() vectors. If the student depends on sums alone, z is one vector, sum_l z_l, and so is delta.
-  simd::f64 lanes(const simd::f64* zstar, const simd::f64* z, const simd::f64* normals, simd::f64* delta, simd::f64* ws) const {
-    link_->lanes(zstar, ws);
-    return labelled_lanes(z, normals, delta, ws);
+  // The same for runs side by side, of which the first `count` matter; ws: scratch() numbers of runs. If the student depends on sums alone, z is one vector, sum_l z_l, and so is delta.
+  Runs lanes(const Runs* zstar, const Runs* z, const Runs* normals, Runs* delta, Runs* ws, int count) const {
+    link_->lanes(zstar, ws, count);
+    return labelled_lanes(z, normals, delta, ws, count);
   }
   // With the sums of z* and of its squares instead of z*.
-  simd::f64 lanes_of_sums(simd::f64 sum, simd::f64 squares, const simd::f64* z, const simd::f64* normals, simd::f64* delta, simd::f64* ws) const {
+  Runs lanes_of_sums(const Runs& sum, const Runs& squares, const Runs* z, const Runs* normals, Runs* delta, Runs* ws, int count) const {
     link_->of_sums(sum, squares, ws);
-    return labelled_lanes(z, normals, delta, ws);
+    return labelled_lanes(z, normals, delta, ws, count);
   }
 
  private:
-  simd::f64 labelled_lanes(const simd::f64* z, const simd::f64* normals, simd::f64* delta, simd::f64* ws) const {
-    simd::f64 *f = ws + k(), *D = f + k(), *rest = D + k();
+  Runs labelled_lanes(const Runs* z, const Runs* normals, Runs* delta, Runs* ws, int count) const {
+    Runs *f = ws + k(), *D = f + k(), *rest = D + k();
     if (normals)
       for (int i = 0; i < k(); ++i) ws[i] += noise_ * normals[i];
-    student_->forward_lanes(z, f, rest);
-    const simd::f64 value = loss_.lanes(ws, f, k(), D);
+    student_->forward_lanes(z, f, rest, count);
+    const Runs value = loss_.lanes(ws, f, k(), D);
     student_->backward_lanes(z, f, D, delta, rest);
     return value;
   }
