@@ -34,7 +34,7 @@ class ReducedStep {
     const V* normals = draws_.noise ? ws_.noise.data() + h * even(draws_.noise) : nullptr;
     V *delta = ws_.delta.data() + h * ws_.seen, sum{}, squares{};
     if (mixed() && !draws_.by_sums) mix(a);
-    Local<> own_values;
+    Local own_values;
     V* x = values(own_values);
     if (!sums()) {
       if (mixed()) mix(b);
@@ -125,8 +125,7 @@ class ReducedStep {
   }
 
   // Room for the coordinates of a weight vector, on the stack where their number is known.
-  template <int More = 0>
-  using Local = V[K >= 0 ? K + 2 + More : 1];
+  using Local = V[K >= 0 ? K + 2 : 1];
   SEQSGD_INLINE V* values(V* local) const { return K >= 0 ? local : ws_.x.data(); }
   SEQSGD_INLINE void load(const V* c, V* x) const {
     for (Index k = 0; k < directions() + 2; ++k) x[k] = c[2 * k] + c[2 * k + 1];
@@ -212,7 +211,7 @@ class ReducedStep {
   }
   SEQSGD_INLINE V move_shared(int h, double gamma_d) {
     const Index r = directions();
-    Local<> at_local, v_local;
+    Local at_local, v_local;
     V Y_local[K > 0 ? K : 1], *x = values(at_local), *v = K >= 0 ? v_local : ws_.v.data(), *Y = K >= 0 ? Y_local : ws_.v.data() + c_.r + 3;
     const V *delta = ws_.delta.data() + h * ws_.seen, *a = ws_.fresh.data() + h * ws_.stride, *b = a + draws_.star, *own = b + draws_.field;
     V V0{}, B{}, n2{};

@@ -59,7 +59,7 @@ class LeanRows {
   X* now_of(int h) const { return fields_of(h) + 2 * n_; }
   X* chi_of(int h) const { return now_of(h) + 2 * n_; }
   V* at(int h, Index l) const { return batch_.at + 4 * (h * n_ + l); }
-  using Mask = std::decay_t<decltype(X{} < X{})>;
+  using Mask = typename MaskOf<X>::type;
   static SEQSGD_INLINE X size(const X& x) { return bits_as<X>(bits_as<WordsOf<T>>(x) << 1 >> 1); }
 
   // Normals of the chi-squares of a group of rows.

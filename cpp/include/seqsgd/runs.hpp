@@ -16,7 +16,7 @@ struct Two {
   H lo, hi;
   // Written out: a copy that is left to the compiler may go in pieces narrower than what reads it next, which the processor waits for.
   Two() = default;
-  SEQSGD_INLINE Two(const H& lo, const H& hi) : lo(lo), hi(hi) {}
+  SEQSGD_INLINE Two(const H& a, const H& b) : lo(a), hi(b) {}
   SEQSGD_INLINE Two(const Two& x) : lo(x.lo), hi(x.hi) {}
   SEQSGD_INLINE Two& operator=(const Two& x) {
     lo = x.lo;
@@ -62,17 +62,37 @@ SEQSGD_OPERATOR(+)
 SEQSGD_OPERATOR(-)
 SEQSGD_OPERATOR(*)
 SEQSGD_OPERATOR(/)
-SEQSGD_OPERATOR(<)
-SEQSGD_OPERATOR(>)
-SEQSGD_OPERATOR(<=)
-SEQSGD_OPERATOR(>=)
-SEQSGD_OPERATOR(==)
 SEQSGD_OPERATOR(&)
 SEQSGD_OPERATOR(|)
 SEQSGD_OPERATOR(^)
 SEQSGD_OPERATOR(<<)
 SEQSGD_OPERATOR(>>)
 #undef SEQSGD_OPERATOR
+
+// What a comparison gives. (Compilers differ in the name of its elements.)
+template <class V>
+struct MaskOf {
+  using type = simd::Vec<std::conditional_t<sizeof(V{}[0]) == 4, std::int32_t, std::int64_t>>;
+};
+template <class H>
+struct MaskOf<Two<H>> {
+  using type = Two<typename MaskOf<H>::type>;
+};
+#define SEQSGD_COMPARISON(op)                                                                                           \
+  template <class H, class M = typename MaskOf<H>::type>                                                                \
+  SEQSGD_INLINE Two<M> operator op(const Two<H>& a, const Two<H>& b) {                                                  \
+    return {M(a.lo op b.lo), M(a.hi op b.hi)};                                                                          \
+  }                                                                                                                     \
+  template <class H, class S, class M = typename MaskOf<H>::type, class = std::enable_if_t<std::is_arithmetic_v<S>>>    \
+  SEQSGD_INLINE Two<M> operator op(const Two<H>& a, S b) {                                                              \
+    return {M(a.lo op b), M(a.hi op b)};                                                                                \
+  }
+SEQSGD_COMPARISON(<)
+SEQSGD_COMPARISON(>)
+SEQSGD_COMPARISON(<=)
+SEQSGD_COMPARISON(>=)
+SEQSGD_COMPARISON(==)
+#undef SEQSGD_COMPARISON
 
 #define SEQSGD_ASSIGNMENT(op)                                  \
   template <class H, class S>                                  \
