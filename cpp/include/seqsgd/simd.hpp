@@ -29,8 +29,13 @@
 #include <immintrin.h>
 #endif
 
+#if defined(SEQSGD_OUTLINE)  // for sanitizers, which take many minutes to compile what is inlined by force
+#define SEQSGD_INLINE inline
+#define SEQSGD_LAMBDA_INLINE
+#else
 #define SEQSGD_INLINE inline __attribute__((always_inline))
 #define SEQSGD_LAMBDA_INLINE __attribute__((always_inline))
+#endif
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
