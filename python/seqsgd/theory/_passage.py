@@ -130,4 +130,4 @@ def random_starts(drift: Drift, init: Start, d: int, samples: int, rng: np.rando
         K = drift.K if s.tied else np.diag(np.diag(drift.K))  # rows of an untied network are independent
         root = np.linalg.cholesky(K + 1e-14 * np.trace(K) * np.eye(s.ne))
         a = rng.standard_normal((len(m), s.ne)) @ root.T * np.sqrt((1 - m**2) / d)
-    return np.concatenate([a, m, np.ones((len(m), s.L))] if drift.common else [a, m], axis=1)
+    return drift.states(a, m, None)

@@ -32,8 +32,7 @@ class Setup:
         elif not (isinstance(tokens, str) and tokens == "gaussian"):
             raise ValueError(f"tokens: the theory needs Gaussian fields, expected 'gaussian' or Correlated, got {_checks.short(tokens)}")
         self.independent = bool((self.C == np.eye(self.L)).all())
-        if not self.tied and not self.independent:
-            raise ValueError("tokens: with correlated tokens the untied network does not close on (m_l, q_l), expected 'gaussian'")
+        self.rows = not self.tied and not self.independent  # the law of the fields depends on the overlaps between rows too
         position = student.position
         self.c = np.zeros(self.L)
         self.E = np.zeros((self.L, 0))
