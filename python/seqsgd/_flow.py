@@ -82,7 +82,9 @@ class Flow:
                 m = np.array([_sphere(rng, run.d)[0] for _ in range(setup.nm)])
             if setup.rows:  # all overlaps between rows, and of rows with P
                 F = w @ P.T if isinstance(student.position, models.Positions) else np.zeros((setup.ne, setup.ne))
-                starts.append(self._right(star if setup.ne else None).pack(m[None], (w @ w.T)[None], F[None])[0])
+                Q = w @ w.T
+                np.fill_diagonal(Q, 1.0)
+                starts.append(self._right(star if setup.ne else None).pack(m[None], Q[None], F[None])[0])
             else:
                 q = np.ones(setup.L if student.weights == "global" else 0)
                 starts.append(np.concatenate([e, m, q]))
