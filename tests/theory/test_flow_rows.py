@@ -154,11 +154,11 @@ def test_risk_falls_without_noise_and_rows_meet():
 
 
 REDUCED = {
-    "rows": (sq.Task(sq.SSI("sum_h2", 2), sq.Untied("relu")), 12.0),
-    "global": (sq.Task(sq.SSI("sum_h2", 2), sq.Untied("h2", normalization="global"), noise=0.2), 4.0),
-    "opposite": (sq.Task(sq.SSI("staircase2", 2), sq.Untied("tanh", position=sq.Opposite())), 12.0),
+    "rows": (sq.Task(sq.SSI("sum_h2", 2), sq.Untied("relu")), 3.0),
+    "global": (sq.Task(sq.SSI("sum_h2", 2), sq.Untied("relu", normalization="global"), noise=0.2), 3.0),
+    "opposite": (sq.Task(sq.SSI("staircase2", 2), sq.Untied("tanh", position=sq.Opposite())), 3.0),
 }
-PAIR, TIME, START, RUNS = sq.Correlated([[1.0, 0.6], [0.6, 1.0]]), 0.48, 0.3, {1000: 20_000, 10_000: 8000}
+PAIR, TIME, START, RUNS = sq.Correlated([[1.0, 0.6], [0.6, 1.0]]), 1.0, 0.3, {1000: 8000, 10_000: 800}
 
 
 @cache
