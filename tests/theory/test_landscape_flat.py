@@ -67,7 +67,9 @@ def test_a_task_that_the_student_is_blind_to_is_flat_everywhere(task):
 
 
 # R depends on e alone: the label is odd under the exchange of tokens and f is even, or the label is constant
-@pytest.mark.parametrize("task", [sq.Task(sq.SSI("h2_difference", 2), TRACE), sq.Task(sq.PositionalSemantic(1.0, a=0.5), sq.Attention(position=sq.Opposite()))], ids=["odd", "constant"])
+@pytest.mark.parametrize(
+    "task", [sq.Task(sq.SSI("h2_difference", 2), TRACE), sq.Task(sq.PositionalSemantic(1.0, a=0.5), sq.Attention(position=sq.Opposite()))], ids=["odd", "constant"]
+)
 def test_lines_across_m(task):
     e = np.linspace(-0.999, 0.999, 100)
     r = risk(task, e[:, None], [0.0, 0.4], hessian=False)

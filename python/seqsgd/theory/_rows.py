@@ -1,10 +1,10 @@
 """The flow of untied weights under correlated tokens, where rows see each other's fields through Q_lk = w_l . w_k / d (docs: theory-risk.md, Flow).
 
-u = (1/sqrt L) sum_l z_l is Gaussian with variance s^2 = (1/L) sum_lk C_lk Q_lk and E[z*_l u] = r_l = (1/sqrt L) sum_k C_lk m_k, so R depends on these and on the mean of u. With delta =
-dloss/du, alpha_l = dR/dm_l at fixed Q, beta = (2/L) dR/ds^2 = E[d delta / du] / L, epsilon = E[delta] / sqrt L and V = E[delta^2], Stein's lemma gives the mean step
-of the rows W (L, d) / sqrt d, and the part of the noise that is not averaged out is (gamma/L) V C in Q:
+u = (1/sqrt L) sum_l z_l is Gaussian with variance s^2 = (1/L) sum_lk C_lk Q_lk and E[z*_l u] = r_l = (1/sqrt L) sum_k C_lk m_k, so R depends on these and on the mean of u.
+With delta = dloss/du, alpha_l = dR/dm_l at fixed Q, beta = (2/L) dR/ds^2 = E[d delta / du] / L, epsilon = E[delta] / sqrt L and V = E[delta^2], Stein's lemma gives the mean
+step of the rows W (L, d), and the part of the noise that is not averaged out is (gamma/L) V C in Q:
 
-    dW/dt = -(alpha w*^T / sqrt d + beta C W + epsilon P) + Lambda W,    U = alpha m^T + beta C Q + epsilon F^T,    F_lk = w_l . p_k / sqrt d
+    dW/dt = -(alpha w*^T + beta C W + epsilon sqrt(d) P) + Lambda W,    U = alpha m^T + beta C Q + epsilon F^T,    F_lk = w_l . p_k / sqrt d
     dm/dt = -(alpha + beta C m + epsilon e*) + Lambda m
     dF/dt = -(alpha e*^T + beta C F + epsilon K) + Lambda F
     dQ/dt = -(U + U^T) + gamma (V/L) C + Lambda Q + Q Lambda,    Lambda_l = U_ll - (gamma/2) (V/L) C_ll, on a common sphere their mean
@@ -144,7 +144,8 @@ class RowsDrift(Drift):
         return np.concatenate([next(diagonal), m, next(diagonal), Q[:, self.above[0], self.above[1]], F[:, self.beside[0], self.beside[1]]], axis=1)
 
     def states(self, a: Array, m: Array, q: Array | None) -> Float64:
-        """What is not given is as in rows that have no more in common than they must: beside m_l w* a row points along its own p_l, and what remains of it is orthogonal to the others."""
+        """What is not given is as in rows that have no more in common than they must: beside m_l w* row l points along p_l, and what remains of it is orthogonal to all
+        other rows."""
         s, n = self.setup, len(m)
         norms = np.ones((n, s.L)) if q is None or q.ndim == 3 else q
         Q, F = m[:, :, None] * m[:, None, :], np.zeros((n, s.ne, s.ne))

@@ -184,7 +184,7 @@ def initial(right: Drift, m: Any, e: Any, q: Any) -> Float64:
         raise ValueError(f"q: with normalization='rows' expected norms 1, got {norms.min():.6g}")
     if Q is not None and np.linalg.eigvalsh(Q - np.outer(b[0], b[0]))[0] < -1e-9:
         raise ValueError("q: expected overlaps of rows that exist, but q - m m^T is not positive semi-definite")
-    return right.states(a, b, norms if Q is None else Q[None])[0]
+    return np.asarray(right.states(a, b, norms if Q is None else Q[None])[0])
 
 
 @dataclass(frozen=True)

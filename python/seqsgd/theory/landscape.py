@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from .. import _checks, models
 from .._checks import Float64
-from ._drift import Field, field
 from ._critical import search
+from ._drift import Field, field
+from ._interpolation import Chebyshev
 from .risk import Engine, engine
 
 if TYPE_CHECKING:
