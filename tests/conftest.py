@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+# The theory's matrix products are small. A linear algebra library whose threads wait for each other makes the landscape of attention four times as dear, beside other work twenty times
+# as slow. It reads this when NumPy is imported; the core has threads of its own.
+for _library in ("OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from helpers import CORES, WITH_WEIGHTS
