@@ -101,6 +101,14 @@ def test_an_isolated_zero_of_higher_order_is_one_point(sigma, kind):
         assert land.basin(m=[0.5, -0.9]).tolist() == [0, 0]
 
 
+def test_what_is_flat_to_order_sixteen_is_called_degenerate():
+    """R(m) - R(0) = -m^16 is below the tolerance for |m| < 0.18, and R on the ring too: one point, of a kind that is not known."""
+    c = math.factorial(16) ** -0.5
+    land = landscape(sq.Task(sq.SSI(sq.Hermite([(c, {1: 16})]), 1), sq.Tied(sq.HermiteSeries([0.0] * 16 + [c]))))
+    assert [(c.kind, c.where) for c in land.critical] == [("minimum", "sphere")] * 2 + [("degenerate", "inside")] and not land.flat
+    assert land.critical[-1].point.tolist() == [0.0] and abs(land.critical[0].value) < 1e-10
+
+
 def test_a_saddle_of_odd_order():
     land = landscape(sq.Task(sq.SSI("z1*z2*z3", 3), sq.Tied("He3")))  # R = const - c m^3
     assert [(c.kind, c.degenerate, float(c.point[0])) for c in land.critical] == [("minimum", False, 1.0), ("saddle", True, 0.0), ("maximum", False, -1.0)]

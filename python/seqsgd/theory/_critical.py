@@ -52,7 +52,7 @@ def search(near: Chebyshev, p: int, slack: float, doubt: float) -> Zeros:
     for x in zeros[~degenerate]:
         _add(found.inside, x)
     for group in _groups(zeros[degenerate]):
-        if np.ptp(group, axis=0).max() < LONG:
+        if p == 1 or np.ptp(group, axis=0).max() < LONG:  # on a line what is not flat everywhere is isolated
             _add(found.inside, group[0])
         else:
             found.curves.append(group)
@@ -70,7 +70,10 @@ def _starts(p: int) -> Array:
 
 
 def _newton(near: Chebyshev, p: int, slack: float, doubt: float, cut: float, x: Array) -> tuple[Array, Array]:
-    """Zeros of the gradient in the open ball, best first, and whether each has a null direction, a rate below `doubt`; along rates below `cut` it does not move."""
+    """Zeros of the gradient in the open ball, and whether each has a null direction, a rate below `doubt`. The origin, which is a start, comes first, then the best.
+
+    `cut`: along rates below it the method does not move.
+    """
     slopes = [near.slope(i) for i in range(p)]
 
     def hessians(y: Array) -> tuple[Array, Array]:
@@ -92,7 +95,7 @@ def _newton(near: Chebyshev, p: int, slack: float, doubt: float, cut: float, x: 
     size = np.linalg.norm(near(x)[:, 1 : 1 + p], axis=1)
     good = (size <= slack) & (last < 1e-5) & (np.linalg.norm(x, axis=1) < 1 - 1e-6)
     x, size = np.where(np.abs(x) < 1e-7, 0.0, x)[good], size[good]
-    order = np.argsort(size)
+    order = np.lexsort((size, x.any(axis=1)))
     return x[order], np.abs(hessians(x[order])[0]).min(axis=1, initial=np.inf) <= doubt
 
 

@@ -113,6 +113,7 @@ def random_starts(drift: Drift, init: Start, d: int, samples: int, rng: np.rando
     """Equally likely states, (n, names), of a start: quantiles where only m is random, draws otherwise.
 
     `Opposite` starts at e = 0, for its p is orthogonal to the initial weights; rows of another P at e ~ N(0, (1 - m^2) P P^T / d).
+    Where overlaps between rows matter, rows have nothing in common but what m and e say.
     """
     s = drift.setup
     n = samples

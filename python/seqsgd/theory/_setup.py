@@ -18,7 +18,7 @@ class Setup:
     """A task and the covariance of its tokens.
 
     The fields are z* ~ N(0, C) and z = c + E a + (overlaps) with positional parameters a and overlaps m, one or (untied) one per token, where then z_l has
-    variance q_l and C = I. Parameters in order: `names`.
+    variance q_l and C = I. Parameters in order: `names`. With `rows`, untied weights and another C, the law depends on all overlaps between rows too (`_rows.py`).
     """
 
     def __init__(self, task: models.Task, tokens: str | models.Tokens = "gaussian") -> None:

@@ -244,7 +244,7 @@ def _tolerances(chosen: Engine, f: Field, p: int) -> tuple[float, float]:
 
 def _curve(x: Array, chosen: Engine, near: Chebyshev, slack: float, doubt: float) -> Flat:
     """A curve, judged at seven of its points by the rate that is not along it; where that vanishes by R on both sides."""
-    at = np.linspace(0, len(x) - 1, 9).astype(int)[1:-1]
+    at = np.clip(np.linspace(0, len(x) - 1, 9).astype(int)[1:-1], 1, len(x) - 2)
     best, error = _moments(chosen, x[at])
     rim = bool((np.linalg.norm(x, axis=1) > 1 - 1e-9).all())
     rates = np.array([(_outer if rim else _inner)(y, best, error, i, doubt).rates for i, y in enumerate(x[at])])
