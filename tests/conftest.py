@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+# The theory's matrix products are small. With threads that wait for each other the landscape of attention costs four times the CPU time, and beside other work takes twenty times as
+# long. The library reads this when NumPy is imported (pyproject.toml keeps a plugin from doing that sooner); the core has threads of its own.
+for _library in ("OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from helpers import CORES, WITH_WEIGHTS

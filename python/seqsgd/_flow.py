@@ -56,7 +56,8 @@ class Flow:
     def memory(cls, run: Run, grid: Steps) -> int:
         weights = 1 if run.task.student.weights == "shared" else run.L
         full = 2 * weights * run.d if isinstance(run.task.student.position, models.Positions) else 0
-        return 8 * (run.runs * (len(grid) + 2) * (2 * weights + run.L + 1) + full)
+        pairs = 2 * run.L**2 if weights > 1 and isinstance(run.tokens, Correlated) else 0
+        return 8 * (run.runs * (len(grid) + 2) * (2 * weights + run.L + 1 + pairs) + full)
 
     def _draw(self, seed: Seed) -> tuple[Array, Array]:
         """Start (runs, state) and P w* / sqrt d (runs, positional overlaps)."""
@@ -64,23 +65,56 @@ class Flow:
 
         run, student = self._run, self._run.task.student
         setup = Setup(run.task, run.tokens)
+        self._ne = setup.ne
         starts, estar = [], []
         for i in range(run.first_run, run.first_run + run.runs):
             rng = np.random.default_rng([seed.value, i])
             e, star = np.zeros(setup.ne), np.zeros(setup.ne)
             if isinstance(student.position, models.Positions):
-                m, e, star = self._full(rng, setup.nm, student.position.P)
+                P, (w, teacher) = student.position.P, self._full(rng, setup.nm)
+                m, e, star = w @ teacher, (P * w).sum(axis=1), P @ teacher
+            elif setup.rows:
+                w = self._rows(rng)
+                m = w[:, 0]
             elif isinstance(run.init, models.Overlap):
                 m = np.full(setup.nm, _signed(run.init, run.d, rng))
             else:
                 m = np.array([_sphere(rng, run.d)[0] for _ in range(setup.nm)])
-            q = np.ones(setup.L if student.weights == "global" else 0)
-            starts.append(np.concatenate([e, m, q]))
+            if setup.rows:  # all overlaps between rows, and of rows with P
+                F = w @ P.T if isinstance(student.position, models.Positions) else np.zeros((setup.ne, setup.ne))
+                Q = w @ w.T
+                np.fill_diagonal(Q, 1.0)
+                starts.append(self._right(star if setup.ne else None).pack(m[None], Q[None], F[None])[0])
+            else:
+                q = np.ones(setup.L if student.weights == "global" else 0)
+                starts.append(np.concatenate([e, m, q]))
             estar.append(star)
         return np.array(starts), np.array(estar)
 
-    def _full(self, rng: np.random.Generator, rows: int, P: Array) -> tuple[Array, Array, Array]:
-        """m, e and P w* / sqrt d of weights drawn in R^d."""
+    def _right(self, estar: Array | None) -> Any:
+        """The right-hand side."""
+        from .theory._drift import checked
+
+        return checked(self._run.task, 0.0, True, self._run.tokens, estar)
+
+    def _rows(self, rng: np.random.Generator) -> Array:
+        """Rows w_l / sqrt d along w* and a frame of what remains of them; `Opposite` is orthogonal to all of it."""
+        run, L = self._run, self._run.L
+        free = run.d - 1 - isinstance(run.task.student.position, models.Opposite)
+        w = np.zeros((L, 1 + min(L, free)))
+        for i in range(L):  # directions uniform in `free` dimensions, in a frame where they are lower triangular (Bartlett)
+            for j in range(min(i + 1, free)):
+                w[i, 1 + j] = rng.standard_normal() if j < i else math.sqrt(rng.chisquare(free - i))
+        if isinstance(run.init, models.Overlap):
+            m0 = _signed(run.init, run.d, rng)
+            w *= math.sqrt(max(0.0, (1 - m0) * (1 + m0))) / np.maximum(np.linalg.norm(w, axis=1, keepdims=True), 1e-300)
+            w[:, 0] = m0
+            return w
+        w[:, 0] = rng.standard_normal(L)
+        return np.asarray(w / np.linalg.norm(w, axis=1, keepdims=True))
+
+    def _full(self, rng: np.random.Generator, rows: int) -> tuple[Array, Array]:
+        """w (rows, d) and w* (d,) drawn in R^d, over sqrt d."""
         run = self._run
         teacher = _unit(rng.standard_normal(run.d))
         w = np.empty((rows, run.d))
@@ -91,7 +125,7 @@ class Flow:
                 row[:] = _unit(x)
             else:
                 row[:] = m0 * teacher + (math.sqrt(1 - m0**2) * _unit(x - teacher * (x @ teacher)) if m0**2 < 1 else 0)
-        return w @ teacher, (P * w).sum(axis=1), P @ teacher
+        return w, teacher
 
     def advance(self, watch: Watch) -> bool:
         before = int(self.steps_done().sum())
@@ -119,14 +153,13 @@ class Flow:
 
     def _follow(self, i: int, last: int) -> None:
         """Integrate run i up to step `last`."""
-        from .theory._drift import Drift
         from .theory._path import integrate
 
         run = self._run
         if not self._left()[i]:
             return
         eta, halt = (run.stop.eta, run.stop.halt) if isinstance(run.stop, models.WeakRecovery) else (None, False)
-        drift = Drift(run.task, 0.0, True, run.tokens, self._estar[i] if self._estar.shape[1] else None)
+        drift = self._right(self._estar[i] if self._estar.shape[1] else None)
         records = np.flatnonzero((self._grid > self._done[i]) & (self._grid <= last))
         clock = self._grid[records].astype(np.float64)
         clock = clock if len(records) and clock[-1] == last else np.append(clock, last)
@@ -155,11 +188,9 @@ class Flow:
         return self._nonfinite
 
     def variables(self) -> dict[str, Variable]:
-        run, L = self._run, self._run.L
-        student, x = run.task.student, self._states
-        nm = 1 if self._tied else L
-        ne = x.shape[2] - nm - (L if student.weights == "global" else 0)
-        e, m, q = x[..., :ne], x[..., ne : ne + nm], x[..., ne + nm :]
+        run, L, x = self._run, self._run.L, self._states
+        nm, ne = 1 if self._tied else L, self._ne
+        e, m, q = x[..., :ne], x[..., ne : ne + nm], x[..., ne + nm : ne + nm + L]
         if self._tied:
             out = {"m": Variable(("run", "step"), m[..., 0], "overlap w . w* / d")}
         else:

@@ -139,8 +139,13 @@ TASKS = {
 }  # fmt: skip
 
 
-def check_against_monte_carlo(name, numbers):
-    """Risk and V within 4 standard errors (and the risk's own error)."""
+@pytest.mark.parametrize("name", TASKS)
+def test_risk_against_monte_carlo(name):
+    """Risk and V within 4 standard errors, and the risk's own error, at another point than in test_risk_frozen.py, which knows no V.
+
+    4e6 normals a task. False alarms: 40 comparisons at 6.3e-5, 0.25 % in the twenty tasks together. What is wrong by 7 standard errors is refused with probability 99.87 %; a standard
+    error is, as is asserted, below 1 % of R and 2 % of V, with links or activations of high degree below 4 % and 25 %.
+    """
     task, tokens = TASKS[name]
     rng = np.random.default_rng(len(name))
     setup = engine(task, tokens).setup
@@ -150,19 +155,16 @@ def check_against_monte_carlo(name, numbers):
     r = risk(task, e, m[0] if setup.tied else m, q=q, tokens=tokens, hessian=False)
     mean = setup.c + setup.E @ a
     wide = np.broadcast_to(m, (task.L,))
-    (loss, V), (d_loss, d_V) = monte_carlo(task, mean, wide, np.ones(task.L) if q is None else q, setup.C, numbers, rng)
+    (loss, V), (d_loss, d_V) = monte_carlo(task, mean, wide, np.ones(task.L) if q is None else q, setup.C, 4e6, rng)
     assert abs(r.value - loss) < 4 * d_loss + r.value_error
     assert abs(r.V - V) < 4 * d_V + r.V_error
+    heavy = name in ("tied erf, staircase, L=6", "tied He3, Hermite data")
+    assert 0 < d_loss < (0.04 if heavy else 0.01) * r.value and 0 < d_V < (0.25 if heavy else 0.02) * r.V
 
 
 def test_there_are_twenty_tasks():
     """For test_risk_frozen.py too, which takes 1e8 samples of each."""
     assert len(TASKS) == 20 and max(t.L for t, _ in TASKS.values()) == 32
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_risk_against_monte_carlo(name):
-    check_against_monte_carlo(name, 8e6)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def estimate(name: str, samples: int = SAMPLES) -> tuple[float, float, float, fl
     steps = math.ceil(samples / RUNS)
     rate = sq.Piecewise([(0, 0.01 * d), (WARM, 0.0)])
     r = sq.simulate(
-        task, d, WARM + steps, rate, runs=RUNS, rng=len(name), dynamics="reduced", init=sq.Overlap(0.4), tokens=tokens, record=[WARM, WARM + steps], progress=False, threads=1
+        task, d, WARM + steps, rate, runs=RUNS, rng=len(name), dynamics="reduced", init=sq.Overlap(0.4), tokens=tokens, record=[WARM, WARM + steps], progress=False, threads=2
     )
     at = {k: r.dataset[k].values for k in ("e", "m", "q") if k in r.dataset}
     for x in at.values():

@@ -7,7 +7,7 @@ from .complexity import Complexity, Gain, RecoveryTime, best_lr, complexity, gai
 from .flatness import Flatness, flatness_index
 from .flow import Flow, LargestRate, drift, flow, largest_lr
 from .hermite import Coefficients, Exponent, HermiteTensors, NormBounds, Odeco, SymmetricTensor, hermite, hermite_coefficients, sie
-from .landscape import Critical, Landscape, landscape
+from .landscape import Critical, Flat, Landscape, landscape
 from .phases import PhaseDiagram, phase_diagram
 from .risk import Risk, risk
 
@@ -19,6 +19,7 @@ __all__ = [
     "Complexity",
     "Critical",
     "Exponent",
+    "Flat",
     "Flatness",
     "Flow",
     "Gain",

@@ -86,6 +86,8 @@ def spread(right: Drift, starts: Float64, d: int, samples: int, generator: np.ra
 
 def noisy_times(right: Drift, starts: Float64, d: int, eta: float, samples: int, generator: np.random.Generator) -> tuple[Float64, str]:
     """Equally likely times until eta, and in words how they were found."""
+    if right.rows:
+        raise ValueError("noise: expected independent tokens where every token has a weight of its own, got Correlated")
     if right.common:
         raise ValueError("noise: expected a student whose weights keep their norms, got normalization='global'")
     wide = spread(right, starts, d, samples, generator)

@@ -83,6 +83,18 @@ class Drift:
         self.K = covariance(task, s)
         self.estar = np.zeros(s.ne) if estar is None else _checks.array("estar", estar, (s.ne,))
 
+    rows = False  # whether overlaps between rows belong to the state
+
+    @property
+    def error(self) -> float:
+        """Of the series that expectations are taken from."""
+        return self.field.series.error if self.field.series is not None else 0.0
+
+    def states(self, a: Array, m: Array, q: Array | None) -> Float64:
+        """States (n, names) of positional overlaps (n, e parameters), overlaps (n, overlaps) and squared norms (n, L), None: 1."""
+        norms = [np.ones_like(m) if q is None else q] if self.common else []
+        return np.concatenate([a, m, *norms], axis=1)
+
     def __call__(self, state: npt.ArrayLike) -> Float64:
         """(..., n) -> (..., n)."""
         x = np.asarray(state, dtype=np.float64)
@@ -150,7 +162,16 @@ def drift(
         P w* / sqrt d where P is not orthogonal to w*.
     """
     _checks.instance("task", task, models.Task, "a Task")
-    return Drift(task, _checks.number("lr", lr, 0), _checks.boolean("inhibitive", inhibitive), tokens, estar)
+    return checked(task, _checks.number("lr", lr, 0), _checks.boolean("inhibitive", inhibitive), tokens, estar)
 
 
-__all__ = ["Drift", "Field", "covariance", "drift", "field"]
+def checked(task: models.Task, lr: float, inhibitive: bool, tokens: str | models.Tokens, estar: Any) -> Drift:
+    """`drift` of arguments that are checked."""
+    if isinstance(tokens, models.Correlated) and Setup(task, tokens).rows:
+        from ._rows import RowsDrift
+
+        return RowsDrift(task, lr, inhibitive, tokens, estar)
+    return Drift(task, lr, inhibitive, tokens, estar)
+
+
+__all__ = ["Drift", "Field", "checked", "covariance", "drift", "field"]

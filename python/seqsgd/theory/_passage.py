@@ -113,6 +113,7 @@ def random_starts(drift: Drift, init: Start, d: int, samples: int, rng: np.rando
     """Equally likely states, (n, names), of a start: quantiles where only m is random, draws otherwise.
 
     `Opposite` starts at e = 0, for its p is orthogonal to the initial weights; rows of another P at e ~ N(0, (1 - m^2) P P^T / d).
+    Where overlaps between rows matter, rows have nothing in common but what m and e say.
     """
     s = drift.setup
     n = samples
@@ -130,4 +131,4 @@ def random_starts(drift: Drift, init: Start, d: int, samples: int, rng: np.rando
         K = drift.K if s.tied else np.diag(np.diag(drift.K))  # rows of an untied network are independent
         root = np.linalg.cholesky(K + 1e-14 * np.trace(K) * np.eye(s.ne))
         a = rng.standard_normal((len(m), s.ne)) @ root.T * np.sqrt((1 - m**2) / d)
-    return np.concatenate([a, m, np.ones((len(m), s.L))] if drift.common else [a, m], axis=1)
+    return drift.states(a, m, None)

@@ -18,7 +18,7 @@ class Setup:
     """A task and the covariance of its tokens.
 
     The fields are z* ~ N(0, C) and z = c + E a + (overlaps) with positional parameters a and overlaps m, one or (untied) one per token, where then z_l has
-    variance q_l and C = I. Parameters in order: `names`.
+    variance q_l and C = I. Parameters in order: `names`. With `rows`, untied weights and another C, the law depends on all overlaps between rows too (`_rows.py`).
     """
 
     def __init__(self, task: models.Task, tokens: str | models.Tokens = "gaussian") -> None:
@@ -32,8 +32,7 @@ class Setup:
         elif not (isinstance(tokens, str) and tokens == "gaussian"):
             raise ValueError(f"tokens: the theory needs Gaussian fields, expected 'gaussian' or Correlated, got {_checks.short(tokens)}")
         self.independent = bool((self.C == np.eye(self.L)).all())
-        if not self.tied and not self.independent:
-            raise ValueError("tokens: with correlated tokens the untied network does not close on (m_l, q_l), expected 'gaussian'")
+        self.rows = not self.tied and not self.independent  # the law of the fields depends on the overlaps between rows too
         position = student.position
         self.c = np.zeros(self.L)
         self.E = np.zeros((self.L, 0))

@@ -13,6 +13,7 @@ from .._checks import Float64
 from ..models.rates import schedule
 from ._drift import Drift, covariance, drift
 from ._path import integrate
+from ._rows import RowsDrift
 from .risk import engine, points
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ class Flow:
     t : (n,) time, the integral of lr over steps divided by d
     steps : (n,) or None if no d was given
     m, e, q : (n,), untied or general encodings (n, L); e and q None where there are none. NaN after a halt
+    rows : (n, L, L) overlaps w_l . w_k / d; None where they do not matter (one weight, or independent tokens)
     risk : (n,) R along the way
     weak_recovery : t at which ||(e, m)|| passed eta, NaN if it did not or was not asked for
     weak_recovery_step : the same in steps; None without d
-    error : tolerance of the integration and of the expectations in it, absolute on m
+    error : tolerance of the integration and of the expectations in it, absolute on m; NaN where that of the expectations is not known
     """
 
     t: Float64
@@ -45,6 +47,7 @@ class Flow:
     weak_recovery: float
     weak_recovery_step: float | None
     error: float
+    rows: Float64 | None = None
 
     def plot(self, ax: Axes | None = None, *, time: bool = False) -> Axes:
         """m and e against steps (or t), as sizes, in the style of `Result.plot`."""
@@ -82,7 +85,11 @@ def flow(
         How far: one of the two; steps need d.
     m : number or (L,)
         Overlaps at the start. None: 1 / sqrt d, which needs d.
-    e, q : start of the positional overlaps (None: 0) and, for normalization="global", of the squared norms (None: 1)
+    e : (L,), Opposite and one weight a number
+        Positional overlaps at the start. None: 0.
+    q : (L,) or (L, L)
+        For normalization="global" the squared norms at the start, with mean 1. None: 1. For untied weights under correlated tokens also all overlaps w_l . w_k / d; else
+        rows have nothing in common but what m and e say.
     eta : float in (0, 1], optional
         Threshold of weak recovery.
     halt : bool
@@ -136,7 +143,7 @@ def flow(
     elif d is not None:
         passage_step = path.passage * d / rate
     in_steps = None if d is None else (clock if plan is not None else clock * d / rate)
-    a, overlaps, norms = path.states[:, : s.ne], path.states[:, s.ne : s.ne + s.nm], path.states[:, s.ne + s.nm :]
+    a, overlaps, norms = np.split(path.states[:, : s.ne + s.nm + s.L], [s.ne, s.ne + s.nm], axis=1)
     alive = np.isfinite(overlaps[:, 0])
     R = np.full(n, np.nan)
     R[alive] = right.rates(path.states[alive], 0.0)[1]
@@ -149,15 +156,22 @@ def flow(
         R,
         passage,
         passage_step,
-        max(1e-8, right.field.series.error if right.field.series is not None else 0.0),
+        float(np.maximum(1e-8, right.error)),
+        right.matrices(path.states)[0] if isinstance(right, RowsDrift) else None,
     )
 
 
 def initial(right: Drift, m: Any, e: Any, q: Any) -> Float64:
     """One state from its parts, checked."""
     s = right.setup
-    if q is not None and not right.common:
+    if q is not None and not right.common and not right.rows:
         raise ValueError("q: only students with normalization='global' have norms that move, expected None")
+    Q = None
+    if q is not None and right.rows and np.ndim(q) == 2:
+        Q = _checks.array("q", q, (s.L, s.L))
+        if np.abs(Q - Q.T).max() > 1e-12 * np.abs(Q).max():
+            raise ValueError("q: expected a symmetric matrix of overlaps between rows")
+        q = np.diag(Q)
     overlaps = np.asarray(m, dtype=np.float64)
     if not s.tied and overlaps.ndim == 0:
         overlaps = np.full(s.L, float(overlaps))
@@ -166,7 +180,11 @@ def initial(right: Drift, m: Any, e: Any, q: Any) -> Float64:
         raise ValueError(f"m: expected one start, got the shape {_checks.letters(shape)} of starts")
     if norms is not None and abs(norms.mean() - 1) > 1e-9:
         raise ValueError(f"q: expected norms with mean 1, got {norms.mean():.6g}")
-    return np.concatenate([a[0], b[0], *([] if norms is None else [norms[0]])])
+    if norms is not None and not right.common and np.abs(norms - 1).max() > 1e-9:
+        raise ValueError(f"q: with normalization='rows' expected norms 1, got {norms.min():.6g}")
+    if Q is not None and np.linalg.eigvalsh(Q - np.outer(b[0], b[0]))[0] < -1e-9:
+        raise ValueError("q: expected overlaps of rows that exist, but q - m m^T is not positive semi-definite")
+    return np.asarray(right.states(a, b, norms if Q is None else Q[None])[0])
 
 
 @dataclass(frozen=True)

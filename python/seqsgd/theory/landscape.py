@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,15 +10,16 @@ import numpy.typing as npt
 
 from .. import _checks, models
 from .._checks import Float64
+from ._critical import search
 from ._drift import Field, field
 from ._interpolation import Chebyshev
-from .risk import engine
+from .risk import Engine, engine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Array = Any
-MANY = 20  # more critical points inside than this are a continuum
+RING = 0.1  # how far from a degenerate point R is looked at
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,11 @@ class Critical:
     ----------
     point : (p,) values of the parameters `names` of the landscape
     where : "inside", or "sphere" where w has no component but along w* and the positions
-    kind : "minimum", "saddle", "maximum" of the flow's attraction, or "degenerate" where a rate is zero within its error
+    kind : "minimum", "saddle", "maximum" of the flow's attraction, by the signs of the rates; where one is zero within its error, by R on a ring around the point, or
+        "degenerate" where that is too flat to tell
     value, error : R
     rates : (p,) Hessian eigenvalues inside; on the sphere the second derivatives along it, then minus the outward derivative: all positive at a minimum
+    degenerate : whether a rate is zero within its error, so that the point is left, or reached, more slowly than exponentially
     """
 
     point: Float64
@@ -40,6 +43,30 @@ class Critical:
     value: float
     error: float
     rates: Float64
+    degenerate: bool = False
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A set of points where the flow rests and along which R is constant: a curve, or all of the ball.
+
+    Attributes
+    ----------
+    points : (n, p) points of it: of a curve in order, no further apart than 0.12
+    dimension : 1 for a curve, 2 for the disc; with ("m",) alone 1
+    kind : "valley" where it attracts from its sides, "ridge" where it repels, else "flat": there are no sides, or rates across it vanish or change sign
+    value, error : R
+    across : (2,) the lowest and the highest rate across it, over its points; (0,) where there are no sides
+    tolerance : a gradient below this counted as zero
+    """
+
+    points: Float64
+    dimension: int
+    kind: str
+    value: float
+    error: float
+    across: Float64
+    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -49,16 +76,17 @@ class Landscape:
     Attributes
     ----------
     names : ("m",) or ("e", "m")
-    critical : critical points, by risk; where R is constant along a curve inside, that curve is left out and `continuum` is true
-    continuum : bool
-    direction : (p,) unit vector along which the origin is left first: minus the gradient, or where that vanishes the eigenvector of the lowest eigenvalue
+    critical : isolated critical points, by risk
+    flat : sets of critical points along which R is constant, by risk: none of their points is among `critical`
+    direction : (p,) unit vector along which the origin is left first: minus the gradient, or where that vanishes the eigenvector of the lowest eigenvalue; zeros where that
+        eigenvalue is zero within its error
     rate : minus that eigenvalue, or the size of the gradient: how fast it is left, per unit of t
     error : of the interpolated risk that the search went through; critical points themselves are polished by quadrature
     """
 
     names: tuple[str, ...]
     critical: tuple[Critical, ...]
-    continuum: bool
+    flat: tuple[Flat, ...]
     direction: Float64
     rate: float
     error: float
@@ -69,6 +97,11 @@ class Landscape:
         """The minima, the global one first."""
         return tuple(c for c in self.critical if c.kind == "minimum")
 
+    @property
+    def continuum(self) -> bool:
+        """Whether there are critical points that are not isolated."""
+        return bool(self.flat)
+
     def risk(self, e: npt.ArrayLike | None = None, m: npt.ArrayLike = 0.0) -> Float64:
         """R at any shape of points in the square [-1, 1]^2, to `error`."""
         return np.asarray(self._evaluate(e, m)[0])
@@ -78,7 +111,7 @@ class Landscape:
         return np.asarray(self._evaluate(e, m)[1])
 
     def basin(self, e: npt.ArrayLike | None = None, m: npt.ArrayLike = 0.0) -> npt.NDArray[np.int64]:
-        """Index into `minima` of where the spherical gradient flow ends, from points of any shape; -1 where it has not decided (at saddles)."""
+        """Index into `minima` of where the spherical gradient flow ends, from points of any shape; -1 where it has not decided (at saddles), or ends in a flat set."""
         x, shape = self._flat(e, m)
         targets = np.array([c.point for c in self.minima]).reshape(-1, x.shape[1])
         out = np.full(len(x), -1, dtype=np.int64)
@@ -133,14 +166,19 @@ class Landscape:
     def __repr__(self) -> str:
         lines = [f"<seqsgd.theory.Landscape in ({', '.join(self.names)})>"]
         for c in self.critical:
-            lines.append(f"  {c.kind:<10} {c.where:<6} at ({', '.join(f'{x:.4g}' for x in c.point)}), R = {c.value:.6g}")
+            lines.append(f"  {c.kind:<10} {c.where:<6} at ({', '.join(f'{x:.4g}' for x in c.point)}), R = {c.value:.6g}" + " (degenerate)" * c.degenerate)
+        for f in self.flat:
+            first, last = (", ".join(f"{x:.4g}" for x in f.points[i]) for i in (0, -1))
+            where = f"curve  from ({first}) to ({last})" if f.dimension < len(self.names) else "everywhere"
+            lines.append(f"  {f.kind:<10} {where}, R = {f.value:.6g} (gradient below {f.tolerance:.2g})")
         return "\n".join(lines)
 
 
 def landscape(task: models.Task, *, tokens: str | models.Tokens = "gaussian") -> Landscape:
     """Critical points of the flow without noise on the ball ||(e, m)|| <= 1, with their kinds, and the first direction.
 
-    The search goes through a Chebyshev series of the risk; what it finds is polished with the quadrature itself.
+    The search goes through a Chebyshev series of the risk; rates are those of the quadrature itself. Where R is constant along a set of points, within the errors of both, that set
+    is given as one `Flat`.
 
     Parameters
     ----------
@@ -162,84 +200,107 @@ def landscape(task: models.Task, *, tokens: str | models.Tokens = "gaussian") ->
     names = f.setup.names
     if names not in (("m",), ("e", "m")) or f.near is None:
         raise ValueError(f"task: expected a student whose landscape is in m or (e, m), got one in ({', '.join(names)})")
-    chosen = engine(task, tokens)
-    inside, continuum = _inside(f.near, len(names))
-    points = np.array([*inside, *_sphere(f.near, len(names)), np.zeros(len(names))])
-    best, error = chosen.moments(points[:, : f.setup.ne], points[:, f.setup.ne :], None, 2)
-    found = [(_inner if i < len(inside) else _outer)(x, best, error, i) for i, x in enumerate(points[:-1])]
-    direction, rate = _first(best, error)
-    return Landscape(names, tuple(sorted(found, key=lambda c: c.value)), continuum, direction, rate, f.near.error, f)
+    p, chosen = len(names), engine(task, tokens)
+    slack, doubt = _tolerances(chosen, f, p)
+    zeros = search(f.near, p, slack, doubt)
+    origin = np.zeros((1, p))
+    points = np.array([*zeros.inside, *zeros.sphere]).reshape(-1, p)
+    best, error = _moments(chosen, np.concatenate([points, origin]))
+    found = [_inner(x, best, error, i, doubt) if i < len(zeros.inside) else _outer(x, best, error, i, slack) for i, x in enumerate(points)]
+    found = [replace(c, kind=_by_ring(c, points, f.near)) if c.degenerate else c for c in found]
+    flat = [_curve(x, chosen, f.near, slack, doubt) for x in zeros.curves]
+    if zeros.rim:
+        angle = np.linspace(0, 2 * np.pi, 97)
+        flat.append(_curve(np.stack([np.cos(angle), np.sin(angle)], axis=1), chosen, f.near, slack, doubt))
+    if zeros.everywhere:
+        flat, found = [Flat(_ball(p), p, "flat", float(best.value[-1]), float(error.value[-1]) + slack, np.zeros(0), slack)], []
+    by_risk = tuple(sorted(found, key=lambda c: c.value)), tuple(sorted(flat, key=lambda c: c.value))
+    return Landscape(names, *by_risk, *_first(best, error), f.near.error, f)
 
 
-def _inside(near: Chebyshev, p: int) -> tuple[list[Array], bool]:
-    """Zeros of the gradient in the open ball, by Newton's method from a grid of starts; whether there is a continuum of them."""
-    grid = np.stack([g.reshape(-1) for g in np.meshgrid(*[np.linspace(-0.97, 0.97, 31 if p > 1 else 200)] * p, indexing="ij")], axis=-1)
-    grid = np.concatenate([grid[np.linalg.norm(grid, axis=1) < 0.98], np.zeros((1, p))])
-    slopes = [near.slope(i) for i in range(p)]
-    for _ in range(30):
-        g = near(grid)[:, 1 : 1 + p]
-        H = np.stack([s(grid)[:, 1 : 1 + p] for s in slopes], axis=2)
-        step = np.einsum("nij,nj->ni", np.linalg.pinv(H, rcond=1e-9), g)
-        step *= np.minimum(1, 0.1 / np.maximum(np.linalg.norm(step, axis=1, keepdims=True), 1e-300))
-        grid = np.clip(grid - step, -1, 1)
-    size = np.abs(near.coefficients).max()
-    good = (np.linalg.norm(near(grid)[:, 1 : 1 + p], axis=1) < 1e-10 * size + 2 * near.error) & (np.linalg.norm(step, axis=1) < 1e-5)
-    good &= np.linalg.norm(grid, axis=1) < 1 - 1e-6
-    found: list[Array] = []
-    for x in grid[good]:
-        x = np.where(np.abs(x) < 1e-7, 0.0, x)
-        if all(np.linalg.norm(x - y) > 1e-4 for y in found):
-            found.append(x)
-        if len(found) > MANY:
-            return [np.zeros(p)], True
-    return found, False
-
-
-def _sphere(near: Chebyshev, p: int) -> list[Array]:
-    """Critical points on the sphere."""
+def _ball(p: int) -> Array:
+    """Points that are spread over [-1, 1] or over the disc."""
+    k = np.arange(401)
     if p == 1:
-        return [np.array([-1.0]), np.array([1.0])]
-    from scipy.optimize import brentq
-
-    def along(theta: Array) -> Array:
-        theta = np.atleast_1d(theta)
-        x = np.stack([np.cos(theta), np.sin(theta)], axis=1)
-        g = near(x)[:, 1:3]
-        return -x[:, 1] * g[:, 0] + x[:, 0] * g[:, 1]
-
-    theta = np.linspace(0, 2 * np.pi, 721) + 0.001
-    values = along(theta)
-    out = []
-    for i in np.flatnonzero(values[:-1] * values[1:] < 0):
-        at = brentq(lambda t: along(t)[0], theta[i], theta[i + 1], xtol=1e-12)
-        x = np.array([np.cos(at), np.sin(at)])
-        x[np.abs(x) < 1e-6] = 0  # poles are critical by symmetry; the root finder knows them to its tolerance
-        out.append(x / np.linalg.norm(x))
-    return out
+        return k[:, None] / 200 - 1
+    turn = np.pi * (3 - np.sqrt(5)) * k
+    return np.sqrt(k[:, None] / 400) * np.stack([np.cos(turn), np.sin(turn)], axis=1)
 
 
-def _kind(rates: Array, errors: Array) -> str:
-    if (np.abs(rates) <= 10 * errors + 1e-9).any():
-        return "degenerate"
-    return "minimum" if (rates > 0).all() else "maximum" if (rates < 0).all() else "saddle"
+def _moments(chosen: Engine, x: Array) -> tuple[Any, Any]:
+    ne = chosen.setup.ne
+    return chosen.moments(x[:, :ne], x[:, ne:], None, 2)
 
 
-def _inner(x: Array, best: Any, error: Any, i: int) -> Critical:
+def _tolerances(chosen: Engine, f: Field, p: int) -> tuple[float, float]:
+    """Below which a gradient, and a rate, are zero: errors of the series and of the expectations that it is made of."""
+    assert f.near is not None
+    size = float(np.abs(f.near.coefficients[..., : 1 + p]).max())
+    probes = np.array([[0.0, 0.0], [0.5, 0.3], [-0.3, 0.5], [0.2, -0.8]])[:, 2 - p :]
+    error = _moments(chosen, probes)[1]
+    slack = 1e-10 * size + 2 * f.near.error + float(np.abs(error.gradient).max())
+    return slack, 100 * slack + 10 * float(np.abs(error.hessian).max())
+
+
+def _curve(x: Array, chosen: Engine, near: Chebyshev, slack: float, doubt: float) -> Flat:
+    """A curve, judged at seven of its points by the rate that is not along it; where that vanishes by R on both sides."""
+    at = np.clip(np.linspace(0, len(x) - 1, 9).astype(int)[1:-1], 1, len(x) - 2)
+    best, error = _moments(chosen, x[at])
+    rim = bool((np.linalg.norm(x, axis=1) > 1 - 1e-9).all())
+    rates = np.array([(_outer if rim else _inner)(y, best, error, i, doubt).rates for i, y in enumerate(x[at])])
+    side = np.take_along_axis(rates, np.abs(rates).argmax(axis=1)[:, None], axis=1)[:, 0]
+    low, high = float(side.min()), float(side.max())
+    if max(abs(low), abs(high)) <= doubt:
+        along = x[at + 1] - x[at - 1]
+        normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.linalg.norm(along, axis=1, keepdims=True)
+        sides = np.concatenate([x[at] - RING * normal, x[at] + RING * normal])
+        low, high = _rise(near, sides[np.linalg.norm(sides, axis=1) <= 1], x[at[0]], float(error.value.max()))
+    else:
+        low, high = low - doubt * (low > 0), high + doubt * (high < 0)
+    name = "valley" if low > 0 else "ridge" if high < 0 else "flat"
+    return Flat(x, 1, name, float(best.value.mean()), float(error.value.max() + np.ptp(best.value)), np.array([side.min(), side.max()]), slack)
+
+
+def _rise(near: Chebyshev, x: Array, centre: Array, error: float) -> tuple[float, float]:
+    """The least and the largest R(x) - R(centre), 0 where it is below its error."""
+    rise = near(x)[:, 0] - near(centre[None])[0, 0]
+    rise = np.where(np.abs(rise) <= 2 * near.error + error, 0.0, rise)
+    return float(rise.min()), float(rise.max())
+
+
+def _by_ring(c: Critical, others: Array, near: Chebyshev) -> str:
+    """The kind of a degenerate point that R around it shows."""
+    gaps = np.linalg.norm(others - c.point, axis=1)
+    radius = min(RING, gaps[gaps > 0].min(initial=np.inf) / 2)
+    angle = np.linspace(0, 2 * np.pi, 721)[:-1]
+    ring = c.point + radius * (np.stack([np.cos(angle), np.sin(angle)], axis=1) if len(c.point) > 1 else np.array([[-1.0], [1.0]]))
+    low, high = _rise(near, ring[np.linalg.norm(ring, axis=1) <= 1], c.point, c.error)
+    return "minimum" if low > 0 else "maximum" if high < 0 else "saddle" if low < 0 < high else "degenerate"
+
+
+def _critical(x: Array, where: str, rates: Array, errors: Array, best: Any, error: Any, i: int) -> Critical:
+    degenerate = bool((np.abs(rates) <= 10 * errors + 1e-9).any())
+    kind = "degenerate" if degenerate else "minimum" if (rates > 0).all() else "maximum" if (rates < 0).all() else "saddle"
+    return Critical(x, where, kind, float(best.value[i]), float(error.value[i]), rates, degenerate)
+
+
+def _inner(x: Array, best: Any, error: Any, i: int, doubt: float) -> Critical:
+    """`doubt`: a rate below it is zero, for the place is known to the tolerance of the search."""
     rates = np.linalg.eigvalsh(best.hessian[i])
-    return Critical(x, "inside", _kind(rates, np.full(len(x), np.linalg.norm(error.hessian[i]))), float(best.value[i]), float(error.value[i]), rates)
+    return _critical(x, "inside", rates, np.full(len(x), np.linalg.norm(error.hessian[i]) + doubt / 10), best, error, i)
 
 
-def _outer(x: Array, best: Any, error: Any, i: int) -> Critical:
+def _outer(x: Array, best: Any, error: Any, i: int, slack: float) -> Critical:
     """On the unit sphere the flow's rates are the second derivative along it and minus the outward derivative."""
     g, H = best.gradient[i], best.hessian[i]
-    outward, doubt = float(x @ g), float(np.abs(x) @ error.gradient[i])
+    outward, doubt = float(x @ g), float(np.abs(x) @ error.gradient[i]) + slack / 10
     if len(x) == 1:
         rates, errors = np.array([-outward]), np.array([doubt])
     else:
         tangent = np.array([-x[1], x[0]])
         rates = np.array([tangent @ H @ tangent - outward, -outward])
         errors = np.array([np.abs(tangent) @ error.hessian[i] @ np.abs(tangent) + doubt, doubt])
-    return Critical(x, "sphere", _kind(rates, errors), float(best.value[i]), float(error.value[i]), rates)
+    return _critical(x, "sphere", rates, errors, best, error, i)
 
 
 def _first(best: Any, error: Any) -> tuple[Array, float]:
@@ -249,8 +310,10 @@ def _first(best: Any, error: Any) -> tuple[Array, float]:
     if size > max(10 * float(np.linalg.norm(error.gradient[-1])), 1e-9):
         return -g / size, size
     values, vectors = np.linalg.eigh(best.hessian[-1])
+    if abs(values[0]) <= 10 * float(np.linalg.norm(error.hessian[-1])) + 1e-9:
+        return np.zeros(len(g)), 0.0
     v = vectors[:, 0]
     return v * np.sign(v[np.argmax(np.abs(v))]), -float(values[0])
 
 
-__all__ = ["Critical", "Landscape", "landscape"]
+__all__ = ["Critical", "Flat", "Landscape", "landscape"]

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from .flow import Flow
-    from .landscape import Landscape
+    from .landscape import Flat, Landscape
     from .phases import PhaseDiagram
 
 # light to dark in order of the regions, from blue-free yellow to dark blue (a cividis of six)
 SHADES = ("#FFF3C4", "#E3C659", "#B9A66A", "#858178", "#4F5B72", "#10264F")
 RIM = "#202020"
 KINDS = {"minimum": ("o", "#000000"), "saddle": ("X", "#D55E00"), "maximum": ("^", "#FFFFFF"), "degenerate": ("D", "#E69F00")}
+FLAT = "#E69F00"
 
 
 def _axes(ax: Axes | None, **options: Any) -> Axes:
@@ -65,6 +66,8 @@ def _curve(landscape: Landscape, ax: Axes) -> Axes:
     ax.plot(m, landscape.risk(m=m), color=COLOURS[0])
     for c in landscape.critical:
         _mark(ax, c.kind, c.point[0], c.value)
+    for f in landscape.flat:
+        _set(ax, f, f.points[:, 0], np.full(len(f.points), f.value))
     ax.set_xlabel("overlap $m$")
     ax.set_ylabel("risk $R(m)$")
     ax.grid(alpha=0.25)
@@ -90,8 +93,10 @@ def _contours(landscape: Landscape, ax: Axes) -> Axes:
     ax.add_patch(Circle((0, 0), 1, fill=False, linewidth=1.2, zorder=4))
     for c in landscape.critical:
         _mark(ax, c.kind, *c.point)
+    for f in landscape.flat:
+        _set(ax, f, *f.points.T)
     v = 0.28 * landscape.direction
-    for s in (1, -1):
+    for s in (1, -1) if v.any() else ():
         ax.annotate("", xy=(s * v[0], s * v[1]), xytext=(0, 0), arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 2}, zorder=6)
     ax.set_aspect("equal")
     ax.set_xlim(-1.08, 1.08)
@@ -125,6 +130,9 @@ def _surface(landscape: Landscape, ax: Axes | None) -> Axes:
         points = np.array([[*c.point, c.value + lift] for c in landscape.critical if c.kind == kind])
         if len(points):
             axes.scatter(*points.T, marker=marker, color=colour, edgecolor="black", s=46, depthshade=False, label=kind, zorder=5)
+    for f in landscape.flat:
+        if f.dimension == 1:
+            axes.plot(*f.points.T, np.full(len(f.points), f.value + lift), color=FLAT, linewidth=3, label=_name(f), zorder=5)
     axes.set_xlabel("positional overlap $e$", labelpad=6)
     axes.set_ylabel("overlap $m$", labelpad=6)
     axes.set_zlabel("risk $R(e, m)$", labelpad=8)
@@ -138,6 +146,16 @@ def _surface(landscape: Landscape, ax: Axes | None) -> Axes:
 def _mark(ax: Axes, kind: str, x: float, y: float) -> None:
     marker, colour = KINDS[kind]
     ax.plot(x, y, marker=marker, color=colour, markeredgecolor="white" if colour == "#000000" else "black", markersize=8.5, linestyle="none", label=kind, zorder=7, clip_on=False)
+
+
+def _set(ax: Axes, f: Flat, x: Any, y: Any) -> None:
+    """A curve of critical points, or the points of a region."""
+    style: dict[str, Any] = {"linewidth": 3} if f.dimension == 1 else {"linestyle": "none", "marker": ".", "markersize": 3}
+    ax.plot(x, y, color=FLAT, label=_name(f), zorder=6, **style)
+
+
+def _name(f: Flat) -> str:
+    return "flat" if f.kind == "flat" else f"{f.kind}, flat along it"
 
 
 def _legend(ax: Axes) -> None:

@@ -70,6 +70,8 @@ class Risk:
 def engine(task: models.Task, tokens: str | models.Tokens = "gaussian") -> Engine:
     """The best way there is to take expectations over a task."""
     setup = Setup(task, tokens)
+    if setup.rows:
+        raise ValueError("tokens: with correlated tokens R of an untied network depends on the overlaps between its rows, expected 'gaussian'; theory.flow follows them")
     found: Engine | None = None
     if setup.factor is not None:
         terms = terms_of(task.teacher) if setup.network else None
