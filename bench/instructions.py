@@ -28,7 +28,7 @@ def level(changes: dict[str, str]) -> str:
 
 def per_unit(of: revision.Revision, kind: str, arguments: list[Any], changes: dict[str, str]) -> float:
     """The difference of two runs of different lengths, so that the start does not count. Raises Missing."""
-    n = max(20, 200_000 // (arguments[1] * arguments[2]))
+    n: int = max(20, 200_000 // (arguments[1] * arguments[2]))
     # the same objects at the same places in both
     env = revision.environment() | {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"} | changes | {"SEQSGD_SIMD": level(changes)}
     counts: list[int] = []

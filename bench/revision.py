@@ -15,6 +15,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -24,7 +25,9 @@ ROOT = Path(__file__).parents[1]
 BASELINE = ROOT / "bench" / "baseline"
 WORKLOAD = ROOT / "bench" / "workload.py"
 SOURCES = ("cpp", "python", "CMakeLists.txt", "cmake", "pyproject.toml")
-UNREACHABLE = re.compile(r"NewConnectionError|Failed to establish|NameResolution|ConnectTimeout|ProxyError|Network is unreachable|Connection refused|timed out")
+NOT_HAD = re.compile(r"from versions: none|NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError")  # what pip says without a network
+EXCEPTION = re.compile(r"^[\w.]*(Error|Exception|Exit)\b: ")
+IDLE = re.compile(r'^(note|hint|File "|×|│|╰|\[|==\d+==)|: subprocess-exited-with-error|: metadata-generation-failed')
 
 
 class Failed(Exception):
@@ -47,9 +50,11 @@ def environment() -> dict[str, str]:
 
 
 def reason(output: str) -> str:
-    """The line of a program's output that says why it failed."""
+    """The line of a program's output that says why it failed: the last exception, or the first error."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if re.search(r"error|fatal", line, re.IGNORECASE)), lines[-1] if lines else "it says nothing")
+    telling = [line for line in lines if not IDLE.search(line)] or lines or ["it says nothing"]
+    raised = [line for line in telling if EXCEPTION.search(line)]
+    return raised[-1] if raised else next((line for line in telling if re.search("error|fatal", line, re.IGNORECASE)), telling[-1])
 
 
 def git(*arguments: str) -> str:
@@ -136,14 +141,16 @@ def _build(commit: str, home: Path) -> None:
             said.write(done.stdout.decode(errors="replace") if doing != "git archive" else "")
         if done.returncode:
             text = log.read_text()
-            why = f"the package index cannot be reached, which has the requirements of the build ({reason(text)})" if UNREACHABLE.search(text) else reason(text)
+            why = reason(text) + "; is the package index within reach, which has the requirements of the build?" * bool(NOT_HAD.search(text))
             raise Failed(f"{commit[:10]} could not be built: {doing}: {why}; all of it in {log}")
         return done.stdout
 
     with tarfile.open(fileobj=BytesIO(run("git archive", "git", "archive", commit))) as files:
         files.extractall(home / "source", filter="data")
-    run("venv", sys.executable, "-m", "venv", home / "venv")
-    run("pip install", _python(home), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", home / "source")
+    pip = find_spec("pip") is not None  # else the one that comes with Python
+    run("venv", sys.executable, "-m", "venv", *["--without-pip"] * pip, home / "venv")
+    installer = [sys.executable, "-m", "pip", "--python", home / "venv"] if pip else [_python(home), "-m", "pip"]
+    run("pip install", *installer, "install", "--quiet", "--disable-pip-version-check", "--no-deps", home / "source")
     _share(home)
     run("import", _python(home), "-P", "-c", "import sys, seqsgd; assert seqsgd.__file__.startswith(sys.prefix), seqsgd.__file__")
 

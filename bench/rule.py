@@ -30,7 +30,7 @@ class Missing(Exception):
 def lower_bound(ratios: Sequence[float], level: float) -> float:
     """An order statistic that exceeds the median with a probability of at most `level`, whatever the law. -inf if there are too few."""
     n, below, k = len(ratios), 0.0, 0
-    while k <= n and (below := below + math.comb(n, k) / 2**n) <= level:  # P(Binomial(n, 1/2) <= k)
+    while k < n and (below := below + math.comb(n, k) / 2**n) <= level:  # P(Binomial(n, 1/2) <= k)
         k += 1
     return sorted(ratios)[k - 1] if k else -math.inf
 
