@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -213,6 +214,18 @@ def test_a_phase_diagram_is_integrated_in_every_unit(monkeypatch):
     monkeypatch.setattr(phases, "_between", lambda a, omega: None)
     workload.KINDS["phases"]()(3)
     assert len(made) == 3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="workload.py asks the system for the times of child processes")
+def test_an_import_is_all_that_counts(monkeypatch):
+    """Neither the start of Python nor the time of this process: what the child says of itself."""
+    ran = []
+    monkeypatch.setattr(workload.subprocess, "run", lambda command, **how: ran.append(command[1:]) or subprocess.CompletedProcess(command, 0, stdout=b"0.25\n"))
+    assert workload.measure(workload.KINDS["import"](), 3)[0] == 0.75 and len(ran) == 3
+    code = ran[0][1].replace("import seqsgd", "[i * i for i in range(300_000)]")
+    monkeypatch.undo()
+    said = float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
+    assert said > 0, "the code runs, and counts"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="workload.py asks the system for the times of child processes")
