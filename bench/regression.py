@@ -1,19 +1,14 @@
 """Slower than the baseline? `python -m bench compare`, from the root of the repository.
 
-Both revisions run the same work (workload.py) on one core in turn, by processor time. A point's ratio is the median of (time here / time of the baseline) over neighbouring
-slices; its lower bound comes from order statistics, so that no law of the noise is assumed. A point is slower if the bound is above 1.05. The level is divided by the number of
-points and of looks: all in all, a revision compared with itself fails once in a hundred times at most, were slices independent. Undecided points are measured again, twice at most.
+Both revisions run the same work (workload.py) on one core in turn, by processor time; rule.py decides, and instructions.py counts what callgrind sees.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,14 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import revision
+from . import instructions, kept, revision, rule
 from .reference import bare
+from .rule import Missing
 
-ALLOWED = 1.05  # times the baseline's time
-INSTRUCTIONS = 1.01  # times its instructions
-LEVEL = 0.01  # of a false alarm, over all points and looks
-LOOKS = 3
-WORKLOAD = Path(__file__).with_name("workload.py")
+NAME = "python -m bench compare"
 
 POINTS: dict[str, tuple[str, list[Any]]] = {
     **{f"sampled tied d=1000 L={L}": ("sampled", ["tied", 1000, L]) for L in (1, 2, 10, 32)},
@@ -43,19 +35,7 @@ POINTS: dict[str, tuple[str, list[Any]]] = {
     "sweep, per cell": ("sweep", []),
     "import seqsgd": ("import", []),
 }
-COUNTED = {name: POINTS[name] for name in ("sampled tied d=1000 L=2", "sampled untied d=1000 L=10", "sampled pair d=100 L=2", "sampled trace d=1000 L=9")}
-
-
-def lower_bound(ratios: Sequence[float], level: float) -> float:
-    """The median is below this with probability `level` at most, whatever the law: an order statistic. -inf if there are too few."""
-    n, below, k = len(ratios), 0.0, 0
-    while (below := below + math.comb(n, k) / 2**n) <= level:  # P(Binomial(n, 1/2) <= k)
-        k += 1
-    return sorted(ratios)[k - 1] if k else -math.inf
-
-
-def upper_bound(ratios: Sequence[float], level: float) -> float:
-    return -lower_bound([-r for r in ratios], level)
+COUNTED = ("sampled tied d=1000 L=2", "sampled untied d=1000 L=10", "sampled pair d=100 L=2", "sampled trace d=1000 L=9")
 
 
 class Worker:
@@ -63,134 +43,159 @@ class Worker:
 
     def __init__(self, of: revision.Revision, core: int, changes: dict[str, str]) -> None:
         threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        self.here = of.here
         self._folder = tempfile.TemporaryDirectory()  # neither revision's sources in the way
-        command = [str(of.python), str(WORKLOAD), str(core)]
-        self._process = subprocess.Popen(command, cwd=self._folder.name, env=environment() | threads | changes, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        command = [str(of.python), str(revision.WORKLOAD), str(core)]
+        env = revision.environment() | threads | changes
+        pipe = subprocess.PIPE  # a session of its own: Ctrl-C is for us, who then close its input
+        self._process = subprocess.Popen(command, cwd=self._folder.name, env=env, text=True, stdin=pipe, stdout=pipe, start_new_session=True)
 
     def slice(self, kind: str, arguments: list[Any], seconds: float, n: int | None) -> dict[str, Any]:
+        """n units of work, or as many as take about so many seconds. Raises Missing."""
         assert self._process.stdin and self._process.stdout
-        print(json.dumps([kind, arguments, seconds, n]), file=self._process.stdin, flush=True)
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline() or '{"missing": "its process died"}')
+        try:
+            print(json.dumps([kind, arguments, seconds, n]), file=self._process.stdin, flush=True)
+            answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        except (OSError, json.JSONDecodeError):
+            raise Missing(f"its process died with exit code {self._process.wait()}", self.here) from None
+        if "missing" in answer:
+            raise Missing(answer["missing"], self.here)
         return answer
 
     def close(self) -> None:
         assert self._process.stdin and self._process.stdout
-        self._process.stdin.close()
+        try:
+            self._process.stdin.close()
+        except OSError:  # it died with a request unread
+            pass
         self._process.wait()
         self._process.stdout.close()
         self._folder.cleanup()
 
 
-def environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k not in ("SEQSGD_SIMD", "PYTHONPATH")}
+class Looks:
+    """Slices of a point. Each look has processes of its own, lest the layout of one pair of processes decide."""
+
+    def __init__(self, point: str, here: revision.Revision, other: revision.Revision, o: argparse.Namespace, changes: dict[str, str]) -> None:
+        self.kind, self.arguments = POINTS[point]
+        self.sides: tuple[tuple[revision.Revision, dict[str, str]], ...] = ((here, changes), (other, {}))
+        self.o = o
+        self.slices: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+        self.units: int | None = None
+
+    def __call__(self) -> None:
+        """Add `--repetitions` pairs of slices, of the same number of units each. Raises Missing: of the baseline first, so that only what works there can be broken here."""
+        workers = [Worker(of, self.o.core, changes) for of, changes in self.sides]
+        try:
+            for j in (1, 0):  # warm-up, and how many units
+                first = workers[j].slice(self.kind, self.arguments, self.o.seconds, self.units)
+                self.units = self.units or first["n"]
+            for i in range(self.o.repetitions):
+                for j in (0, 1) if i % 2 else (1, 0):
+                    self.slices[j].append(workers[j].slice(self.kind, self.arguments, self.o.seconds, self.units))
+        finally:
+            for worker in workers:
+                worker.close()
 
 
-def measure(workers: Sequence[Worker], name: str, o: argparse.Namespace, slices: list[list[dict[str, Any]]], units: list[int]) -> str | None:
-    """Add `--repetitions` pairs of slices, of the same number of units each; why not, if a revision cannot."""
-    kind, arguments = POINTS[name]
-    if not units:
-        first = [w.slice(kind, arguments, o.seconds, None) for w in workers]
-        missing = [a["missing"] for a in first if "missing" in a]
-        if missing:
-            return str(missing[0])
-        units.append(first[1]["n"])
-    for i in range(o.repetitions):
-        for j in (0, 1) if i % 2 else (1, 0):
-            a = workers[j].slice(kind, arguments, o.seconds, units[0])
-            if "missing" in a:
-                return str(a["missing"])
-            slices[j].append(a)
-    return None
+def counted(point: str, here: revision.Revision, other: revision.Revision, changes: dict[str, str]) -> dict[str, Any]:
+    kind, arguments = POINTS[point]
+    try:
+        theirs = instructions.per_unit(other, kind, arguments, {})
+        return rule.counted(instructions.per_unit(here, kind, arguments, changes), theirs)
+    except Missing as e:
+        return rule.left_out(e)
 
 
-def judged(slices: Sequence[Sequence[dict[str, Any]]], points: int) -> dict[str, Any]:
-    ratios = [a["cpu"] / b["cpu"] for a, b in zip(*slices, strict=True)]
-    level = LEVEL / points / LOOKS
-    low, high = lower_bound(ratios, level), upper_bound(ratios, level)
-    verdict = "slower" if low > ALLOWED else "passes" if high < ALLOWED else "undecided"
-    micro = [1e6 * statistics.median(s["cpu"] / s["n"] for s in one) for one in slices]
-    return {"ratio": statistics.median(ratios), "low": low, "high": high, "verdict": verdict, "microseconds": micro[0], "baseline_microseconds": micro[1], "slices": len(ratios)}
+def line(name: str, r: dict[str, Any]) -> str:
+    if "missing" in r:
+        return f"| {name} | - | - | - | - | - | {r['verdict']}: {r['missing']} |"
+    if "instructions" in r:
+        return f"| {name}, instructions | {r['instructions']:,.0f} | {r['baseline_instructions']:,.0f} | {r['ratio']:.3f} | - | - | {r['verdict']} |"
+    low = "-" if r["low"] is None else f"{r['low']:.3f}"
+    return f"| {name} | {r['microseconds']:.4g} | {r['baseline_microseconds']:.4g} | {r['ratio']:.3f} | {low} | {r['slices']} | {r['verdict']} |"
 
 
-def instructions(of: revision.Revision, name: str, changes: dict[str, str]) -> float:
-    """Instructions per unit, by callgrind: the difference of two runs, so that the start does not count."""
-    kind, arguments = POINTS[name]
-    n = max(20, 200_000 // (arguments[1] * arguments[2]))
-    counts = []
-    with tempfile.TemporaryDirectory() as folder:
-        for units in (n, 5 * n):
-            command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", str(of.python), str(WORKLOAD), "count", kind, json.dumps(arguments), str(units)]
-            # the same objects at the same places in both
-            done = subprocess.run(command, cwd=folder, env=environment() | {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"} | changes, capture_output=True, text=True)
-            found = [line for line in done.stderr.splitlines() if "Collected" in line]
-            if not found:
-                raise RuntimeError(f"callgrind: {done.stderr[-500:]}")
-            counts.append(int(found[0].split()[-1]))
-    return (counts[1] - counts[0]) / (3 * 4 * n)
-
-
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    lines = ["| point | time, us | baseline | ratio | at least | slices | |", "|---|---|---|---|---|---|---|"]
-    for name, r in rows.items():
-        if "missing" in r:
-            lines.append(f"| {name} | - | - | - | - | 0 | left out: {r['missing']} |")
-        else:
-            lines.append(f"| {name} | {r['microseconds']:.4g} | {r['baseline_microseconds']:.4g} | {r['ratio']:.3f} | {r['low']:.3f} | {r['slices']} | {r['verdict']} |")
-    return "\n".join(lines)
-
-
-def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    p = argparse.ArgumentParser(prog="python -m bench compare", description=__doc__.split("\n")[0])
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog=NAME, description=__doc__.split("\n")[0])
     p.add_argument("--baseline", help="a revision, or `here` for this one against itself (default: the one in bench/baseline)")
-    p.add_argument("--only", action="append", metavar="TEXT", help="points whose name contains TEXT (repeatable)")
+    p.add_argument("--only", action="append", metavar="TEXT", help="points whose name contains TEXT as whole words (repeatable), e.g. 'sampled', 'd=100 L=2'")
     p.add_argument("--seconds", type=float, default=0.05, help="processor time of a slice (default: %(default)s)")
     p.add_argument("--repetitions", type=int, default=21, help="pairs of slices a look (default: %(default)s)")
-    p.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else -1)
+    p.add_argument("--core", type=int, help="the core to run on (default: the last this process may use)")
     p.add_argument("--no-instructions", action="store_true", help="do not count instructions, even if valgrind is here")
     p.add_argument("--no-times", action="store_true", help="count instructions only")
     p.add_argument("--environment", action="append", default=[], metavar="NAME=VALUE", help="for this revision only, e.g. SEQSGD_SIMD=baseline: a slowdown that must be caught")
     p.add_argument("--folder", type=Path, default=bare.cache() / "compare", help="where results go, a JSON file for each commit and machine (default: %(default)s)")
-    return p.parse_args(argv)
+    p.add_argument("--history", action="store_true", help="measure nothing: a table of what is in that folder")
+    return p
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """With `chosen` points, `core` and `changes`; exits with code 2 and one line if a value is out of range."""
+    p = parser()
+    o = p.parse_args(argv)
+    o.chosen = [name for name in POINTS if not o.only or any(f" {text} " in f" {name} ".replace(",", "") for text in o.only)]
+    o.changes = dict(item.split("=", 1) for item in o.environment if "=" in item[1:])
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [-1]
+    o.core = cores[-1] if o.core is None else o.core
+    if not o.chosen:
+        p.error(f"--only: expected words of one of {', '.join(map(repr, POINTS))}, got {o.only!r}")
+    if len(o.changes) < len(o.environment):
+        p.error(f"--environment: expected NAME=VALUE, each name once, got {o.environment!r}")
+    if o.core not in cores:
+        p.error(f"--core: expected one of {cores}, got {o.core}")
+    if not 0 < o.seconds < 3600 or o.repetitions < 1:
+        p.error(f"--seconds, --repetitions: expected a positive time and at least 1, got {o.seconds} and {o.repetitions}")
+    return o
+
+
+def measured(o: argparse.Namespace) -> dict[str, Any]:
+    """A run: all chosen points, each printed when it is done. Raises revision.Failed."""
+    here = revision.here()
+    name = o.baseline or revision.baseline()
+    other = revision.here("itself") if name == "here" else revision.built(name)
+    if not (o.no_instructions or instructions.available()):
+        print("note: valgrind is not installed, instructions are not counted", file=sys.stderr)
+    run: dict[str, Any] = {
+        "commit": here.commit, "baseline": other.commit, "machine": {"node": platform.node(), "processor": bare.processor_name()}, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "environment": o.changes, "rule": {"allowed": rule.ALLOWED, "instructions": rule.INSTRUCTIONS, "level": rule.LEVEL, "points": len(o.chosen), "looks": rule.LOOKS},
+        "points": {}, "slices": {}, "instructions": {}, "counted": None,
+    }  # fmt: skip
+    print(f"{here.commit[:10]} against {other.commit[:10]}\n\n| point | time, us | baseline | ratio | at least | pairs | |\n|---|---|---|---|---|---|---|", flush=True)
+    for point in () if o.no_times else o.chosen:
+        looks = Looks(point, here, other, o, o.changes)
+        run["points"][point] = rule.decided(looks, looks.slices, len(o.chosen))
+        run["slices"][point] = looks.slices
+        print(line(point, run["points"][point]), flush=True)
+    if not o.no_instructions and instructions.available():
+        run["counted"] = [instructions.level(o.changes), instructions.level({})]
+        print(f"| instructions a step by callgrind, {run['counted'][0]} here, {run['counted'][1]} in the baseline |", flush=True)
+        for point in (p for p in COUNTED if p in o.chosen):
+            run["instructions"][point] = counted(point, here, other, o.changes)
+            print(line(point, run["instructions"][point]), flush=True)
+    return run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """0: no slowdown; 1: a slowdown, or something broke; 2: nothing was compared, and one line says why."""
     o = arguments(argv)
-    changes = dict(item.split("=", 1) for item in o.environment)
-    name = o.baseline or revision.baseline()
-    here = revision.here()
-    other = revision.here("itself") if name == "here" else revision.built(name)
-    chosen = [p for p in POINTS if not o.only or any(text in p for text in o.only)]
-    rows: dict[str, dict[str, Any]] = {}
-    raw: dict[str, Any] = {}
-    workers = [Worker(here, o.core, changes), Worker(other, o.core, {})] if not o.no_times else []
-    for point in chosen if workers else ():
-        slices: list[list[dict[str, Any]]] = [[], []]
-        units: list[int] = []
-        for _ in range(LOOKS):
-            missing = measure(workers, point, o, slices, units)
-            rows[point] = {"missing": missing} if missing else judged(slices, len(chosen))
-            if rows[point].get("verdict") != "undecided":
-                break
-        raw[point] = slices
-        print(table({point: rows[point]}).splitlines()[-1], flush=True)
-    for w in workers:
-        w.close()
-    counted: dict[str, list[float]] = {}
-    if not o.no_instructions and shutil.which("valgrind"):
-        for point in (p for p in COUNTED if p in chosen):
-            counted[point] = [instructions(here, point, changes), instructions(other, point, {})]
-            print(f"{point}: {counted[point][0]:,.0f} instructions a step, baseline {counted[point][1]:,.0f}", flush=True)
-    slower = [p for p, r in rows.items() if r.get("verdict") == "slower"]
-    more = [p for p, (a, b) in counted.items() if a > INSTRUCTIONS * b]
-    whole = {
-        "commit": here.commit, "baseline": other.commit, "machine": {"node": platform.node(), "processor": bare.processor_name()}, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "environment": changes, "rule": {"allowed": ALLOWED, "instructions": INSTRUCTIONS, "level": LEVEL, "points": len(chosen), "looks": LOOKS}, "points": rows, "slices": raw, "instructions": counted,
-    }  # fmt: skip
-    o.folder.mkdir(parents=True, exist_ok=True)
-    kept = o.folder / f"{here.commit[:12]}-{platform.node()}.json"
-    kept.write_text(json.dumps(whole, indent=1, default=str) + "\n")
-    print(f"\n{here.commit[:10]} against {other.commit[:10]}, processor time; slower: at least {ALLOWED} times, all in all with a chance of {LEVEL} of a false alarm\n\n{table(rows)}\n\nin {kept}")
-    for what, which in (("slower", slower), ("more instructions", more)):
-        if which:
-            print(f"{what}: {', '.join(which)}")
-    return 1 if slower or more else 0
+    try:
+        if o.history:
+            print(kept.history(o.folder, o.chosen))
+            return 0
+        run = measured(o)
+        where = kept.keep(o.folder, run)
+        if all(row["verdict"] == "left out" for kind in ("points", "instructions") for row in run[kind].values()):
+            raise revision.Failed(f"the baseline can do none of the points, or nothing was asked for; {where} has the reasons")
+    except revision.Failed as e:
+        print(f"{NAME}: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{NAME}: interrupted, nothing is kept; a build starts anew next time", file=sys.stderr)
+        return 130
+    failing = [(verdict, names) for kind in ("points", "instructions") for verdict, names in rule.failing(run[kind]).items()]
+    print(f"\nslower: at least {rule.ALLOWED} times the processor time, all in all with a chance of {rule.LEVEL} of a false alarm; all slices in {where}")
+    for verdict, names in failing:
+        print(f"{ {'more': 'more instructions', 'broken': 'broken here'}.get(verdict, verdict)}: {', '.join(names)}")
+    return 1 if failing else 0

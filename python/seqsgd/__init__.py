@@ -6,7 +6,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ._version import __version__
 from .errors import ConfigError, NonFiniteWarning, PrecisionWarning, SimulationInterrupted, StoreError, SweepError, SweepInterrupted, SweepWarning
 from .info import activations, build_config, dynamics, links, losses
 from .models import (
@@ -49,8 +48,9 @@ from .sweeps import Plan, Sweep, SweepResult, open_sweep, plan, sweep
 
 if TYPE_CHECKING:
     from . import figures, theory
+    from ._version import __version__
 
-# xarray, scipy, matplotlib, tqdm, click and the theory are imported where they are used: `import seqsgd` costs little more than `import numpy`.
+# xarray, scipy, matplotlib, tqdm, click, the theory and the version are imported where they are used: `import seqsgd` costs little more than `import numpy`.
 
 
 def __getattr__(name: str) -> Any:
@@ -58,6 +58,10 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return import_module(f".{name}", __name__)
+    if name == "__version__":
+        from . import _version
+
+        return _version.__version__
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

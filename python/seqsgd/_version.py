@@ -1,8 +1,23 @@
-"""The version, from the installed package's metadata."""
+"""The version, from the installed package's metadata, which takes as long to find as a tenth of the import: so when it is asked for."""
 
-from importlib.metadata import PackageNotFoundError, version
+import functools
+from typing import TYPE_CHECKING, Any
 
-try:
-    __version__ = version("seqsgd")
-except PackageNotFoundError:  # imported from a bare source tree
-    __version__ = "0.0.0"
+if TYPE_CHECKING:
+    __version__: str
+
+
+@functools.cache
+def _found() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("seqsgd")
+    except PackageNotFoundError:  # imported from a bare source tree
+        return "0.0.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _found()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, _files
+from . import _core, _files, _version
 from ._seed import Seed
-from ._version import __version__
 
 if TYPE_CHECKING:
     from ._dynamics import Resumable
@@ -72,7 +71,7 @@ class Checkpoint:
     def _configuration(self) -> dict[str, Any]:
         """All that decides the bits of a run."""
         run = {k: v for k, v in self.run.to_plain().items() if k not in _FREE}
-        return run | {"rng": self.seed.to_plain(), "seqsgd version": __version__, "instruction set (SEQSGD_SIMD)": _core.level}
+        return run | {"rng": self.seed.to_plain(), "seqsgd version": _version.__version__, "instruction set (SEQSGD_SIMD)": _core.level}
 
     def _unreadable(self, why: object) -> ValueError:
         return ValueError(f"checkpoint: {str(self.path)!r} is not a readable checkpoint ({' '.join(str(why).split()) or type(why).__name__}); delete it to start anew")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _core
-from ._version import __version__
+from . import _core, _version
 
 if TYPE_CHECKING:
     from ._run import Run
@@ -42,4 +41,4 @@ def attributes(run: Run, seed: Seed, wall_time: float, run_steps: int) -> dict[s
 def versions() -> dict[str, str]:
     """Versions of what took part."""
     build = {k: str(v) for k, v in _core.build_info().items() if k != "version"}
-    return {"seqsgd": __version__, "python": platform.python_version(), "numpy": np.__version__, "platform": platform.platform(), **build}
+    return {"seqsgd": _version.__version__, "python": platform.python_version(), "numpy": np.__version__, "platform": platform.platform(), **build}
