@@ -62,25 +62,32 @@ def children(pid: int) -> list[int]:
 
 
 def attempt(command: list[str], r: random.Random, longest: float) -> str:
-    """One start of a sweep, and what ended it."""
-    p = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    """One start of a sweep, and what ended it. Only a kill may: an end with an error is one. Workers of a killed parent may still be there when the next attempt begins."""
     what = r.choice(["parent", "worker", "all"])
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        p.communicate(timeout=r.uniform(0.5, longest))
-        if p.returncode == 0:
-            return "done"
-        return f"failed ({p.returncode})"
-    below = children(p.pid)
-    with contextlib.suppress(ProcessLookupError):
-        if what == "worker" and below:
-            os.kill(r.choice(below), signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                p.communicate(timeout=30)  # what a sweep makes of it: it ends with an error or goes on without
-            what = "worker"
-        elif what == "all":
-            os.killpg(p.pid, signal.SIGKILL)
-    p.kill()
-    p.communicate()
+    with tempfile.TemporaryFile("w+") as said:
+        p = subprocess.Popen(command, start_new_session=True, stderr=said)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            p.wait(r.uniform(0.5, longest))
+        if p.poll() is None:
+            below = children(p.pid)
+            if what == "worker" and below:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(r.choice(below), signal.SIGKILL)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    p.wait(30)  # it goes on without
+            else:
+                what = "all" if what == "all" else "parent"
+                (os.killpg if what == "all" else os.kill)(p.pid, signal.SIGKILL)
+                p.wait()
+                return what
+        else:
+            what = "done"
+        if p.poll() is None:
+            p.kill()
+            p.wait()
+        elif p.returncode:
+            said.seek(0)
+            raise AssertionError(f"a sweep ended by itself with {p.returncode} ({what}): {said.read()[-3000:]}")
     return what
 
 
