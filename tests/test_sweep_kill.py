@@ -164,6 +164,22 @@ def test_a_damaged_checkpoint_costs_only_time(tmp_path):
     same(sq.sweep(BASE, {"lr": [0.1]}, rng=0, store=tmp_path / "t"), r)
 
 
+@pytest.mark.parametrize("there", [[], ["go"], ["7.progress"]], ids=["nothing in it", "an empty go", "only progress"])
+def test_a_folder_half_made_or_half_taken_away_goes(there, tmp_path):
+    """By a kill between the folder and the name in it; one that is new may be that of a sweep which begins or ends just now."""
+    old, new = (tmp_path / "s-work" / f"life-{name}" for name in ("old", "new"))
+    for life in (old, new):
+        life.mkdir(parents=True)
+        for name in there:
+            (life / name).write_text("")
+    os.utime(old, (time.time() - 60,) * 2)
+    sq.sweep(BASE, {"lr": [0.1]}, rng=0, store=tmp_path / "s")
+    assert files(tmp_path) == ["s", "s-work"] and files(tmp_path / "s-work") == ["life-new"]
+    os.utime(new, (time.time() - 60,) * 2)
+    sq.sweep(BASE, {"lr": [0.1]}, rng=0, store=tmp_path / "s")
+    assert files(tmp_path) == ["s"]
+
+
 PRESSED = """
 import sys
 import seqsgd as sq
