@@ -41,8 +41,8 @@ def run(command: Sequence[str | os.PathLike[str]], env: Mapping[str, str] = os.e
     return subprocess.run(command, cwd=ROOT, env=env).returncode
 
 
-def build(kind: str, level: str, folder: Path) -> None:
-    """Core tests and one module."""
+def build(kind: str, level: str, folder: Path, tests: Sequence[str]) -> None:
+    """One module, and core tests."""
     flags = f"-O1 -g -fno-omit-frame-pointer -fsanitize={SANITIZERS[kind]} -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS"
     pybind = subprocess.run([sys.executable, "-m", "pybind11", "--cmakedir"], capture_output=True, text=True, check=True).stdout.strip()
     options = {
@@ -55,7 +55,7 @@ def build(kind: str, level: str, folder: Path) -> None:
         "pybind11_DIR": pybind,
     }
     subprocess.run([tool("cmake"), "-S", ROOT, "-B", folder, *(f"-D{k}={v}" for k, v in options.items())], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([tool("cmake"), "--build", folder, "-j", "1", "--target", "_cpu", f"_{level}", *CORE_TESTS], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([tool("cmake"), "--build", folder, "-j", "1", "--target", "_cpu", f"_{level}", *tests], check=True, stdout=subprocess.DEVNULL)
 
 
 def package(level: str, folder: Path) -> Path:
@@ -109,21 +109,22 @@ def main() -> int:
     p.add_argument("--select", help="passed on to pytest -k")
     o = p.parse_args()
     folder = ROOT / "build" / f"sanitize-{o.kind}"
-    build(o.kind, o.level, folder)
+    tests = () if o.skip_core else CORE_TESTS
+    build(o.kind, o.level, folder, tests)
     home = package(o.level, folder)
     env = environment(o.kind, o.level, home)
     fixed = ["setarch", platform.machine(), "-R"] if o.kind == "threads" else []  # random addresses may lie where the runtime keeps its shadow
     plain = {k: v for k, v in env.items() if k != "LD_PRELOAD"}
     core = plain | {"ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1"}
-    failed = [] if o.skip_core else [name for name in CORE_TESTS if run([*fixed, folder / "cpp" / "tests" / name], core)]
+    failed = [name for name in tests if run([*fixed, folder / "cpp" / "tests" / name], core)]
     where = subprocess.run([*fixed, sys.executable, "-c", "import seqsgd._core as c; print(c.__file__)"], env=env, cwd=ROOT, capture_output=True, text=True)
     if not where.stdout.startswith(str(home)):
         print(f"the instrumented package is not what is imported: {where.stdout}{where.stderr}")
         return 1
     if o.kind == "memory":
-        tests = [f"tests/{name}.py" for name in PYTHON_TESTS]
+        files = [f"tests/{name}.py" for name in PYTHON_TESTS]
         select = ["-k", o.select] if o.select else []
-        failed += ["pytest"] if run([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *select, *tests], env) else []
+        failed += ["pytest"] if run([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *select, *files], env) else []
         failed += ["leaks"] if not o.select and leaks(env) else []
     else:
         failed += ["racing"] if run([*fixed, sys.executable, "tests/hardening/racing.py"], env) else []

@@ -38,15 +38,19 @@ if __name__ == "__main__":
 """
 
 
+WORK = {"sampled": 10_000_000, "reduced": 100_000_000}  # run-steps that take a core a few seconds
+
+
 def drawn(r: random.Random) -> dict[str, Any]:
-    """A sweep of a few seconds."""
-    task = r.choice([sweeping.TASK, NETWORK, UNTIED])
-    base: dict[str, Any] = {"task": task, "d": r.choice([20, 60]), "runs": r.choice([1, 3, 8]), "dtype": r.choice(["float32", "float64"]), "dynamics": r.choice(["sampled", "reduced"])}
-    base |= {"init": {"type": "Overlap"}, "record": sq.Every(r.choice([500, 1000])), "steps": 1000 * r.choice([2, 5, 20])}
-    if r.random() < 0.4:
-        base["stop"] = sq.WeakRecovery(0.5)
-    cells = r.choice([2, 10, 60]) if base["steps"] < 20_000 else r.choice([2, 10])
-    grid = {"init.m0": {"linspace": [0.01, 0.3, cells]}, "lr": [0.05, 0.1]}
+    """A sweep of a few seconds, whose cells take a hundredth of it or a quarter."""
+    task, dynamics = r.choice([sweeping.TASK, NETWORK, UNTIED]), r.choice(["sampled", "reduced"])
+    runs, points = r.choice([1, 3, 8]), r.choice([2, 10, 60])
+    steps = 1000 * round(WORK[dynamics] * r.choice([0.3, 1, 2]) / (2 * points * runs) / 1000)
+    base: dict[str, Any] = {"task": task, "d": r.choice([20, 60]), "runs": runs, "dtype": r.choice(["float32", "float64"]), "dynamics": dynamics}
+    base |= {"init": {"type": "Overlap"}, "record": sq.Every(steps // r.choice([2, 50])), "steps": steps}
+    if r.random() < 0.2:
+        base["stop"] = sq.WeakRecovery(0.99)
+    grid = {"init.m0": {"linspace": [0.01, 0.3, points]}, "lr": [0.05, 0.1]}
     return {"base": base, "grid": grid, "rng": r.randrange(100), "executor": r.choice([None, 1, 2])}
 
 
@@ -65,7 +69,7 @@ def attempt(command: list[str], r: random.Random, longest: float) -> str:
     """One start of a sweep, and what ended it. Only a kill may: an end with an error is one. Workers of a killed parent may still be there when the next attempt begins."""
     what = r.choice(["parent", "worker", "all"])
     with tempfile.TemporaryFile("w+") as said:
-        p = subprocess.Popen(command, start_new_session=True, stderr=said)
+        p = subprocess.Popen(command, process_group=0, stderr=said)  # the group only: a new session would have another priority
         with contextlib.suppress(subprocess.TimeoutExpired):
             p.wait(r.uniform(0.5, longest))
         if p.poll() is None:
