@@ -65,13 +65,23 @@ def children(pid: int) -> list[int]:
     return found + [c for f in found for c in children(f)]
 
 
-def attempt(command: list[str], r: random.Random, longest: float) -> str:
-    """One start of a sweep, and what ended it. Only a kill may: an end with an error is one. Workers of a killed parent may still be there when the next attempt begins."""
+def signs(store: Path) -> Any:
+    """What there is of a sweep: pieces stored, checkpoints."""
+    with contextlib.suppress(sqlite3.Error, OSError), contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=5)) as db:
+        return db.execute("SELECT count(*) FROM pieces").fetchone(), sorted((p.name, p.stat().st_mtime_ns) for p in store.with_name("s-work").glob("*.npz"))
+    return None
+
+
+def attempt(command: list[str], store: Path, r: random.Random, longest: float) -> str:
+    """One start of a sweep, and what ended it: a kill at any moment, mostly once it has got somewhere. Only a kill may: an end with an error is one. Workers of a killed parent may still be there when the next attempt begins."""
     what = r.choice(["parent", "worker", "all"])
     with tempfile.TemporaryFile("w+") as said:
         p = subprocess.Popen(command, process_group=0, stderr=said)  # the group only: a new session would have another priority
+        before, somewhere = signs(store), r.random() < 0.8
+        while somewhere and p.poll() is None and signs(store) in (before, None):
+            time.sleep(0.05)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            p.wait(r.uniform(0.5, longest))
+            p.wait(r.uniform(0.0, longest))
         if p.poll() is None:
             below = children(p.pid)
             if what == "worker" and below:
@@ -104,9 +114,9 @@ def soaked(r: random.Random) -> tuple[str, dict[str, int]]:
         (Path(folder) / "sweep").write_bytes(pickle.dumps(w))
         store = Path(folder) / "store" / "s"
         store.parent.mkdir()
-        command, longest = [sys.executable, f"{folder}/child.py", f"{folder}/sweep", str(store)], 3.0
+        command, longest = [sys.executable, f"{folder}/child.py", f"{folder}/sweep", str(store)], 1.0
         for _ in range(12):
-            end = attempt(command, r, longest)
+            end = attempt(command, store, r, longest)
             ends[end] = ends.get(end, 0) + 1
             if end == "done":
                 break
