@@ -180,6 +180,28 @@ def test_a_folder_half_made_or_half_taken_away_goes(there, tmp_path):
     assert files(tmp_path) == ["s"]
 
 
+def test_a_piece_that_was_ended_is_no_outcome(monkeypatch):
+    """Even if the core looks again before its threads have paused: half a piece was stored as a whole one."""
+    from seqsgd.sweeps import drive
+
+    pieces = []
+
+    def noted(piece, *rest):
+        pieces.append(piece)
+        return worker.compute_piece(piece, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drive, "compute_piece", noted)
+        sq.sweep(BASE, {"lr": [0.1]}, rng=0)
+
+    class Slow(worker.Course):
+        def advance(self):
+            assert [self.callback(1, self.total), self.callback(2, self.total)] == [True, True]
+
+    monkeypatch.setattr(worker, "Course", Slow)
+    assert worker.compute_piece(pieces[0], None, 60.0, lambda done: done == 1) is None
+
+
 PRESSED = """
 import sys
 import seqsgd as sq
