@@ -164,6 +164,44 @@ def test_a_damaged_checkpoint_costs_only_time(tmp_path):
     same(sq.sweep(BASE, {"lr": [0.1]}, rng=0, store=tmp_path / "t"), r)
 
 
+@pytest.mark.parametrize("there", [[], ["go"], ["7.progress"]], ids=["nothing in it", "an empty go", "only progress"])
+def test_a_folder_half_made_or_half_taken_away_goes(there, tmp_path):
+    """By a kill between the folder and the name in it; one that is new may be that of a sweep which begins or ends just now."""
+    old, new = (tmp_path / "s-work" / f"life-{name}" for name in ("old", "new"))
+    for life in (old, new):
+        life.mkdir(parents=True)
+        for name in there:
+            (life / name).write_text("")
+    os.utime(old, (time.time() - 60,) * 2)
+    sq.sweep(BASE, {"lr": [0.1]}, rng=0, store=tmp_path / "s")
+    assert files(tmp_path) == ["s", "s-work"] and files(tmp_path / "s-work") == ["life-new"]
+    os.utime(new, (time.time() - 60,) * 2)
+    sq.sweep(BASE, {"lr": [0.1]}, rng=0, store=tmp_path / "s")
+    assert files(tmp_path) == ["s"]
+
+
+def test_a_piece_that_was_ended_is_no_outcome(monkeypatch):
+    """Even if the core looks again before its threads have paused: half a piece was stored as a whole one."""
+    from seqsgd.sweeps import drive
+
+    pieces = []
+
+    def noted(piece, *rest):
+        pieces.append(piece)
+        return worker.compute_piece(piece, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drive, "compute_piece", noted)
+        sq.sweep(BASE, {"lr": [0.1]}, rng=0)
+
+    class Slow(worker.Course):
+        def advance(self):
+            assert [self.callback(1, self.total), self.callback(2, self.total)] == [True, True]
+
+    monkeypatch.setattr(worker, "Course", Slow)
+    assert worker.compute_piece(pieces[0], None, 60.0, lambda done: done == 1) is None
+
+
 PRESSED = """
 import sys
 import seqsgd as sq

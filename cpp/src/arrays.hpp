@@ -20,7 +20,7 @@ inline std::string shape_text(const py::array& a) {
   return s + (a.ndim() == 1 ? ",)" : ")");
 }
 
-// The data of `a`, checked: dtype T, C-contiguous and of this shape (-1: any length).
+// The data of `a`, checked: dtype T, C-contiguous, at an address fit for T and of this shape (-1: any length).
 template <class T>
 const T* checked(const py::array& a, const char* name, const std::vector<Index>& shape, const char* letters) {
   bool fits = a.ndim() == py::ssize_t(shape.size());
@@ -30,8 +30,8 @@ const T* checked(const py::array& a, const char* name, const std::vector<Index>&
     for (std::size_t i = 0; i < shape.size(); ++i) want += (i ? ", " : "") + (shape[i] < 0 ? std::string("any") : std::to_string(shape[i]));
     throw py::value_error(std::string(name) + ": expected shape " + letters + " = (" + want + "), got " + shape_text(a));
   }
-  if (!py::isinstance<py::array_t<T>>(a) || !(a.flags() & py::array::c_style))
-    throw py::type_error(std::string(name) + ": expected a C-contiguous array of " + py::str(py::dtype::of<T>()).cast<std::string>() + ", got dtype " +
+  if (!py::isinstance<py::array_t<T>>(a) || !(a.flags() & py::array::c_style) || !(a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
+    throw py::type_error(std::string(name) + ": expected a C-contiguous, aligned array of " + py::str(py::dtype::of<T>()).cast<std::string>() + ", got dtype " +
                          py::str(a.dtype()).cast<std::string>());
   return static_cast<const T*>(a.data());
 }

@@ -1,5 +1,7 @@
+#include <chrono>
 #include <cstdlib>
 #include <new>
+#include <thread>
 #include <vector>
 
 #include "check.hpp"
@@ -143,11 +145,35 @@ static void wrong_settings_are_refused() {
   CHECK(refused([](auto& s) { s.plan.record = {3, 3}; }));
 }
 
+// A unit that is slow to see that it should pause.
+struct Sleeper final : Unit {
+  Progress p;
+  OrderParameters o;
+  Index runs() const override { return 1; }
+  void advance(Index, Index, int, const std::atomic<bool>& pause) override {
+    while (!pause) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    ++p.step;
+  }
+  bool done(Index target) const override { return p.step >= target; }
+  const Progress& progress(Index) const override { return p; }
+  OrderParameters order_parameters(Index) const override { return o; }
+};
+
+static void whoever_paused_is_not_asked_again() {
+  Sleeper a, b;
+  int asked = 0;
+  CHECK(!Ensemble::advance({&a, &b}, 10, 2, [&](Index) { return ++asked == 1; }));
+  CHECK(asked == 1);
+  CHECK(a.p.step == 1 && b.p.step == 1);
+}
+
 int main() {
   pieces_and_threads_do_not_matter<float>();
   pieces_and_threads_do_not_matter<double>();
   restored_runs_go_on_bit_for_bit();
   the_hot_loop_allocates_nothing();
   wrong_settings_are_refused();
+  whoever_paused_is_not_asked_again();
   return check::report();
 }

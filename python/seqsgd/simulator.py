@@ -217,4 +217,5 @@ def _sequences(name: str, value: Any, letters: tuple[str, ...], shape: tuple[int
     a = _numbers(name, value, letters, shape)
     if a.ndim != len(letters) or a.shape[1:] != shape:
         raise ValueError(f"{name}: expected shape {_checks.letters(letters)} = {_checks.letters((letters[0], *shape))}, got {_checks.letters(a.shape)}")
-    return np.ascontiguousarray(a, dtype=dtype)
+    a = np.ascontiguousarray(a, dtype=dtype)
+    return a if a.flags.aligned else a.copy()  # numbers at odd addresses, of files and records

@@ -1,6 +1,6 @@
 """libFuzzer, by way of atheris, on files and data from elsewhere: `pip install atheris`, then `python tests/hardening/fuzz.py --minutes 10`.
 
-The minutes of processor time are shared by the targets (targets.py), one process each, one after another. Only the documented errors may come: another exception, a
+The minutes are shared by the targets (targets.py), one process each, one after another. Only the documented errors may come: another exception, a
 crash, an input that takes longer than 20 s or more than 2 GB ends a target, and leaves the input in build/fuzz, which also keeps what was learnt for the next time.
 Again with one input: `python tests/hardening/fuzz.py --only TARGET --input FILE`.
 """
@@ -8,6 +8,7 @@ Again with one input: `python tests/hardening/fuzz.py --only TARGET --input FILE
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
 import sys
 import warnings
@@ -23,9 +24,10 @@ def one(name: str, seconds: float, given: Path | None) -> None:
 
     with atheris.instrument_imports(include=["seqsgd"]):
         import targets
-    warnings.simplefilter("ignore")
-    if name not in ("run_file", "sweep_file", "setting", "hermite"):
-        targets.good("store")  # imports and valid files: not an input's time
+
+        warnings.simplefilter("ignore")
+        if name not in ("run_file", "sweep_file", "setting", "hermite"):
+            targets.good("store")  # what is imported when it is needed, and valid files: not an input's time
     if given:
         targets.TARGETS[name](given.read_bytes())
         return
@@ -56,9 +58,11 @@ def main() -> int:
     failed = []
     for name in names:
         command = [sys.executable, __file__, "--only", name, "--seconds", str(60 * o.minutes / len(names))]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
         runs = [line.split()[-1] for line in done.stderr.splitlines() if "number_of_executed_units" in line]
-        print(f"{name}: {runs[0] if runs else '?'} inputs, {'found something' if done.returncode else 'nothing found'}", flush=True)
+        print(f"{name}: {runs[0] if runs else '?'} inputs in {used:.0f} s of processor time, {'found something' if done.returncode else 'nothing found'}", flush=True)
         if done.returncode:
             failed.append(name)
             print(done.stderr[-4000:], flush=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import seqsgd as sq
+from seqsgd import ffi
 
 NETWORK = sq.Task(sq.SSI("sum", L=3, scale="1/sqrt(L)"), sq.Tied("relu"))
 UNTIED = sq.Task(sq.SSI("sum", L=3), sq.Untied("tanh"))
@@ -71,6 +72,51 @@ def one_simulator_shared() -> None:
     assert np.array_equal(s.w, alone.w)
 
 
+def one_simulator_without_the_lock() -> None:
+    """C entry points: whoever comes second is told so, and every step that is said to be done was."""
+    s = sq.Simulator(NETWORK, d=30, lr=0.05, rng=1)
+    handle, done = ffi.Handle(s), [0] * 4
+
+    def push(k: int) -> None:
+        w = np.empty(30)
+        while done[k] < 1000:
+            steps = ffi.advance.ctypes(handle.address, 20)
+            assert steps in (20, ffi.IN_USE) and ffi.weights.ctypes(handle.address, w.ctypes.data) in (0, ffi.IN_USE)
+            done[k] += max(steps, 0)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(push, range(4)))
+    alone = sq.Simulator(NETWORK, d=30, lr=0.05, rng=1)
+    alone.advance(4000)
+    assert s.step == sum(done) == 4000 and np.array_equal(s.w, alone.w), (s.step, done)
+
+
+def ends_in_mid_air() -> None:
+    """By a callback, which looks from the caller's thread, and by an error in a function of the user's, which comes from one of the others."""
+    for dynamics in ("sampled", "reduced"):
+        looks: list[int] = []
+
+        def look(done: int, total: int) -> bool:
+            looks.append(done)
+            return len(looks) == 3
+
+        r = sq.simulate(NETWORK, d=40, steps=10**8, lr=0.1, runs=21, rng=5, record=[0, 10**8], dynamics=dynamics, threads=4, progress=False, callback=look)
+        assert len(looks) == 3 and looks == sorted(looks) and r.m.sizes["run"] == 21
+    calls: list[int] = []
+
+    def link(z: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 400:
+            raise KeyError("no more")
+        return z.sum()
+
+    try:
+        sq.simulate(sq.Task(sq.SSI(link, L=2), sq.Tied("tanh")), d=20, steps=1000, lr=0.1, runs=8, rng=5, threads=4, progress=False)
+    except KeyError:
+        return
+    raise AssertionError("the error did not arrive")
+
+
 def many_pools() -> None:
     """Many starts and ends of the pool of threads."""
     for seed in range(30):
@@ -78,6 +124,6 @@ def many_pools() -> None:
 
 
 if __name__ == "__main__":
-    for part in (runs_on_threads, functions_of_the_users, simulators_of_their_own, one_simulator_shared, many_pools):
+    for part in (runs_on_threads, functions_of_the_users, simulators_of_their_own, one_simulator_shared, one_simulator_without_the_lock, ends_in_mid_air, many_pools):
         part()
         print(f"{part.__name__}: done", flush=True)

@@ -38,15 +38,19 @@ if __name__ == "__main__":
 """
 
 
+WORK = {"sampled": 10_000_000, "reduced": 100_000_000}  # run-steps that take a core a few seconds
+
+
 def drawn(r: random.Random) -> dict[str, Any]:
-    """A sweep of a few seconds."""
-    task = r.choice([sweeping.TASK, NETWORK, UNTIED])
-    base: dict[str, Any] = {"task": task, "d": r.choice([20, 60]), "runs": r.choice([1, 3, 8]), "dtype": r.choice(["float32", "float64"]), "dynamics": r.choice(["sampled", "reduced"])}
-    base |= {"init": {"type": "Overlap"}, "record": sq.Every(r.choice([500, 1000])), "steps": 1000 * r.choice([2, 5, 20])}
-    if r.random() < 0.4:
-        base["stop"] = sq.WeakRecovery(0.5)
-    cells = r.choice([2, 10, 60]) if base["steps"] < 20_000 else r.choice([2, 10])
-    grid = {"init.m0": {"linspace": [0.01, 0.3, cells]}, "lr": [0.05, 0.1]}
+    """A sweep of a few seconds, whose cells take a hundredth of it or a quarter."""
+    task, dynamics = r.choice([sweeping.TASK, NETWORK, UNTIED]), r.choice(["sampled", "reduced"])
+    runs, points = r.choice([1, 3, 8]), r.choice([2, 10, 60])
+    steps = 1000 * round(WORK[dynamics] * r.choice([0.3, 1, 2]) / (2 * points * runs) / 1000)
+    base: dict[str, Any] = {"task": task, "d": r.choice([20, 60]), "runs": runs, "dtype": r.choice(["float32", "float64"]), "dynamics": dynamics}
+    base |= {"init": {"type": "Overlap"}, "record": sq.Every(steps // r.choice([2, 50])), "steps": steps}
+    if r.random() < 0.2:
+        base["stop"] = sq.WeakRecovery(0.99)
+    grid = {"init.m0": {"linspace": [0.01, 0.3, points]}, "lr": [0.05, 0.1]}
     return {"base": base, "grid": grid, "rng": r.randrange(100), "executor": r.choice([None, 1, 2])}
 
 
@@ -61,26 +65,43 @@ def children(pid: int) -> list[int]:
     return found + [c for f in found for c in children(f)]
 
 
-def attempt(command: list[str], r: random.Random, longest: float) -> str:
-    """One start of a sweep, and what ended it."""
-    p = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+def signs(store: Path) -> Any:
+    """What there is of a sweep: pieces stored, checkpoints."""
+    with contextlib.suppress(sqlite3.Error, OSError), contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=5)) as db:
+        return db.execute("SELECT count(*) FROM pieces").fetchone(), sorted((p.name, p.stat().st_mtime_ns) for p in store.with_name("s-work").glob("*.npz"))
+    return None
+
+
+def attempt(command: list[str], store: Path, r: random.Random, longest: float) -> str:
+    """One start of a sweep, and what ended it: a kill at any moment, mostly once it has got somewhere. Only a kill may: an end with an error is one. Workers of a killed parent may still be there when the next attempt begins."""
     what = r.choice(["parent", "worker", "all"])
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        p.communicate(timeout=r.uniform(0.5, longest))
-        if p.returncode == 0:
-            return "done"
-        return f"failed ({p.returncode})"
-    below = children(p.pid)
-    with contextlib.suppress(ProcessLookupError):
-        if what == "worker" and below:
-            os.kill(r.choice(below), signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                p.communicate(timeout=30)  # what a sweep makes of it: it ends with an error or goes on without
-            what = "worker"
-        elif what == "all":
-            os.killpg(p.pid, signal.SIGKILL)
-    p.kill()
-    p.communicate()
+    with tempfile.TemporaryFile("w+") as said:
+        p = subprocess.Popen(command, process_group=0, stderr=said)  # the group only: a new session would have another priority
+        before, somewhere = signs(store), r.random() < 0.8
+        while somewhere and p.poll() is None and signs(store) in (before, None):
+            time.sleep(0.05)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            p.wait(r.uniform(0.0, longest))
+        if p.poll() is None:
+            below = children(p.pid)
+            if what == "worker" and below:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(r.choice(below), signal.SIGKILL)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    p.wait(30)  # it goes on without
+            else:
+                what = "all" if what == "all" else "parent"
+                (os.killpg if what == "all" else os.kill)(p.pid, signal.SIGKILL)
+                p.wait()
+                return what
+        else:
+            what = "done"
+        if p.poll() is None:
+            p.kill()
+            p.wait()
+        elif p.returncode:
+            said.seek(0)
+            raise AssertionError(f"a sweep ended by itself with {p.returncode} ({what}): {said.read()[-3000:]}")
     return what
 
 
@@ -93,9 +114,9 @@ def soaked(r: random.Random) -> tuple[str, dict[str, int]]:
         (Path(folder) / "sweep").write_bytes(pickle.dumps(w))
         store = Path(folder) / "store" / "s"
         store.parent.mkdir()
-        command, longest = [sys.executable, f"{folder}/child.py", f"{folder}/sweep", str(store)], 3.0
+        command, longest = [sys.executable, f"{folder}/child.py", f"{folder}/sweep", str(store)], 1.0
         for _ in range(12):
-            end = attempt(command, r, longest)
+            end = attempt(command, store, r, longest)
             ends[end] = ends.get(end, 0) + 1
             if end == "done":
                 break
@@ -110,6 +131,10 @@ def soaked(r: random.Random) -> tuple[str, dict[str, int]]:
         deadline = time.monotonic() + 20  # orphans of a killed parent notice within seconds
         while (left := sweeping.files(store.parent)) != ["s"] and time.monotonic() < deadline:
             time.sleep(0.2)
+        if left != ["s"]:  # a kill while a folder was made: it goes with the next call
+            print(f"left behind until the next call: {left}, {sweeping.files(store.parent / 's-work')}", flush=True)
+            subprocess.run(command, check=True)
+            left = sweeping.files(store.parent)
         assert left == ["s"], left
     return f"{w['base']['dynamics']}, {w['base']['dtype']}, {w['grid']['init.m0']['linspace'][2] * 2} cells of {w['base']['runs']} x {w['base']['steps']}, executor {w['executor']}", ends
 

@@ -62,6 +62,29 @@ def test_arrays_of_models(L: int, d: int, steps: tuple[int, int], how: Any, dtyp
     assert np.array_equal(sq.Injected(strided(P[:, 0], steps[:1], **how)).c, P[:, 0])
 
 
+def askew(a: Any) -> Any:
+    """The same numbers at an odd address, as in packed records and mapped files."""
+    raw = np.frombuffer(b"\xff" + np.ascontiguousarray(a).tobytes(), np.uint8)
+    view = raw[1:].view(a.dtype).reshape(a.shape)
+    assert view.flags.c_contiguous and not view.flags.aligned and np.array_equal(view, a)
+    return view
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_odd_addresses(dtype: str) -> None:
+    g = np.random.default_rng(3)
+    X, y, m = g.standard_normal((3, 2, 9)).astype(dtype) / np.float32(3), g.standard_normal((3, 1)), np.array([-0.5, 0.25])
+    a, b = (sq.Simulator(NETWORK, d=9, lr=0.1, rng=1, dtype={"f4": "float32", "f8": "float64"}[dtype], init=sq.Uniform()) for _ in range(2))
+    assert np.array_equal(a.observe(askew(X), askew(y)), b.observe(X, y)) and np.array_equal(a.w, b.w)
+    assert np.array_equal(sq.theory.risk(NETWORK, None, askew(m)).value, sq.theory.risk(NETWORK, None, m).value)
+    assert np.array_equal(sq.Positions(askew(X[:2, 0])).P, X[:2, 0])
+
+
+def test_the_core_refuses_odd_addresses() -> None:
+    with pytest.raises(TypeError, match="^X: expected a C-contiguous, aligned array of float32"):
+        sq.Simulator(NETWORK, d=9, lr=0.1, rng=1)._core.observe(askew(np.zeros((1, 2, 9), "f4")), None)
+
+
 def _make(name: str, a: Any) -> Any:
     if name == "observe":
         return sq.Simulator(NETWORK, d=2, lr=0.1, rng=1, init=sq.Uniform()).observe(a[None])

@@ -21,7 +21,7 @@ inline namespace SEQSGD_LEVEL {
 
 class Ensemble {
  public:
-  using Watch = std::function<bool(Index run_steps)>;  // called in the caller's thread; true pauses
+  using Watch = std::function<bool(Index run_steps)>;  // called in the caller's thread; true pauses, and is the last call
 
   // True when every unit has reached the target or has halted.
   static bool advance(const std::vector<Unit*>& units, Index target, int threads, const Watch& watch) {
@@ -76,7 +76,7 @@ class Ensemble {
         finished_.wait_for(lock, look, [this] { return active_ == 0; });
         if (active_ == 0) break;
         lock.unlock();
-        if (watch && watch(run_steps_)) pause_ = true;
+        if (watch && !pause_ && watch(run_steps_)) pause_ = true;
         lock.lock();
       }
     } catch (...) {

@@ -16,6 +16,7 @@ from .owner import alive, name
 from .piece import gaps
 
 BEAT = 10.0  # seconds between signs of life
+MADE = 10.0  # seconds in which a sweep has made its folder, or taken it away
 
 
 class Folder:
@@ -39,10 +40,12 @@ class Scratch:
         self._beaten = time.monotonic()
 
     def _clear(self) -> None:
-        """What killed sweeps left."""
+        """What killed sweeps left, among it what a kill left half made or half taken away, which names nobody."""
         for life in self.work.glob("life-*"):
             with contextlib.suppress(OSError):
-                if not alive((life / "go").read_text() or ":0:"):
+                go = life / "go"
+                owner = go.read_text() if go.exists() else ""
+                if not alive(owner) if owner else time.time() - life.stat().st_mtime > MADE:
                     shutil.rmtree(life)
 
     def beat(self) -> bool:

@@ -48,7 +48,7 @@ def compute_piece(piece: Piece, work: Path | None, every: float, watch: Watch) -
 
     def callback(done: int, total: int) -> bool:
         nonlocal ended
-        ended = watch(done)
+        ended = ended or watch(done)  # for good: threads that are slow to pause leave time for another look
         return ended
 
     started = time.monotonic()
