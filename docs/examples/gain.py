@@ -19,12 +19,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--lengths", type=int, nargs="+", help="of both targets; default: those of the figure")
     parser.add_argument("--d", type=int, help="for both targets; default: those of the figure")
     parser.add_argument("--runs", type=int)
+    parser.add_argument("--rates", type=int, help="to begin with, a factor sqrt 2 apart")
     parser.add_argument("--folder", default="gain")
     parser.add_argument("--quick", action="store_true", help="d = 300, L up to 4")
     o = parser.parse_args(argv)
     if o.quick:
         o.lengths, o.d = o.lengths or [1, 2, 4], o.d or 300
-    given = {"lengths_1": o.lengths, "lengths_2": o.lengths, "d_1": o.d, "d_2": o.d, "runs": o.runs}
+    given = {"lengths_1": o.lengths, "lengths_2": o.lengths, "d_1": o.d, "d_2": o.d, "runs": o.runs, "rates": o.rates}
     made = make(figure("best-rates"), "full", o.folder, changes={name: value for name, value in given.items() if value is not None})
     for target in TARGETS:
         here = of(made.data, target)
