@@ -118,7 +118,7 @@ def draw(data: xr.Dataset) -> Picture:
             if still.any():
                 ax.plot(omega, still, color=COLOURS[i], linestyle=":", linewidth=1.2, label=rf"below {DECIDED} at the end, $\gamma$ = {lr:g}")
             if loss == "half_square":
-                ax.plot(data["law_omega"], data["predicted"].sel(lr=lr), color=COLOURS[i], linewidth=4, alpha=0.3, zorder=1, label=rf"flow from a start with noise, $\gamma$ = {lr:g}")
+                ax.plot(data["law_omega"], data["predicted"].sel(lr=lr), color=COLOURS[i], linestyle=STYLES[i], linewidth=4, alpha=0.3, zorder=1, label=rf"flow from a start with noise, $\gamma$ = {lr:g}")
         at = float(data["switch"].sel(loss=loss))
         reference(ax, [at, at], [0, 1], f"equal second derivatives: {at:.3f}")
         ax.set(xlabel=r"weight $\omega$ of the positional target", ylabel="share of runs", title=f"$|m| > |e|$ at the end, {loss.replace('_', ' ')} loss,\n$d$ = {int(data['d'])}, {of} runs a point", ylim=(-0.03, 1.03))
