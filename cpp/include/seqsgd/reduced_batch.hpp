@@ -18,7 +18,7 @@ class ReducedBatch {
   using V = Runs;
   ReducedBatch(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws)
       : task_(task), s_(s), c_(c), draws_(draws), at_(std::size_t(2 * parts * c.size())), P_(std::size_t(c.encoded ? parts * c.L * (c.r + 1) : 0)),
-        outside_(std::size_t(c.encoded && c.shared ? parts * (c.r + 1) : 0)), common_(c.shared && c.rest && draws.chi.in_groups() && !draws.mixed && !s.projected && s.position != PositionKind::injected) {
+        outside_(std::size_t(c.encoded && c.shared ? parts * (c.r + 1) : 0)) {
     state_ = {at_.data(), P_.data(), outside_.data(), run_, draws.mixed ? variance_of_sum(s, c.L) : double(c.L)};
     state_.root_ones = std::sqrt(state_.ones);
   }
@@ -143,8 +143,9 @@ class ReducedBatch {
   bool step_from(RunLanes<T>& g, ReducedWorkspace& ws, double gamma, Events& events) {
     const auto step = [&](auto kind) { return step_by(ReducedStep<decltype(kind), T>(task_, s_, c_, draws_, ws, state_, step_), g, ws, gamma, events); };
     if (draws_.lean) return step_by(LeanRows<T>(task_, s_, c_, draws_, ws, state_, step_), g, ws, gamma, events);
-    if (common_ && c_.r == 0 && !c_.encoded) return draws_.sums ? step(StepKind<0, true, false, true>()) : step(StepKind<0, true, false, false>());
-    if (common_ && c_.r == 1 && !draws_.sums) return step(StepKind<1, true, true, false>());
+    const bool common = draws_.common && c_.shared;
+    if (common && c_.r == 0 && !c_.encoded) return draws_.sums ? step(StepKind<0, true, false, true>()) : step(StepKind<0, true, false, false>());
+    if (common && c_.r == 1 && !draws_.sums) return step(StepKind<1, true, true, false>());
     if (c_.r == 0) return step(StepKind<0>());
     if (c_.r == 1 && c_.rest) return step(StepKind<1>());
     return step(StepKind<-1>());
@@ -200,7 +201,6 @@ class ReducedBatch {
   LineVector<V> at_;       // (parts, n, r + 2, 2): coordinates, each with the sum of its increments since the block began
   LineVector<V> P_;        // (parts, L, r + 1)
   LineVector<V> outside_;  // (parts, r + 1)
-  const bool common_;      // as StepKind says
   BatchState state_;
   V loss_sum_[parts]{}, loss_[parts]{};
   RunMask seeks_[parts]{}, lives_[parts]{};

@@ -15,7 +15,7 @@ struct ReducedDraws {
         by_sums(c.shared && sums && task.link().by_sums() && (!mixed || task.link().sums_only)), chi(c.dof), squares(by_sums && !task.link().sums_only ? c.L - 1 : 0),
         star(by_sums ? 1 + squares.normals() : c.L), field(c.shared && sums ? 1 : c.L), turns(c.across < 2 ? 0 : c.r == 1 ? 1 : c.across), own(turns + chi.normals()),
         noise(task.noisy() ? task.k() : 0),
-        lean(!c.shared && !c.encoded && c.rest && sums && chi.in_groups() && !s.projected && s.position == PositionKind::none) {
+        common(c.rest && chi.in_groups() && !mixed && !s.projected && s.position != PositionKind::injected), lean(common && !c.shared && !c.encoded && sums) {
     words = even(star + field + (c.shared ? own : 0)) + squares.uniform() + (c.shared && chi.uniform());
     for (Index i = 0; i < c.n && !c.shared; i += rows_together) {
       const Index rows = std::min(rows_together, c.n - i);
@@ -36,7 +36,8 @@ struct ReducedDraws {
   const Index star, field;  // normals along w*, and along what w has beside it
   const Index turns, own;   // per weight vector: normals for the directions of P across w; these and the chi-square's
   const Index noise;        // normals of the label noise
-  const bool lean;          // untied weights in the commonest case (reduced_untied.hpp)
+  const bool common;        // independent tokens, the normalised step, no c, and so many dimensions that something is left beside those that are followed
+  const bool lean;          // untied weights, common, no P, a student of sums (reduced_untied.hpp)
   Index words = 0;  // of a run's generator in a step
   Index block = 1;  // steps to a block; a power of two
 };

@@ -8,8 +8,8 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-// What the compiler is told of a task. K: directions of P beside w*, -1 for any number. Common: weights shared by all tokens, independent tokens, the normalised step, no c, and so
-// many dimensions that something is left beside the directions that are followed; then also whether there is P, and whether the student sees the sum of z alone.
+// What the compiler is told of a task. K: directions of P beside w*, -1 for any number. Common: weights shared by all tokens, and ReducedDraws::common; then also whether there is P, and
+// whether the student sees the sum of z alone.
 template <int K_, bool Common_ = false, bool Encoded_ = false, bool Sums_ = false>
 struct StepKind {
   static constexpr int K = K_;

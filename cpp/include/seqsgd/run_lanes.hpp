@@ -19,10 +19,11 @@ inline std::array<std::uint32_t, 4> words_at(Use use, const Address& a) {
   return philox({std::uint32_t(use), std::uint32_t(a.block), a.run, (std::uint32_t(a.stream) << 24) | std::uint32_t(a.block >> 32)}, {std::uint32_t(a.seed), std::uint32_t(a.seed >> 32)});
 }
 
-// For normals in single precision a run has one lane of 32 bits; for double precision two neighbouring ones, that is one of 64 bits.
+// 32 or 64 random bits of every run of a part.
 template <class T>
 using WordsOf = Several<ways * int(sizeof(T)) / 8, Words<T>>;
 
+// For normals in single precision a run has one lane of 32 bits; for double precision two neighbouring ones, that is one of 64 bits.
 template <class T>
 class RunLanes {
  public:

@@ -166,7 +166,7 @@ SEQSGD_INLINE bool all(const Two<H>& mask) {
 inline constexpr int ways = 2;  // vectors of doubles to a number of runs side by side: as many runs as one vector of floats has
 using Runs = Several<ways, simd::f64>;
 using RunMask = Several<ways, simd::i64>;
-// The same runs in the precision T, and 32 or 64 random bits of each.
+// The same runs in the precision T.
 template <class T>
 using RunsOf = Several<ways * int(sizeof(T)) / 8, simd::Vec<T>>;
 
