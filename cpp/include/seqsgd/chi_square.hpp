@@ -24,12 +24,13 @@ class ChiSquare {
   bool uniform() const { return dof > 1; }
 
   // From one normal and (for dof > 1) one uniform to a run; `again(lane)` gives a OneByOne for the few that need more.
-  template <bool Several = false, class Again>  // Several: dof is known to be 2 at least
-  SEQSGD_INLINE Runs draw(const Runs& x, const Runs& u, Again again) const {
-    if (!Several && dof < 2) return dof == 0 ? Runs{} : x * x;
-    const Runs w = c_ * x, v = 1.0 + w, w2 = w * w;
-    const Runs r = 2 * a_ * v * v * v;
-    const RunMask unsure = u * (1.0 - absolute(w)) <= 0.75 * a_ * w2 * w2;  // u is as good as 1 - u
+  template <bool Several = false, class X, class Again>  // Several: dof is known to be 2 at least
+  SEQSGD_INLINE X draw(const X& x, const X& u, Again again) const {
+    using T = typename Element<X>::type;
+    if (!Several && dof < 2) return dof == 0 ? X{} : x * x;
+    const X w = T(c_) * x, v = T(1) + w, w2 = w * w;
+    const X r = T(2 * a_) * v * v * v;
+    const auto unsure = u * (T(1) - absolute(w)) <= T(0.75 * a_) * w2 * w2;  // u is as good as 1 - u
     return __builtin_expect(any(unsure), 0) ? settled(x, u, unsure, r, again) : r;
   }
 
@@ -83,12 +84,12 @@ class ChiSquare {
     const double v = 1 + c_ * x;
     return 2 * a_ * v * v * v;
   }
-  template <class Again>
-  __attribute__((noinline)) Runs settled(const Runs& x, const Runs& u, const RunMask& unsure, Runs r, Again again) const {
+  template <class X, class Mask, class Again>
+  __attribute__((noinline)) X settled(const X& x, const X& u, const Mask& unsure, X r, Again again) const {
     for (int i = 0; i < wide; ++i)
-      if (unsure[i] && !accepts(x[i], u[i])) {
+      if (unsure[i] && !accepts(double(x[i]), double(u[i]))) {
         OneByOne g = again(i);
-        r[i] = (*this)(g);
+        r[i] = typename Element<X>::type((*this)(g));
       }
     return r;
   }

@@ -14,9 +14,14 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
+// A function of sums alone: first sum_l z_l + second sum_l (z_l^2 - 1). Both 0: none.
+struct OfSums {
+  double first = 0, second = 0;
+};
+
 class Link {
  public:
-  Link(int L, int k, bool sums_only = false) : L(L), k(k), sums_only(sums_only) {
+  Link(int L, int k, OfSums of_sums = OfSums()) : L(L), k(k), of_sums(of_sums), by_sums(of_sums.first != 0 || of_sums.second != 0), sums_only(by_sums && of_sums.second == 0) {
     if (L < 1) throw std::invalid_argument("L: expected at least 1, got " + std::to_string(L));
     if (k < 1) throw std::invalid_argument("k: expected at least 1, got " + std::to_string(k));
   }
@@ -41,12 +46,10 @@ class Link {
   }
   virtual bool slow() const { return false; }  // calls back into an interpreter
 
-  // The same from the sums of z* and of its squares, for links that depend on nothing else.
-  virtual bool by_sums() const { return false; }
-  virtual void of_sums(const Runs&, const Runs&, Runs*) const { throw std::logic_error("link: not a function of sums"); }
-
   const int L, k;
-  const bool sums_only;  // depends on z* through its sum alone
+  const OfSums of_sums;
+  const bool by_sums;    // depends on z* through its sum and that of its squares alone, as of_sums says
+  const bool sums_only;  // through its sum alone
 };
 using LinkPtr = std::shared_ptr<const Link>;
 
@@ -66,16 +69,14 @@ class MadeLink final : public Link {
 // a sum_l z_l, or b sum_l h2(z_l): the other factor is 0
 class SumsLink final : public Link {
  public:
-  SumsLink(int L, double a, double b) : Link(L, 1, b == 0), a_(a), b_(b) {}
+  SumsLink(int L, double a, double b) : Link(L, 1, {a, b * sqrt_half}), a_(a), b_(b) {}
   void operator()(const double* z, double* y) const override { *y = value(z); }
   void lanes(const Runs* z, Runs* y, int) const override { *y = value(z); }
-  bool by_sums() const override { return true; }
-  void of_sums(const Runs& sum, const Runs& squares, Runs* y) const override { *y = sums_only ? a_ * sum : b_ * sqrt_half * (squares - double(L)); }
 
  private:
   template <class V>
   V value(const V* z) const {
-    if (sums_only) {
+    if (b_ == 0) {
       V s = z[0];
       for (int l = 1; l < L; ++l) s += z[l];
       return a_ * s;

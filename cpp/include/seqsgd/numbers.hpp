@@ -108,8 +108,12 @@ SEQSGD_INLINE Two<H> root(const Two<H>& x) {
 
 template <class V>
 SEQSGD_INLINE V absolute(V x) {
-  using I = typename Bits<V>::type;
-  return bits_as<V>(bits_as<I>(x) & ~(std::uint64_t(1) << 63));
+  if constexpr (sizeof(typename Element<V>::type) == 4) {
+    return bits_as<V>(bits_as<simd::u32>(x) & 0x7FFFFFFFu);
+  } else {
+    using I = typename Bits<V>::type;
+    return bits_as<V>(bits_as<I>(x) & ~(std::uint64_t(1) << 63));
+  }
 }
 
 inline constexpr double sqrt_half = 0.70710678118654752440;

@@ -1,5 +1,5 @@
 // A batch of runs of the reduced dynamics side by side: their coordinates, their random streams, and what becomes of a step's outcome. How a step is made is in
-// reduced_step.hpp and reduced_untied.hpp. Exact in law at any d (docs/reduced.md); nothing here costs more for a larger d.
+// reduced_step.hpp and reduced_lean.hpp. Exact in law at any d (docs/reduced.md); nothing here costs more for a larger d.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "reduced_step.hpp"
-#include "reduced_untied.hpp"
+#include "reduced_lean.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -17,9 +17,9 @@ class ReducedBatch {
  public:
   using V = Runs;
   ReducedBatch(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws)
-      : task_(task), s_(s), c_(c), draws_(draws), at_(std::size_t(2 * parts * c.size())), P_(std::size_t(c.encoded ? parts * c.L * (c.r + 1) : 0)),
-        outside_(std::size_t(c.encoded && c.shared ? parts * (c.r + 1) : 0)) {
-    state_ = {at_.data(), P_.data(), outside_.data(), run_, draws.mixed ? variance_of_sum(s, c.L) : double(c.L)};
+      : task_(task), s_(s), c_(c), draws_(draws), each_P_(c.encoded ? c.L * (c.r + 1) : 0), each_outside_(c.encoded && c.shared ? c.r + 1 : 0),
+        slab_({{&at_, 2 * parts * c.size()}, {&P_, parts * each_P_}, {&outside_, parts * each_outside_}, {&lean_, draws.lean ? 4 * parts * c.n : 0}}, Slab::page / 2) {
+    state_ = {at_.data(), lean_.data(), P_.data(), outside_.data(), run_, draws.mixed ? variance_of_sum(s, c.L) : double(c.L)};
     state_.root_ones = std::sqrt(state_.ones);
   }
   ReducedBatch(const ReducedBatch&) = delete;
@@ -35,6 +35,7 @@ class ReducedBatch {
     loss_[h][i] = p.loss_last;
   }
   void unload(int lane, double* at) {
+    from_lean();
     each_coordinate(lane, [&](double& x, Index i) { at[i] = x; });
   }
   double loss_sum(int lane) const { return loss_sum_[lane / wide][lane % wide]; }
@@ -54,6 +55,7 @@ class ReducedBatch {
   // Go to a step of the runs' streams.
   void seek(Index step) {
     step_ = step;
+    to_lean();
     begin_block();
     const Index done = step & (draws_.block - 1);
     with_data([&](auto& g) { g.skip(done * draws_.words); });
@@ -102,13 +104,31 @@ class ReducedBatch {
       if (draws_.noise) noise_.seed(i, Address{s_.seed, Stream::noise, run_[i], b});
     }
   }
-  // Belongs to the step that ends a block, so that it does not depend on when somebody pauses or resumes.
-  void end_block() {
+  // Belongs to the step that is the last before it, so that it does not depend on when somebody pauses or resumes.
+  void settle() {
+    from_lean();
     for (Index h = 0; h < parts; ++h) {
       V q{};
       for (Index i = 0; i < c_.n; ++i) q += settle(h, i);
       if (s_.weights == Weights::global) to_sphere(h, 0, c_.n, q / double(c_.n));
     }
+    to_lean();
+  }
+
+  // f(coordinates, row of LeanStep) for all of them.
+  template <class F>
+  void each_lean(F f) {
+    if (!draws_.lean) return;
+    const auto all = [&](auto* rows) {
+      for (Index i = 0; i < parts * c_.n; ++i) f(at_.data() + 4 * i, rows[i]);
+    };
+    draws_.single ? all(static_cast<LeanRow<float>*>(state_.lean)) : all(static_cast<LeanRow<double>*>(state_.lean));
+  }
+  void from_lean() {
+    each_lean([](V* c, const auto& row) { c[1] = widened(row.dm), c[3] = widened(row.ds); });
+  }
+  void to_lean() {
+    each_lean([](const V* c, auto& row) { row = {row.narrow(c[0]), row.narrow(c[1]), row.narrow(c[2]), row.narrow(c[3])}; });
   }
 
   // Brings the sums of increments into the coordinates; returns the squared length.
@@ -142,10 +162,10 @@ class ReducedBatch {
   template <class T>
   bool step_from(RunLanes<T>& g, ReducedWorkspace& ws, double gamma, Events& events) {
     const auto step = [&](auto kind) { return step_by(ReducedStep<decltype(kind), T>(task_, s_, c_, draws_, ws, state_, step_), g, ws, gamma, events); };
-    if (draws_.lean) return step_by(LeanRows<T>(task_, s_, c_, draws_, ws, state_, step_), g, ws, gamma, events);
-    const bool common = draws_.common && c_.shared;
-    if (common && c_.r == 0 && !c_.encoded) return draws_.sums ? step(StepKind<0, true, false, true>()) : step(StepKind<0, true, false, false>());
-    if (common && c_.r == 1 && !draws_.sums) return step(StepKind<1, true, true, false>());
+    if (draws_.lean) return c_.shared ? step_by(LeanStep<T, true>(task_, s_, c_, draws_, ws, state_, step_), g, ws, gamma, events) : step_by(LeanStep<T, false>(task_, s_, c_, draws_, ws, state_, step_), g, ws, gamma, events);
+    const bool common = draws_.common && c_.shared && !draws_.sums;
+    if (common && c_.r == 0 && !c_.encoded) return step(StepKind<0, true>());
+    if (common && c_.r == 1) return step(StepKind<1, true, true>());
     if (c_.r == 0) return step(StepKind<0>());
     if (c_.r == 1 && c_.rest) return step(StepKind<1>());
     return step(StepKind<-1>());
@@ -182,7 +202,7 @@ class ReducedBatch {
   }
   SEQSGD_INLINE bool finish(const V (&overlap)[parts], const RunMask (&sound)[parts], Events& events) {
     ++step_;
-    if ((step_ & (draws_.block - 1)) == 0) end_block();
+    if ((step_ & (draws_.settling - 1)) == 0) settle();
     const double eta2 = s_.plan.eta * s_.plan.eta;
     bool passed = false;
     for (int h = 0; h < state_.parts_taken(); ++h) {
@@ -198,9 +218,12 @@ class ReducedBatch {
   const Settings& s_;
   const Coordinates& c_;
   const ReducedDraws& draws_;
-  LineVector<V> at_;       // (parts, n, r + 2, 2): coordinates, each with the sum of its increments since the block began
-  LineVector<V> P_;        // (parts, L, r + 1)
-  LineVector<V> outside_;  // (parts, r + 1)
+  const Index each_P_, each_outside_;
+  Span at_;       // (parts, n, r + 2, 2): coordinates, each with the sum of its increments since they were settled
+  Span P_;        // (parts, L, r + 1)
+  Span outside_;  // (parts, r + 1)
+  Span lean_;     // (parts, n) LeanRow
+  Slab slab_;
   BatchState state_;
   V loss_sum_[parts]{}, loss_[parts]{};
   RunMask seeks_[parts]{}, lives_[parts]{};

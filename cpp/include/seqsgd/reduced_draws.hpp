@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "reduced_start.hpp"
+#include "slab.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -12,16 +13,17 @@ inline namespace SEQSGD_LEVEL {
 struct ReducedDraws {
   ReducedDraws(const Task& task, const Settings& s, const Coordinates& c, bool single)
       : single(single), mixed(s.tokens.law == TokenLaw::correlated), sums(task.student().sums_only),
-        by_sums(c.shared && sums && task.link().by_sums() && (!mixed || task.link().sums_only)), chi(c.dof), squares(by_sums && !task.link().sums_only ? c.L - 1 : 0),
+        by_sums(c.shared && sums && task.link().by_sums && (!mixed || task.link().sums_only)), chi(c.dof), squares(by_sums && !task.link().sums_only ? c.L - 1 : 0),
         star(by_sums ? 1 + squares.normals() : c.L), field(c.shared && sums ? 1 : c.L), turns(c.across < 2 ? 0 : c.r == 1 ? 1 : c.across), own(turns + chi.normals()),
         noise(task.noisy() ? task.k() : 0),
-        common(c.rest && chi.in_groups() && !mixed && !s.projected && s.position != PositionKind::injected), lean(common && !c.shared && !c.encoded && sums) {
+        common(c.rest && chi.in_groups() && !mixed && !s.projected && s.position != PositionKind::injected), lean(common && !c.encoded && sums), solvable(!task.link().by_sums || task.link().sums_only || c.L == 1) {
     words = even(star + field + (c.shared ? own : 0)) + squares.uniform() + (c.shared && chi.uniform());
     for (Index i = 0; i < c.n && !c.shared; i += rows_together) {
       const Index rows = std::min(rows_together, c.n - i);
       words += even(rows * own) + (lean ? 1 : chi.uniform() ? rows : 0);
     }
     while (block < 4096 && 2 * block * std::max(words, even(noise)) <= 32768) block *= 2;
+    settling = lean && single ? std::min<Index>(block, 64) : block;  // so few that single precision loses nothing beside the rounding of the increments themselves
   }
 
   static constexpr Index rows_together = 16;
@@ -37,27 +39,53 @@ struct ReducedDraws {
   const Index turns, own;   // per weight vector: normals for the directions of P across w; these and the chi-square's
   const Index noise;        // normals of the label noise
   const bool common;        // independent tokens, the normalised step, no c, and so many dimensions that something is left beside those that are followed
-  const bool lean;          // untied weights, common, no P, a student of sums (reduced_untied.hpp)
+  const bool lean;          // common, no P, a student of sums (reduced_lean.hpp)
+  const bool solvable;      // for a student of sums: it may come to agree with the teacher, which for several tokens must then be a function of the sum too
   Index words = 0;  // of a run's generator in a step
-  Index block = 1;  // steps to a block; a power of two
+  Index block = 1;     // steps to a block; a power of two
+  Index settling = 1;  // steps after which the sums of increments are brought into the coordinates; a power of two, a block or less
 };
 
 // Scratch of one worker.
 struct alignas(128) ReducedWorkspace {
   ReducedWorkspace(const Task& task, const Coordinates& c, const ReducedDraws& draws)
-      : stride(even(draws.star + draws.field + (c.shared ? draws.own : 0)) + 2), seen(draws.sums ? 1 : c.L), fresh(std::size_t(parts * stride)),
-        own(std::size_t(c.shared ? 0 : even(std::min(ReducedDraws::rows_together, c.n) * draws.own) + ReducedDraws::rows_together)), noise(std::size_t(parts * even(draws.noise))), z(std::size_t(parts * seen)), delta(z),
-        t(std::size_t(parts * c.n)), total(std::size_t(parts)), scratch(task.scratch()), v(std::size_t((c.n + 1) * (c.r + 3))), x(std::size_t(c.r + 2)),
-        lean(std::size_t(draws.lean ? parts * 5 * c.n * Index(sizeof(Runs)) : 0)) {}
+      : stride(even(draws.star + draws.field + (c.shared ? draws.own : 0)) + 2), seen(draws.sums ? 1 : c.L), lean_stride(c.shared ? even(draws.star + draws.field + draws.own) + 3 : 3 * c.n),
+        slab_({{&fresh, draws.lean ? c.L : parts * stride},
+               {&z, parts * seen},
+               {&delta, parts * seen},
+               {&t, parts * c.n},
+               {&total, parts},
+               {&noise, parts * even(draws.noise)},
+               {&scratch, Index(task.scratch())},
+               {&lean, draws.lean ? parts * lean_stride : 0},
+               {&own, c.shared || draws.lean ? 0 : even(std::min(ReducedDraws::rows_together, c.n) * draws.own) + ReducedDraws::rows_together},
+               {&v, (c.n + 1) * (c.r + 3)},
+               {&x, c.r + 2}},
+              0) {}
   const Index stride;
-  const Index seen;  // fields that the student tells apart: L, or 1 if it sees their sum
-  LineVector<Runs> fresh, own, noise, z, delta, t, total, scratch, v, x;
-  LineVector<unsigned char> lean;  // of LeanRows: vectors of the precision of the draws
+  const Index seen;         // fields that the student tells apart: L, or 1 if it sees their sum
+  const Index lean_stride;  // of LeanStep: numbers of runs to a part
+  Span fresh, own, noise, z, delta, t, total, scratch, v, x;
+  Span lean;  // what LeanStep draws, in the precision of the draws
+
+ private:
+  Slab slab_;
+};
+
+// A weight vector of LeanStep in the precision of the draws: coordinates as they were last settled, and the sums of their increments since.
+template <class T>
+struct LeanRow {
+  using X = RunsOf<T>;
+  X settled_m, dm, settled_s, ds;
+  SEQSGD_INLINE X m() const { return settled_m + dm; }
+  SEQSGD_INLINE X s() const { return settled_s + ds; }
+  static X narrow(const Runs& x) { return narrowed(x, T()); }
 };
 
 // Where the runs of a batch are.
 struct BatchState {
-  Runs* at = nullptr;             // (parts, n, r + 2, 2): coordinates, each with the sum of its increments since the block began
+  Runs* at = nullptr;             // (parts, n, r + 2, 2): coordinates, each with the sum of its increments since they were settled
+  void* lean = nullptr;           // (parts, n) LeanRow, which then have the sums of increments
   const Runs *P = nullptr;        // (parts, L, r + 1)
   const Runs *outside = nullptr;  // (parts, r + 1)
   const std::uint32_t* run = nullptr;  // (batch)

@@ -1,5 +1,5 @@
-// A step of the reduced dynamics for the runs of a part: draws, fields, delta, and how the coordinates move. Everything but untied weights in the commonest case
-// (reduced_untied.hpp).
+// A step of the reduced dynamics for the runs of a part: draws, fields, delta, and how the coordinates move. Everything but students of sums in the commonest case
+// (reduced_lean.hpp).
 #pragma once
 
 #include "reduced_draws.hpp"
@@ -8,12 +8,12 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-// What the compiler is told of a task. K: directions of P beside w*, -1 for any number. Common: weights shared by all tokens, and ReducedDraws::common; then also whether there is P, and
-// whether the student sees the sum of z alone.
-template <int K_, bool Common_ = false, bool Encoded_ = false, bool Sums_ = false>
+// What the compiler is told of a task. K: directions of P beside w*, -1 for any number. Common: weights shared by all tokens, a student that tells them apart, and
+// ReducedDraws::common; then also whether there is P.
+template <int K_, bool Common_ = false, bool Encoded_ = false>
 struct StepKind {
   static constexpr int K = K_;
-  static constexpr bool common = Common_, encoded = Encoded_, sums = Sums_;
+  static constexpr bool common = Common_, encoded = Encoded_;
 };
 
 template <class Kind, class T>
@@ -87,7 +87,7 @@ class ReducedStep {
   // What is known when this is compiled, and what is not.
   SEQSGD_INLINE bool shared() const { return Kind::common || c_.shared; }
   SEQSGD_INLINE bool encoded() const { return Kind::common ? Kind::encoded : c_.encoded; }
-  SEQSGD_INLINE bool sums() const { return Kind::common ? Kind::sums : draws_.sums; }
+  SEQSGD_INLINE bool sums() const { return !Kind::common && draws_.sums; }
   SEQSGD_INLINE bool rest() const { return Kind::common || c_.rest; }
   SEQSGD_INLINE bool mixed() const { return !Kind::common && draws_.mixed; }
   SEQSGD_INLINE bool projected() const { return !Kind::common && s_.projected; }

@@ -83,8 +83,9 @@ SEQSGD_INLINE void each_pairs(Index n, F f) {
   if (rest == 2) f(std::integral_constant<int, std::min(2, most)>(), i);
   if (rest == 1) f(std::integral_constant<int, 1>(), i);
 }
+// (Not inlined: the instructions of a step should fit into the cache of decoded ones.)
 template <class T>
-SEQSGD_INLINE void draw_normals(RunLanes<T>& g, int part, Index n, RunsOf<T>* out) {
+__attribute__((noinline)) void draw_normals(RunLanes<T>& g, int part, Index n, RunsOf<T>* out) {
   each_pairs<sizeof(T) == 4 ? 4 : 2>(n, [&](auto pairs, Index i) SEQSGD_LAMBDA_INLINE { draw_pairs<pairs.value>(g, part, out + i); });
 }
 
@@ -127,7 +128,7 @@ SEQSGD_INLINE void draw_doubles(RunLanes<T>& g, int part, Index n, Runs* out) {
   });
 }
 
-// A uniform in (0, 1) from words, in their own precision.
+// A uniform in (0, 1), or 1 by rounding of the largest in single precision, from words in their own precision.
 SEQSGD_INLINE simd::f32 uniform(simd::u32 w) { return simd::to_float(simd::bits<simd::i32>(w >> 1)) * 0x1p-31f + 0x1p-32f; }
 SEQSGD_INLINE simd::f64 uniform(simd::u64 w) { return simd::bits<simd::f64>((w >> 12) | 0x3FF0000000000000u) - (1.0 - 0x1p-53); }
 template <class H>
@@ -135,19 +136,12 @@ SEQSGD_INLINE auto uniform(const Two<H>& w) {
   return each_vector(w, [](auto x) SEQSGD_LAMBDA_INLINE { return uniform(x); });
 }
 
-// A uniform in (0, 1) of 32 or 52 bits for the runs of a part, as doubles.
-SEQSGD_INLINE Runs draw_uniform(RunLanes<float>& g, int part) {
-  WordsOf<float> w[1];
+// A uniform in (0, 1) for the runs of a part, as doubles.
+template <class T>
+SEQSGD_INLINE Runs draw_uniform(RunLanes<T>& g, int part) {
+  WordsOf<T> w[1];
   g.next(part, w);
-  typedef std::uint32_t half __attribute__((vector_size(simd::bytes / 2)));
-  half h[2];
-  std::memcpy(h, &w[0], sizeof h);
-  return {(__builtin_convertvector(h[0], simd::f64) + 0.5) * 0x1p-32, (__builtin_convertvector(h[1], simd::f64) + 0.5) * 0x1p-32};
-}
-SEQSGD_INLINE Runs draw_uniform(RunLanes<double>& g, int part) {
-  WordsOf<double> w[1];
-  g.next(part, w);
-  return uniform(w[0]);
+  return widened(uniform(w[0]));
 }
 
 // One run's numbers one at a time: for starts, and for what is rare. Philox in counter mode under a key of the address's own.

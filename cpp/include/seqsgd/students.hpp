@@ -14,9 +14,12 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
+class Network;
+
 class Student {
  public:
-  Student(int L, int k, bool sums_only, std::size_t scratch) : L(L), k(k), sums_only(sums_only), scratch(scratch) {
+  // network: this student as one, if it is
+  Student(int L, int k, const Network* network, std::size_t scratch) : L(L), k(k), network(network), sums_only(network), scratch(scratch) {
     if (L < 1) throw std::invalid_argument("L: expected at least 1, got " + std::to_string(L));
   }
   virtual ~Student() = default;
@@ -24,11 +27,12 @@ class Student {
   virtual void forward(const double* z, double* f, double* ws) const = 0;
   // delta = (d f / d z)^T D, after forward at the same z.
   virtual void backward(const double* z, const double* f, const double* D, double* delta, double* ws) const = 0;
-  // Both for runs side by side, of which the first `count` matter; ws: `scratch` numbers of runs. To a student of sums alone z is one vector, the sum, and so is delta.
-  virtual void forward_lanes(const Runs* z, Runs* f, Runs* ws, int count) const = 0;
-  virtual void backward_lanes(const Runs* z, const Runs* f, const Runs* D, Runs* delta, Runs* ws) const = 0;
+  // Both for runs side by side, of which the first `count` matter; ws: `scratch` numbers of runs. (A network has `lanes`.)
+  virtual void forward_lanes(const Runs*, Runs*, Runs*, int) const { throw std::logic_error("student: no runs side by side"); }
+  virtual void backward_lanes(const Runs*, const Runs*, const Runs*, Runs*, Runs*) const { throw std::logic_error("student: no runs side by side"); }
 
   const int L, k;
+  const Network* const network;
   const bool sums_only;  // depends on z through its sum alone, so that all delta_l are equal
   const std::size_t scratch;
 };
@@ -37,7 +41,7 @@ using StudentPtr = std::shared_ptr<const Student>;
 // f = sigma(u), u = (1/sqrt L) sum_l z_l. Tied, untied and linear attention are all of this kind.
 class Network final : public Student {
  public:
-  Network(ActivationPtr sigma, int L) : Student(L, 1, true, 1), sigma_(std::move(sigma)), scale_(1 / std::sqrt(double(L))) {}
+  Network(ActivationPtr sigma, int L) : Student(L, 1, this, 1), sigma_(std::move(sigma)), scale_(1 / std::sqrt(double(L))) {}
   void forward(const double* z, double* f, double* ws) const override {
     double u = 0;
     for (int l = 0; l < L; ++l) u += z[l];
@@ -47,10 +51,12 @@ class Network final : public Student {
     const double c = *D * *ws * scale_;
     for (int l = 0; l < L; ++l) delta[l] = c;
   }
-  void forward_lanes(const Runs* z, Runs* f, Runs* ws, int) const override {
-    *f = sigma_->lanes(*z * scale_, *ws);
+  // For runs side by side, f at sum_l z_l, and its derivative with respect to any of the z_l.
+  SEQSGD_INLINE Runs lanes(const Runs& sum, Runs& slope) const {
+    const Runs f = sigma_->lanes(sum * scale_, slope);
+    slope *= scale_;
+    return f;
   }
-  void backward_lanes(const Runs*, const Runs*, const Runs* D, Runs* delta, Runs* ws) const override { *delta = *D * *ws * scale_; }
 
  private:
   ActivationPtr sigma_;
@@ -60,7 +66,7 @@ class Network final : public Student {
 class Attention final : public Student {
  public:
   Attention(int L, Reduction r, std::vector<double> a, std::vector<double> b)
-      : Student(L, r == Reduction::none ? matrix_size(L) : 1, false, 2 * std::size_t(L)), r_(r), a_(std::move(a)), b_(std::move(b)) {
+      : Student(L, r == Reduction::none ? matrix_size(L) : 1, nullptr, 2 * std::size_t(L)), r_(r), a_(std::move(a)), b_(std::move(b)) {
     if (r == Reduction::bilinear && (a_.size() != std::size_t(L) || b_.size() != std::size_t(L))) throw std::invalid_argument("a, b: expected L entries each");
   }
   void forward(const double* z, double* f, double* ws) const override {

@@ -55,7 +55,7 @@ class Task {
   }
   // With the sums of z* and of its squares instead of z*.
   Runs lanes_of_sums(const Runs& sum, const Runs& squares, const Runs* z, const Runs* normals, Runs* delta, Runs* ws, int count) const {
-    link_->of_sums(sum, squares, ws);
+    ws[0] = link_->of_sums.first * sum + link_->of_sums.second * (squares - double(L()));
     return labelled_lanes(z, normals, delta, ws, count);
   }
 
@@ -64,6 +64,12 @@ class Task {
     Runs *f = ws + k(), *D = f + k(), *rest = D + k();
     if (normals)
       for (int i = 0; i < k(); ++i) ws[i] += noise_ * normals[i];
+    if (const Network* network = student_->network) {
+      *f = network->lanes(*z, *rest);
+      const Runs value = loss_.lanes(ws, f, 1, D);
+      *delta = *D * *rest;
+      return value;
+    }
     student_->forward_lanes(z, f, rest, count);
     const Runs value = loss_.lanes(ws, f, k(), D);
     student_->backward_lanes(z, f, D, delta, rest);
