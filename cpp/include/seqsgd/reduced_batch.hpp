@@ -17,8 +17,8 @@ class ReducedBatch {
  public:
   using V = Runs;
   ReducedBatch(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws)
-      : task_(task), s_(s), c_(c), draws_(draws), each_P_(c.encoded ? c.L * (c.r + 1) : 0), each_outside_(c.encoded && c.shared ? c.r + 1 : 0),
-        slab_({{&at_, 2 * parts * c.size()}, {&P_, parts * each_P_}, {&outside_, parts * each_outside_}, {&lean_, draws.lean ? 4 * parts * c.n : 0}}, Slab::page / 2) {
+      : task_(task), s_(s), c_(c), draws_(draws), at_(std::size_t(2 * parts * c.size())), P_(std::size_t(c.encoded ? parts * c.L * (c.r + 1) : 0)),
+        outside_(std::size_t(c.encoded && c.shared ? parts * (c.r + 1) : 0)), lean_(std::size_t(draws.lean ? parts * c.n * Index(sizeof(LeanRow<double>)) : 0)) {
     state_ = {at_.data(), lean_.data(), P_.data(), outside_.data(), run_, draws.mixed ? variance_of_sum(s, c.L) : double(c.L)};
     state_.root_ones = std::sqrt(state_.ones);
   }
@@ -218,12 +218,10 @@ class ReducedBatch {
   const Settings& s_;
   const Coordinates& c_;
   const ReducedDraws& draws_;
-  const Index each_P_, each_outside_;
-  Span at_;       // (parts, n, r + 2, 2): coordinates, each with the sum of its increments since they were settled
-  Span P_;        // (parts, L, r + 1)
-  Span outside_;  // (parts, r + 1)
-  Span lean_;     // (parts, n) LeanRow
-  Slab slab_;
+  LineVector<V> at_;       // (parts, n, r + 2, 2): coordinates, each with the sum of its increments since they were settled
+  LineVector<V> P_;        // (parts, L, r + 1)
+  LineVector<V> outside_;  // (parts, r + 1)
+  LineVector<unsigned char> lean_;  // (parts, n) LeanRow
   BatchState state_;
   V loss_sum_[parts]{}, loss_[parts]{};
   RunMask seeks_[parts]{}, lives_[parts]{};

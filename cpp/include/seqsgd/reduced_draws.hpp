@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "reduced_start.hpp"
-#include "slab.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -50,26 +49,14 @@ struct ReducedDraws {
 struct alignas(128) ReducedWorkspace {
   ReducedWorkspace(const Task& task, const Coordinates& c, const ReducedDraws& draws)
       : stride(even(draws.star + draws.field + (c.shared ? draws.own : 0)) + 2), seen(draws.sums ? 1 : c.L), lean_stride(c.shared ? even(draws.star + draws.field + draws.own) + 3 : 3 * c.n),
-        slab_({{&fresh, draws.lean ? c.L : parts * stride},
-               {&z, parts * seen},
-               {&delta, parts * seen},
-               {&t, parts * c.n},
-               {&total, parts},
-               {&noise, parts * even(draws.noise)},
-               {&scratch, Index(task.scratch())},
-               {&lean, draws.lean ? parts * lean_stride : 0},
-               {&own, c.shared || draws.lean ? 0 : even(std::min(ReducedDraws::rows_together, c.n) * draws.own) + ReducedDraws::rows_together},
-               {&v, (c.n + 1) * (c.r + 3)},
-               {&x, c.r + 2}},
-              0) {}
+        fresh(std::size_t(parts * stride)), own(std::size_t(c.shared ? 0 : even(std::min(ReducedDraws::rows_together, c.n) * draws.own) + ReducedDraws::rows_together)),
+        noise(std::size_t(parts * even(draws.noise))), z(std::size_t(parts * seen)), delta(z), t(std::size_t(parts * c.n)), total(std::size_t(parts)), scratch(task.scratch()),
+        v(std::size_t((c.n + 1) * (c.r + 3))), x(std::size_t(c.r + 2)), lean(std::size_t(draws.lean ? parts * lean_stride * Index(sizeof(Runs)) : 0)) {}
   const Index stride;
   const Index seen;         // fields that the student tells apart: L, or 1 if it sees their sum
   const Index lean_stride;  // of LeanStep: numbers of runs to a part
-  Span fresh, own, noise, z, delta, t, total, scratch, v, x;
-  Span lean;  // what LeanStep draws, in the precision of the draws
-
- private:
-  Slab slab_;
+  LineVector<Runs> fresh, own, noise, z, delta, t, total, scratch, v, x;
+  LineVector<unsigned char> lean;  // what LeanStep draws, in the precision of the draws
 };
 
 // A weight vector of LeanStep in the precision of the draws: coordinates as they were last settled, and the sums of their increments since.
