@@ -48,13 +48,13 @@ WINDOWS = """#define MS_WINDOWS
 """
 
 
-def flags(inline: bool) -> list[str]:
-    """Language, warnings and arithmetic of CMakeLists.txt."""
+def flags(runs: bool) -> list[str]:
+    """Language, warnings and arithmetic of CMakeLists.txt; what does not run need not be fast."""
     arithmetic = re.search(r"foreach\(flag (.*)\)", (ROOT / "cmake/seqsgdArithmetic.cmake").read_text())
     eigen = next(f.locate() for f in files("cmeel-eigen") or () if f.name == "signature_of_eigen3_matrix_library").parent
     assert arithmetic
-    outline = [] if inline else ["-DSEQSGD_OUTLINE"]
-    return ["-std=c++17", "-O1", *outline, "-Wall", "-Wextra", "-Wpedantic", "-Werror", *arithmetic[1].split(), f"-I{CPP / 'include'}", "-isystem", str(eigen)]
+    optimization = ["-O1"] if runs else ["-O0", "-DSEQSGD_OUTLINE"]
+    return ["-std=c++17", *optimization, "-Wall", "-Wextra", "-Wpedantic", "-Werror", *arithmetic[1].split(), f"-I{CPP / 'include'}", "-isystem", str(eigen)]
 
 
 def compiler(target: str) -> list[str]:
@@ -83,7 +83,7 @@ def bindings(target: str, work: Path) -> list[str]:
     assert sources
     unit = work / "unit.cpp"
     unit.write_text("".join(f'#include "{CPP / "src" / name}"\n' for name in sources[1].split()))
-    defined = ["-O0", "-DSEQSGD_MODULE=_baseline", '-DSEQSGD_VERSION="0"', "-DSEQSGD_IS_NATIVE=0", "-fvisibility=hidden"]
+    defined = ["-DSEQSGD_MODULE=_baseline", '-DSEQSGD_VERSION="0"', "-DSEQSGD_IS_NATIVE=0", "-fvisibility=hidden"]
     return [*defined, *python_headers(target, work), "-c", str(unit)]
 
 
@@ -104,12 +104,13 @@ def differences(text: str, reference: str) -> list[str]:
 class Target:
     """One target: compiles, runs and reports."""
 
-    def __init__(self, name: str, work: Path, only: list[str], inline: bool) -> None:
-        self.name, self.work, self.only, self.flags = name, work, only, flags(inline)
+    def __init__(self, name: str, work: Path, only: list[str]) -> None:
+        self.name, self.work, self.only = name, work, only
         self.failures = 0
         self.output: str | None = None  # of numbers.cpp
         known = EMULATORS.get(name)
         self.emulator = None if known is None else [] if not known else next(([p] for p in map(shutil.which, known) if p), None)
+        self.flags = flags(self.emulator is not None)
 
     def call(self, what: str, command: list[str]) -> str | None:
         """The output of a command, or None once its failure is reported."""
@@ -143,7 +144,7 @@ class Target:
             if not self.only or any(part in str(source.relative_to(CPP)) for part in self.only):
                 self.program(source)
         if not self.only or "bindings" in self.only:
-            self.call("bindings, compiled", [*compiler(self.name), *self.flags, *bindings(self.name, self.work), "-o", str(self.work / f"bindings-{self.name}.o")])
+            self.call("bindings, compiled", [*compiler(self.name), *flags(False), *bindings(self.name, self.work), "-o", str(self.work / f"bindings-{self.name}.o")])
         if self.emulator is None:
             print(f"{self.name}: nothing was run", flush=True)
 
@@ -152,12 +153,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], epilog="What it shows and what it does not: see the beginning of this file.")
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=[t for t in TARGETS if t != "aarch64-linux-gnu" or shutil.which("aarch64-linux-gnu-g++")])
     parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="parts of the names of programs, or bindings")
-    parser.add_argument("--inline", action="store_true", help="inline by force as the modules do, which takes twice as long to compile")
     args = parser.parse_args()
     failures, reference = 0, None
     with tempfile.TemporaryDirectory() as folder:
         for name in args.targets:
-            target = Target(name, Path(folder), args.only, args.inline)
+            target = Target(name, Path(folder), args.only)
             target.everything()
             if target.output is not None and reference is not None:
                 apart = differences(target.output, reference[1])
