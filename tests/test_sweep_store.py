@@ -222,6 +222,9 @@ def test_claims(tmp_path):
     (p, _), (q, _) = pieces(cells, [0, 1], [Cost(1.0, True)] * 2, {}, tmp_path)
     me, host, dead = owner.name(), "elsewhere:1:2", f"{owner.name().split(':')[0]}:999999:1"
     assert owner.alive(me) and owner.alive(host) and not owner.alive(dead)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, "_born", lambda pid: "")  # there, but the system does not tell us of it
+        assert owner.alive(me) and not owner.alive(dead)
     assert s.claim([p], host, 100) == [True] and s.claim([p, q], me, 100) == [False, True] and s.claim([q], me, 100) == [True]
     s.release()
     assert s.claim([p], me, 100) == [False]  # another machine's: nobody knows

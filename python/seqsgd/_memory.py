@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ def available() -> int:
         lines = Path("/proc/meminfo").read_text().splitlines()
         found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     except (OSError, ValueError, IndexError):
-        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        if sys.platform != "win32" and "SC_PHYS_PAGES" in os.sysconf_names:
             found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     try:
         group = Path("/sys/fs/cgroup")
@@ -26,14 +27,18 @@ def available() -> int:
         found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()) + cache)
     except (OSError, ValueError):  # no control group, or "max"
         pass
-    try:
+    if sys.platform == "win32":
+        import ctypes
+
+        status = (ctypes.c_uint64 * 8)(64)  # MEMORYSTATUSEX, which begins with its size; the third number is the physical memory at hand
+        if ctypes.WinDLL("kernel32").GlobalMemoryStatusEx(status):
+            found.append(status[2])
+    else:
         import resource
 
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         if limit != resource.RLIM_INFINITY:
             found.append(limit)
-    except ImportError:
-        pass
     return max(0, min(found))
 
 

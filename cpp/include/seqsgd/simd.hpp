@@ -12,7 +12,7 @@
 #include <vector>
 
 #if !defined(__GNUC__) && !defined(__clang__)
-#error "seqsgd needs GCC or Clang (on Windows: clang-cl or MinGW): the kernels use vector extensions"
+#error "seqsgd needs GCC or Clang (on Windows: clang-cl): the kernels use vector extensions"
 #endif
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && defined(__AVX512BW__)

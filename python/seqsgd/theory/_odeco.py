@@ -90,7 +90,7 @@ def _left(B: SymmetricTensor, lam: Float64, V: Float64) -> float:
     if count(B.L, B.order) * B.L > 20_000_000:
         return max(B.norm**2 - float(lam @ lam), 0.0) + 1e-15 * B.norm**2  # orthonormal: Pythagoras, good to the square root of rounding
     index = multi_indices(B.L, B.order)
-    key = B.L ** np.arange(B.order)[::-1]
+    key = B.L ** np.arange(B.order, dtype=np.int64)[::-1]
     value = np.zeros(len(index))
     value[np.searchsorted(index @ key, B.index @ key)] = B.value
     for a, v in zip(lam, V, strict=True):
