@@ -22,7 +22,7 @@ struct ReducedDraws {
       words += even(rows * own) + (lean ? 1 : chi.uniform() ? rows : 0);
     }
     while (block < 4096 && 2 * block * std::max(words, even(noise)) <= 32768) block *= 2;
-    settling = lean && single ? std::min<Index>(block, 64) : block;  // so few that single precision loses nothing beside the rounding of the increments themselves
+    settling = !lean ? block : single ? 64 : std::max<Index>(block, 64);  // so few that single precision loses nothing beside the rounding of the increments themselves
   }
 
   static constexpr Index rows_together = 16;
@@ -42,7 +42,7 @@ struct ReducedDraws {
   const bool solvable;      // for a student of sums: it may come to agree with the teacher, which for several tokens must then be a function of the sum too
   Index words = 0;  // of a run's generator in a step
   Index block = 1;     // steps to a block; a power of two
-  Index settling = 1;  // steps after which the sums of increments are brought into the coordinates; a power of two, a block or less
+  Index settling = 1;  // steps after which the sums of increments are brought into the coordinates; a power of two
 };
 
 // Scratch of one worker.

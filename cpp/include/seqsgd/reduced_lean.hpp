@@ -168,10 +168,10 @@ class LeanStep {
     LeanRow<T>* at_rows = rows_of(h);
     const V long_e = gamma_d * ws_.delta[std::size_t(h)];
     Common c{narrowed(long_e, T()), narrowed(ones_ * draws_.chi.scale() * long_e * long_e, T()), T(draws_.chi.slope())};
-    // Squares of what is smaller or larger may leave the range of single precision; what is not a number is not near below.
+    // Squares of what is smaller or larger may leave the range of single precision; what is not a number is not short below.
     if constexpr (sizeof(T) == 4) c.e = choose((c.e == T(0)) | ((absolute(c.e) >= T(1e-14)) & (absolute(c.e) <= T(1e4))), c.e, X{} + std::numeric_limits<T>::quiet_NaN());
     X nu;
-    Mask near_all = c.e == c.e;
+    Mask short_all = c.e == c.e;
     X mine[together];
     if constexpr (Global) {
       V sum{};
@@ -187,11 +187,11 @@ class LeanStep {
         sum += widened(x);
       }
       const X x = narrowed(sum * (1 / double(n_)), T());
-      near_all = absolute(x) <= T(reach);
+      short_all = absolute(x) <= T(reach);
       nu = inverse_root_less_one<terms>(x);
       common_.nu = widened(nu);
       common_.inverse = 1.0 + common_.nu;
-      if (__builtin_expect(!all(near_all), 0)) far_from_sphere(h, gamma_d, near_all);
+      if (__builtin_expect(!all(short_all), 0)) far_from_sphere(h, gamma_d, short_all);
     }
     for (Index begin = 0; begin < n_; begin += together) {
       const Index rows = std::min(together, n_ - begin);
@@ -202,17 +202,17 @@ class LeanStep {
         LeanRow<T>& to = at_rows[l];
         const Row x(to, c, a[l], b[l], chi[j]);
         const X over = T(1) / x.along, y = x.across2 * over, y2 = y * over;
-        Mask near = (y2 <= T(reach)) & (x.along > T(0));
+        Mask is_short = (y2 <= T(reach)) & (x.along > T(0));
         if constexpr (Global) {
-          near &= near_all;
+          is_short &= short_all;
         } else {
           const X excess = x.excess();
           nu = inverse_root_less_one<terms>(excess);
-          near &= absolute(excess) <= T(reach);
+          is_short &= absolute(excess) <= T(reach);
         }
         const X grown = y * one_over_one_plus_root<terms>(y2) - x.r;
         X dm = nu * x.less - x.p, ds = nu * (x.s + grown) + grown;
-        if (__builtin_expect(!all(near), 0)) far<Global>(h, l, gamma_d, near, chi[j], dm, ds);
+        if (__builtin_expect(!all(is_short), 0)) take_long<Global>(h, l, gamma_d, is_short, chi[j], dm, ds);
         to.dm += dm;
         to.ds += ds;
       }
@@ -244,8 +244,8 @@ class LeanStep {
     const V m = x.m - x.move.g * x.v0, s = x.s + x.move.growth(x.s, x.v1);
     return m * m + s * s;
   }
-  // N of those runs that are not near, where it is common to all rows.
-  __attribute__((noinline)) void far_from_sphere(int h, double gamma_d, const Mask& near) {
+  // N of those runs whose step is not short, where it is common to all rows.
+  __attribute__((noinline)) void far_from_sphere(int h, double gamma_d, const Mask& is_short) {
     const auto mean = [&](auto f) {
       V x{};
       for (Index l = 0; l < n_; ++l) x += f(long_row(h, l, gamma_d, chi_of(h)[l]));
@@ -254,14 +254,14 @@ class LeanStep {
     Move whole{};
     whole.shrink(mean(excess), [&] { return mean(grown); });
     for (int i = 0; i < wide; ++i)
-      if (!near[i]) {
+      if (!is_short[i]) {
         common_.nu[i] = whole.nu[i];
         common_.inverse[i] = whole.inverse[i];
       }
   }
-  // The increments of those runs that are not near.
+  // The increments of those runs whose step is not short.
   template <bool Global>
-  __attribute__((noinline)) void far(int h, Index l, double gamma_d, const Mask& near, const X& chi, X& dm, X& ds) {
+  __attribute__((noinline)) void take_long(int h, Index l, double gamma_d, const Mask& is_short, const X& chi, X& dm, X& ds) {
     LongRow x = long_row(h, l, gamma_d, chi);
     if (Global) {
       x.move.nu = common_.nu;
@@ -270,8 +270,8 @@ class LeanStep {
       x.move.shrink(excess(x), [&] { return grown(x); });
     }
     const V m = x.move.change(x.m, -x.move.g * x.v0), s = x.move.change(x.s, x.move.growth(x.s, x.v1));
-    dm = choose(near, dm, narrowed(m, T()));
-    ds = choose(near, ds, narrowed(s, T()));
+    dm = choose(is_short, dm, narrowed(m, T()));
+    ds = choose(is_short, ds, narrowed(s, T()));
   }
 
   const Task& task_;

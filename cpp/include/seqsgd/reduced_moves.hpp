@@ -17,10 +17,10 @@ struct Move {
   SEQSGD_INLINE V growth(const V& s, const V& v) const {
     const V x = pull * s - g * v, grown2 = g * g * across2, along = s + x;
     const RunMask small = grown2 < 0x1p-12 * along * absolute(along);
-    const V over = 1.0 / along, y = grown2 * over, near = x + y * one_over_one_plus_root(y * over);
-    if (__builtin_expect(!any(~small), 1)) return near;
-    const V far = (x * (x + 2.0 * s) + grown2) / (root(along * along + grown2) + s + 1e-300);
-    return choose(small, near, far);  // each lane by its own numbers: what a run does must not depend on its neighbours
+    const V over = 1.0 / along, y = grown2 * over, by_series = x + y * one_over_one_plus_root(y * over);
+    if (__builtin_expect(!any(~small), 1)) return by_series;
+    const V direct = (x * (x + 2.0 * s) + grown2) / (root(along * along + grown2) + s + 1e-300);
+    return choose(small, by_series, direct);  // each lane by its own numbers: what a run does must not depend on its neighbours
   }
   // The change of a coordinate, from that before division by N. Not x + nu (at + x), which loses what is left of a huge x.
   SEQSGD_INLINE V change(const V& at, const V& x) const { return inverse * x + nu * at; }

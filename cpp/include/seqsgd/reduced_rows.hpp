@@ -151,7 +151,7 @@ class CorrelatedRows final : public ReducedRuns {
     const Matrix rest = N.rightCols(N.cols() - 1 - r_).transpose();
     const Eigen::HouseholderQR<Matrix> qr(rest);
     Matrix R = Matrix::Zero(frame_, L_);
-    const Index rows = std::min(frame_, rest.rows());
+    const Index rows = std::min<Index>(frame_, rest.rows());
     R.topRows(rows) = qr.matrixQR().topRows(rows).template triangularView<Eigen::Upper>();
     W_.rightCols(frame_) = R.transpose();
     return true;

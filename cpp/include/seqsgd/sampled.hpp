@@ -306,12 +306,12 @@ class alignas(128) SampledRun final : public Unit {
   // Weak recovery: ||(e, m)|| >= eta, or ||m|| / sqrt L untied. The running products only tell when to look.
   void look_for_passage() {
     constexpr double margin = sizeof(T) == 4 ? 5e-4 : 1e-8;
-    const double d = double(s_.d), near = std::max(0.0, s_.plan.eta - margin);
+    const double d = double(s_.d), least = std::max(0.0, s_.plan.eta - margin);
     double s = 0;
     for (Index i = 0; i < n_; ++i) s += square_of(w_.scale(i) * towards_[std::size_t(i)] / d) / double(n_);
     if (shared_)
       for (double g : along_) s += square_of(w_.scale(0) * g) / d;
-    if (s < near * near) return;
+    if (s < least * least) return;
     s = 0;
     double a = 0;
     for (Index i = 0; i < n_; ++i) {
