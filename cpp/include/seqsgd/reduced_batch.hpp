@@ -49,7 +49,7 @@ class ReducedBatch {
   void watch(int lane, bool passage, bool alive) {
     seeks_[lane / wide][lane % wide] = passage ? -1 : 0;
     lives_[lane / wide][lane % wide] = alive ? -1 : 0;
-    if (alive) state_.lanes_taken = std::max(state_.lanes_taken, lane + 1);
+    if (alive) state_.take(lane + 1);
   }
 
   // Go to a step of the runs' streams.
@@ -71,7 +71,7 @@ class ReducedBatch {
   bool step(ReducedWorkspace& ws, double gamma, Events& events) {
     if ((step_ & (draws_.block - 1)) == 0 && step_ != begun_) begin_block();
     if (draws_.noise)
-      for (int h = 0; h < state_.parts_taken(); ++h) draw_doubles(noise_, h, draws_.noise, ws.noise.data() + h * even(draws_.noise));
+      for (int h = 0; h < state_.parts_taken; ++h) draw_doubles(noise_, h, draws_.noise, ws.noise.data() + h * even(draws_.noise));
     return draws_.single ? step_from(single_, ws, gamma, events) : step_from(double_, ws, gamma, events);
   }
 
@@ -173,11 +173,11 @@ class ReducedBatch {
   template <class Step, class T>
   bool step_by(Step by, RunLanes<T>& g, ReducedWorkspace& ws, double gamma, Events& events) {
     V loss[parts], overlap[parts];
-    for (int h = 0; h < state_.parts_taken(); ++h) loss[h] = by.ask(g, h);
+    for (int h = 0; h < state_.parts_taken; ++h) loss[h] = by.ask(g, h);
     // Nothing throws from here on.
     RunMask sound[parts];
     const bool stopped = judge(ws, gamma, loss, sound, events);
-    for (int h = 0; h < state_.parts_taken(); ++h) overlap[h] = by.move(g, h, gamma / double(s_.d));
+    for (int h = 0; h < state_.parts_taken; ++h) overlap[h] = by.move(g, h, gamma / double(s_.d));
     return finish(overlap, sound, events) || stopped;
   }
 
@@ -185,7 +185,7 @@ class ReducedBatch {
   SEQSGD_INLINE bool judge(ReducedWorkspace& ws, double gamma, const V (&loss)[parts], RunMask (&sound)[parts], Events& events) {
     const double limit = 1e140 / std::max(1.0, std::fabs(gamma));
     bool stopped = false;
-    for (int h = 0; h < state_.parts_taken(); ++h) {
+    for (int h = 0; h < state_.parts_taken; ++h) {
       V* delta = ws.delta.data() + h * ws.seen;
       V size{};
       for (Index l = 0; l < ws.seen; ++l) size += absolute(delta[l]);
@@ -205,7 +205,7 @@ class ReducedBatch {
     if ((step_ & (draws_.settling - 1)) == 0) settle();
     const double eta2 = s_.plan.eta * s_.plan.eta;
     bool passed = false;
-    for (int h = 0; h < state_.parts_taken(); ++h) {
+    for (int h = 0; h < state_.parts_taken; ++h) {
       events.passage[h] = RunMask{};
       if (s_.plan.eta <= 0) continue;
       events.passage[h] = (overlap[h] >= eta2) & seeks_[h] & sound[h];

@@ -78,9 +78,13 @@ struct BatchState {
   const std::uint32_t* run = nullptr;  // (batch)
   double ones = 0, root_ones = 0;  // variance of the sum of a coordinate over tokens
   int lanes_taken = 0;            // the first of the batch, by runs that have begun
+  int parts_taken = 0;            // parts that have runs at all
 
-  // Parts that have runs at all, and runs of part h.
-  int parts_taken() const { return (lanes_taken + wide - 1) / wide; }
+  void take(int lanes) {
+    lanes_taken = std::max(lanes_taken, lanes);
+    parts_taken = (lanes_taken + wide - 1) / wide;
+  }
+  // Runs of part h.
   int taken(int h) const { return std::min(lanes_taken - h * wide, wide); }
 };
 

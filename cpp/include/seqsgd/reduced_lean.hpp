@@ -21,7 +21,7 @@ class LeanStep {
 
  public:
   LeanStep(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws, ReducedWorkspace& ws, const BatchState& batch, Index step)
-      : task_(task), s_(s), draws_(draws), ws_(ws), L_(c.L), n_(c.n), ones_(Shared ? batch.ones : 1.0), batch_(batch), step_(step) {}
+      : task_(task), s_(s), draws_(draws), ws_(ws), L_(c.L), rows_(c.n), ones_(Shared ? batch.ones : 1.0), batch_(batch), step_(step) {}
 
   // Draws the fields of part h and leaves delta; returns the loss.
   SEQSGD_INLINE V ask(RunLanes<T>& g, int h) {
@@ -32,11 +32,10 @@ class LeanStep {
     else
       q = ask_rows(g, h, x);
     const V* normals = draws_.noise ? ws_.noise.data() + h * even(draws_.noise) : nullptr;
-    V *delta = ws_.delta.data() + h, *z = ws_.z.data() + h, *ws = ws_.scratch.data();
-    *z = q.z;
-    if (task_.link().by_sums) return task_.lanes_of_sums(q.star, q.squares, z, normals, delta, ws, batch_.taken(h));
+    V* delta = ws_.delta.data() + h;
+    if (task_.link().by_sums) return task_.lanes_of_sums(q.star, q.squares, &q.z, normals, delta);
     for (Index l = 0; l < L_; ++l) ws_.fresh[std::size_t(l)] = widened(zstar[l]);
-    return task_.lanes(ws_.fresh.data(), z, normals, delta, ws, batch_.taken(h));
+    return task_.lanes(ws_.fresh.data(), &q.z, normals, delta, ws_.scratch.data(), batch_.taken(h));
   }
 
   // One step of part h. Returns the squared overlap, if somebody looks for passages.
@@ -46,17 +45,18 @@ class LeanStep {
   static constexpr int terms = sizeof(T) == 4 ? 3 : 5;  // of series, right to the rounding of T up to `reach`
   static constexpr double reach = sizeof(T) == 4 ? 0x1p-8 : 0x1p-12;
 
+  SEQSGD_INLINE Index n() const { return Shared ? 1 : rows_; }
   // Of all rows: products with w*, with the direction of what w has beside it, and normals of the chi-squares.
   X* drawn(int h) const { return reinterpret_cast<X*>(ws_.lean.data()) + h * ws_.lean_stride; }
-  X* chi_of(int h) const { return drawn(h) + 2 * n_; }
-  const V* at(int h, Index l) const { return batch_.at + 4 * (h * n_ + l); }
-  LeanRow<T>* rows_of(int h) const { return static_cast<LeanRow<T>*>(batch_.lean) + h * n_; }
+  X* chi_of(int h) const { return drawn(h) + 2 * n(); }
+  const V* at(int h, Index l) const { return batch_.at + 4 * (h * n() + l); }
+  LeanRow<T>* rows_of(int h) const { return static_cast<LeanRow<T>*>(batch_.lean) + h * n(); }
   // Sums over tokens: of the fields, of z* and of its squares.
   struct Sums {
     V z, star, squares;
   };
   SEQSGD_INLINE Sums ask_rows(RunLanes<T>& g, int h, X* x) const {
-    draw_normals(g, h, 2 * n_, x);
+    draw_normals(g, h, 2 * n(), x);
     return draws_.solvable ? sums<true>(h, x) : sums<false>(h, x);
   }
   SEQSGD_INLINE Sums ask_shared(RunLanes<T>& g, int h, X* x) const {
@@ -92,10 +92,10 @@ class LeanStep {
   template <bool Solvable>
   SEQSGD_INLINE Sums sums(int h, const X* a) const {
     const LeanRow<T>* row = rows_of(h);
-    const X* b = a + n_;
+    const X* b = a + n();
     V sum_z{}, sum_star{}, sum_squares{};
-    for (Index begin = 0; begin < n_; begin += together) {
-      const Index end = std::min(begin + together, n_);
+    for (Index begin = 0; begin < n(); begin += together) {
+      const Index end = std::min(begin + together, n());
       X z{}, star{}, squares{};
       for (Index l = begin; l < end; ++l) {
         z += row[l].s() * b[l];
@@ -164,7 +164,7 @@ class LeanStep {
 
   template <bool Global>
   SEQSGD_INLINE V move_as(RunLanes<T>& g, int h, double gamma_d) {
-    const X *a = drawn(h), *b = a + n_;
+    const X *a = drawn(h), *b = a + n();
     LeanRow<T>* at_rows = rows_of(h);
     const V long_e = gamma_d * ws_.delta[std::size_t(h)];
     Common c{narrowed(long_e, T()), narrowed(ones_ * draws_.chi.scale() * long_e * long_e, T()), T(draws_.chi.slope())};
@@ -176,8 +176,8 @@ class LeanStep {
     if constexpr (Global) {
       V sum{};
       X* chi = chi_of(h);
-      for (Index begin = 0; begin < n_; begin += together) {
-        const Index rows = std::min(together, n_ - begin);
+      for (Index begin = 0; begin < n(); begin += together) {
+        const Index rows = std::min(together, n() - begin);
         draw_chi(g, h, begin, rows, mine);
         X x{};
         for (Index l = 0; l < rows; ++l) {
@@ -186,15 +186,15 @@ class LeanStep {
         }
         sum += widened(x);
       }
-      const X x = narrowed(sum * (1 / double(n_)), T());
+      const X x = narrowed(sum * (1 / double(n())), T());
       short_all = absolute(x) <= T(reach);
       nu = inverse_root_less_one<terms>(x);
       common_.nu = widened(nu);
       common_.inverse = 1.0 + common_.nu;
       if (__builtin_expect(!all(short_all), 0)) far_from_sphere(h, gamma_d, short_all);
     }
-    for (Index begin = 0; begin < n_; begin += together) {
-      const Index rows = std::min(together, n_ - begin);
+    for (Index begin = 0; begin < n(); begin += together) {
+      const Index rows = std::min(together, n() - begin);
       if constexpr (!Global && !Shared) draw_chi(g, h, begin, rows, mine);
       const X* chi = Global || Shared ? chi_of(h) + begin : mine;
       for (Index j = 0; j < rows; ++j) {
@@ -219,11 +219,11 @@ class LeanStep {
     }
     V m2{};
     if (s_.plan.eta <= 0) return m2;
-    for (Index l = 0; l < n_; ++l) {
+    for (Index l = 0; l < n(); ++l) {
       const V m = at(h, l)[0] + widened(at_rows[l].dm);
       m2 += m * m;
     }
-    return m2 / double(n_);
+    return m2 / double(n());
   }
 
   // A row in double.
@@ -234,7 +234,7 @@ class LeanStep {
   LongRow long_row(int h, Index l, double gamma_d, const X& chi) const {
     const LeanRow<T>& increments = rows_of(h)[l];
     const V *c = at(h, l), delta = ws_.delta[std::size_t(h)], w = 1.0 + draws_.chi.slope() * widened(chi);
-    LongRow out{c[0] + widened(increments.dm), c[2] + widened(increments.ds), delta * widened(drawn(h)[l]), delta * widened(drawn(h)[n_ + l]), {}};
+    LongRow out{c[0] + widened(increments.dm), c[2] + widened(increments.ds), delta * widened(drawn(h)[l]), delta * widened(drawn(h)[n() + l]), {}};
     out.move.g = V{} + gamma_d;
     out.move.across2 = ones_ * delta * delta * draws_.chi.scale() * w * w * w;
     return out;
@@ -248,8 +248,8 @@ class LeanStep {
   __attribute__((noinline)) void far_from_sphere(int h, double gamma_d, const Mask& is_short) {
     const auto mean = [&](auto f) {
       V x{};
-      for (Index l = 0; l < n_; ++l) x += f(long_row(h, l, gamma_d, chi_of(h)[l]));
-      return x / double(n_);
+      for (Index l = 0; l < n(); ++l) x += f(long_row(h, l, gamma_d, chi_of(h)[l]));
+      return x / double(n());
     };
     Move whole{};
     whole.shrink(mean(excess), [&] { return mean(grown); });
@@ -278,7 +278,7 @@ class LeanStep {
   const Settings& s_;
   const ReducedDraws& draws_;
   ReducedWorkspace& ws_;
-  const Index L_, n_;
+  const Index L_, rows_;
   const double ones_;  // tokens to a row
   const BatchState& batch_;
   const Index step_;

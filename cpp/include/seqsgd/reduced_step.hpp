@@ -73,7 +73,7 @@ class ReducedStep {
       }
       z[0] = sum + other;
     }
-    return draws_.by_sums ? task_.lanes_of_sums(sum, squares, z, normals, delta, ws_.scratch.data(), batch_.taken(h)) : task_.lanes(a, z, normals, delta, ws_.scratch.data(), batch_.taken(h));
+    return draws_.by_sums ? task_.lanes_of_sums(sum, squares, z, normals, delta) : task_.lanes(a, z, normals, delta, ws_.scratch.data(), batch_.taken(h));
   }
 
   // One step of part h. Returns the squared overlap, if somebody looks for passages.

@@ -53,10 +53,13 @@ class Task {
     link_->lanes(zstar, ws, count);
     return labelled_lanes(z, normals, delta, ws, count);
   }
-  // With the sums of z* and of its squares instead of z*.
-  Runs lanes_of_sums(const Runs& sum, const Runs& squares, const Runs* z, const Runs* normals, Runs* delta, Runs* ws, int count) const {
-    ws[0] = link_->of_sums.first * sum + link_->of_sums.second * (squares - double(L()));
-    return labelled_lanes(z, normals, delta, ws, count);
+  // With the sums of z* and of its squares instead of z*, for a network and a link of sums.
+  SEQSGD_INLINE Runs lanes_of_sums(const Runs& sum, const Runs& squares, const Runs* z, const Runs* normals, Runs* delta) const {
+    Runs y = link_->of_sums.first * sum + link_->of_sums.second * (squares - double(L())), slope, D;
+    if (normals) y += noise_ * *normals;
+    const Runs f = student_->network->lanes(*z, slope), value = loss_.lanes(&y, &f, 1, &D);
+    *delta = D * slope;
+    return value;
   }
 
  private:
