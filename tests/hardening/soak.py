@@ -128,11 +128,11 @@ def soaked(r: random.Random) -> tuple[str, dict[str, int]]:
         there, whole = sq.open_sweep(store), sq.sweep(w["base"], w["grid"], rng=w["rng"], progress=False)
         assert there.cells_done == whole.cells_done == w["grid"]["init.m0"]["linspace"][2] * 2
         sweeping.same(there, whole)
-        deadline = time.monotonic() + 20  # orphans of a killed parent notice within seconds
+        deadline = time.monotonic() + 60  # orphans of a killed parent notice within seconds, of their own processor time
         while (left := sweeping.files(store.parent)) != ["s"] and time.monotonic() < deadline:
             time.sleep(0.2)
         if left != ["s"]:  # a kill while a folder was made: it goes with the next call
-            print(f"left behind until the next call: {left}, {sweeping.files(store.parent / 's-work')}", flush=True)
+            print(f"left behind until the next call: {left}, {sorted(p.name for p in store.parent.glob('s-work/*'))}", flush=True)
             subprocess.run(command, check=True)
             left = sweeping.files(store.parent)
         assert left == ["s"], left
