@@ -18,7 +18,7 @@ class ReducedBatch {
   using V = Runs;
   ReducedBatch(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws)
       : task_(task), s_(s), c_(c), draws_(draws), at_(std::size_t(2 * parts * c.size())), P_(std::size_t(c.encoded ? parts * c.L * (c.r + 1) : 0)),
-        outside_(std::size_t(c.encoded && c.shared ? parts * (c.r + 1) : 0)), lean_(std::size_t(draws.lean ? parts * c.n * Index(sizeof(LeanRow<double>)) : 0)) {
+        outside_(std::size_t(c.encoded && c.shared ? parts * (c.r + 1) : 0)), lean_(std::size_t(draws.lean ? parts * c.n * Index(draws.single ? sizeof(LeanRow<float>) : sizeof(LeanRow<double>)) : 0)) {
     state_ = {at_.data(), lean_.data(), P_.data(), outside_.data(), run_, draws.mixed ? variance_of_sum(s, c.L) : double(c.L)};
     state_.root_ones = std::sqrt(state_.ones);
   }
@@ -27,7 +27,11 @@ class ReducedBatch {
   // The run of a lane, at(size, 2) as high and low parts. All lanes are to be at one step; lanes without a run repeat the first.
   void load(int lane, std::uint32_t run, const double* at, const ReducedStart& start, const Progress& p) {
     run_[lane] = run;
-    each_coordinate(lane, [&](double& x, Index i) { x = at[i]; });
+    each_coordinate(lane, [&](double& x, Index i) {  // low parts that single precision does not hold are of a state that was not saved here
+      const double high = at[i & ~Index(1)], low = at[i | 1], sum = high + low;
+      const bool fits = !(draws_.lean && draws_.single) || double(float(low)) == low;
+      x = fits ? at[i] : i & 1 ? low - (sum - high) : sum;
+    });
     const Index h = lane / wide, i = lane % wide;
     for (std::size_t k = 0; k < start.P.size(); ++k) P_[std::size_t(h) * start.P.size() + k][i] = start.P[k];
     for (std::size_t k = 0; k < start.outside.size(); ++k) outside_[std::size_t(h) * start.outside.size() + k][i] = start.outside[k];
@@ -143,9 +147,10 @@ class ReducedBatch {
     if (s_.weights != Weights::global) to_sphere(h, i, 1, q);
     return q;
   }
-  // Rows i, i + 1, ... back to the sphere should rounding have moved them by more than its own size.
+  // Rows i, i + 1, ... back to the sphere should rounding have moved them by more than its own size. (In single precision a step's parts cancel near a pole, and what
+  // is left of them adds up.)
   void to_sphere(Index h, Index i, Index rows, V q) {
-    const RunMask off = absolute(q - 1.0) > 1e-13;
+    const RunMask off = absolute(q - 1.0) > (draws_.lean && draws_.single ? 4e-16 : 1e-13);
     if (!any(off)) return;
     const V f = choose(off, 1.0 / root(q), V{} + 1.0);
     V* c = at(h, i);
@@ -173,11 +178,12 @@ class ReducedBatch {
   template <class Step, class T>
   bool step_by(Step by, RunLanes<T>& g, ReducedWorkspace& ws, double gamma, Events& events) {
     V loss[parts], overlap[parts];
+    const double gamma_d = std::isfinite(gamma) ? gamma / double(s_.d) : 0;  // else no lane is sound below
     for (int h = 0; h < state_.parts_taken; ++h) loss[h] = by.ask(g, h);
     // Nothing throws from here on.
     RunMask sound[parts];
     const bool stopped = judge(ws, gamma, loss, sound, events);
-    for (int h = 0; h < state_.parts_taken; ++h) overlap[h] = by.move(g, h, gamma / double(s_.d));
+    for (int h = 0; h < state_.parts_taken; ++h) overlap[h] = by.move(g, h, gamma_d);
     return finish(overlap, sound, events) || stopped;
   }
 

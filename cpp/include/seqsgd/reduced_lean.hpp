@@ -1,6 +1,6 @@
 // Students of sums (so that all delta_l are equal) in the commonest case: independent tokens, no P, no c, the normalised step, and enough degrees of freedom for
 // chi-squares in groups. Draws, increments and their sums over a few steps (ReducedDraws::settling) are in the precision T of the draws, one vector of T after the
-// other; the coordinates that these sums are brought into are double as everywhere, and steps that are not small are taken in double, lane by lane. Shared weights
+// other; the coordinates that these sums are brought into are double as everywhere, and steps that are not small are computed in double, lane by lane. Shared weights
 // are one row, that sees the sums over tokens.
 #pragma once
 
@@ -62,7 +62,7 @@ class LeanStep {
   SEQSGD_INLINE Sums ask_shared(RunLanes<T>& g, int h, X* x) const {
     X* y = x + 3;  // z* or what gives its sums, then the field beside, then the chi-square
     draw_normals(g, h, draws_.star + 2, y);
-    WordsOf<T> words[2];
+    WordsOf<T> words[2]{};
     draws_.squares.uniform() ? g.next(h, words) : next_one(g, h, words[1]);
     V star{}, squares{};
     if (draws_.by_sums) {
@@ -168,8 +168,8 @@ class LeanStep {
     LeanRow<T>* at_rows = rows_of(h);
     const V long_e = gamma_d * ws_.delta[std::size_t(h)];
     Common c{narrowed(long_e, T()), narrowed(ones_ * draws_.chi.scale() * long_e * long_e, T()), T(draws_.chi.slope())};
-    // Squares of what is smaller or larger may leave the range of single precision; what is not a number is not short below.
-    if constexpr (sizeof(T) == 4) c.e = choose((c.e == T(0)) | ((absolute(c.e) >= T(1e-14)) & (absolute(c.e) <= T(1e4))), c.e, X{} + std::numeric_limits<T>::quiet_NaN());
+    // Squares of what is smaller or larger may leave the range of single precision (the sum across is at least 74 of them); what is not a number is not short below.
+    if constexpr (sizeof(T) == 4) c.e = choose((c.e == T(0)) | ((absolute(c.e) >= T(1e-17)) & (absolute(c.e) <= T(1e4))), c.e, X{} + std::numeric_limits<T>::quiet_NaN());
     X nu;
     Mask short_all = c.e == c.e;
     X mine[together];

@@ -112,7 +112,8 @@ class ReducedSimulation {
     const bool matrix = s.position == PositionKind::matrix, encoded = matrix || s.position == PositionKind::opposite;
     const double r = !encoded ? 0 : matrix && n == 1 ? std::min(L, double(s.d)) : 1;
     const double record = double(s.plan.record.size()) * 8 * (2 * n + (encoded ? L : 0) + 1);
-    const double run = 8 * (4 * n * (r + 2) + 2 * (encoded ? (L + 1) * (r + 1) : 0) + (meet(s) ? L * (8 * L + 2 * (encoded ? L : 0)) : 0)) + record + 1000;
+    const bool lean = task.student().sums_only && !encoded;
+    const double run = 8 * (4 * n * (r + 2) + (lean ? 4 * n : 0) + 2 * (encoded ? (L + 1) * (r + 1) : 0) + (meet(s) ? L * (8 * L + 2 * (encoded ? L : 0)) : 0)) + record + 1000;
     const double worker = 16 * double(simd::bytes) * (6 * L + n * (r + 3) + double(task.scratch()) + (task.noisy() ? task.k() : 0)) + 100000;
     const double shared = (matrix ? 8 * L * (L + 4 * double(s.d)) : 0) + 16 * double(s.tokens.factor.F.size());
     return double(runs + batch) * run + double(std::min<Index>(threads, runs)) * worker + shared;
