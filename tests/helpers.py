@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 
+import seqsgd as sq
 from seqsgd import _core
 
+TASK = sq.Task(sq.SSI("sum_h2", L=3), sq.Tied("relu"))  # of `simulate`, with settings for it
+SMALL: dict[str, Any] = {"d": 40, "steps": 60, "lr": 0.2, "runs": 4, "rng": 7, "record": sq.Every(20)}
 CORES = {"sampled": _core.Sampled, "reduced": _core.Reduced}
 WITH_WEIGHTS = ["sampled"]  # those that move w itself and can be fed X
 

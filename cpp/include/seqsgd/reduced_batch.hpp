@@ -166,15 +166,19 @@ class ReducedBatch {
   // The cases that the compiler knows, the commonest first.
   template <class T>
   bool step_from(RunLanes<T>& g, ReducedWorkspace& ws, double gamma, Events& events) {
-    const auto step = [&](auto kind) { return step_by(ReducedStep<decltype(kind), T>(task_, s_, c_, draws_, ws, state_, step_), g, ws, gamma, events); };
-    if (draws_.lean) return c_.shared ? step_by(LeanStep<T, true>(task_, s_, c_, draws_, ws, state_, step_), g, ws, gamma, events) : step_by(LeanStep<T, false>(task_, s_, c_, draws_, ws, state_, step_), g, ws, gamma, events);
+    const auto step = [&](auto by) { return step_by(typename decltype(by)::type(task_, s_, c_, draws_, ws, state_, step_), g, ws, gamma, events); };
+    if (draws_.lean) return c_.shared ? step(Is<LeanStep<T, true>>()) : step(Is<LeanStep<T, false>>());
     const bool common = draws_.common && c_.shared && !draws_.sums;
-    if (common && c_.r == 0 && !c_.encoded) return step(StepKind<0, true>());
-    if (common && c_.r == 1) return step(StepKind<1, true, true>());
-    if (c_.r == 0) return step(StepKind<0>());
-    if (c_.r == 1 && c_.rest) return step(StepKind<1>());
-    return step(StepKind<-1>());
+    if (common && c_.r == 0 && !c_.encoded) return step(Is<ReducedStep<StepKind<0, true>, T>>());
+    if (common && c_.r == 1) return step(Is<ReducedStep<StepKind<1, true, true>, T>>());
+    if (c_.r == 0) return step(Is<ReducedStep<StepKind<0>, T>>());
+    if (c_.r == 1 && c_.rest) return step(Is<ReducedStep<StepKind<1>, T>>());
+    return step(Is<ReducedStep<StepKind<-1>, T>>());
   }
+  template <class Step>
+  struct Is {
+    using type = Step;
+  };
   template <class Step, class T>
   bool step_by(Step by, RunLanes<T>& g, ReducedWorkspace& ws, double gamma, Events& events) {
     V loss[parts], overlap[parts];

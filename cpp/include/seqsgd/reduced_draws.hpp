@@ -8,6 +8,11 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
+// Sums over tokens, of z* and of its squares.
+struct TeacherSums {
+  Runs star{}, squares{};
+};
+
 // Fixed by the task and the settings.
 struct ReducedDraws {
   ReducedDraws(const Task& task, const Settings& s, const Coordinates& c, bool single)
@@ -23,6 +28,15 @@ struct ReducedDraws {
     }
     while (block < 4096 && 2 * block * std::max(words, even(noise)) <= 32768) block *= 2;
     settling = !lean ? block : single ? 64 : std::max<Index>(block, 64);  // so few that single precision loses nothing beside the rounding of the increments themselves
+  }
+
+  // Where `by_sums`, from `star` normals and the uniform of `squares`. root_ones: standard deviation of the sum.
+  template <class X, class Again>
+  SEQSGD_INLINE TeacherSums teacher_sums(const X* normals, const X& u, double root_ones, Again again) const {
+    const Runs first = widened(normals[0]);
+    TeacherSums sums{first * root_ones, first * first};
+    if (squares.dof > 0) sums.squares += widened(squares.draw(normals[1], u, again));
+    return sums;
   }
 
   static constexpr Index rows_together = 16;

@@ -51,9 +51,8 @@ class LeanStep {
   X* chi_of(int h) const { return drawn(h) + 2 * n(); }
   const V* at(int h, Index l) const { return batch_.at + 4 * (h * n() + l); }
   LeanRow<T>* rows_of(int h) const { return static_cast<LeanRow<T>*>(batch_.lean) + h * n(); }
-  // Sums over tokens: of the fields, of z* and of its squares.
-  struct Sums {
-    V z, star, squares;
+  struct Sums : TeacherSums {
+    V z;  // of the fields
   };
   SEQSGD_INLINE Sums ask_rows(RunLanes<T>& g, int h, X* x) const {
     draw_normals(g, h, 2 * n(), x);
@@ -63,28 +62,23 @@ class LeanStep {
     X* y = x + 3;  // z* or what gives its sums, then the field beside, then the chi-square
     draw_normals(g, h, draws_.star + 2, y);
     WordsOf<T> words[2]{};
-    draws_.squares.uniform() ? g.next(h, words) : next_one(g, h, words[1]);
-    V star{}, squares{};
+    if (draws_.squares.uniform())
+      g.next(h, words);
+    else
+      words[1] = g.next(h);
+    TeacherSums sums;
     if (draws_.by_sums) {
-      const V first = widened(y[0]);
-      star = first * batch_.root_ones;
+      sums = draws_.teacher_sums(y, uniform(words[0]), batch_.root_ones, [&](int lane) { return again(h * wide + lane, 1); });
       x[0] = y[0] * T(batch_.root_ones);
-      squares = first * first;
-      if (draws_.squares.dof > 0) squares += widened(draws_.squares.draw(y[1], uniform(words[0]), [&](int lane) { return again(h * wide + lane, 1); }));
     } else {
-      for (Index l = 0; l < L_; ++l) star += widened(y[l]);
-      x[0] = narrowed(star, T());
+      for (Index l = 0; l < L_; ++l) sums.star += widened(y[l]);
+      x[0] = narrowed(sums.star, T());
     }
     x[1] = y[draws_.star] * T(batch_.root_ones);
     x[2] = y[draws_.star + 1];
     decide(h, 0, 1, words[1], x + 2);
     const LeanRow<T>& row = *rows_of(h);
-    return {at(h, 0)[0] * star + widened(row.dm * x[0] + row.s() * x[1]), star, squares};
-  }
-  static SEQSGD_INLINE void next_one(RunLanes<T>& g, int h, WordsOf<T>& word) {
-    WordsOf<T> w[1];
-    g.next(h, w);
-    word = w[0];
+    return {sums, at(h, 0)[0] * sums.star + widened(row.dm * x[0] + row.s() * x[1])};
   }
   OneByOne again(int lane, Index which) const { return OneByOne(Use::again, Address{s_.seed, Stream::data, batch_.run[lane], std::uint64_t(step_)}, std::uint32_t(which)); }
 
@@ -116,15 +110,13 @@ class LeanStep {
       sum_star += widened(star);
       sum_squares += widened(squares);
     }
-    return {sum_z, sum_star, sum_squares};
+    return {{sum_star, sum_squares}, sum_z};
   }
 
   // Normals of the chi-squares of a group of rows.
   SEQSGD_INLINE void draw_chi(RunLanes<T>& g, int h, Index begin, Index rows, X* x) const {
     draw_normals(g, h, even(rows), x);
-    WordsOf<T> word;
-    next_one(g, h, word);
-    decide(h, begin, rows, word, x);
+    decide(h, begin, rows, g.next(h), x);
   }
   // Whether they are accepted, by one uniform.
   SEQSGD_INLINE void decide(int h, Index begin, Index rows, const WordsOf<T>& word, X* x) const {
@@ -189,8 +181,8 @@ class LeanStep {
       const X x = narrowed(sum * (1 / double(n())), T());
       short_all = absolute(x) <= T(reach);
       nu = inverse_root_less_one<terms>(x);
-      common_.nu = widened(nu);
-      common_.inverse = 1.0 + common_.nu;
+      whole_.nu = widened(nu);
+      whole_.inverse = 1.0 + whole_.nu;
       if (__builtin_expect(!all(short_all), 0)) far_from_sphere(h, gamma_d, short_all);
     }
     for (Index begin = 0; begin < n(); begin += together) {
@@ -255,8 +247,8 @@ class LeanStep {
     whole.shrink(mean(excess), [&] { return mean(grown); });
     for (int i = 0; i < wide; ++i)
       if (!is_short[i]) {
-        common_.nu[i] = whole.nu[i];
-        common_.inverse[i] = whole.inverse[i];
+        whole_.nu[i] = whole.nu[i];
+        whole_.inverse[i] = whole.inverse[i];
       }
   }
   // The increments of those runs whose step is not short.
@@ -264,8 +256,8 @@ class LeanStep {
   __attribute__((noinline)) void take_long(int h, Index l, double gamma_d, const Mask& is_short, const X& chi, X& dm, X& ds) {
     LongRow x = long_row(h, l, gamma_d, chi);
     if (Global) {
-      x.move.nu = common_.nu;
-      x.move.inverse = common_.inverse;
+      x.move.nu = whole_.nu;
+      x.move.inverse = whole_.inverse;
     } else {
       x.move.shrink(excess(x), [&] { return grown(x); });
     }
@@ -283,7 +275,7 @@ class LeanStep {
   const BatchState& batch_;
   const Index step_;
   const T bound_ = T(1.001 * draws_.chi.bound());
-  Move common_;  // of all rows of the runs of a part, where N is common to them
+  Move whole_;  // of all rows of a part, where N is common to them
 };
 
 }  // namespace SEQSGD_LEVEL

@@ -32,7 +32,8 @@ class ReducedStep {
     if (draws_.squares.uniform()) u[0] = draw_uniform(g, h);
     if (shared() && (Kind::common || draws_.chi.uniform())) u[1] = draw_uniform(g, h);
     const V* normals = draws_.noise ? ws_.noise.data() + h * even(draws_.noise) : nullptr;
-    V *delta = ws_.delta.data() + h * ws_.seen, sum{}, squares{};
+    V* delta = ws_.delta.data() + h * ws_.seen;
+    TeacherSums sums_of;
     if (mixed() && !draws_.by_sums) mix(a);
     Local own_values;
     V* x = values(own_values);
@@ -50,19 +51,17 @@ class ReducedStep {
       t[0] = beside(x);
       b[0] *= batch_.root_ones;
       if (draws_.by_sums) {
-        sum = a[0] * batch_.root_ones;
-        squares = a[0] * a[0];
-        if (draws_.squares.dof > 0) squares += draws_.squares.draw(a[1], u[0], again(h, c_.n));
+        sums_of = draws_.teacher_sums(a, u[0], batch_.root_ones, again(h, c_.n));
       } else {
-        for (Index l = 0; l < c_.L; ++l) sum += a[l];
+        for (Index l = 0; l < c_.L; ++l) sums_of.star += a[l];
       }
-      ws_.total[std::size_t(h)] = sum;
-      V all = x[0] * sum + t[0] * b[0];
+      ws_.total[std::size_t(h)] = sums_of.star;
+      V all = x[0] * sums_of.star + t[0] * b[0];
       if (encoded() || injected())
         for (Index l = 0; l < c_.L; ++l) all += offset(h, l, x);
       z[0] = all;
     } else {
-      V other{};  // two chains of sums
+      V sum{}, other{};  // two chains of sums
       const V* c = at(h, 0);
       for (Index l = 0; l < c_.L; ++l, c += 2 * (followed() + 1)) {
         load(c, x);
@@ -73,7 +72,7 @@ class ReducedStep {
       }
       z[0] = sum + other;
     }
-    return draws_.by_sums ? task_.lanes_of_sums(sum, squares, z, normals, delta) : task_.lanes(a, z, normals, delta, ws_.scratch.data(), batch_.taken(h));
+    return draws_.by_sums ? task_.lanes_of_sums(sums_of.star, sums_of.squares, z, normals, delta) : task_.lanes(a, z, normals, delta, ws_.scratch.data(), batch_.taken(h));
   }
 
   // One step of part h. Returns the squared overlap, if somebody looks for passages.

@@ -41,10 +41,14 @@ class RunLanes {
     for (int i = 0; i < N; ++i) out[i] = bits_as<WordsOf<T>>(xoshiro(a, b, c, d));
     s_[0][part] = a, s_[1][part] = b, s_[2][part] = c, s_[3][part] = d;
   }
-  void skip(Index words) {
+  SEQSGD_INLINE WordsOf<T> next(int part) {
     WordsOf<T> w[1];
+    next(part, w);
+    return w[0];
+  }
+  void skip(Index words) {
     for (int part = 0; part < parts; ++part)
-      for (Index i = 0; i < words; ++i) next(part, w);
+      for (Index i = 0; i < words; ++i) next(part);
   }
 
  private:
@@ -139,9 +143,7 @@ SEQSGD_INLINE auto uniform(const Two<H>& w) {
 // A uniform in (0, 1) for the runs of a part, as doubles.
 template <class T>
 SEQSGD_INLINE Runs draw_uniform(RunLanes<T>& g, int part) {
-  WordsOf<T> w[1];
-  g.next(part, w);
-  return widened(uniform(w[0]));
+  return widened(uniform(g.next(part)));
 }
 
 // One run's numbers one at a time: for starts, and for what is rare. Philox in counter mode under a key of the address's own.

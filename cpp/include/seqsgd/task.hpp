@@ -55,24 +55,22 @@ class Task {
   }
   // With the sums of z* and of its squares instead of z*, for a network and a link of sums.
   SEQSGD_INLINE Runs lanes_of_sums(const Runs& sum, const Runs& squares, const Runs* z, const Runs* normals, Runs* delta) const {
-    Runs y = link_->of_sums.first * sum + link_->of_sums.second * (squares - double(L())), slope, D;
-    if (normals) y += noise_ * *normals;
-    const Runs f = student_->network->lanes(*z, slope), value = loss_.lanes(&y, &f, 1, &D);
-    *delta = D * slope;
-    return value;
+    return labelled_network(*student_->network, link_->of_sums.first * sum + link_->of_sums.second * (squares - double(L())), *z, normals, delta);
   }
 
  private:
+  SEQSGD_INLINE Runs labelled_network(const Network& network, Runs y, const Runs& z, const Runs* normals, Runs* delta) const {
+    Runs slope, D;
+    if (normals) y += noise_ * *normals;
+    const Runs f = network.lanes(z, slope), value = loss_.lanes(&y, &f, 1, &D);
+    *delta = D * slope;
+    return value;
+  }
   Runs labelled_lanes(const Runs* z, const Runs* normals, Runs* delta, Runs* ws, int count) const {
+    if (const Network* network = student_->network) return labelled_network(*network, *ws, *z, normals, delta);
     Runs *f = ws + k(), *D = f + k(), *rest = D + k();
     if (normals)
       for (int i = 0; i < k(); ++i) ws[i] += noise_ * normals[i];
-    if (const Network* network = student_->network) {
-      *f = network->lanes(*z, *rest);
-      const Runs value = loss_.lanes(ws, f, 1, D);
-      *delta = *D * *rest;
-      return value;
-    }
     student_->forward_lanes(z, f, rest, count);
     const Runs value = loss_.lanes(ws, f, k(), D);
     student_->backward_lanes(z, f, D, delta, rest);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -57,16 +58,16 @@ class Uniform(Start):
     """Start uniformly on the sphere, independently of w*."""
 
 
-class Record(Model):
+class Record(Model, ABC):
     """A rule that says which steps are recorded."""
 
+    @abstractmethod
     def count(self, steps: int) -> int:
         """How many records at most, told without making the grid."""
-        raise NotImplementedError
 
+    @abstractmethod
     def grid(self, steps: int) -> Steps:
         """The recorded steps, ascending, int64."""
-        raise NotImplementedError
 
 
 def _with_ends(grid: Steps, steps: int) -> Steps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -43,12 +44,12 @@ class Schedule(NamedTuple):
         return float(min(met, default=0.0) * (1 + max(steps - 1, 0) / self.t0) ** -self.power)
 
 
-class Rate(Model):
+class Rate(Model, ABC):
     """A learning rate that is more than a number."""
 
+    @abstractmethod
     def schedule(self, d: int, L: int) -> Schedule:
         """The rate at given d and L."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False, repr=False)

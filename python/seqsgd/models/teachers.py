@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,15 +24,15 @@ SCALES: dict[str, Callable[[int], float]] = {
 }
 
 
-class Teacher(Model):
+class Teacher(Model, ABC):
     """A target: sequence length `L` and output dimension `outputs`."""
 
     L: int
 
     @property
+    @abstractmethod
     def outputs(self) -> int:
         """Output dimension k."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False, repr=False)
