@@ -22,10 +22,10 @@ from .worker import pin
 
 RUNS = 64
 DTYPES = ("float32", "float64")
-TARGETS = {"avx512": 4e7, "avx2": 2e7}  # run-steps/s, 2x2 attention, float32
+TARGETS = {"avx512": 6e7, "avx2": 2e7}  # run-steps/s, 2x2 attention, float32
 SHARE = 0.60  # of the bare generator's rate, for L >= 8
 FLAT = 1.05
-_BUFFER = 8192  # normals, in the nearest caches
+_BUFFER = 2048  # normals, in the nearest cache
 
 
 class Case(NamedTuple):
@@ -70,13 +70,8 @@ def stepping(case: Case) -> Callable[[int], object]:
 
 
 def generating(dtype: str) -> Callable[[int], object]:
-    """The core's generator alone, a buffer at a time."""
-
-    def work(n: int) -> None:
-        for block in range(n):
-            _core.normals(1, 4, 0, block, _BUFFER, dtype)
-
-    return work
+    """The core's generator alone, n times into one buffer."""
+    return lambda n: _core.normals(1, 4, 0, 0, _BUFFER, dtype, n)
 
 
 class Measured(NamedTuple):
@@ -113,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cases = {f"d={d:.0e}": pair(d, dtype) for d in (100, 1000, 10**9)}
         got = measure({k: stepping(c) for k, c in cases.items()}, "d=1e+02", o.seconds, o.repetitions)
         target = TARGETS.get(_core.level, 0) if dtype == "float32" else 0
-        print(f"| {dtype}, d = 1000 | {RUNS * got.rates['d=1e+03']:.3g} | {target:.0e} |")
+        print(f"| {dtype}, d = 1000 | {RUNS * got.rates['d=1e+03']:.3g} | {f'{target:.0e}' if target else ''} |")
         flat = got.ratios["d=1e+09"]
         print(f"| {dtype}, time per step at d = 1e9 over d = 100 | {1 / flat:.3f} | {FLAT} |")
         out[f"pair {dtype}"] = {"run_steps_per_second": RUNS * got.rates["d=1e+03"], "time_1e9_over_100": 1 / flat}

@@ -12,7 +12,7 @@ from helpers import core_simulation, steps
 C3 = np.array([[1.0, 0.5, -0.3], [0.5, 1.0, 0.2], [-0.3, 0.2, 1.0]])
 OVERLAP, UNIFORM = {"init": "overlap"}, {"init": "uniform", "m0": 0.0}
 
-# student, link, L, d, and what differs from: lr 0.5, overlap 0.3, no encoding, half_square, no noise, one sphere for all, Gaussian tokens, passages of 0.5
+# student, link, L, d, more runs where they are needed to see a wrong law, and what differs from: lr 0.5, overlap 0.3, no encoding, half_square, no noise, one sphere for all, Gaussian tokens, passages of 0.5
 CASES: dict[str, dict[str, Any]] = {
     # tied; the first three draw sums only
     "sum, d = 5": {"student": "identity", "link": "sum", "L": 2, "d": 5, "lr": 0.8},
@@ -48,7 +48,7 @@ CASES: dict[str, dict[str, Any]] = {
     "rows, P": {"student": "tanh", "link": "staircase", "L": 3, "d": 20, "sphere": "rows", "rank": 3, "noise": 0.2, **UNIFORM},
     "rows, P in every direction": {"student": "relu", "link": "z1+z2", "L": 3, "d": 2, "sphere": "rows", "rank": 2},
     "rows, injected, many": {"eta": 0.31, "student": "tanh", "link": "sum", "L": 17, "d": 20, "sphere": "rows", "c": [0.3] * 17, "scale": 17**-0.5, "lr": 8.0, "random_sign": True},
-    "global": {"student": "tanh", "link": "staircase", "L": 3, "d": 5, "sphere": "global", "lr": 1.0},
+    "global": {"runs": 20_000, "student": "tanh", "link": "staircase", "L": 3, "d": 5, "sphere": "global", "lr": 1.0},
     "global, P": {"student": "relu", "link": "sum", "L": 2, "d": 20, "sphere": "global", "rank": 1, "loss": "square", **UNIFORM},
     "global, projected": {"eta": 0.31, "student": "erf", "link": "sum_h2", "L": 2, "d": 100, "sphere": "global", "projected": True, "lr": 8.0},
     "global, d = 2": {"student": "identity", "link": "sum", "L": 2, "d": 2, "sphere": "global", "lr": 0.3},

@@ -1,6 +1,6 @@
 """The reduced dynamics has the law of the sampled one, which draws every entry of X, and that of the same process in plain NumPy.
 
-Two-sample Kolmogorov-Smirnov at RUNS runs a side (or FEWER), at the steps of RECORD, of every m_l, q_l, e_l and mean loss, of the products of any two of m, q, e,
+Two-sample Kolmogorov-Smirnov at RUNS runs a side (or FEWER, or what the case says), at the steps of RECORD, of every m_l, q_l, e_l and mean loss, of the products of any two of m, q, e,
 and of the first passages. Family-wise false-alarm rate RATE for each case (Holm), so below 1 % for the file; seeds are fixed.
 """
 
@@ -39,7 +39,7 @@ def comparison(a: list[Any], b: list[Any]) -> Any:
 def measured(name: str, dynamics: str, seed: int, factor: float = 1.0, **changes: Any) -> list[Any]:
     """All observables, passages included: a censored run counts as later than the last step. Thresholds that part of the runs reach."""
     case = CASES[name]
-    core = course(case, dynamics, RECORD, RUNS if name in IN_NUMPY else FEWER, seed=seed, eta=case.get("eta", 0.5), lr=factor * case.get("lr", 0.5), **changes)
+    core = course(case, dynamics, RECORD, case.get("runs", RUNS if name in IN_NUMPY else FEWER), seed=seed, eta=case.get("eta", 0.5), lr=factor * case.get("lr", 0.5), **changes)
     passage = core.status()["passage"]
     return [*observables(core.records(), len(RECORD)), np.where(passage < 0, RECORD[-1] + 1, passage)]
 

@@ -11,13 +11,13 @@ inline namespace SEQSGD_LEVEL {
 namespace {
 
 template <class T>
-py::array normals(const Address& at, Index n) {
+py::array normals(const Address& at, Index n, Index times) {
   py::array_t<T> out = array_of<T>({padded(n)});
   {
     T* p = out.mutable_data();
     py::gil_scoped_release free;
     Lanes g(at);
-    fill_normal(g, p, padded(n));
+    for (Index i = 0; i < times; ++i) fill_normal(g, p, padded(n));
   }
   return out[py::slice(0, n, 1)];
 }
@@ -43,11 +43,11 @@ void bind_random(py::module_& m) {
   m.def("philox", &philox, py::arg("counter"), py::arg("key"));
   m.def(
       "normals",
-      [](std::uint64_t seed, std::uint32_t stream, std::uint32_t run, std::uint64_t block, Index n, const std::string& dtype) {
+      [](std::uint64_t seed, std::uint32_t stream, std::uint32_t run, std::uint64_t block, Index n, const std::string& dtype, Index times) {
         const Address at{seed, Stream(stream), run, block};
-        return dtype == "float32" ? normals<float>(at, n) : normals<double>(at, n);
+        return dtype == "float32" ? normals<float>(at, n, times) : normals<double>(at, n, times);
       },
-      py::arg("seed"), py::arg("stream"), py::arg("run"), py::arg("block"), py::arg("n"), py::arg("dtype") = "float32");
+      py::arg("seed"), py::arg("stream"), py::arg("run"), py::arg("block"), py::arg("n"), py::arg("dtype") = "float32", py::arg("times") = 1);  // the last n of `times` as many
   m.def("token_law_names", &token_law_names);
   m.def(
       "tokens",

@@ -73,9 +73,10 @@ void draw_chi_square(Index dof, std::uint64_t seed, Index n, double* p) {
   for (int i = 0; i < batch; ++i) g.seed(i, Address{seed, Stream::data, std::uint32_t(i), 0});
   for (Index at = 0; at < n; at += batch) {
     for (int h = 0; h < parts; ++h) {
-      Runs x[2];
-      draw_doubles(g, h, 1, x);
-      const Runs r = chi.draw(x[0], draw_uniform(g, h), [&](int lane) { return OneByOne(Use::again, Address{seed, Stream::data, std::uint32_t(h * wide + lane), std::uint64_t(at)}, 0); });
+      Runs x[2], u[ChiSquare::most_uniforms];
+      draw_doubles(g, h, chi.normals(), x);
+      draw_uniforms(g, h, chi.uniforms(), u);
+      const Runs r = chi.draw(x, u, [&](int lane) { return OneByOne(Use::again, Address{seed, Stream::data, std::uint32_t(h * wide + lane), std::uint64_t(at)}, 0); });
       for (int i = 0; i < wide && at + h * wide + i < n; ++i) p[at + h * wide + i] = r[i];
     }
   }

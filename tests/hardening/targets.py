@@ -298,8 +298,8 @@ def arrays(data: bytes) -> None:
             all_arrays[key] = a.ravel()[: b.integer()]
         elif what == 2:
             all_arrays[key] = a.astype(b.choice(["i1", "i8", "u4", "f4", "f8", "U3", "?"])) if a.dtype.kind != "U" else a
-        elif what == 3:
-            all_arrays[key] = np.repeat(a[None] if a.ndim else a, 1 + b.integer() % 3, axis=0) if a.ndim else a[None]
+        elif what == 3 and a.ndim < 8:  # NumPy has no more than 64
+            all_arrays[key] = np.repeat(a[None], 1 + b.integer() % 3 if a.ndim else 1, axis=0)
         elif a.dtype.kind == "U":
             all_arrays[key] = np.array(mutated(str(a).encode(), Bytes(b.take(1 + b.integer() % 30))).decode("utf-8", "replace"))
         elif a.size:

@@ -3,6 +3,8 @@
 // Marsaglia and Tsang (ACM TOMS 26, 2000): with a = dof / 2 - 1/3, c = (9 a)^-1/2, x normal and w = c x > -1, twice a (1 + w)^3 has the law once it is accepted
 // with probability exp(h), h = x^2/2 + a (1 - v + ln v), v = (1 + w)^3. Expanding, h = -(3/4) a w^4 + (3/5) a w^5 - ..., hence exp(h) >= 1 - (3/4) a w^4 / (1 - |w|): a
 // first draw is accepted on sight but for a fraction of order 1/dof, and only then is the logarithm taken, one run at a time.
+//
+// For a few degrees of freedom, where that fraction is large, -2 ln of a product of dof / 2 uniforms, and a normal's square if dof is odd: no draw is refused.
 #pragma once
 
 #include <algorithm>
@@ -19,16 +21,18 @@ class ChiSquare {
   explicit ChiSquare(Index dof) : dof(dof), a_(double(dof) / 2 - 1.0 / 3), c_(dof > 1 ? 1 / std::sqrt(9 * a_) : 0) {}
 
   const Index dof;
+  static constexpr Index most_uniforms = 6;
+  bool few() const { return dof < 2 * most_uniforms + 2; }
   // What a draw takes.
-  Index normals() const { return dof > 0; }
-  bool uniform() const { return dof > 1; }
+  Index normals() const { return few() ? dof % 2 : 1; }
+  Index uniforms() const { return few() ? dof / 2 : 1; }
 
-  // From one normal and (for dof > 1) one uniform to a run; `again(lane)` gives a OneByOne for the few that need more.
-  template <bool Several = false, class X, class Again>  // Several: dof is known to be 2 at least
-  SEQSGD_INLINE X draw(const X& x, const X& u, Again again) const {
+  // From its normals and uniforms to a run; `again(lane)` gives a OneByOne for the few that need more.
+  template <bool Many = false, class X, class Again>  // Many: dof is known not to be few
+  SEQSGD_INLINE X draw(const X* normals, const X* uniforms, Again again) const {
     using T = typename Element<X>::type;
-    if (!Several && dof < 2) return dof == 0 ? X{} : x * x;
-    const X w = T(c_) * x, v = T(1) + w, w2 = w * w;
+    if (!Many && few()) return from_few(normals, uniforms);
+    const X &x = *normals, &u = *uniforms, w = T(c_) * x, v = T(1) + w, w2 = w * w;
     const X r = T(2 * a_) * v * v * v;
     const auto unsure = u * (T(1) - absolute(w)) <= T(0.75 * a_) * w2 * w2;  // u is as good as 1 - u
     return __builtin_expect(any(unsure), 0) ? settled(x, u, unsure, r, again) : r;
@@ -83,6 +87,20 @@ class ChiSquare {
   double value(double x) const {
     const double v = 1 + c_ * x;
     return 2 * a_ * v * v * v;
+  }
+  template <class X>
+  SEQSGD_INLINE X from_few(const X* normals, const X* uniforms) const {
+    X r{};
+    if (dof > 1) {
+      X u = uniforms[0];
+      for (Index i = 1; i < dof / 2; ++i) u *= uniforms[i];
+      r = each_vector(u, [](auto x) SEQSGD_LAMBDA_INLINE {
+        decltype(x) from[1] = {x}, to[1];
+        BoxMuller::minus_two_log(from, to);
+        return to[0];
+      });
+    }
+    return dof % 2 ? r + normals[0] * normals[0] : r;
   }
   template <class X, class Mask, class Again>
   __attribute__((noinline)) X settled(const X& x, const X& u, const Mask& unsure, X r, Again again) const {

@@ -82,20 +82,28 @@ SEQSGD_INLINE void horner(const V (&x)[N], const E (&c)[K], V (&p)[N]) {
 // One Box-Muller pair per lane: the radius of one word, turned by the angle of another. The angle is drawn in [-pi/2, pi/2); a bit of its word
 // reflects it to the other half.
 struct BoxMuller {
-  // float: 31-bit radius, |z| <= 6.76. The polynomials are Chebyshev fits, error below 5e-8 of the radius.
+  // -2 ln u. float: the polynomials are Chebyshev fits, error below 5e-8 of the square root.
   template <int N>
-  SEQSGD_INLINE static void radius(const simd::u32 (&u)[N], simd::f32 (&r)[N]) {
+  SEQSGD_INLINE static void minus_two_log(const simd::f32 (&u)[N], simd::f32 (&y)[N]) {
     using namespace simd;
     constexpr float log_c[] = {0.158054875448f, -0.252446396985f, 0.259963675273f, -0.284289918479f, 0.332825629262f, -0.400020901883f, 0.500006128451f, -0.666666614564f, 1.0f, -2.0f};
     f32 f[N], p[N];
     i32 e[N];
     for (int k = 0; k < N; ++k) {
-      const i32 b = bits<i32>(to_float(bits<i32>(u[k] >> 1)) * 0x1p-31f + 0x1p-33f);
+      const i32 b = bits<i32>(u[k]);
       e[k] = (b - 0x3F3504F3) >> 23;
       f[k] = bits<f32>(bits<u32>(b) - (bits<u32>(e[k]) << 23)) - 1.0f;
     }
     horner(f, log_c, p);
-    for (int k = 0; k < N; ++k) r[k] = simd::sqrt(p[k] * f[k] + to_float(e[k]) * -1.38629436112f);
+    for (int k = 0; k < N; ++k) y[k] = p[k] * f[k] + to_float(e[k]) * -1.38629436112f;
+  }
+  // float: 31-bit radius, |z| <= 6.76.
+  template <int N>
+  SEQSGD_INLINE static void radius(const simd::u32 (&words)[N], simd::f32 (&r)[N]) {
+    simd::f32 u[N], y[N];
+    for (int k = 0; k < N; ++k) u[k] = simd::to_float(simd::bits<simd::i32>(words[k] >> 1)) * 0x1p-31f + 0x1p-33f;
+    minus_two_log(u, y);
+    for (int k = 0; k < N; ++k) r[k] = simd::sqrt(y[k]);
   }
   template <int N>
   SEQSGD_INLINE static void turn(const simd::f32 (&r)[N], const simd::u32 (&v)[N], simd::f32 (&g)[N], simd::f32 (&h)[N]) {
@@ -115,16 +123,15 @@ struct BoxMuller {
     }
   }
 
-  // double: 52-bit radius and angle, |z| <= 8.57, error below 1e-15.
   template <int N>
-  SEQSGD_INLINE static void radius(const simd::u64 (&u)[N], simd::f64 (&r)[N]) {
+  SEQSGD_INLINE static void minus_two_log(const simd::f64 (&u)[N], simd::f64 (&y)[N]) {
     using namespace simd;
     constexpr double log_c[] = {0.13262103674021809098, 0.13248763083460115888, 0.15387160926134079899, 0.18181773738016305815, 0.22222222676929540265,
                                 0.28571428568819126944, 0.40000000000007493931, 0.66666666666666658387, 2.0};
     f64 a[N], w[N], p[N];
     i64 e[N];
     for (int k = 0; k < N; ++k) {
-      const i64 b = bits<i64>(bits<f64>((u[k] >> 12) | one) - (1.0 - 0x1p-53));
+      const i64 b = bits<i64>(u[k]);
       e[k] = (b - 0x3FE6A09E667F3BCD) >> 52;
       const f64 m = bits<f64>(bits<u64>(b) - (bits<u64>(e[k]) << 52));
       a[k] = (m - 1.0) / (m + 1.0);
@@ -134,8 +141,16 @@ struct BoxMuller {
     for (int k = 0; k < N; ++k) {
       // The exponent is small: it becomes a double through the mantissa of 1.5 * 2^52.
       const f64 x = bits<f64>(bits<u64>(e[k]) + 0x4338000000000000u) - 0x1.8p52;
-      r[k] = simd::sqrt(p[k] * a[k] * -2.0 + x * -1.38629436111989061883);
+      y[k] = p[k] * a[k] * -2.0 + x * -1.38629436111989061883;
     }
+  }
+  // double: 52-bit radius and angle, |z| <= 8.57, error below 1e-15.
+  template <int N>
+  SEQSGD_INLINE static void radius(const simd::u64 (&words)[N], simd::f64 (&r)[N]) {
+    simd::f64 u[N], y[N];
+    for (int k = 0; k < N; ++k) u[k] = simd::bits<simd::f64>((words[k] >> 12) | one) - (1.0 - 0x1p-53);
+    minus_two_log(u, y);
+    for (int k = 0; k < N; ++k) r[k] = simd::sqrt(y[k]);
   }
   template <int N>
   SEQSGD_INLINE static void turn(const simd::f64 (&r)[N], const simd::u64 (&v)[N], simd::f64 (&g)[N], simd::f64 (&h)[N]) {

@@ -18,24 +18,24 @@ struct ReducedDraws {
   ReducedDraws(const Task& task, const Settings& s, const Coordinates& c, bool single)
       : single(single), mixed(s.tokens.law == TokenLaw::correlated), sums(task.student().sums_only),
         by_sums(c.shared && sums && task.link().by_sums && (!mixed || task.link().sums_only)), chi(c.dof), squares(by_sums && !task.link().sums_only ? c.L - 1 : 0),
-        star(by_sums ? 1 + squares.normals() : c.L), field(c.shared && sums ? 1 : c.L), turns(c.across < 2 ? 0 : c.r == 1 ? 1 : c.across), own(turns + chi.normals()),
+        star(by_sums ? 1 + squares.normals() : c.L), field(c.shared && sums ? 1 : c.L), turns(c.across < 2 ? 0 : c.r == 1 ? 1 : c.across), own(turns + chi.normals()), uniforms(squares.uniforms() + (c.shared ? chi.uniforms() : 0)),
         noise(task.noisy() ? task.k() : 0),
         common(c.rest && chi.in_groups() && !mixed && !s.projected && s.position != PositionKind::injected), lean(common && !c.encoded && sums), solvable(!task.link().by_sums || task.link().sums_only || c.L == 1) {
-    words = even(star + field + (c.shared ? own : 0)) + squares.uniform() + (c.shared && chi.uniform());
+    words = even(star + field + (c.shared ? own : 0)) + uniforms;
     for (Index i = 0; i < c.n && !c.shared; i += rows_together) {
       const Index rows = std::min(rows_together, c.n - i);
-      words += even(rows * own) + (lean ? 1 : chi.uniform() ? rows : 0);
+      words += even(rows * own) + (lean ? 1 : rows * chi.uniforms());
     }
     while (block < 4096 && 2 * block * std::max(words, even(noise)) <= 32768) block *= 2;
     settling = !lean ? block : single ? 64 : std::max<Index>(block, 64);  // so few that single precision loses nothing beside the rounding of the increments themselves
   }
 
-  // Where `by_sums`, from `star` normals and the uniform of `squares`. root_ones: standard deviation of the sum.
+  // Where `by_sums`, from `star` normals and the uniforms of `squares`. root_ones: standard deviation of the sum.
   template <class X, class Again>
-  SEQSGD_INLINE TeacherSums teacher_sums(const X* normals, const X& u, double root_ones, Again again) const {
+  SEQSGD_INLINE TeacherSums teacher_sums(const X* normals, const X* u, double root_ones, Again again) const {
     const Runs first = widened(normals[0]);
     TeacherSums sums{first * root_ones, first * first};
-    if (squares.dof > 0) sums.squares += widened(squares.draw(normals[1], u, again));
+    if (squares.dof > 0) sums.squares += widened(squares.draw(normals + 1, u, again));
     return sums;
   }
 
@@ -50,6 +50,7 @@ struct ReducedDraws {
   const ChiSquare squares;  // sum_l z*_l^2 - (sum_l z*_l)^2 / L
   const Index star, field;  // normals along w*, and along what w has beside it
   const Index turns, own;   // per weight vector: normals for the directions of P across w; these and the chi-square's
+  const Index uniforms;     // of all weight vectors together: those of `squares`, then those of a shared chi-square
   const Index noise;        // normals of the label noise
   const bool common;        // independent tokens, the normalised step, no c, and so many dimensions that something is left beside those that are followed
   const bool lean;          // common, no P, a student of sums (reduced_lean.hpp)
@@ -62,11 +63,11 @@ struct ReducedDraws {
 // Scratch of one worker.
 struct alignas(128) ReducedWorkspace {
   ReducedWorkspace(const Task& task, const Coordinates& c, const ReducedDraws& draws)
-      : stride(even(draws.star + draws.field + (c.shared ? draws.own : 0)) + 2), seen(draws.sums ? 1 : c.L), lean_stride(c.shared ? even(draws.star + draws.field + draws.own) + 3 : 3 * c.n),
-        fresh(std::size_t(parts * stride)), own(std::size_t(c.shared ? 0 : even(std::min(ReducedDraws::rows_together, c.n) * draws.own) + ReducedDraws::rows_together)),
+      : uniforms_at(even(draws.star + draws.field + (c.shared ? draws.own : 0))), stride(uniforms_at + draws.uniforms), seen(draws.sums ? 1 : c.L), lean_stride(c.shared ? even(draws.star + draws.field + draws.own) + 3 : 3 * c.n),
+        fresh(std::size_t(parts * stride)), own(std::size_t(c.shared ? 0 : even(std::min(ReducedDraws::rows_together, c.n) * draws.own) + ReducedDraws::rows_together * draws.chi.uniforms())),
         noise(std::size_t(parts * even(draws.noise))), z(std::size_t(parts * seen)), delta(z), t(std::size_t(parts * c.n)), total(std::size_t(parts)), scratch(task.scratch()),
         v(std::size_t((c.n + 1) * (c.r + 3))), x(std::size_t(c.r + 2)), lean(std::size_t(draws.lean ? parts * lean_stride * Index(sizeof(Runs)) : 0)) {}
-  const Index stride;
+  const Index uniforms_at, stride;  // of what a part draws at once
   const Index seen;         // fields that the student tells apart: L, or 1 if it sees their sum
   const Index lean_stride;  // of LeanStep: numbers of runs to a part
   LineVector<Runs> fresh, own, noise, z, delta, t, total, scratch, v, x;

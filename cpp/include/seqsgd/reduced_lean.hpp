@@ -61,14 +61,12 @@ class LeanStep {
   SEQSGD_INLINE Sums ask_shared(RunLanes<T>& g, int h, X* x) const {
     X* y = x + 3;  // z* or what gives its sums, then the field beside, then the chi-square
     draw_normals(g, h, draws_.star + 2, y);
-    WordsOf<T> words[2]{};
-    if (draws_.squares.uniform())
-      g.next(h, words);
-    else
-      words[1] = g.next(h);
+    X u[ChiSquare::most_uniforms];
+    g.each(h, draws_.squares.uniforms(), [&](Index i, const auto& word) SEQSGD_LAMBDA_INLINE { u[i] = uniform(word); });
+    const WordsOf<T> word = g.next(h);
     TeacherSums sums;
     if (draws_.by_sums) {
-      sums = draws_.teacher_sums(y, uniform(words[0]), batch_.root_ones, [&](int lane) { return again(h * wide + lane, 1); });
+      sums = draws_.teacher_sums(y, u, batch_.root_ones, [&](int lane) { return again(h * wide + lane, 1); });
       x[0] = y[0] * T(batch_.root_ones);
     } else {
       for (Index l = 0; l < L_; ++l) sums.star += widened(y[l]);
@@ -76,7 +74,7 @@ class LeanStep {
     }
     x[1] = y[draws_.star] * T(batch_.root_ones);
     x[2] = y[draws_.star + 1];
-    decide(h, 0, 1, words[1], x + 2);
+    decide(h, 0, 1, word, x + 2);
     const LeanRow<T>& row = *rows_of(h);
     return {sums, at(h, 0)[0] * sums.star + widened(row.dm * x[0] + row.s() * x[1])};
   }
@@ -204,7 +202,10 @@ class LeanStep {
         }
         const X grown = y * one_over_one_plus_root<terms>(y2) - x.r;
         X dm = nu * x.less - x.p, ds = nu * (x.s + grown) + grown;
-        if (__builtin_expect(!all(is_short), 0)) take_long<Global>(h, l, gamma_d, is_short, chi[j], dm, ds);
+        if (__builtin_expect(!all(is_short), 0)) {
+          const Increments taken = take_long<Global>(h, l, gamma_d, is_short, chi[j], {dm, ds});
+          dm = taken.m, ds = taken.s;
+        }
         to.dm += dm;
         to.ds += ds;
       }
@@ -251,9 +252,12 @@ class LeanStep {
         whole_.inverse[i] = whole.inverse[i];
       }
   }
-  // The increments of those runs whose step is not short.
+  struct Increments {
+    X m, s;
+  };
+  // With those of the runs whose step is not short.
   template <bool Global>
-  __attribute__((noinline)) void take_long(int h, Index l, double gamma_d, const Mask& is_short, const X& chi, X& dm, X& ds) {
+  __attribute__((noinline)) Increments take_long(int h, Index l, double gamma_d, Mask is_short, const X& chi, Increments by) {  // (copies, so that the others stay in registers)
     LongRow x = long_row(h, l, gamma_d, chi);
     if (Global) {
       x.move.nu = whole_.nu;
@@ -262,8 +266,7 @@ class LeanStep {
       x.move.shrink(excess(x), [&] { return grown(x); });
     }
     const V m = x.move.change(x.m, -x.move.g * x.v0), s = x.move.change(x.s, x.move.growth(x.s, x.v1));
-    dm = choose(is_short, dm, narrowed(m, T()));
-    ds = choose(is_short, ds, narrowed(s, T()));
+    return {choose(is_short, by.m, narrowed(m, T())), choose(is_short, by.s, narrowed(s, T()))};
   }
 
   const Task& task_;

@@ -27,10 +27,9 @@ class ReducedStep {
 
   // Draws the fields of part h and leaves delta; returns the loss.
   SEQSGD_INLINE V ask(RunLanes<T>& g, int h) {
-    V *a = ws_.fresh.data() + h * ws_.stride, *b = a + draws_.star, *z = ws_.z.data() + h * ws_.seen, *t = ws_.t.data() + h * c_.n, *u = a + ws_.stride - 2;
+    V *a = ws_.fresh.data() + h * ws_.stride, *b = a + draws_.star, *z = ws_.z.data() + h * ws_.seen, *t = ws_.t.data() + h * c_.n, *u = a + ws_.uniforms_at;
     draw_doubles(g, h, draws_.star + draws_.field + (shared() ? draws_.own : 0), a);
-    if (draws_.squares.uniform()) u[0] = draw_uniform(g, h);
-    if (shared() && (Kind::common || draws_.chi.uniform())) u[1] = draw_uniform(g, h);
+    draw_uniforms(g, h, Kind::common ? 1 : draws_.uniforms, u);
     const V* normals = draws_.noise ? ws_.noise.data() + h * even(draws_.noise) : nullptr;
     V* delta = ws_.delta.data() + h * ws_.seen;
     TeacherSums sums_of;
@@ -51,7 +50,7 @@ class ReducedStep {
       t[0] = beside(x);
       b[0] *= batch_.root_ones;
       if (draws_.by_sums) {
-        sums_of = draws_.teacher_sums(a, u[0], batch_.root_ones, again(h, c_.n));
+        sums_of = draws_.teacher_sums(a, u, batch_.root_ones, again(h, c_.n));
       } else {
         for (Index l = 0; l < c_.L; ++l) sums_of.star += a[l];
       }
@@ -237,7 +236,7 @@ class ReducedStep {
     load(c, x);
     Move move;
     move.g = V{} + gamma_d;
-    move.across2 = n2 * draws_.chi.template draw<Kind::common>(own[turns()], a[ws_.stride - 1], again(h, 0));
+    move.across2 = n2 * draws_.chi.template draw<Kind::common>(own + turns(), a + ws_.uniforms_at + (Kind::common ? 0 : draws_.squares.uniforms()), again(h, 0));
     const V size = gather(x, ws_.t[std::size_t(h)], V0, B, Y, turns() ? root(n2) : n2, own, v) + move.across2;
     move.shrink(excess(along_w(x, v), size, move), [&] { return grown(x, v, move); });
     turn(c, x, v, move);
@@ -267,13 +266,13 @@ class ReducedStep {
     const Index rows = std::min(ReducedDraws::rows_together, c_.n - l);
     V *own = ws_.own.data(), *u = own + even(rows * draws_.own);
     draw_doubles(g, h, rows * draws_.own, own);
-    if (draws_.chi.uniform())
-      for (Index k = 0; k < rows; ++k) u[k] = draw_uniform(g, h);
+    draw_uniforms(g, h, rows * draws_.chi.uniforms(), u);
     const V* fresh = ws_.fresh.data() + h * ws_.stride + l;
     return {at(h, l), ws_.delta[std::size_t(h * ws_.seen + (sums() ? 0 : l))], fresh, fresh + draws_.star, ws_.t.data() + h * c_.n + l, encoded() ? P(h, l) : nullptr, own, u};
   }
   SEQSGD_INLINE void next(Row& x, const V* delta) const {
-    ++x.a, ++x.b, ++x.t, ++x.u;
+    ++x.a, ++x.b, ++x.t;
+    x.u += draws_.chi.uniforms();
     x.c += 2 * (followed() + 1);
     x.own += draws_.own;
     if (encoded()) x.p += c_.r + 1;
@@ -287,7 +286,7 @@ class ReducedStep {
       V0 += x.delta * x.p[0];
       if (K != 0 && c_.r > 0) Y = x.delta * x.p[1];
     }
-    across2 = x.delta * x.delta * draws_.chi.draw(x.own[turns()], *x.u, again(h, l));
+    across2 = x.delta * x.delta * draws_.chi.draw(x.own + turns(), x.u, again(h, l));
     return gather(at, *x.t, V0, x.delta * *x.b, &Y, absolute(x.delta), x.own, v) + across2;
   }
 

@@ -8,8 +8,8 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-inline constexpr int batch = lanes;                       // runs side by side, on every instruction set
 inline constexpr int wide = Runs::length;                 // runs in a number of runs
+inline constexpr int batch = 2 * wide > lanes ? 2 * wide : lanes;  // runs side by side: two numbers of runs at least, which fill each other's waits
 inline constexpr int parts = batch / wide;                // such numbers to a batch
 
 // First counter words of Philox: below `lanes` they belong to Lanes.
@@ -46,9 +46,15 @@ class RunLanes {
     next(part, w);
     return w[0];
   }
+  // f(i, word) for the next n words.
+  template <class F>
+  SEQSGD_INLINE void each(int part, Index n, F f) {
+    State a = s_[0][part], b = s_[1][part], c = s_[2][part], d = s_[3][part];
+    for (Index i = 0; i < n; ++i) f(i, bits_as<WordsOf<T>>(xoshiro(a, b, c, d)));
+    s_[0][part] = a, s_[1][part] = b, s_[2][part] = c, s_[3][part] = d;
+  }
   void skip(Index words) {
-    for (int part = 0; part < parts; ++part)
-      for (Index i = 0; i < words; ++i) next(part);
+    for (int part = 0; part < parts; ++part) each(part, words, [](Index, const auto&) {});
   }
 
  private:
@@ -140,10 +146,10 @@ SEQSGD_INLINE auto uniform(const Two<H>& w) {
   return each_vector(w, [](auto x) SEQSGD_LAMBDA_INLINE { return uniform(x); });
 }
 
-// A uniform in (0, 1) for the runs of a part, as doubles.
+// Uniforms in (0, 1) for the runs of a part, as doubles.
 template <class T>
-SEQSGD_INLINE Runs draw_uniform(RunLanes<T>& g, int part) {
-  return widened(uniform(g.next(part)));
+SEQSGD_INLINE void draw_uniforms(RunLanes<T>& g, int part, Index n, Runs* out) {
+  g.each(part, n, [&](Index i, const auto& word) SEQSGD_LAMBDA_INLINE { out[i] = widened(uniform(word)); });
 }
 
 // One run's numbers one at a time: for starts, and for what is rare. Philox in counter mode under a key of the address's own.
