@@ -104,6 +104,7 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
     std::unique_ptr<ReducedBatch> batch;
     Index run[seqsgd::batch];  // -1: nobody's
     Index live = 0;
+    Group() { std::fill_n(run, seqsgd::batch, -1); }
   };
 
   Index size() const { return o_.coordinates.size(); }
@@ -135,7 +136,7 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
       Group g;
       g.batch = std::make_unique<ReducedBatch>(o_.task, o_.s, o_.coordinates, o_.draws);
       const Index step = p_[std::size_t(order[i])].step;
-      for (int lane = 0; lane < batch; ++lane) {
+      for (int lane = 0; lane < o_.draws.together; ++lane) {
         const bool taken = i < order.size() && p_[std::size_t(order[i])].step == step;
         const Index r = taken ? order[i++] : g.run[0];
         const Progress& p = p_[std::size_t(r)];
@@ -159,7 +160,7 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
       live += g.live;
       ++groups;
     }
-    if (groups < 2 || live > (groups - 1) * batch || step % o_.draws.block != 0) return;
+    if (groups < 2 || live > (groups - 1) * o_.draws.together || step % o_.draws.block != 0) return;
     unload();
     pack(target);
   }

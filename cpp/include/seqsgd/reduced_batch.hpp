@@ -17,8 +17,8 @@ class ReducedBatch {
  public:
   using V = Runs;
   ReducedBatch(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws)
-      : task_(task), s_(s), c_(c), draws_(draws), at_(std::size_t(2 * parts * c.size())), P_(std::size_t(c.encoded ? parts * c.L * (c.r + 1) : 0)),
-        outside_(std::size_t(c.encoded && c.shared ? parts * (c.r + 1) : 0)), lean_(std::size_t(draws.lean ? parts * c.n * Index(draws.single ? sizeof(LeanRow<float>) : sizeof(LeanRow<double>)) : 0)) {
+      : task_(task), s_(s), c_(c), draws_(draws), at_(std::size_t(2 * draws.together / wide * c.size())), P_(std::size_t(c.encoded ? draws.together / wide * c.L * (c.r + 1) : 0)),
+        outside_(std::size_t(c.encoded && c.shared ? parts * (c.r + 1) : 0)), lean_(std::size_t(draws.lean ? draws.together / wide * c.n * Index(draws.single ? sizeof(LeanRow<float>) : sizeof(LeanRow<double>)) : 0)) {
     state_ = {at_.data(), lean_.data(), P_.data(), outside_.data(), run_, draws.mixed ? variance_of_sum(s, c.L) : double(c.L)};
     state_.root_ones = std::sqrt(state_.ones);
   }
@@ -103,7 +103,7 @@ class ReducedBatch {
   void begin_block() {
     begun_ = step_;
     const std::uint64_t b = std::uint64_t(step_ / draws_.block);
-    for (int i = 0; i < batch; ++i) {
+    for (int i = 0; i < state_.parts_taken * wide; ++i) {
       with_data([&](auto& g) { g.seed(i, Address{s_.seed, Stream::data, run_[i], b}); });
       if (draws_.noise) noise_.seed(i, Address{s_.seed, Stream::noise, run_[i], b});
     }
@@ -111,7 +111,7 @@ class ReducedBatch {
   // Belongs to the step that is the last before it, so that it does not depend on when somebody pauses or resumes.
   void settle() {
     from_lean();
-    for (Index h = 0; h < parts; ++h) {
+    for (Index h = 0; h < state_.parts_taken; ++h) {
       V q{};
       for (Index i = 0; i < c_.n; ++i) q += settle(h, i);
       if (s_.weights == Weights::global) to_sphere(h, 0, c_.n, q / double(c_.n));
@@ -124,7 +124,7 @@ class ReducedBatch {
   void each_lean(F f) {
     if (!draws_.lean) return;
     const auto all = [&](auto* rows) {
-      for (Index i = 0; i < parts * c_.n; ++i) f(at_.data() + 4 * i, rows[i]);
+      for (Index i = 0; i < state_.parts_taken * c_.n; ++i) f(at_.data() + 4 * i, rows[i]);
     };
     draws_.single ? all(static_cast<LeanRow<float>*>(state_.lean)) : all(static_cast<LeanRow<double>*>(state_.lean));
   }

@@ -26,6 +26,7 @@ struct ReducedDraws {
       const Index rows = std::min(rows_together, c.n - i);
       words += even(rows * own) + (lean ? 1 : rows * chi.uniforms());
     }
+    if (double(batch) * double(2 * c.size() + 3 * c.n) * (single ? 4 : 8) > 0x1p15) together = wide;
     while (block < 4096 && 2 * block * std::max(words, even(noise)) <= 32768) block *= 2;
     settling = !lean ? block : single ? 64 : std::max<Index>(block, 64);  // so few that single precision loses nothing beside the rounding of the increments themselves
   }
@@ -55,6 +56,7 @@ struct ReducedDraws {
   const bool common;        // independent tokens, the normalised step, no c, and so many dimensions that something is left beside those that are followed
   const bool lean;          // common, no P, a student of sums (reduced_lean.hpp)
   const bool solvable;      // for a student of sums: it may come to agree with the teacher, which for several tokens must then be a function of the sum too
+  Index together = batch;  // runs side by side; one number of runs where the coordinates and draws of a batch would leave the nearest cache
   Index words = 0;  // of a run's generator in a step
   Index block = 1;     // steps to a block; a power of two
   Index settling = 1;  // steps after which the sums of increments are brought into the coordinates; a power of two

@@ -80,7 +80,7 @@ class ReducedSimulation {
   ReducedSimulation(std::shared_ptr<const Task> task, Settings s, Index runs, Index first_run, int threads, bool single)
       : task_((check(s, *task, runs, threads), std::move(task))), s_(std::move(s)),
         records_(runs, Index(s_.plan.record.size()), weight_count(s_, task_->L()), s_.position == PositionKind::opposite || s_.position == PositionKind::matrix ? task_->L() : 0),
-        setting_(*task_, s_, single, records_), rows_meet_(meet(s_)), per_unit_(rows_meet_ ? 1 : runs_per_unit(runs, threads)) {
+        setting_(*task_, s_, single, records_), rows_meet_(meet(s_)), per_unit_(rows_meet_ ? 1 : runs_per_unit(runs, setting_.draws.together, threads)) {
     for (Index first = 0; first < runs; first += per_unit_) {
       if (rows_meet_)
         owned_.push_back(std::make_unique<CorrelatedRows>(*task_, s_, setting_.coordinates, std::uint32_t(first_run + first), first, records_));
@@ -121,10 +121,10 @@ class ReducedSimulation {
 
  private:
   // Whole batches, several to a unit so that lanes can be filled up, few enough for all threads to have work; of few runs each thread gets some.
-  static Index runs_per_unit(Index runs, int threads) {
-    if (runs < batch * threads) return wide * std::max<Index>(1, (runs + threads * wide - 1) / (threads * wide));
-    const Index batches = (runs + batch - 1) / batch;
-    return batch * std::clamp<Index>(batches / (4 * threads), 1, 8);
+  static Index runs_per_unit(Index runs, Index together, int threads) {
+    if (runs < together * threads) return wide * std::max<Index>(1, (runs + threads * wide - 1) / (threads * wide));
+    const Index batches = (runs + together - 1) / together;
+    return together * std::clamp<Index>(batches / (4 * threads), 1, 8);
   }
   const ReducedRuns& unit(Index r) const { return *owned_[std::size_t(r / per_unit_)]; }
   // Whether overlaps between rows of untied weights matter.
