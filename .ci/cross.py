@@ -87,6 +87,11 @@ def bindings(target: str, work: Path) -> list[str]:
     return [*defined, *python_headers(target, work), "-c", str(unit)]
 
 
+def installed(name: str) -> str | None:
+    """Debian's wine64 is not where programs are looked for."""
+    return shutil.which(name) or shutil.which(name, path="/usr/lib/wine")
+
+
 def numbers(text: str) -> dict[tuple[str, str], list[float]]:
     """The lines of numbers.cpp."""
     return {(kind, name): [float(x) for x in rest] for kind, name, *rest in (line.split() for line in text.splitlines())}
@@ -109,7 +114,7 @@ class Target:
         self.failures = 0
         self.output: str | None = None  # of numbers.cpp
         known = EMULATORS.get(name)
-        self.emulator = None if known is None else [] if not known else next(([p] for p in map(shutil.which, known) if p), None)
+        self.emulator = None if known is None else [] if not known else next(([p] for p in map(installed, known) if p), None)
         self.flags = flags(self.emulator is not None)
 
     def call(self, what: str, command: list[str]) -> str | None:

@@ -8,6 +8,7 @@ import catalogue
 import numpy as np
 import pytest
 from helpers import core_simulation, steps
+from reduced_cases import CASES, course
 
 from seqsgd import _core
 
@@ -15,8 +16,8 @@ LAST = 3001
 SPHERES = ("shared", "rows", "global")
 
 
-def simulation(**changes: Any) -> Any:
-    task = catalogue.task(catalogue.named_link("sum", 2, 2**-0.5), catalogue.network("relu", 2), "half_square", 0.2)[0]
+def simulation(link: str = "sum", L: int = 2, **changes: Any) -> Any:
+    task = catalogue.task(catalogue.named_link(link, L, L**-0.5), catalogue.network("relu", L), "half_square", 0.2)[0]
     return core_simulation(task, "reduced", **({"runs": 40, "lr": 0.5, "m0": 0.1, "record": np.arange(0, LAST + 1, 7)} | changes))
 
 
@@ -44,6 +45,30 @@ def test_threads_neighbours_and_pauses(sphere: str, d: int, lr: float, dtype: st
     for other in (threaded, pieces, resumed):
         assert state(whole).tobytes() == state(other).tobytes()
         assert np.array_equal(whole.records()["loss"], other.records()["loss"], equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CASES)
+def test_alone_and_among_others(name: str, dtype: str) -> None:
+    """The compiler makes copies of what follows a branch that some lane takes, and each must round alike."""
+    among = state(course(CASES[name], "reduced", (0, 60), 35, seed=5, dtype=dtype))
+    for run in (0, 17, 34):
+        assert among[run].tobytes() == state(course(CASES[name], "reduced", (0, 60), 1, first_run=run, seed=5, dtype=dtype))[0].tobytes(), run
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("sphere", "L"), [("shared", 4), ("shared", 13), ("shared", 15), ("rows", 70), ("global", 70)])
+def test_more_tokens(sphere: str, L: int, dtype: str) -> None:
+    """Chi-squares of few and of many degrees of freedom for the sums over tokens; so many rows that fewer runs go side by side."""
+    make = {"link": "sum_h2", "L": L, "d": 200, "weights": sphere, "dtype": dtype}
+    whole, part, threaded, pieces = (simulation(**make | k) for k in ({}, {"runs": 7, "first_run": 5}, {"threads": 3}, {}))
+    for core in (whole, part, threaded):
+        assert core.advance(500, None)
+    for target in (17, 64, 199, 500):
+        pieces.advance(target, None)
+    assert state(whole)[5:12].tobytes() == state(part).tobytes()
+    for other in (threaded, pieces):
+        assert state(whole).tobytes() == state(other).tobytes()
 
 
 def test_halting_frees_lanes_and_changes_nothing() -> None:

@@ -69,6 +69,12 @@ def test_memory_is_checked_before_allocation(monkeypatch):
     sq.simulate(TASK, **SMALL)  # next to nothing is never refused
 
 
+def test_records_need_memory_once_a_run(monkeypatch):
+    """Not for the lanes and threads that stand by."""
+    monkeypatch.setattr(_memory, "available", lambda: 200_000_000)
+    sq.simulate(TASK, **SMALL | {"d": 1000, "steps": 20_000, "runs": 64, "threads": 64, "record": sq.Every(1), "dynamics": "reduced"})
+
+
 # --- warnings
 
 

@@ -44,6 +44,7 @@ void bind_random(py::module_& m) {
   m.def(
       "normals",
       [](std::uint64_t seed, std::uint32_t stream, std::uint32_t run, std::uint64_t block, Index n, const std::string& dtype, Index times) {
+        if (times < 1) throw py::value_error("times: expected at least 1, got " + std::to_string(times));
         const Address at{seed, Stream(stream), run, block};
         return dtype == "float32" ? normals<float>(at, n, times) : normals<double>(at, n, times);
       },

@@ -65,7 +65,15 @@ static std::vector<Case> cases(Index d) {
     s.weights = Weights::global;
     s.projected = true;
   });
+  for (double lr : {0.1, 2.0, 50.0})  // steps short and long side by side
+    add(network("sum", "tanh", 3), [lr](auto& s) {
+      s.weights = Weights::rows;
+      s.projected = true;
+      s.lr.values = {lr * double(s.d)};
+    });
   add(network("sum_h2", "relu", 19), [](auto& s) { s.weights = Weights::rows; });
+  add(network("sum_h2", "relu", 70), [](auto& s) { s.weights = Weights::global; });  // so many rows that fewer runs go side by side
+  add(network("sum_h2", "tanh", 8), [](auto&) {});
   add(network("staircase", "tanh", 3, 0.1), [](auto& s) { s.weights = Weights::global; });
   add(attention(Reduction::none, 2), [](auto& s) { s.position = PositionKind::opposite; });
   add(attention(Reduction::trace, 9), [](auto& s) {
@@ -82,8 +90,8 @@ static std::vector<Case> cases(Index d) {
   return out;
 }
 
-static std::vector<double> final_states(const Case& c, Index runs, int threads, Index piece, bool single) {
-  ReducedSimulation sim(c.task, c.s, runs, 0, threads, single);
+static std::vector<double> final_states(const Case& c, Index runs, int threads, Index piece, bool single, Index first = 0) {
+  ReducedSimulation sim(c.task, c.s, runs, first, threads, single);
   for (Index at = 0; at < 1000;) sim.advance(at = std::min<Index>(1000, at + piece), nullptr);
   std::vector<double> out(std::size_t(runs * sim.state_size()));
   for (Index r = 0; r < runs; ++r) sim.save(r, out.data() + r * sim.state_size());
@@ -107,6 +115,8 @@ static void pieces_and_threads_do_not_matter() {
         const auto whole = final_states(c, 21, 1, 1000, single);
         CHECK(final_states(c, 21, 2, 1000, single) == whole);
         CHECK(final_states(c, 21, 3, 331, single) == whole);
+        const Index size = Index(whole.size()) / 21;
+        for (Index run : {3, 20}) CHECK(final_states(c, 1, 1, 1000, single, run) == std::vector<double>(whole.begin() + run * size, whole.begin() + (run + 1) * size));
       }
 }
 

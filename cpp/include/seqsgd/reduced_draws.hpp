@@ -26,7 +26,8 @@ struct ReducedDraws {
       const Index rows = std::min(rows_together, c.n - i);
       words += even(rows * own) + (lean ? 1 : rows * chi.uniforms());
     }
-    if (double(batch) * double(2 * c.size() + 3 * c.n) * (single ? 4 : 8) > 0x1p15) together = wide;
+    const Index numbers = words + 2 * c.size() + (c.encoded ? c.L * (c.r + 1) : 0);
+    if (double(batch) * double(numbers) * (lean && single ? 4 : 8) > 0x1p15) together = wide;
     while (block < 4096 && 2 * block * std::max(words, even(noise)) <= 32768) block *= 2;
     settling = !lean ? block : single ? 64 : std::max<Index>(block, 64);  // so few that single precision loses nothing beside the rounding of the increments themselves
   }

@@ -88,22 +88,22 @@ class LeanStep {
     V sum_z{}, sum_star{}, sum_squares{};
     for (Index begin = 0; begin < n(); begin += together) {
       const Index end = std::min(begin + together, n());
-      X z{}, star{}, squares{};
+      X z{}, along{}, star{}, squares{};  // (each a chain of its own)
       for (Index l = begin; l < end; ++l) {
         z += row[l].s() * b[l];
         if constexpr (Solvable) {
           const V x = widened(a[l]);
-          z += row[l].dm * a[l];
+          along += row[l].dm * a[l];
           sum_z += at(h, l)[0] * x;
           sum_star += x;
           sum_squares += x * x;
         } else {
-          z += row[l].m() * a[l];
+          along += row[l].m() * a[l];
           star += a[l];
           squares += a[l] * a[l];
         }
       }
-      sum_z += widened(z);
+      sum_z += widened(z + along);
       if constexpr (Solvable) continue;
       sum_star += widened(star);
       sum_squares += widened(squares);

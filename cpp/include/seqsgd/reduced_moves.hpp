@@ -7,7 +7,7 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-// The move of one weight vector, v in units of its coordinates: w <- (w + pull w - g v) / N.
+// The move of one weight vector, v in units of its coordinates: w <- (w + g (pull w - v)) / N.
 struct Move {
   using V = Runs;
   V g, pull, nu, inverse;  // 1 / N = inverse = 1 + nu
@@ -15,7 +15,7 @@ struct Move {
 
   // The change of s, the length of what remains, before division by N: it becomes the root of along^2 + across2.
   SEQSGD_INLINE V growth(const V& s, const V& v) const {
-    const V x = pull * s - g * v, grown2 = g * g * across2, along = s + x;
+    const V x = g * (pull * s - v), grown2 = g * g * across2, along = s + x;
     const RunMask small = grown2 < 0x1p-12 * along * absolute(along);
     const V over = 1.0 / along, y = grown2 * over, by_series = x + y * one_over_one_plus_root(y * over);
     if (__builtin_expect(!any(~small), 1)) return by_series;

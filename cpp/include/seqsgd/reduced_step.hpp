@@ -185,12 +185,12 @@ class ReducedStep {
     for (Index k = 0; k < n; ++k) y += x[k] * v[k];
     return y;
   }
-  // ||w + pull w - g v||^2 / d
+  // ||w + g (pull w - v)||^2 / d. (Of a difference of two products either may become the fused one, and a copy of this code the other: here is but one.)
   V grown(const V* at, const V* v, const Move& a) const {
     const Index n = followed();
     V q{};
     for (Index k = 0; k < n; ++k) {
-      const V x = at[k] + (a.pull * at[k] - a.g * v[k]);
+      const V x = at[k] + a.g * (a.pull * at[k] - v[k]);
       q += x * x;
     }
     const V s = at[n], y = s + a.growth(s, v[n]);
@@ -199,12 +199,12 @@ class ReducedStep {
   // Increments go to sums of their own, which are brought into the coordinates once a block: none is lost, however small.
   SEQSGD_INLINE void turn(V* c, const V* at, const V* v, const Move& a) const {
     const Index n = followed();
-    for (Index k = 0; k < n; ++k) c[2 * k + 1] += a.change(at[k], a.pull * at[k] - a.g * v[k]);
+    for (Index k = 0; k < n; ++k) c[2 * k + 1] += a.change(at[k], a.g * (a.pull * at[k] - v[k]));
     if (rest()) c[2 * n + 1] += a.change(at[n], a.growth(at[n], v[n]));
   }
   // N^2 - 1 from v . w and ||v||^2 (both in units of the squared radius), and the pull of the projected step.
   SEQSGD_INLINE V excess(const V& along, const V& size, Move& a) const {
-    a.pull = projected() ? a.g * along : V{};
+    a.pull = projected() ? along : V{};
     return projected() ? a.g * a.g * (size - along * along) : a.g * (a.g * size - 2.0 * along);
   }
   SEQSGD_INLINE V move_shared(int h, double gamma_d) {

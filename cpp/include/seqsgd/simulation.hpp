@@ -113,16 +113,16 @@ class ReducedSimulation {
     const double r = !encoded ? 0 : matrix && n == 1 ? std::min(L, double(s.d)) : 1;
     const double record = double(s.plan.record.size()) * 8 * (2 * n + (encoded ? L : 0) + 1);
     const bool lean = task.student().sums_only && !encoded;
-    const double run = 8 * (4 * n * (r + 2) + (lean ? 4 * n : 0) + 2 * (encoded ? (L + 1) * (r + 1) : 0) + (meet(s) ? L * (8 * L + 2 * (encoded ? L : 0)) : 0)) + record + 1000;
+    const double run = 8 * (4 * n * (r + 2) + (lean ? 4 * n : 0) + 2 * (encoded ? (L + 1) * (r + 1) : 0) + (meet(s) ? L * (8 * L + 2 * (encoded ? L : 0)) : 0)) + 1000;
     const double worker = 16 * double(simd::bytes) * (6 * L + n * (r + 3) + double(task.scratch()) + (task.noisy() ? task.k() : 0)) + 100000;
     const double shared = (matrix ? 8 * L * (L + 4 * double(s.d)) : 0) + 16 * double(s.tokens.factor.F.size());
-    return double(runs + batch * std::min<Index>(threads, runs)) * run + double(std::min<Index>(threads, runs)) * worker + shared;
+    return double(runs) * record + double(runs + batch * std::min<Index>(threads, runs)) * run + double(std::min<Index>(threads, runs)) * worker + shared;
   }
 
  private:
-  // Whole batches, several to a unit so that lanes can be filled up, few enough for all threads to have work; of few runs each thread gets some.
+  // Whole batches, several to a unit so that lanes can be filled up, few enough for all threads to have work; of few runs each thread gets some by single numbers of runs.
   static Index runs_per_unit(Index runs, Index together, int threads) {
-    if (runs < together * threads) return wide * std::max<Index>(1, (runs + threads * wide - 1) / (threads * wide));
+    if (runs < together * threads) return wide;
     const Index batches = (runs + together - 1) / together;
     return together * std::clamp<Index>(batches / (4 * threads), 1, 8);
   }
