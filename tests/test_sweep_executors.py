@@ -131,6 +131,22 @@ def test_a_killed_worker_costs_only_its_cells_in_flight(executor, here, request,
     thread.join()
     assert killed and r.errors == {}
     same(r, here["many"])
+    if isinstance(executor, ProcessPoolExecutor):  # shut down before it has seen a death it may wait for ever
+        until(lambda: executor._broken or executor._shutdown_thread)
+
+
+def test_a_worker_killed_at_the_very_end_keeps_nobody_waiting():
+    """It may hold the lock on orders; without a word from us the other then waits for it, and its executor for the other."""
+    from seqsgd.sweeps.executors import Pool
+
+    for _ in range(6):
+        pool = Pool(ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")))
+        pool._ours = True
+        list(pool._executor.map(time.sleep, [0.05] * 4))
+        victim, other = pool._executor._processes.values()
+        os.kill(victim.pid, signal.SIGKILL)
+        pool.close()
+        assert not victim.is_alive() and not other.is_alive()
 
 
 def murderer(z):

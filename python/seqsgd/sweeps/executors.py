@@ -68,19 +68,27 @@ class Pool:
 
     def free(self) -> None:
         """A worker killed while it sends a result leaves half a message and a lock, for which its executor waits for ever: after a while, break what is broken."""
-        processes = getattr(self._executor, "_processes", None) if self.guard else None
-        died = any((p.exitcode or 0) != 0 for p in list(processes.values())) if processes else False
-        if not died:
-            self._died = None
-        elif self._died is None:
-            self._died = time.monotonic()
-        elif time.monotonic() - self._died > STUCK and processes:
-            for p in list(processes.values()):
-                p.kill()
+        if self._killed(self._children()):
             with contextlib.suppress(Exception):
                 parts: Any = self._executor
                 parts._result_queue._writer.close()  # the last one that is open: its reader now sees the end
+
+    def _children(self) -> list[Any]:
+        processes = getattr(self._executor, "_processes", None) if self.guard else None
+        return list(processes.values()) if processes else []
+
+    def _killed(self, processes: list[Any]) -> bool:
+        """Whether one of these workers died a while ago; all others are killed then."""
+        if all((p.exitcode or 0) == 0 for p in processes):
             self._died = None
+        elif self._died is None:
+            self._died = time.monotonic()
+        elif time.monotonic() - self._died > STUCK:
+            for p in processes:
+                p.kill()
+            self._died = None
+            return True
+        return False
 
     def revive(self) -> None:
         """After a worker's death: an executor of the same kind, where the old one does not go on by itself."""
@@ -96,9 +104,13 @@ class Pool:
             self._ours = True
 
     def close(self) -> None:
-        """End the processes that are ours."""
+        """End the processes that are ours. One that was killed just before may have held the lock on orders, for which another would wait for ever."""
         if self._ours:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+            processes = self._children()
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            while any(p.is_alive() for p in processes):
+                self._killed(processes)
+                time.sleep(0.01)
 
 
 def _processes(n: int) -> ProcessPoolExecutor:
