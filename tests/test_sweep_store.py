@@ -243,6 +243,22 @@ def test_gaps():
     assert gaps(0, 10, [(0, 5, False)]) == [(0, 10)] and gaps(0, 5, [(0, 5, False)]) == []  # runs that cannot be told apart
 
 
+def test_a_format_is_looked_at_once(tmp_path):
+    """Of several looks some may fall before the store is made and some after, and together they tell of something else."""
+    path, looks = tmp_path / "s", []
+
+    class Watched:
+        def execute(self, sql):
+            looks.append(sql)
+            return db.execute(sql)
+
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert not store.check_format(path, Watched())
+        store.Store(path).close()
+        assert store.check_format(path, Watched())
+    assert len(looks) == 2
+
+
 def test_a_result_can_be_looked_at_while_it_grows(tmp_path):
     base = BASE | {"steps": 20_000, "runs": 1}
     grid = {"rng": {"range": [200]}}

@@ -69,8 +69,10 @@ def told(path: Path) -> Iterator[None]:
 
 def check_format(path: Path, connection: sqlite3.Connection) -> bool:
     """Refuse the files of others and of newer versions. False for an empty file."""
-    (application,), (version,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version"))
-    if application == 0 and version == 0 and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    # In one look: somebody may be making the store right now.
+    look = "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id, pragma_user_version"
+    application, version, things = connection.execute(look).fetchone()
+    if application == 0 and version == 0 and not things:
         return False
     if application != APPLICATION:
         raise StoreError(f"store: {str(path)!r} is a database of something else, not a store of sweeps")
