@@ -36,7 +36,7 @@ def dask(tmp_path_factory):
     processes = [subprocess.Popen(w, **quiet) for w in words]
     try:
         until(file.exists)
-        with Client(scheduler_file=str(file), timeout=30) as client:
+        with Client(scheduler_file=str(file), timeout=30, set_as_default=False) as client:  # (as the default it outlives its shutdown)
             client.wait_for_workers(2, timeout=60)
             yield client
             client.shutdown()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ._run import Run
     from .models.course import Steps
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _FREE = ("steps", "threads")  # may differ when a run is continued
 
 

@@ -101,9 +101,16 @@ SEQSGD_INLINE V hermite(int k, V x) {
 
 SEQSGD_INLINE double root(double x) { return std::sqrt(x); }
 SEQSGD_INLINE simd::f64 root(simd::f64 x) { return simd::sqrt(x); }
+SEQSGD_INLINE simd::f32 root(simd::f32 x) { return simd::sqrt(x); }
 template <class H>
 SEQSGD_INLINE Two<H> root(const Two<H>& x) {
   return {root(x.lo), root(x.hi)};
+}
+
+// Of what rounding may have made less than 0.
+template <class V>
+SEQSGD_INLINE V root_or_zero(const V& x) {
+  return root(choose(x < typename Element<V>::type(0), V{}, x));
 }
 
 template <class V>

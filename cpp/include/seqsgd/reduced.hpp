@@ -110,7 +110,7 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
   Index size() const { return o_.coordinates.size(); }
   double coordinate(Index run, Index i, Index k) const {
     const double* x = at_.data() + 2 * (run * size() + i * (o_.coordinates.r + 2) + k);
-    return x[0] + x[1];
+    return o_.draws.squared(o_.coordinates, k) ? root_or_zero(x[0] * x[0] + x[1]) : x[0] + x[1];
   }
   double recovered(Index run) const {
     const Coordinates& c = o_.coordinates;

@@ -17,8 +17,8 @@ class ReducedBatch {
  public:
   using V = Runs;
   ReducedBatch(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws)
-      : task_(task), s_(s), c_(c), draws_(draws), at_(std::size_t(2 * draws.together / wide * c.size())), P_(std::size_t(c.encoded ? draws.together / wide * c.L * (c.r + 1) : 0)),
-        outside_(std::size_t(c.encoded && c.shared ? draws.together / wide * (c.r + 1) : 0)), lean_(std::size_t(draws.lean ? draws.together / wide * c.n * Index(draws.single ? sizeof(LeanRow<float>) : sizeof(LeanRow<double>)) : 0)) {
+      : task_(task), s_(s), c_(c), draws_(draws), at_(std::size_t(2 * draws.parts_together() * c.size())), P_(std::size_t(c.encoded ? draws.parts_together() * c.L * (c.r + 1) : 0)),
+        outside_(std::size_t(c.encoded && c.shared ? draws.together / wide * (c.r + 1) : 0)), lean_(std::size_t(draws.lean ? draws.parts_together() * c.n * Index(draws.single ? sizeof(LeanRow<float>) : sizeof(LeanRow<double>)) : 0)) {
     state_ = {at_.data(), lean_.data(), P_.data(), outside_.data(), run_, draws.mixed ? variance_of_sum(s, c.L) : double(c.L)};
     state_.root_ones = std::sqrt(state_.ones);
   }
@@ -28,9 +28,9 @@ class ReducedBatch {
   void load(int lane, std::uint32_t run, const double* at, const ReducedStart& start, const Progress& p) {
     run_[lane] = run;
     each_coordinate(lane, [&](double& x, Index i) {  // low parts that single precision does not hold are of a state that was not saved here
-      const double high = at[i & ~Index(1)], low = at[i | 1], sum = high + low;
-      const bool fits = !(draws_.lean && draws_.single) || double(float(low)) == low;
-      x = fits ? at[i] : i & 1 ? low - (sum - high) : sum;
+      double pair[2] = {at[i & ~Index(1)], at[i | 1]};
+      if (draws_.lean && draws_.single && double(float(pair[1])) != pair[1]) take_increments(draws_.squared(c_, i / 2 % (c_.r + 2)), pair[0], pair[1]);
+      x = pair[i & 1];
     });
     const Index h = lane / wide, i = lane % wide;
     for (std::size_t k = 0; k < start.P.size(); ++k) P_[std::size_t(h) * start.P.size() + k][i] = start.P[k];
@@ -129,20 +129,18 @@ class ReducedBatch {
     draws_.single ? all(static_cast<LeanRow<float>*>(state_.lean)) : all(static_cast<LeanRow<double>*>(state_.lean));
   }
   void from_lean() {
-    each_lean([](V* c, const auto& row) { c[1] = widened(row.dm), c[3] = widened(row.ds); });
+    each_lean([](V* c, const auto& row) { c[1] = widened(row.dm), c[3] = widened(row.dsquare); });
   }
   void to_lean() {
-    each_lean([](const V* c, auto& row) { row = {row.narrow(c[0]), row.narrow(c[1]), row.narrow(c[2]), row.narrow(c[3])}; });
+    each_lean([](const V* c, auto& row) { row.go_to(c); });
   }
 
   // Brings the sums of increments into the coordinates; returns the squared length.
   V settle(Index h, Index i) {
     V *c = at(h, i), q{};
     for (Index k = 0; k < c_.r + 2; ++k, c += 2) {
-      const V sum = c[0] + c[1], part = sum - c[0];
-      c[1] = (c[0] - (sum - part)) + (c[1] - part);
-      c[0] = sum;
-      q += sum * sum;
+      take_increments(draws_.squared(c_, k), c[0], c[1]);
+      q += c[0] * c[0];
     }
     if (s_.weights != Weights::global) to_sphere(h, i, 1, q);
     return q;
@@ -228,7 +226,7 @@ class ReducedBatch {
   const Settings& s_;
   const Coordinates& c_;
   const ReducedDraws& draws_;
-  LineVector<V> at_;       // (parts, n, r + 2, 2): coordinates, each with the sum of its increments since they were settled
+  LineVector<V> at_;       // (parts, n, r + 2, 2): coordinates, each with the sum of its increments (ReducedDraws::squared: those of its square) since they were settled
   LineVector<V> P_;        // (parts, L, r + 1)
   LineVector<V> outside_;  // (parts, r + 1)
   LineVector<unsigned char> lean_;  // (parts, n) LeanRow

@@ -21,10 +21,10 @@ struct ReducedDraws {
         star(by_sums ? 1 + squares.normals() : c.L), field(c.shared && sums ? 1 : c.L), turns(c.across < 2 ? 0 : c.r == 1 ? 1 : c.across), own(turns + chi.normals()), uniforms(squares.uniforms() + (c.shared ? chi.uniforms() : 0)),
         noise(task.noisy() ? task.k() : 0),
         common(c.rest && chi.in_groups() && !mixed && !s.projected && s.position != PositionKind::injected), lean(common && !c.encoded && sums), solvable(!task.link().by_sums || task.link().sums_only || c.L == 1) {
-    words = even(star + field + (c.shared ? own : 0)) + uniforms;
+    if (c.shared || !lean) words = even(star + field + (c.shared ? own : 0)) + uniforms;
     for (Index i = 0; i < c.n && !c.shared; i += rows_together) {
       const Index rows = std::min(rows_together, c.n - i);
-      words += even(rows * own) + (lean ? 1 : rows * chi.uniforms());
+      words += lean ? even(3 * rows) + 1 : even(rows * own) + rows * chi.uniforms();
     }
     const Index numbers = words + 2 * c.size() + (c.encoded ? c.L * (c.r + 1) : 0);
     if (double(batch) * double(numbers) * (lean && single ? 4 : 8) > 0x1p15) together = wide;
@@ -40,6 +40,10 @@ struct ReducedDraws {
     if (squares.dof > 0) sums.squares += widened(squares.draw(normals + 1, u, again));
     return sums;
   }
+
+  Index parts_together() const { return together / wide; }
+  // Whether the increments of coordinate k of a weight vector are those of its square: s in a lean step.
+  bool squared(const Coordinates& c, Index k) const { return lean && k == c.r + 1; }
 
   static constexpr Index rows_together = 16;
   const bool single;  // normals in single precision
@@ -66,7 +70,7 @@ struct ReducedDraws {
 // Scratch of one worker.
 struct alignas(128) ReducedWorkspace {
   ReducedWorkspace(const Task& task, const Coordinates& c, const ReducedDraws& draws)
-      : uniforms_at(even(draws.star + draws.field + (c.shared ? draws.own : 0))), stride(uniforms_at + draws.uniforms), seen(draws.sums ? 1 : c.L), lean_stride(c.shared ? even(draws.star + draws.field + draws.own) + 3 : 3 * c.n),
+      : uniforms_at(even(draws.star + draws.field + (c.shared ? draws.own : 0))), stride(uniforms_at + draws.uniforms), seen(draws.sums ? 1 : c.L), lean_stride(c.shared ? even(draws.star + draws.field + draws.own) + 3 : even(3 * c.n)),
         fresh(std::size_t(parts * stride)), own(std::size_t(c.shared ? 0 : even(std::min(ReducedDraws::rows_together, c.n) * draws.own) + ReducedDraws::rows_together * draws.chi.uniforms())),
         noise(std::size_t(parts * even(draws.noise))), z(std::size_t(parts * seen)), delta(z), t(std::size_t(parts * c.n)), total(std::size_t(parts)), scratch(task.scratch()),
         v(std::size_t((c.n + 1) * (c.r + 3))), x(std::size_t(c.r + 2)), lean(std::size_t(draws.lean ? parts * lean_stride * Index(sizeof(Runs)) : 0)) {}
@@ -77,19 +81,23 @@ struct alignas(128) ReducedWorkspace {
   LineVector<unsigned char> lean;  // what LeanStep draws, in the precision of the draws
 };
 
-// A weight vector of LeanStep in the precision of the draws: coordinates as they were last settled, and the sums of their increments since.
+// A weight vector of LeanStep in the precision of the draws: m and s^2 as they were last settled, and the sums of their increments since.
 template <class T>
 struct LeanRow {
   using X = RunsOf<T>;
-  X settled_m, dm, settled_s, ds;
+  X settled_m, dm, settled_square, dsquare;
   SEQSGD_INLINE X m() const { return settled_m + dm; }
-  SEQSGD_INLINE X s() const { return settled_s + ds; }
-  static X narrow(const Runs& x) { return narrowed(x, T()); }
+  SEQSGD_INLINE X square() const { return settled_square + dsquare; }
+  // To coordinates and sums of increments in double.
+  void go_to(const Runs* c) {
+    settled_m = narrowed(c[0], T()), dm = narrowed(c[1], T());
+    settled_square = narrowed(c[2] * c[2], T()), dsquare = narrowed(c[3], T());
+  }
 };
 
 // Where the runs of a batch are.
 struct BatchState {
-  Runs* at = nullptr;             // (parts, n, r + 2, 2): coordinates, each with the sum of its increments since they were settled
+  Runs* at = nullptr;             // (parts, n, r + 2, 2): as in ReducedBatch
   void* lean = nullptr;           // (parts, n) LeanRow, which then have the sums of increments
   const Runs *P = nullptr;        // (parts, L, r + 1)
   const Runs *outside = nullptr;  // (parts, r + 1)

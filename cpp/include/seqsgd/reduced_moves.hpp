@@ -7,6 +7,20 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
+// A coordinate is settled: it takes the sum of its increments, but for what its rounding would lose. The latter are those of the square if `squared`.
+template <class V>
+SEQSGD_INLINE void take_increments(bool squared, V& at, V& increments) {
+  if (squared) {
+    const V length = root_or_zero(V(at * at + increments));
+    increments += (at - length) * (at + length);
+    at = length;
+  } else {
+    const V sum = at + increments, part = sum - at;
+    increments = (at - (sum - part)) + (increments - part);
+    at = sum;
+  }
+}
+
 // The move of one weight vector, v in units of its coordinates: w <- (w + g (pull w - v)) / N.
 struct Move {
   using V = Runs;

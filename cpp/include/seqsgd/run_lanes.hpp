@@ -37,9 +37,7 @@ class RunLanes {
   // The next words of the runs of a part: out[0], out[1], ... one after the other.
   template <int N>
   SEQSGD_INLINE void next(int part, WordsOf<T> (&out)[N]) {
-    State a = s_[0][part], b = s_[1][part], c = s_[2][part], d = s_[3][part];
-    for (int i = 0; i < N; ++i) out[i] = bits_as<WordsOf<T>>(xoshiro(a, b, c, d));
-    s_[0][part] = a, s_[1][part] = b, s_[2][part] = c, s_[3][part] = d;
+    each(part, N, [&](Index i, const auto& word) SEQSGD_LAMBDA_INLINE { out[i] = word; });
   }
   SEQSGD_INLINE WordsOf<T> next(int part) {
     WordsOf<T> w[1];

@@ -162,6 +162,11 @@ template <class H>
 SEQSGD_INLINE bool all(const Two<H>& mask) {
   return all(mask.lo & mask.hi);
 }
+using simd::all_within;
+template <class H>
+SEQSGD_INLINE bool all_within(const Two<H>& x, typename Two<H>::E bound) {
+  return all_within(x.lo, bound) && all_within(x.hi, bound);
+}
 
 inline constexpr int ways = 2;  // vectors of doubles to a number of runs side by side: as many runs as one vector of floats has
 using Runs = Several<ways, simd::f64>;

@@ -205,6 +205,21 @@ SEQSGD_INLINE bool all(i32 mask) {
   return !any(~mask);
 #endif
 }
+// Whether all are at most `bound` in size; no NaN is.
+SEQSGD_INLINE bool all_within(const f32& x, float bound) {
+#if defined(SEQSGD_AVX512)  // (of a mask as a vector GCC makes one again)
+  return _mm512_cmp_ps_mask(_mm512_abs_ps(bits<__m512>(x)), _mm512_set1_ps(bound), _CMP_NLE_UQ) == 0;
+#else
+  return all((x <= bound) & (x >= -bound));
+#endif
+}
+SEQSGD_INLINE bool all_within(const f64& x, double bound) {
+#if defined(SEQSGD_AVX512)
+  return _mm512_cmp_pd_mask(_mm512_abs_pd(bits<__m512d>(x)), _mm512_set1_pd(bound), _CMP_NLE_UQ) == 0;
+#else
+  return all((x <= bound) & (x >= -bound));
+#endif
+}
 
 // Sum of 2, 4 or 8 doubles by halves.
 template <int Bytes, class V>
