@@ -18,7 +18,7 @@ SPHERES = ("shared", "rows", "global")
 
 def simulation(link: str = "sum", L: int = 2, **changes: Any) -> Any:
     task = catalogue.task(catalogue.named_link(link, L, L**-0.5), catalogue.network("relu", L), "half_square", 0.2)[0]
-    return core_simulation(task, "reduced", **({"runs": 40, "lr": 0.5, "m0": 0.1, "record": np.arange(0, LAST + 1, 7)} | changes))
+    return core_simulation(task, "reduced", **({"runs": 100, "lr": 0.5, "m0": 0.1, "record": np.arange(0, LAST + 1, 7)} | changes))
 
 
 def state(core: Any) -> Any:
@@ -42,6 +42,9 @@ def test_threads_neighbours_and_pauses(sphere: str, d: int, lr: float, dtype: st
     resumed.advance(LAST, None)
     assert state(whole)[5:12].tobytes() == state(part).tobytes()
     assert np.array_equal(whole.records()["m"][5:12], part.records()["m"])
+    last = simulation(**make | {"runs": 1, "first_run": 99})
+    last.advance(LAST, None)
+    assert state(whole)[99:].tobytes() == state(last).tobytes()
     for other in (threaded, pieces, resumed):
         assert state(whole).tobytes() == state(other).tobytes()
         assert np.array_equal(whole.records()["loss"], other.records()["loss"], equal_nan=True)
@@ -51,8 +54,8 @@ def test_threads_neighbours_and_pauses(sphere: str, d: int, lr: float, dtype: st
 @pytest.mark.parametrize("name", CASES)
 def test_alone_and_among_others(name: str, dtype: str) -> None:
     """The compiler makes copies of what follows a branch that some lane takes, and each must round alike."""
-    among = state(course(CASES[name], "reduced", (0, 60), 35, seed=5, dtype=dtype))
-    for run in (0, 17, 34):
+    among = state(course(CASES[name], "reduced", (0, 60), 100, seed=5, dtype=dtype))  # so many that some are taken four, some two, and some one number of runs at a time
+    for run in (0, 17, 34, 63, 70, 99):
         assert among[run].tobytes() == state(course(CASES[name], "reduced", (0, 60), 1, first_run=run, seed=5, dtype=dtype))[0].tobytes(), run
 
 

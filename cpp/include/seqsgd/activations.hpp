@@ -29,6 +29,10 @@ struct Activation {
     }
     return value;
   }
+  // Several numbers of runs.
+  virtual void several(int n, const Runs* u, Runs* slope, Runs* value) const {
+    for (int i = 0; i < n; ++i) value[i] = lanes(u[i], slope[i]);
+  }
 };
 using ActivationPtr = std::shared_ptr<const Activation>;
 
@@ -43,6 +47,9 @@ class MadeActivation final : public Activation {
       return f_(u, slope);
     else
       return Activation::lanes(u, slope);
+  }
+  void several(int n, const Runs* u, Runs* slope, Runs* value) const override {
+    for (int i = 0; i < n; ++i) value[i] = MadeActivation::lanes(u[i], slope[i]);
   }
 
  private:

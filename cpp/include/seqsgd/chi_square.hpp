@@ -32,7 +32,7 @@ class ChiSquare {
   SEQSGD_INLINE X draw(const X* normals, const X* uniforms, Again again) const {
     using T = typename Element<X>::type;
     if (!Many && few()) return from_few(normals, uniforms);
-    const X &x = *normals, &u = *uniforms, w = T(c_) * x, v = T(1) + w, w2 = w * w;
+    const X &x = *normals, &u = *uniforms, w = rounded(T(c_) * x), v = T(1) + w, w2 = w * w;
     const X r = T(2 * a_) * v * v * v;
     using Mask = typename MaskOf<X>::type;  // (on Windows Clang's own has elements of another name)
     const Mask unsure = Mask(u * (T(1) - absolute(w)) <= T(0.75 * a_) * w2 * w2);  // u is as good as 1 - u

@@ -64,14 +64,18 @@ struct Frobenius {
   }
 };
 
-// A loss in both its forms.
+// A loss in all its forms.
 struct Loss {
   double (*one)(const double* y, const double* f, int k, double* D);
   Runs (*lanes)(const Runs* y, const Runs* f, int k, Runs* D);
+  void (*several)(int n, const Runs* y, const Runs* f, Runs* D, Runs* value);  // n numbers of runs, k = 1
 };
 template <class F>
 Loss make_loss(F) {
-  return {[](const double* y, const double* f, int k, double* D) { return F{}(y, f, k, D); }, [](const Runs* y, const Runs* f, int k, Runs* D) { return F{}(y, f, k, D); }};
+  return {[](const double* y, const double* f, int k, double* D) { return F{}(y, f, k, D); }, [](const Runs* y, const Runs* f, int k, Runs* D) { return F{}(y, f, k, D); },
+          [](int n, const Runs* y, const Runs* f, Runs* D, Runs* value) {
+            for (int i = 0; i < n; ++i) value[i] = F{}(y + i, f + i, 1, D + i);
+          }};
 }
 
 inline const std::vector<std::pair<std::string, Loss>>& loss_table() {

@@ -108,9 +108,10 @@ SEQSGD_INLINE Two<H> root(const Two<H>& x) {
 }
 
 // Of what rounding may have made less than 0.
+SEQSGD_INLINE double root_or_zero(double x) { return x < 0 ? 0 : std::sqrt(x); }
 template <class V>
 SEQSGD_INLINE V root_or_zero(const V& x) {
-  return root(choose(x < typename Element<V>::type(0), V{}, x));
+  return each_vector(x, [](auto v) SEQSGD_LAMBDA_INLINE { return simd::sqrt(simd::at_least_zero(v)); });
 }
 
 template <class V>

@@ -95,7 +95,7 @@ struct BoxMuller {
       f[k] = bits<f32>(bits<u32>(b) - (bits<u32>(e[k]) << 23)) - 1.0f;
     }
     horner(f, log_c, p);
-    for (int k = 0; k < N; ++k) y[k] = p[k] * f[k] + to_float(e[k]) * -1.38629436112f;
+    for (int k = 0; k < N; ++k) y[k] = p[k] * f[k] + rounded(to_float(e[k]) * -1.38629436112f);
   }
   // float: 31-bit radius, |z| <= 6.76.
   template <int N>

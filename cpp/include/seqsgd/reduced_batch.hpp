@@ -181,11 +181,11 @@ class ReducedBatch {
   bool step_by(Step by, RunLanes<T>& g, ReducedWorkspace& ws, double gamma, Events& events) {
     V loss[parts], overlap[parts];
     const double gamma_d = std::isfinite(gamma) ? gamma / double(s_.d) : 0;  // else no lane is sound below
-    for (int h = 0; h < state_.parts_taken; ++h) loss[h] = by.ask(g, h);
+    by.ask(g, state_.parts_taken, loss);
     // Nothing throws from here on.
     RunMask sound[parts];
     const bool stopped = judge(ws, gamma, loss, sound, events);
-    for (int h = 0; h < state_.parts_taken; ++h) overlap[h] = by.move(g, h, gamma_d);
+    by.move(g, state_.parts_taken, gamma_d, overlap);
     return finish(overlap, sound, events) || stopped;
   }
 

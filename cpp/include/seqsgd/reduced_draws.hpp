@@ -27,7 +27,8 @@ struct ReducedDraws {
       words += lean ? even(3 * rows) + 1 : even(rows * own) + rows * chi.uniforms();
     }
     const Index numbers = words + 2 * c.size() + (c.encoded ? c.L * (c.r + 1) : 0);
-    if (double(batch) * double(numbers) * (lean && single ? 4 : 8) > 0x1p15) together = wide;
+    const double bytes = double(numbers) * (lean && single ? 4 : 8), two_parts = simd::bytes == 64 ? 0x1p19 : 0x1p18;  // (two are worth more than the nearest cache)
+    while (together > wide && together * bytes > (lean && single && together == 2 * wide ? two_parts : 0x1p15)) together /= 2;
     while (block < 4096 && 2 * block * std::max(words, even(noise)) <= 32768) block *= 2;
     settling = !lean ? block : single ? 64 : std::max<Index>(block, 64);  // so few that single precision loses nothing beside the rounding of the increments themselves
   }
@@ -36,7 +37,7 @@ struct ReducedDraws {
   template <class X, class Again>
   SEQSGD_INLINE TeacherSums teacher_sums(const X* normals, const X* u, double root_ones, Again again) const {
     const Runs first = widened(normals[0]);
-    TeacherSums sums{first * root_ones, first * first};
+    TeacherSums sums{rounded(first * root_ones), rounded(first * first)};
     if (squares.dof > 0) sums.squares += widened(squares.draw(normals + 1, u, again));
     return sums;
   }
@@ -61,7 +62,7 @@ struct ReducedDraws {
   const bool common;        // independent tokens, the normalised step, no c, and so many dimensions that something is left beside those that are followed
   const bool lean;          // common, no P, a student of sums (reduced_lean.hpp)
   const bool solvable;      // for a student of sums: it may come to agree with the teacher, which for several tokens must then be a function of the sum too
-  Index together = batch;  // runs side by side; one number of runs where the coordinates and draws of a batch would leave the nearest cache
+  Index together = batch;  // runs side by side; fewer where their coordinates and draws would leave the nearest cache
   Index words = 0;  // of a run's generator in a step
   Index block = 1;     // steps to a block; a power of two
   Index settling = 1;  // steps after which the sums of increments are brought into the coordinates; a power of two

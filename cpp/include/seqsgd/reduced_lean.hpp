@@ -28,23 +28,40 @@ class LeanStep {
   LeanStep(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws, ReducedWorkspace& ws, const BatchState& batch, Index step)
       : task_(task), s_(s), draws_(draws), ws_(ws), L_(c.L), rows_(c.n), ones_(Shared ? batch.ones : 1.0), batch_(batch), step_(step) {}
 
-  // Draws the fields of part h and leaves delta; returns the loss.
-  SEQSGD_INLINE V ask(RunLanes<T>& g, int h) {
-    const Sums q = sums(g, h);
-    const V z = q.z;  // (so that only this has an address)
-    const V* normals = draws_.noise ? ws_.noise.data() + h * even(draws_.noise) : nullptr;
-    V* delta = ws_.delta.data() + h;
-    if (task_.link().by_sums) return task_.lanes_of_sums(q.star, q.squares, &z, normals, delta);
-    for (Index l = 0; l < L_; ++l) ws_.fresh[std::size_t(l)] = widened(Shared ? shared_draws(h)[l] : drawn(h)[l].a);
-    return task_.lanes(ws_.fresh.data(), &z, normals, delta, ws_.scratch.data(), batch_.taken(h));
+  // Draws the fields of the first parts and leaves delta, and the losses.
+  SEQSGD_INLINE void ask(RunLanes<T>& g, int count, V* loss) {
+    in_groups(count, [&](auto P, int h) SEQSGD_LAMBDA_INLINE {
+      V star[P.value], squares[P.value], z[P.value];
+      if constexpr (Shared)
+        ask_shared<P.value>(g, h, star, squares, z);
+      else
+        ask_rows<P.value>(g, h, star, squares, z);
+      answer(h, star, squares, z, loss + h);
+    });
   }
 
-  // One step of part h. Returns the squared overlap, if somebody looks for passages.
-  SEQSGD_INLINE V move(RunLanes<T>&, int h, double gamma_d) { return global() ? move_as<true>(h, gamma_d) : move_as<false>(h, gamma_d); }
+  // One step of the first parts, and their squared overlaps, if somebody looks for passages.
+  SEQSGD_INLINE void move(RunLanes<T>&, int count, double gamma_d, V* overlap) {
+    in_groups(count, [&](auto P, int h) SEQSGD_LAMBDA_INLINE {
+      if constexpr (Shared)
+        move_as<P.value, false>(h, gamma_d);
+      else
+        move_rows<P.value>(h, gamma_d);
+      for (int k = 0; k < P.value; ++k) overlap[h + k] = recovered(h + k);
+    });
+  }
 
  private:
   static constexpr int terms = sizeof(T) == 4 ? 3 : 5;  // of series, right to the rounding of T up to `reach`
   static constexpr double reach = sizeof(T) == 4 ? 0x1p-8 : 0x1p-12;
+
+  // Parts that are taken together, to share what is not done run by run. All copies of the code are to give the same bits: hence rounded().
+  static constexpr int most_parts = sizeof(T) == 8 ? 1 : Shared ? 4 : 2;
+  template <int P = most_parts, class F>
+  static SEQSGD_INLINE void in_groups(int count, F f, int h = 0) {
+    for (; h + P <= count; h += P) f(std::integral_constant<int, P>(), h);
+    if constexpr (P > 1) in_groups<P / 2>(count, f, h);
+  }
 
   SEQSGD_INLINE Index n() const { return Shared ? 1 : rows_; }
   SEQSGD_INLINE bool global() const { return !Shared && s_.weights == Weights::global; }
@@ -62,74 +79,105 @@ class LeanStep {
   LeanRow<T>* rows_of(int h) const { return static_cast<LeanRow<T>*>(batch_.lean) + h * n(); }
   OneByOne again(int lane, Index which) const { return OneByOne(Use::again, Address{s_.seed, Stream::data, batch_.run[lane], std::uint64_t(step_)}, std::uint32_t(which)); }
 
-  struct Sums : TeacherSums {
-    V z;  // of the fields
-  };
-  SEQSGD_INLINE Sums sums(RunLanes<T>& g, int h) const {
-    if constexpr (Shared) return ask_shared(g, h);
-    if (global()) return draws_.solvable ? ask_rows<true, true>(g, h) : ask_rows<false, true>(g, h);
-    return draws_.solvable ? ask_rows<true, false>(g, h) : ask_rows<false, false>(g, h);
-  }
-  SEQSGD_INLINE Sums ask_shared(RunLanes<T>& g, int h) const {
-    X* y = shared_draws(h);
-    draw_normals(g, h, draws_.star + 2, y);
-    X u[ChiSquare::most_uniforms];
-    g.each(h, draws_.squares.uniforms(), [&](Index i, const auto& word) SEQSGD_LAMBDA_INLINE { u[i] = uniform(word); });
-    Drawn& x = *drawn(h);
-    TeacherSums star;
-    x.chi = y[draws_.star + 1];
-    decide(g.next(h), h, 0, 1, &x);
-    if (draws_.by_sums) {
-      star = draws_.teacher_sums(y, u, batch_.root_ones, [&](int lane) { return again(h * wide + lane, 1); });
-      x.a = y[0] * T(batch_.root_ones);
-    } else {
-      for (Index l = 0; l < L_; ++l) star.star += widened(y[l]);
-      x.a = narrowed(star.star, T());
+  // delta, and the losses.
+  template <int P>
+  SEQSGD_INLINE void answer(int h, const V (&star)[P], const V (&squares)[P], const V (&z)[P], V* loss) const {
+    const Index stride = even(draws_.noise);
+    const V* normals = draws_.noise ? ws_.noise.data() + h * stride : nullptr;
+    V* delta = ws_.delta.data() + h;
+    if (task_.link().by_sums) return task_.lanes_of_sums(star, squares, z, normals, stride, delta, loss);
+    for (int k = 0; k < P; ++k) {
+      for (Index l = 0; l < L_; ++l) ws_.fresh[std::size_t(l)] = widened(Shared ? shared_draws(h + k)[l] : drawn(h + k)[l].a);
+      loss[k] = task_.lanes(ws_.fresh.data(), z + k, normals ? normals + k * stride : nullptr, delta + k, ws_.scratch.data(), batch_.taken(h + k));
     }
-    x.b = y[draws_.star] * T(batch_.root_ones);
-    const LeanRow<T>& row = *rows_of(h);
-    prepare(row, x);
-    return {star, at(h, 0)[0] * star.star + widened(row.dm * x.a + x.sb())};
+  }
+  // Sums over tokens of z*, of its squares, and of z.
+  template <int P>
+  SEQSGD_INLINE void ask_shared(RunLanes<T>& g, int h, V (&star)[P], V (&squares)[P], V (&z)[P]) const {
+    X* y[P];
+    for (int k = 0; k < P; ++k) y[k] = shared_draws(h + k);
+    draw_normals(g, h, draws_.star + 2, y);
+    for (int k = 0; k < P; ++k) {
+      X u[ChiSquare::most_uniforms];
+      g.each(h + k, draws_.squares.uniforms(), [&](Index i, const auto& word) SEQSGD_LAMBDA_INLINE { u[i] = uniform(word); });
+      Drawn& x = *drawn(h + k);
+      x.chi = y[k][draws_.star + 1];
+      decide(g.next(h + k), h + k, 0, 1, &x);
+      if (draws_.by_sums) {
+        const TeacherSums sums = draws_.teacher_sums(y[k], u, batch_.root_ones, [&](int lane) { return again((h + k) * wide + lane, 1); });
+        star[k] = sums.star;
+        squares[k] = sums.squares;
+        x.a = y[k][0] * T(batch_.root_ones);
+      } else {
+        star[k] = squares[k] = V{};
+        for (Index l = 0; l < L_; ++l) star[k] += widened(y[k][l]);
+        x.a = narrowed(star[k], T());
+      }
+      x.b = y[k][draws_.star] * T(batch_.root_ones);
+      const LeanRow<T>& row = *rows_of(h + k);
+      prepare(row, x);
+      z[k] = at(h + k, 0)[0] * star[k] + widened(row.dm * x.a + x.sb());
+    }
+  }
+  template <int P>
+  SEQSGD_INLINE void ask_rows(RunLanes<T>& g, int h, V (&star)[P], V (&squares)[P], V (&z)[P]) const {
+    if (global())
+      draws_.solvable ? ask_rows<true, true>(g, h, star, squares, z) : ask_rows<false, true>(g, h, star, squares, z);
+    else
+      draws_.solvable ? ask_rows<true, false>(g, h, star, squares, z) : ask_rows<false, false>(g, h, star, squares, z);
   }
   // Some rows at a time. What may cancel in a residual is summed in double: near a solution z and z* are almost the same.
-  template <bool Solvable, bool Global>
-  SEQSGD_INLINE Sums ask_rows(RunLanes<T>& g, int h) const {
-    const LeanRow<T>* row = rows_of(h);
-    Drawn* x = drawn(h);
-    V sum_z{}, sum_star{}, sum_squares{}, sum_lengths{};
+  template <bool Solvable, bool Global, int P>
+  __attribute__((noinline)) void ask_rows(RunLanes<T>& g, int h, V (&sum_star)[P], V (&sum_squares)[P], V (&sum_z)[P]) const {
+    const LeanRow<T>* row[P];
+    Drawn* x[P];
+    const V* c[P];
+    V sum_lengths[P];
+    for (int k = 0; k < P; ++k) {
+      row[k] = rows_of(h + k);
+      x[k] = drawn(h + k);
+      c[k] = at(h + k, 0);
+      sum_star[k] = sum_squares[k] = sum_z[k] = sum_lengths[k] = V{};
+    }
     for (Index begin = 0; begin < n(); begin += together) {
       const Index rows = std::min(together, n() - begin), end = begin + rows;
-      draw_normals(g, h, even(3 * rows), &x[begin].a);
-      decide(g.next(h), h, begin, rows, x + begin);
-      X z{}, along{}, star{}, squares{}, lengths{};  // (each a chain of its own)
-      for (Index l = begin; l < end; ++l) {
-        const X a = x[l].a;
-        prepare(row[l], x[l]);
-        z += x[l].sb();
-        if constexpr (Global) lengths += x[l].across() + a * a;
-        if constexpr (Solvable) {
-          const V wide_a = widened(a);
-          along += row[l].dm * a;
-          sum_z += at(h, l)[0] * wide_a;
-          sum_star += wide_a;
-          sum_squares += wide_a * wide_a;
-        } else {
-          along += row[l].m() * a;
-          star += a;
-          squares += a * a;
+      X* out[P];
+      for (int k = 0; k < P; ++k) out[k] = &x[k][begin].a;
+      draw_normals(g, h, even(3 * rows), out);
+      for (int k = 0; k < P; ++k) decide(g.next(h + k), h + k, begin, rows, x[k] + begin);
+      X field[P], along[P], star[P], squares[P], lengths[P];  // (each a chain of its own)
+      for (int k = 0; k < P; ++k) field[k] = along[k] = star[k] = squares[k] = lengths[k] = X{};
+      for (Index l = begin; l < end; ++l)
+        for (int k = 0; k < P; ++k) {
+          const X a = x[k][l].a;
+          prepare(row[k][l], x[k][l]);
+          field[k] += x[k][l].sb();
+          if constexpr (Global) lengths[k] += rounded(a * a) + x[k][l].across();
+          if constexpr (Solvable) {
+            const V wide_a = widened(a);
+            along[k] += row[k][l].dm * a;
+            sum_z[k] += c[k][4 * l] * wide_a;
+            sum_star[k] += wide_a;
+            sum_squares[k] += wide_a * wide_a;
+          } else {
+            along[k] += row[k][l].m() * a;
+            star[k] += a;
+            squares[k] += a * a;
+          }
         }
+      for (int k = 0; k < P; ++k) {
+        sum_z[k] += widened(field[k] + along[k]);
+        if constexpr (Global) sum_lengths[k] += widened(lengths[k]);
+        if constexpr (Solvable) continue;
+        sum_star[k] += widened(star[k]);
+        sum_squares[k] += widened(squares[k]);
       }
-      sum_z += widened(z + along);
-      if constexpr (Global) sum_lengths += widened(lengths);
-      if constexpr (Solvable) continue;
-      sum_star += widened(star);
-      sum_squares += widened(squares);
     }
-    if constexpr (Global) {
-      ws_.z[std::size_t(h)] = sum_z;
-      ws_.total[std::size_t(h)] = sum_lengths;
-    }
-    return {{sum_star, sum_squares}, sum_z};
+    if constexpr (Global)
+      for (int k = 0; k < P; ++k) {
+        ws_.z[std::size_t(h + k)] = sum_z[k];
+        ws_.total[std::size_t(h + k)] = sum_lengths[k];
+      }
   }
 
   // Whether the normals of the chi-squares of a group of rows are accepted, by one uniform.
@@ -138,15 +186,15 @@ class LeanStep {
       const X x2 = x[l].chi * x[l].chi;
       return x2 * x2;
     };
-    X sum{};
-    if constexpr (Shared) {
-      sum = fourth(0);
-    } else {
-      X q[4]{};  // chains of sums
-      for (Index l = 0; l + 4 <= rows; l += 4)
-        for (Index k = 0; k < 4; ++k) q[k] += fourth(l + k);
-      for (Index l = rows & ~Index(3); l < rows; ++l) q[0] += fourth(l);
-      sum = q[0] + q[1] + (q[2] + q[3]);
+    X sum = fourth(0);
+    if constexpr (!Shared) {
+      X other{};  // a chain of its own
+      for (Index l = 1; l + 1 < rows; l += 2) {
+        sum += fourth(l);
+        other += fourth(l + 1);
+      }
+      if (rows % 2 == 0) sum += fourth(rows - 1);
+      sum += other;
     }
     const Mask unsure = uniform(word) <= sum * bound_;
     if (__builtin_expect(any(unsure), 0)) review(word, h, begin, rows, unsure, x);
@@ -165,66 +213,83 @@ class LeanStep {
   // s b, and chi^2 + b^2 (times ones_, for sums over tokens).
   SEQSGD_INLINE void prepare(const LeanRow<T>& row, Drawn& x) const {
     const X v = T(1) + slope_ * x.chi, b = x.b;
-    x.across() = scale_ * v * (v * v) + b * b;
-    x.sb() = root_or_zero(row.square()) * b;
+    x.across() = scale_ * v * (v * v) + rounded(b * b);
+    x.sb() = rounded(root_or_zero(row.square()) * b);
   }
 
   // gamma delta / d
   template <class U>
-  struct Common {
-    U e, twice, squared;
-    explicit Common(const V& x) : e(to(x)), twice(to(2.0 * x)), squared(to(x * x)) {}
-    static U to(const V& x) {
-      if constexpr (std::is_same_v<U, V>)
-        return x;
-      else
-        return narrowed(x, T());
-    }
+  struct Size {
+    U once, half, twice;
+    explicit Size(const U& e) : once(e), half(e * typename Element<U>::type(0.5)), twice(e + e) {}
+    Size() = default;
   };
   // A row on its way, before division by N: by how much m shrinks and s^2 grows; N^2 - 1 of the row alone.
   template <class U>
   struct Row {
     U p, growth, less, excess;
-    SEQSGD_INLINE Row(const Common<U>& c, const U& m, const U& a, const U& sb, const U& across) : p(c.e * a), growth(c.squared * across - c.twice * sb), less(m - p), excess(growth - p * (less + m)) {}
+    SEQSGD_INLINE Row(const Size<U>& e, const U& m, const U& a, const U& sb, const U& across)
+        : p(rounded(e.once * a)), growth(rounded(e.twice * (e.half * across - sb))), less(m - p), excess(growth - p * (less + m)) {}
   };
 
-  template <bool Global>
-  SEQSGD_INLINE V move_as(int h, double gamma_d) {
-    Drawn* x = drawn(h);
-    LeanRow<T>* rows = rows_of(h);
-    const V long_e = gamma_d * ws_.delta[std::size_t(h)];
-    Common<X> c(long_e);
-    // Squares of what is smaller or larger may leave the range of single precision (`across` is at least 10); what is not a number is not short below.
-    if constexpr (sizeof(T) == 4) c.e = choose((c.e == T(0)) | ((absolute(c.e) >= T(1e-17)) & (absolute(c.e) <= T(1e4))), c.e, X{} + std::numeric_limits<T>::quiet_NaN());
-    X nu;
-    bool all_short;
+  template <int P, bool Global>
+  SEQSGD_INLINE void move_as(int h, double gamma_d) {
+    Drawn* x[P];
+    LeanRow<T>* rows[P];
+    V long_e[P];
+    X nu[P];
+    Size<X> sizes[P];
+    bool all_short[P];
     Whole whole;
-    if constexpr (Global) {
-      whole.excess = long_e * (long_e * ws_.total[std::size_t(h)] - 2.0 * ws_.z[std::size_t(h)]) * (1 / double(n()));
-      const X excess = narrowed(whole.excess, T()) + (c.e - c.e);
-      all_short = all_within(excess, T(reach));
-      whole.is_short = absolute(excess) <= T(reach);
-      nu = inverse_root_less_one<terms>(excess);
-    }
-    for (Index l = 0; l < n(); ++l) {
-      const Row<X> row(c, rows[l].m(), x[l].a, x[l].sb(), x[l].across());
-      if constexpr (!Global) {
-        nu = inverse_root_less_one<terms>(row.excess);
-        all_short = all_within(row.excess, T(reach));
+    Whole wholes[P];
+    for (int k = 0; k < P; ++k) {
+      x[k] = drawn(h + k);
+      rows[k] = rows_of(h + k);
+      long_e[k] = gamma_d * ws_.delta[std::size_t(h + k)];
+      X e = narrowed(long_e[k], T());
+      // Squares of what is smaller or larger may leave the range of single precision (`across` is at least 10); what is not a number is not short below.
+      if constexpr (sizeof(T) == 4) e = choose((e == T(0)) | ((absolute(e) >= T(1e-17)) & (absolute(e) <= T(1e4))), e, X{} + std::numeric_limits<T>::quiet_NaN());
+      sizes[k] = Size<X>(e);
+      if constexpr (Global) {
+        const V z = ws_.z[std::size_t(h + k)];
+        wholes[k].excess = rounded(long_e[k] * (long_e[k] * ws_.total[std::size_t(h + k)] - (z + z))) * (1 / double(n()));
+        const X excess = narrowed(wholes[k].excess, T()) + (e - e);
+        all_short[k] = all_within(excess, T(reach));
+        wholes[k].is_short = absolute(excess) <= T(reach);
+        nu[k] = rounded(inverse_root_less_one<terms>(excess));
       }
-      X dm = nu * row.less - row.p, dsquare = (nu * nu + (nu + nu)) * (rows[l].square() + row.growth) + row.growth;
-      if (__builtin_expect(!all_short, 0)) {
-        if constexpr (!Global) whole.is_short = absolute(row.excess) <= T(reach);
-        const Increments taken = take_long<Global>(h, l, long_e, whole, {dm, dsquare});
-        dm = taken.m, dsquare = taken.square;
-      }
-      rows[l].dm += dm;
-      rows[l].dsquare += dsquare;
     }
+    for (Index l = 0; l < n(); ++l)
+      for (int k = 0; k < P; ++k) {
+        LeanRow<T>& to = rows[k][l];
+        const Row<X> row(sizes[k], to.m(), x[k][l].a, x[k][l].sb(), x[k][l].across());
+        if constexpr (!Global) {
+          nu[k] = rounded(inverse_root_less_one<terms>(row.excess));
+          all_short[k] = all_within(row.excess, T(reach));
+        }
+        X dm = nu[k] * row.less - row.p, dsquare = (nu[k] * nu[k] + (nu[k] + nu[k])) * (to.square() + row.growth) + row.growth;
+        if (__builtin_expect(!all_short[k], 0)) {
+          if constexpr (!Global) whole.is_short = absolute(row.excess) <= T(reach);
+          const Increments taken = take_long<Global>(h + k, l, long_e[k], Global ? wholes[k] : whole, {dm, dsquare});
+          dm = taken.m, dsquare = taken.square;
+        }
+        to.dm += dm;
+        to.dsquare += dsquare;
+      }
+  }
+  // (Out of line: what a loop over rows has at hand should stay in registers.)
+  template <int P>
+  __attribute__((noinline)) void move_rows(int h, double gamma_d) {
+    if (global())
+      move_as<P, true>(h, gamma_d);
+    else
+      move_as<P, false>(h, gamma_d);
+  }
+  V recovered(int h) const {
     V m2{};
     if (s_.plan.eta <= 0) return m2;
     for (Index l = 0; l < n(); ++l) {
-      const V m = at(h, l)[0] + widened(rows[l].dm);
+      const V m = at(h, l)[0] + widened(rows_of(h)[l].dm);
       m2 += m * m;
     }
     return m2 / double(n());
@@ -242,7 +307,7 @@ class LeanStep {
     const LeanRow<T>& increments = rows_of(h)[l];
     const V *c = at(h, l), m = c[0] + widened(increments.dm);
     Drawn& x = drawn(h)[l];
-    return {Row<V>(Common<V>(e), m, widened(x.a), widened(x.sb()), widened(x.across())), m, c[2] * c[2] + widened(increments.dsquare)};
+    return {Row<V>(Size<V>(e), m, widened(x.a), widened(x.sb()), widened(x.across())), m, c[2] * c[2] + widened(increments.dsquare)};
   }
   struct Increments {
     X m, square;

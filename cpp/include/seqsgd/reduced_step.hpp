@@ -25,7 +25,16 @@ class ReducedStep {
   ReducedStep(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws, ReducedWorkspace& ws, const BatchState& batch, Index step)
       : task_(task), s_(s), c_(c), draws_(draws), ws_(ws), batch_(batch), step_(step) {}
 
-  // Draws the fields of part h and leaves delta; returns the loss.
+  // Draws the fields of the first parts and leaves delta, and the losses.
+  SEQSGD_INLINE void ask(RunLanes<T>& g, int count, V* loss) {
+    for (int h = 0; h < count; ++h) loss[h] = ask(g, h);
+  }
+  // One step of the first parts, and their squared overlaps, if somebody looks for passages.
+  SEQSGD_INLINE void move(RunLanes<T>& g, int count, double gamma_d, V* overlap) {
+    for (int h = 0; h < count; ++h) overlap[h] = move(g, h, gamma_d);
+  }
+
+ private:
   SEQSGD_INLINE V ask(RunLanes<T>& g, int h) {
     V *a = ws_.fresh.data() + h * ws_.stride, *b = a + draws_.star, *z = ws_.z.data() + h * ws_.seen, *t = ws_.t.data() + h * c_.n, *u = a + ws_.uniforms_at;
     draw_doubles(g, h, draws_.star + draws_.field + (shared() ? draws_.own : 0), a);
@@ -71,17 +80,19 @@ class ReducedStep {
       }
       z[0] = sum + other;
     }
-    return draws_.by_sums ? task_.lanes_of_sums(sums_of.star, sums_of.squares, z, normals, delta) : task_.lanes(a, z, normals, delta, ws_.scratch.data(), batch_.taken(h));
+    if (!draws_.by_sums) return task_.lanes(a, z, normals, delta, ws_.scratch.data(), batch_.taken(h));
+    const V star[1] = {sums_of.star}, squares[1] = {sums_of.squares}, all[1] = {*z};
+    V loss;
+    task_.lanes_of_sums(star, squares, all, normals, 0, delta, &loss);
+    return loss;
   }
 
-  // One step of part h. Returns the squared overlap, if somebody looks for passages.
   SEQSGD_INLINE V move(RunLanes<T>& g, int h, double gamma_d) {
     if (shared()) return move_shared(h, gamma_d);
     if (s_.weights == Weights::global) return move_global(g, h, gamma_d);
     return move_rows(g, h, gamma_d);
   }
 
- private:
   // What is known when this is compiled, and what is not.
   SEQSGD_INLINE bool shared() const { return Kind::common || c_.shared; }
   SEQSGD_INLINE bool encoded() const { return Kind::common ? Kind::encoded : c_.encoded; }

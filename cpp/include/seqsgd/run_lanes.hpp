@@ -9,7 +9,7 @@ namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
 inline constexpr int wide = Runs::length;                 // runs in a number of runs
-inline constexpr int batch = 2 * wide > lanes ? 2 * wide : lanes;  // runs side by side: two numbers of runs at least, which fill each other's waits
+inline constexpr int batch = 4 * wide;                    // runs side by side at most: several numbers of runs fill each other's waits
 inline constexpr int parts = batch / wide;                // such numbers to a batch
 
 // First counter words of Philox: below `lanes` they belong to Lanes.
@@ -62,23 +62,23 @@ class RunLanes {
 
 inline Index even(Index n) { return n + (n & 1); }
 
-// Standard normals of the runs of a part in the precision they are drawn in: number i goes to out[i]. Several pairs in step.
-template <int Pairs, class T>
-SEQSGD_INLINE void draw_pairs(RunLanes<T>& g, int part, RunsOf<T>* out) {
-  constexpr int n = vectors_in<RunsOf<T>>, N = Pairs * n;
-  WordsOf<T> words[2 * Pairs];
+// Standard normals of the runs of P parts, from `part` on, in the precision they are drawn in: numbers i, i + 1, ... go to out[k][i] and so on. Several pairs in step.
+template <int Pairs, int P, class T>
+SEQSGD_INLINE void draw_pairs(RunLanes<T>& g, int part, Index i, RunsOf<T>* const (&out)[P]) {
+  constexpr int n = vectors_in<RunsOf<T>>, M = Pairs * n, N = P * M;
+  WordsOf<T> words[P][2 * Pairs];
   Words<T> u[N], v[N];
   simd::Vec<T> r[N], a[N], b[N];
-  g.next(part, words);
-  for (int i = 0; i < N; ++i) {
-    u[i] = vector_of(words[i / n * 2], i % n);
-    v[i] = vector_of(words[i / n * 2 + 1], i % n);
+  for (int k = 0; k < P; ++k) g.next(part + k, words[k]);
+  for (int j = 0; j < N; ++j) {
+    u[j] = vector_of(words[j / M][j % M / n * 2], j % n);
+    v[j] = vector_of(words[j / M][j % M / n * 2 + 1], j % n);
   }
   BoxMuller::radius(u, r);
   BoxMuller::turn(r, v, a, b);
-  for (int i = 0; i < N; ++i) {
-    vector_of(out[i / n * 2], i % n) = a[i];
-    vector_of(out[i / n * 2 + 1], i % n) = b[i];
+  for (int j = 0; j < N; ++j) {
+    vector_of(out[j / M][i + j % M / n * 2], j % n) = a[j];
+    vector_of(out[j / M][i + j % M / n * 2 + 1], j % n) = b[j];
   }
 }
 // f(pairs, i) for the normals i, i + 1, ... of n, `most` pairs at a time.
@@ -91,10 +91,13 @@ SEQSGD_INLINE void each_pairs(Index n, F f) {
   if (rest == 2) f(std::integral_constant<int, std::min(2, most)>(), i);
   if (rest == 1) f(std::integral_constant<int, 1>(), i);
 }
+// Pairs in step: where vectors are narrow many chains of few, and where they are wide few of many, so that the processor sees the next ones as well.
+template <class T, int P>
+inline constexpr int pairs_in_step = std::max(1, (simd::bytes == 64 ? 2 : 4) / (P * vectors_in<RunsOf<T>>));
 // (Not inlined: the instructions of a step should fit into the cache of decoded ones.)
-template <class T>
-__attribute__((noinline)) void draw_normals(RunLanes<T>& g, int part, Index n, RunsOf<T>* out) {
-  each_pairs<sizeof(T) == 4 ? 4 : 2>(n, [&](auto pairs, Index i) SEQSGD_LAMBDA_INLINE { draw_pairs<pairs.value>(g, part, out + i); });
+template <class T, int P>
+__attribute__((noinline)) void draw_normals(RunLanes<T>& g, int part, Index n, RunsOf<T>* const (&out)[P]) {
+  each_pairs<pairs_in_step<T, P>>(n, [&](auto pairs, Index i) SEQSGD_LAMBDA_INLINE { draw_pairs<pairs.value>(g, part, i, out); });
 }
 
 SEQSGD_INLINE Runs widened(const Runs& x) { return x; }
@@ -130,8 +133,8 @@ SEQSGD_INLINE simd::f32 narrowed(const Two<simd::f64>& x, float) {
 template <class T>
 SEQSGD_INLINE void draw_doubles(RunLanes<T>& g, int part, Index n, Runs* out) {
   each_pairs<sizeof(T) == 4 ? 4 : 1>(n, [&](auto pairs, Index i) SEQSGD_LAMBDA_INLINE {
-    RunsOf<T> x[2 * pairs.value];
-    draw_pairs<pairs.value>(g, part, x);
+    RunsOf<T> x[2 * pairs.value], *const to[1] = {x};
+    draw_pairs<pairs.value>(g, part, 0, to);
     for (int k = 0; k < 2 * pairs.value; ++k) out[i + k] = widened(x[k]);
   });
 }

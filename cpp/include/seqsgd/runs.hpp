@@ -163,6 +163,11 @@ SEQSGD_INLINE bool all(const Two<H>& mask) {
   return all(mask.lo & mask.hi);
 }
 using simd::all_within;
+using simd::rounded;
+template <class H>
+SEQSGD_INLINE Two<H> rounded(const Two<H>& x) {
+  return {rounded(x.lo), rounded(x.hi)};
+}
 template <class H>
 SEQSGD_INLINE bool all_within(const Two<H>& x, typename Two<H>::E bound) {
   return all_within(x.lo, bound) && all_within(x.hi, bound);

@@ -162,6 +162,40 @@ SEQSGD_INLINE f64 sqrt(f64 x) {
 #endif
 }
 
+// x, or 0 where it is less; a NaN stays.
+SEQSGD_INLINE f32 at_least_zero(f32 x) {
+#if defined(SEQSGD_AVX512)
+  return bits<f32>(_mm512_maskz_max_ps(__mmask16(-1), _mm512_setzero_ps(), bits<__m512>(x)));
+#elif defined(SEQSGD_AVX2)
+  return bits<f32>(_mm256_max_ps(_mm256_setzero_ps(), bits<__m256>(x)));
+#else
+  return x < 0.0f ? f32{} : x;
+#endif
+}
+SEQSGD_INLINE f64 at_least_zero(f64 x) {
+#if defined(SEQSGD_AVX512)
+  return bits<f64>(_mm512_maskz_max_pd(__mmask8(-1), _mm512_setzero_pd(), bits<__m512d>(x)));
+#elif defined(SEQSGD_AVX2)
+  return bits<f64>(_mm256_max_pd(_mm256_setzero_pd(), bits<__m256d>(x)));
+#else
+  return x < 0.0 ? f64{} : x;
+#endif
+}
+
+// x itself, as one number to the compiler: a product that no sum takes up without rounding it first. For code of which there are several copies, in which compilers
+// are free to choose which of two products of a sum is fused with it.
+template <class V>
+SEQSGD_INLINE V rounded(V x) {
+#if defined(SEQSGD_AVX512)
+  __asm__("" : "+v"(x));
+#elif defined(__x86_64__)
+  __asm__("" : "+x"(x));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(x));
+#endif
+  return x;
+}
+
 // Whether a comparison holds in any lane.
 SEQSGD_INLINE bool any(i64 mask) {
 #if defined(SEQSGD_AVX512)

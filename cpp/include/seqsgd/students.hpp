@@ -51,11 +51,13 @@ class Network final : public Student {
     const double c = *D * *ws * scale_;
     for (int l = 0; l < L; ++l) delta[l] = c;
   }
-  // For runs side by side, f at sum_l z_l, and its derivative with respect to any of the z_l.
-  SEQSGD_INLINE Runs lanes(const Runs& sum, Runs& slope) const {
-    const Runs f = sigma_->lanes(sum * scale_, slope);
-    slope *= scale_;
-    return f;
+  // For runs side by side, P numbers of them: f at sum_l z_l, and its derivative with respect to any of the z_l.
+  template <int P>
+  SEQSGD_INLINE void lanes(const Runs (&sum)[P], Runs (&slope)[P], Runs (&f)[P]) const {
+    Runs u[P];
+    for (int k = 0; k < P; ++k) u[k] = sum[k] * scale_;
+    sigma_->several(P, u, slope, f);
+    for (int k = 0; k < P; ++k) slope[k] *= scale_;
   }
 
  private:

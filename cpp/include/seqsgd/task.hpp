@@ -53,21 +53,30 @@ class Task {
     link_->lanes(zstar, ws, count);
     return labelled_lanes(z, normals, delta, ws, count);
   }
-  // With the sums of z* and of its squares instead of z*, for a network and a link of sums.
-  SEQSGD_INLINE Runs lanes_of_sums(const Runs& sum, const Runs& squares, const Runs* z, const Runs* normals, Runs* delta) const {
-    return labelled_network(*student_->network, link_->of_sums.first * sum + link_->of_sums.second * (squares - double(L())), *z, normals, delta);
+  // For a network and a link of sums, with the sums of z* and of its squares instead of z*, and that of z; P numbers of runs. Their normals are `stride` apart, or null.
+  template <int P>
+  SEQSGD_INLINE void lanes_of_sums(const Runs (&sum)[P], const Runs (&squares)[P], const Runs (&z)[P], const Runs* normals, Index stride, Runs* delta, Runs* loss) const {
+    Runs y[P];
+    for (int k = 0; k < P; ++k) y[k] = rounded(link_->of_sums.first * sum[k]) + link_->of_sums.second * (squares[k] - double(L()));
+    labelled_network(*student_->network, y, z, normals, stride, delta, loss);
   }
 
  private:
-  SEQSGD_INLINE Runs labelled_network(const Network& network, Runs y, const Runs& z, const Runs* normals, Runs* delta) const {
-    Runs slope, D;
-    if (normals) y += noise_ * *normals;
-    const Runs f = network.lanes(z, slope), value = loss_.lanes(&y, &f, 1, &D);
-    *delta = D * slope;
-    return value;
+  template <int P>
+  SEQSGD_INLINE void labelled_network(const Network& network, Runs (&y)[P], const Runs (&z)[P], const Runs* normals, Index stride, Runs* delta, Runs* loss) const {
+    Runs slope[P], f[P], D[P];
+    if (normals)
+      for (int k = 0; k < P; ++k) y[k] += noise_ * normals[k * stride];
+    network.lanes(z, slope, f);
+    loss_.several(P, y, f, D, loss);
+    for (int k = 0; k < P; ++k) delta[k] = D[k] * slope[k];
   }
   Runs labelled_lanes(const Runs* z, const Runs* normals, Runs* delta, Runs* ws, int count) const {
-    if (const Network* network = student_->network) return labelled_network(*network, *ws, *z, normals, delta);
+    if (const Network* network = student_->network) {
+      Runs y[1] = {*ws}, sum[1] = {*z}, loss;
+      labelled_network(*network, y, sum, normals, 0, delta, &loss);
+      return loss;
+    }
     Runs *f = ws + k(), *D = f + k(), *rest = D + k();
     if (normals)
       for (int i = 0; i < k(); ++i) ws[i] += noise_ * normals[i];
