@@ -30,25 +30,12 @@ class LeanStep {
 
   // Draws the fields of the first parts and leaves delta, and the losses.
   SEQSGD_INLINE void ask(RunLanes<T>& g, int count, V* loss) {
-    in_groups(count, [&](auto P, int h) SEQSGD_LAMBDA_INLINE {
-      V star[P.value], squares[P.value], z[P.value];
-      if constexpr (Shared)
-        ask_shared<P.value>(g, h, star, squares, z);
-      else
-        ask_rows<P.value>(g, h, star, squares, z);
-      answer(h, star, squares, z, loss + h);
-    });
+    in_groups(count, [&](auto P, int h) SEQSGD_LAMBDA_INLINE { ask_parts<P.value>(g, h, loss + h); });
   }
 
   // One step of the first parts, and their squared overlaps, if somebody looks for passages.
   SEQSGD_INLINE void move(RunLanes<T>&, int count, double gamma_d, V* overlap) {
-    in_groups(count, [&](auto P, int h) SEQSGD_LAMBDA_INLINE {
-      if constexpr (Shared)
-        move_as<P.value, false>(h, gamma_d);
-      else
-        move_rows<P.value>(h, gamma_d);
-      for (int k = 0; k < P.value; ++k) overlap[h + k] = recovered(h + k);
-    });
+    in_groups(count, [&](auto P, int h) SEQSGD_LAMBDA_INLINE { move_parts<P.value>(h, gamma_d, overlap + h); });
   }
 
  private:
@@ -61,6 +48,25 @@ class LeanStep {
   static SEQSGD_INLINE void in_groups(int count, F f, int h = 0) {
     for (; h + P <= count; h += P) f(std::integral_constant<int, P>(), h);
     if constexpr (P > 1) in_groups<P / 2>(count, f, h);
+  }
+
+  // (Out of line, each for itself: what its loops have at hand should stay in registers.)
+  template <int P>
+  __attribute__((noinline)) void ask_parts(RunLanes<T>& g, int h, V* loss) const {
+    V star[P], squares[P], z[P];
+    if constexpr (Shared)
+      ask_shared<P>(g, h, star, squares, z);
+    else
+      ask_rows<P>(g, h, star, squares, z);
+    answer(h, star, squares, z, loss);
+  }
+  template <int P>
+  __attribute__((noinline)) void move_parts(int h, double gamma_d, V* overlap) const {
+    if (global())
+      move_as<P, true>(h, gamma_d);
+    else
+      move_as<P, false>(h, gamma_d);
+    for (int k = 0; k < P; ++k) overlap[k] = recovered(h + k);
   }
 
   SEQSGD_INLINE Index n() const { return Shared ? 1 : rows_; }
@@ -233,57 +239,49 @@ class LeanStep {
   };
 
   template <int P, bool Global>
-  SEQSGD_INLINE void move_as(int h, double gamma_d) {
+  SEQSGD_INLINE void move_as(int h, double gamma_d) const {
     Drawn* x[P];
     LeanRow<T>* rows[P];
     V long_e[P];
-    X nu[P];
-    Size<X> sizes[P];
+    X nu[P], near[P];  // how far N^2 may be from 1 in a short step
+    Size<X> e[P];
     bool all_short[P];
-    Whole whole;
-    Whole wholes[P];
+    Whole whole[P];
     for (int k = 0; k < P; ++k) {
       x[k] = drawn(h + k);
       rows[k] = rows_of(h + k);
       long_e[k] = gamma_d * ws_.delta[std::size_t(h + k)];
-      X e = narrowed(long_e[k], T());
-      // Squares of what is smaller or larger may leave the range of single precision (`across` is at least 10); what is not a number is not short below.
-      if constexpr (sizeof(T) == 4) e = choose((e == T(0)) | ((absolute(e) >= T(1e-17)) & (absolute(e) <= T(1e4))), e, X{} + std::numeric_limits<T>::quiet_NaN());
-      sizes[k] = Size<X>(e);
+      const X once = narrowed(long_e[k], T());
+      e[k] = Size<X>(once);
+      near[k] = X{} + T(reach);
+      // Squares of what is smaller or larger may leave the range of single precision (`across` is at least 10).
+      if constexpr (sizeof(T) == 4) near[k] = choose((once == T(0)) | ((absolute(once) >= T(1e-17)) & (absolute(once) <= T(1e4))), near[k], X{} - T(1));
       if constexpr (Global) {
         const V z = ws_.z[std::size_t(h + k)];
-        wholes[k].excess = rounded(long_e[k] * (long_e[k] * ws_.total[std::size_t(h + k)] - (z + z))) * (1 / double(n()));
-        const X excess = narrowed(wholes[k].excess, T()) + (e - e);
-        all_short[k] = all_within(excess, T(reach));
-        wholes[k].is_short = absolute(excess) <= T(reach);
+        whole[k].excess = rounded(long_e[k] * (long_e[k] * ws_.total[std::size_t(h + k)] - (z + z))) * (1 / double(n()));
+        const X excess = narrowed(whole[k].excess, T());
+        all_short[k] = all_within(excess, near[k]);
+        whole[k].is_short = absolute(excess) <= near[k];
         nu[k] = rounded(inverse_root_less_one<terms>(excess));
       }
     }
     for (Index l = 0; l < n(); ++l)
       for (int k = 0; k < P; ++k) {
         LeanRow<T>& to = rows[k][l];
-        const Row<X> row(sizes[k], to.m(), x[k][l].a, x[k][l].sb(), x[k][l].across());
+        const Row<X> row(e[k], to.m(), x[k][l].a, x[k][l].sb(), x[k][l].across());
         if constexpr (!Global) {
           nu[k] = rounded(inverse_root_less_one<terms>(row.excess));
-          all_short[k] = all_within(row.excess, T(reach));
+          all_short[k] = all_within(row.excess, near[k]);
         }
         X dm = nu[k] * row.less - row.p, dsquare = (nu[k] * nu[k] + (nu[k] + nu[k])) * (to.square() + row.growth) + row.growth;
         if (__builtin_expect(!all_short[k], 0)) {
-          if constexpr (!Global) whole.is_short = absolute(row.excess) <= T(reach);
-          const Increments taken = take_long<Global>(h + k, l, long_e[k], Global ? wholes[k] : whole, {dm, dsquare});
+          if constexpr (!Global) whole[k].is_short = absolute(row.excess) <= near[k];
+          const Increments taken = take_long<Global>(h + k, l, long_e[k], whole[k], {dm, dsquare});
           dm = taken.m, dsquare = taken.square;
         }
         to.dm += dm;
         to.dsquare += dsquare;
       }
-  }
-  // (Out of line: what a loop over rows has at hand should stay in registers.)
-  template <int P>
-  __attribute__((noinline)) void move_rows(int h, double gamma_d) {
-    if (global())
-      move_as<P, true>(h, gamma_d);
-    else
-      move_as<P, false>(h, gamma_d);
   }
   V recovered(int h) const {
     V m2{};

@@ -169,8 +169,8 @@ SEQSGD_INLINE Two<H> rounded(const Two<H>& x) {
   return {rounded(x.lo), rounded(x.hi)};
 }
 template <class H>
-SEQSGD_INLINE bool all_within(const Two<H>& x, typename Two<H>::E bound) {
-  return all_within(x.lo, bound) && all_within(x.hi, bound);
+SEQSGD_INLINE bool all_within(const Two<H>& x, const Two<H>& bound) {
+  return all_within(x.lo, bound.lo) && all_within(x.hi, bound.hi);
 }
 
 inline constexpr int ways = 2;  // vectors of doubles to a number of runs side by side: as many runs as one vector of floats has
