@@ -192,7 +192,10 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
     const Index block = o_.draws.block, stop = std::min({end, std::max(record, b.step() + 1), (b.step() / block + 1) * block});
     ReducedBatch::Events events;
     while (b.step() < stop && g.live > 0 && !pause.load(std::memory_order_relaxed))
-      if (b.step(ws, o_.s.lr(b.step()), events)) happened(g, events);
+      if (b.step(ws, o_.s.lr(b.step()), events)) {
+        happened(g, events);
+        events = {};
+      }
     if (!any_due || b.step() != record || g.live == 0) return;
     for (int lane = 0; lane < batch; ++lane)
       if (g.run[lane] >= 0) {

@@ -66,7 +66,7 @@ class ReducedBatch {
     noise_.skip(done * even(draws_.noise));
   }
 
-  // What happened in a step, by lane.
+  // What happened in a step, by lane. To be empty before.
   struct Events {
     RunMask passage[parts]{}, nonfinite[parts]{};
   };
@@ -192,17 +192,29 @@ class ReducedBatch {
   // A step too large to be squared is not taken. True if a lane that is watched stops for it.
   SEQSGD_INLINE bool judge(ReducedWorkspace& ws, double gamma, const V (&loss)[parts], RunMask (&sound)[parts], Events& events) {
     const double limit = 1e140 / std::max(1.0, std::fabs(gamma));
-    bool stopped = false;
+    bool all_sound = true;
     for (int h = 0; h < state_.parts_taken; ++h) {
       V* delta = ws.delta.data() + h * ws.seen;
       V size{};
       for (Index l = 0; l < ws.seen; ++l) size += absolute(delta[l]);
-      sound[h] = (loss[h] - loss[h] == 0.0) & (size < limit);
+      sound[h] = size + 0.0 * loss[h] < limit;  // not if the loss is no number
+      all_sound &= all(sound[h]);
+    }
+    if (__builtin_expect(!all_sound, 0)) return refuse(ws, loss, sound, events);
+    for (int h = 0; h < state_.parts_taken; ++h) {
+      loss_[h] = loss[h];
+      loss_sum_[h] += loss[h];
+    }
+    return false;
+  }
+  __attribute__((noinline)) bool refuse(ReducedWorkspace& ws, const V (&loss)[parts], const RunMask (&sound)[parts], Events& events) {
+    bool stopped = false;
+    events = Events();
+    for (int h = 0; h < state_.parts_taken; ++h) {
+      V* delta = ws.delta.data() + h * ws.seen;
+      for (Index l = 0; l < ws.seen; ++l) delta[l] = choose(sound[h], delta[l], V{});
       events.nonfinite[h] = ~sound[h] & lives_[h];
-      if (__builtin_expect(any(~sound[h]), 0)) {
-        for (Index l = 0; l < ws.seen; ++l) delta[l] = choose(sound[h], delta[l], V{});
-        stopped |= any(events.nonfinite[h]);
-      }
+      stopped |= any(events.nonfinite[h]);
       loss_[h] = choose(sound[h], loss[h], loss_[h]);
       loss_sum_[h] += choose(sound[h], loss[h], V{});
     }
@@ -211,11 +223,10 @@ class ReducedBatch {
   SEQSGD_INLINE bool finish(const V (&overlap)[parts], const RunMask (&sound)[parts], Events& events) {
     ++step_;
     if ((step_ & (draws_.settling - 1)) == 0) settle();
+    if (s_.plan.eta <= 0) return false;
     const double eta2 = s_.plan.eta * s_.plan.eta;
     bool passed = false;
     for (int h = 0; h < state_.parts_taken; ++h) {
-      events.passage[h] = RunMask{};
-      if (s_.plan.eta <= 0) continue;
       events.passage[h] = (overlap[h] >= eta2) & seeks_[h] & sound[h];
       passed |= any(events.passage[h]);
     }

@@ -66,7 +66,8 @@ class LeanStep {
       move_as<P, true>(h, gamma_d);
     else
       move_as<P, false>(h, gamma_d);
-    for (int k = 0; k < P; ++k) overlap[k] = recovered(h + k);
+    if (s_.plan.eta > 0)
+      for (int k = 0; k < P; ++k) overlap[k] = recovered(h + k);
   }
 
   SEQSGD_INLINE Index n() const { return Shared ? 1 : rows_; }
@@ -285,7 +286,6 @@ class LeanStep {
   }
   V recovered(int h) const {
     V m2{};
-    if (s_.plan.eta <= 0) return m2;
     for (Index l = 0; l < n(); ++l) {
       const V m = at(h, l)[0] + widened(rows_of(h)[l].dm);
       m2 += m * m;

@@ -93,7 +93,7 @@ SEQSGD_INLINE void each_pairs(Index n, F f) {
 }
 // Pairs in step: where vectors are narrow many chains of few, and where they are wide few of many, so that the processor sees the next ones as well.
 template <class T, int P>
-inline constexpr int pairs_in_step = std::max(1, (simd::bytes == 64 ? 2 : 4) / (P * vectors_in<RunsOf<T>>));
+inline constexpr int pairs_in_step = std::max(1, (simd::bytes == 64 ? 1 : 4) / (P * vectors_in<RunsOf<T>>));
 // (Not inlined: the instructions of a step should fit into the cache of decoded ones.)
 template <class T, int P>
 __attribute__((noinline)) void draw_normals(RunLanes<T>& g, int part, Index n, RunsOf<T>* const (&out)[P]) {
