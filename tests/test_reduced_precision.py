@@ -60,6 +60,22 @@ def test_s_near_the_pole(weights: str) -> None:
     assert_plausible(two_sided(np.array([z])), 1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("weights", ["shared", "rows", "global"])
+def test_s_on_the_way_to_the_pole(weights: str, dtype: str) -> None:
+    """s^2 over 21 decades without noise: ln s^2 moves by the same law in every step, so that of 4000 steps by twice as much as that of 2000.
+
+    To one digit, where a floor of 1e-16 would miss it by more than six.
+    """
+    core = core_simulation(identity_task(1), "reduced", d=74, runs=64, lr=1.0, m0=0.5, weights=weights, dtype=dtype, record=steps(0, 4000))
+    medians = []
+    for step in (2000, 4000):
+        core.advance(step, None)
+        state = core.state()["state"]
+        medians.append(np.median(np.log10(state[:, 2] ** 2 + state[:, 3])))
+    assert medians[1] < -22 and abs(medians[1] / medians[0] - 2) < 0.1
+
+
 @pytest.mark.parametrize("projected", [False, True])
 @pytest.mark.parametrize(("weights", "d"), [("shared", 3), ("shared", 10**9), ("rows", 50), ("global", 50)])
 def test_the_sphere_is_kept(weights: str, d: int, projected: bool) -> None:

@@ -30,7 +30,7 @@ struct ReducedDraws {
     const double bytes = double(numbers) * (lean && single ? 4 : 8), two_parts = simd::bytes == 64 ? 0x1p19 : 0x1p18;  // (two are worth more than the nearest cache)
     while (together > wide && together * bytes > (lean && single && together == 2 * wide ? two_parts : 0x1p15)) together /= 2;
     while (block < 4096 && 2 * block * std::max(words, even(noise)) <= 32768) block *= 2;
-    settling = !lean ? block : single ? 64 : std::max<Index>(block, 64);  // so few that single precision loses nothing beside the rounding of the increments themselves
+    settling = !lean ? block : 64;  // so few that s^2 stays of the size of its increments' sum, which then loses nothing beside their own rounding
   }
 
   // Where `by_sums`, from `star` normals and the uniforms of `squares`. root_ones: standard deviation of the sum.

@@ -315,7 +315,7 @@ class LeanStep {
   __attribute__((noinline)) Increments take_long(int h, Index l, const V& e, const Whole& whole, Increments by) const {
     const LongRow row = long_row(h, l, e);
     const V excess = Global ? whole.excess : row.excess, inverse2 = 1.0 / (1.0 + excess), inverse = root(inverse2), nu = -excess * inverse2 / (1.0 + inverse);
-    const V m = nu * row.m - inverse * row.p, square = inverse2 * (row.growth - excess * row.square);
+    const V m = nu * row.m - rounded(inverse * row.p), square = inverse2 * (row.growth - excess * row.square);
     return {choose(whole.is_short, by.m, narrowed(m, T())), choose(whole.is_short, by.square, narrowed(square, T()))};
   }
 

@@ -241,17 +241,17 @@ SEQSGD_INLINE bool all(i32 mask) {
 }
 // Whether all are at most their bound in size; no NaN is.
 SEQSGD_INLINE bool all_within(const f32& x, const f32& bound) {
-#if defined(SEQSGD_AVX512)  // (of a mask as a vector GCC makes one again)
+#if defined(SEQSGD_AVX512)  // (GCC makes a vector of a mask, and a mask of that again)
   return _mm512_cmp_ps_mask(_mm512_abs_ps(bits<__m512>(x)), bits<__m512>(bound), _CMP_NLE_UQ) == 0;
 #else
-  return all((x <= bound) & (x >= -bound));
+  return all(bits<i32>((x <= bound) & (x >= -bound)));
 #endif
 }
 SEQSGD_INLINE bool all_within(const f64& x, const f64& bound) {
 #if defined(SEQSGD_AVX512)
   return _mm512_cmp_pd_mask(_mm512_abs_pd(bits<__m512d>(x)), bits<__m512d>(bound), _CMP_NLE_UQ) == 0;
 #else
-  return all((x <= bound) & (x >= -bound));
+  return all(bits<i64>((x <= bound) & (x >= -bound)));  // (Clang's own mask has elements of another name)
 #endif
 }
 

@@ -122,7 +122,7 @@ class ReducedSimulation {
  private:
   // Whole batches, several to a unit so that lanes can be filled up, few enough for all threads to have work; few runs are shared out among the threads by single numbers of runs.
   static Index runs_per_unit(Index runs, Index together, int threads) {
-    if (runs < together * threads) return wide * ((runs + wide * threads - 1) / (wide * threads));
+    if (runs < together * threads) return wide * ((runs + Index(wide) * threads - 1) / (Index(wide) * threads));
     const Index batches = (runs + together - 1) / together;
     return together * std::clamp<Index>(batches / (4 * threads), 1, 8);
   }
