@@ -133,7 +133,7 @@ def test_of_a_newer_format_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "FORMAT_VERSION", checkpoint.FORMAT_VERSION + 1)
         sq.simulate(TASK, **RUN, checkpoint=tmp_path / "c")
-    with pytest.raises(ValueError, match=rf"has format {checkpoint.FORMAT_VERSION + 1}, this version of seqsgd reads {checkpoint.FORMAT_VERSION}$"):
+    with pytest.raises(ValueError, match=r"has format 3, this version of seqsgd reads 2$"):
         sq.simulate(TASK, **RUN, checkpoint=tmp_path / "c")
 
 

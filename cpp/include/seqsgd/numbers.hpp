@@ -101,7 +101,6 @@ SEQSGD_INLINE V hermite(int k, V x) {
 
 SEQSGD_INLINE double root(double x) { return std::sqrt(x); }
 SEQSGD_INLINE simd::f64 root(simd::f64 x) { return simd::sqrt(x); }
-SEQSGD_INLINE simd::f32 root(simd::f32 x) { return simd::sqrt(x); }
 template <class H>
 SEQSGD_INLINE Two<H> root(const Two<H>& x) {
   return {root(x.lo), root(x.hi)};

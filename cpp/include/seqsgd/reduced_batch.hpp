@@ -18,7 +18,7 @@ class ReducedBatch {
   using V = Runs;
   ReducedBatch(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws)
       : task_(task), s_(s), c_(c), draws_(draws), at_(std::size_t(2 * draws.parts_together() * c.size())), P_(std::size_t(c.encoded ? draws.parts_together() * c.L * (c.r + 1) : 0)),
-        outside_(std::size_t(c.encoded && c.shared ? draws.together / wide * (c.r + 1) : 0)), lean_(std::size_t(draws.lean ? draws.parts_together() * c.n * Index(draws.single ? sizeof(LeanRow<float>) : sizeof(LeanRow<double>)) : 0)) {
+        outside_(std::size_t(c.encoded && c.shared ? draws.parts_together() * (c.r + 1) : 0)), lean_(std::size_t(draws.lean ? draws.parts_together() * c.n * Index(draws.single ? sizeof(LeanRow<float>) : sizeof(LeanRow<double>)) : 0)) {
     state_ = {at_.data(), lean_.data(), P_.data(), outside_.data(), run_, draws.mixed ? variance_of_sum(s, c.L) : double(c.L)};
     state_.root_ones = std::sqrt(state_.ones);
   }

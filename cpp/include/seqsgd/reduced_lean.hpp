@@ -298,24 +298,18 @@ class LeanStep {
     Mask is_short;
     V excess;  // of all rows, where N is common to them
   };
-  struct LongRow : Row<V> {
-    V m, square;
-  };
-  LongRow long_row(int h, Index l, const V& e) const {
-    const LeanRow<T>& increments = rows_of(h)[l];
-    const V *c = at(h, l), m = c[0] + widened(increments.dm);
-    Drawn& x = drawn(h)[l];
-    return {Row<V>(Size<V>(e), m, widened(x.a), widened(x.sb()), widened(x.across())), m, c[2] * c[2] + widened(increments.dsquare)};
-  }
   struct Increments {
     X m, square;
   };
   // With those of the runs whose step is not short.
   template <bool Global>
   __attribute__((noinline)) Increments take_long(int h, Index l, const V& e, const Whole& whole, Increments by) const {
-    const LongRow row = long_row(h, l, e);
+    const LeanRow<T>& increments = rows_of(h)[l];
+    Drawn& x = drawn(h)[l];
+    const V *c = at(h, l), at_m = c[0] + widened(increments.dm), at_square = c[2] * c[2] + widened(increments.dsquare);
+    const Row<V> row(Size<V>(e), at_m, widened(x.a), widened(x.sb()), widened(x.across()));
     const V excess = Global ? whole.excess : row.excess, inverse2 = 1.0 / (1.0 + excess), inverse = root(inverse2), nu = -excess * inverse2 / (1.0 + inverse);
-    const V m = nu * row.m - rounded(inverse * row.p), square = inverse2 * (row.growth - excess * row.square);
+    const V m = nu * at_m - rounded(inverse * row.p), square = inverse2 * (row.growth - excess * at_square);
     return {choose(whole.is_short, by.m, narrowed(m, T())), choose(whole.is_short, by.square, narrowed(square, T()))};
   }
 
