@@ -147,7 +147,7 @@ static void groups_of_chi_squares_have_their_law() {
       for (Index k = 0; k < groups; ++k) {
         double x[16], before = 0;
         for (double& y : x) y = g.normal();
-        if (reviewed) chi.review(16, g.uniform(), g, [&](Index i) -> double& { return x[i]; });
+        if (reviewed) chi.review(16, g.uniform(), [&] { return OneByOne(Use::start, Address{12, Stream::data, std::uint32_t(dof), std::uint64_t(k)}); }, [&](Index i) -> double& { return x[i]; });
         for (double y : x) {
           const double v = 1 + chi.slope() * y, c = chi.scale() * v * v * v - double(dof);
           sum += c;
@@ -171,11 +171,40 @@ static void groups_are_accepted_on_sight_rightly() {
     CHECK(chi.in_groups());
     for (double x = -8.6; x <= 8.6; x += 0.01) {
       double y = x;
-      OneByOne g(Use::start, Address{1, Stream::data, 0, 0});
-      chi.review(1, std::min(1 - 1e-15, 1e-12 + chi.bound() * x * x * x * x), g, [&](Index) -> double& { return y; });
+      const auto again = [] { return OneByOne(Use::start, Address{1, Stream::data, 0, 0}); };
+      chi.review(1, std::min(1 - 1e-15, 1e-12 + chi.bound() * x * x * x * x), again, [&](Index) -> double& { return y; });
       CHECK(y == x);  // not refused
     }
   }
+}
+
+// A normal is refused with probability 1 - exp(h): by uniforms below it, and by none above. So is the second of two, by what the first leaves.
+static void groups_refuse_with_the_right_probability() {
+  const auto again = [] { return OneByOne(Use::start, Address{1, Stream::data, 0, 0}); };
+  int decided = 0;
+  for (Index dof : {72, 100, 300, 1000, 100000, 100000000}) {
+    const ChiSquare chi(dof);
+    const auto h = [&](long double x) {
+      const long double a = (long double)dof / 2 - 1.0L / 3, w = x / sqrtl(9 * a);
+      return x * x / 2 - 3 * a * (w + w * w + w * w * w / 3 - log1pl(w));
+    };
+    const auto refused = [&](double u, double x, double before) {
+      double y[2] = {before, x};
+      chi.review(2, u, again, [&](Index i) -> double& { return y[i]; });
+      CHECK(y[0] == before || u < -expm1(double(h(before))) + 1e-13);
+      return y[1] != x;
+    };
+    for (double x = -8.6; x <= 8.6; x += 0.37)
+      for (double before : {0.0, 1.3, -2.5}) {
+        const double p = -expm1(double(h(x) + h(before))), first = -expm1(double(h(before))), width = 1e-13 + 1e-9 * p;
+        if (p - first < 10 * width) continue;  // smaller than what double precision tells apart
+        ++decided;
+        CHECK(refused(p - width, x, before));
+        CHECK(!refused(p + width, x, before));
+        CHECK(before == 0 || refused(first + width, x, before));
+      }
+  }
+  CHECK(decided > 400);
 }
 
 static void the_hot_loop_allocates_nothing() {
@@ -214,6 +243,7 @@ int main() {
   restored_runs_go_on_bit_for_bit();
   groups_of_chi_squares_have_their_law();
   groups_are_accepted_on_sight_rightly();
+  groups_refuse_with_the_right_probability();
   the_hot_loop_allocates_nothing();
   other_tokens_and_wrong_settings_are_refused();
   return check::report();

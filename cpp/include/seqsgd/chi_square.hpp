@@ -8,6 +8,8 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
+#include <optional>
 #include <type_traits>
 
 #include "numbers.hpp"
@@ -49,24 +51,25 @@ class ChiSquare {
   }
 
   // For draws in groups that share one uniform: twice a (1 + c x)^3 from every normal x that is left once the group has been `reviewed`, which is not needed where
-  // the uniform exceeds bound() times the sum of x^4. So it is for many degrees of freedom, where no normal that is ever drawn makes |w| exceed 1/2.
+  // the uniform exceeds bound() times the sum of x^4. So it is for many degrees of freedom, where no normal that is ever drawn (|x| < 8.6) makes |w| exceed 1/2.
   bool in_groups() const { return dof >= 72; }
   double scale() const { return 2 * a_; }
   double slope() const { return c_; }
-  double bound() const { return 1.5 * a_ * c_ * c_ * c_ * c_; }
+  double bound() const { return 0.75 * a_ * c_ * c_ * c_ * c_ / (1 - 8.6 * c_); }
 
-  // Normal i of a group, x(i), is refused with the probability it is refused with alone, independently, and replaced by one that is not. One uniform decides on all: on the first
-  // by where it falls, and what it is uniform in then, scaled to (0, 1), decides on the rest.
-  template <class X>
-  void review(Index n, double u, OneByOne& g, X x) const {
+  // Normal i of a group, x(i), is refused with the probability it is refused with alone, 1 - exp(h), independently, and replaced by one that is not. One uniform
+  // decides on all: -ln(1 - u) is exponential, and the first to be refused is the one with which the sum of -h exceeds it; for those behind a new uniform decides.
+  // again() gives a OneByOne, if one is needed.
+  template <class X, class Again>
+  void review(Index n, double u, Again again, X x) const {
+    std::optional<OneByOne> g;
+    double left = -std::log1p(-u);
     for (Index i = 0; i < n; ++i) {
-      const double p = refusal(double(x(i)));
-      if (u < p) {
-        x(i) = std::decay_t<decltype(x(i))>(accepted(g));
-        u = g.uniform();
-      } else {
-        u = (u - p) / (1 - p);
-      }
+      left -= hazard(double(x(i)));
+      if (left > 0) continue;
+      if (!g) g.emplace(again());
+      x(i) = std::decay_t<decltype(x(i))>(accepted(*g));
+      left = -std::log1p(-g->uniform());
     }
   }
 
@@ -81,9 +84,14 @@ class ChiSquare {
       if (accepts(x, u)) return x;
     }
   }
-  double refusal(double x) const {
+  // -h
+  double hazard(double x) const {
     const double w = c_ * x;
-    return w > -1 ? -std::expm1(std::min(0.0, 0.5 * x * x - 3 * a_ * (w + w * w + w * w * w / 3 - std::log1p(w)))) : 1;
+    if (!(w > -1)) return std::numeric_limits<double>::infinity();
+    if (std::fabs(w) > 0x1p-4) return std::max(0.0, 3 * a_ * (w + w * w + w * w * w / 3 - std::log1p(w)) - 0.5 * x * x);
+    double sum = 0;  // of (-w)^(k - 4) / k, to rounding
+    for (int k = 16; k >= 4; --k) sum = 1.0 / k - w * sum;
+    return 3 * a_ * (w * w) * (w * w) * sum;
   }
   double value(double x) const {
     const double v = 1 + c_ * x;

@@ -65,8 +65,8 @@ SEQSGD_INLINE V exp(V x) {
   return bits_as<V>(bits_as<I>(p) + (bits_as<I>(t) << 52));
 }
 
-// (1 + x)^(-1/2) - 1, the first `Terms` terms of its series: to rounding, relative to the result, for 5 and |x| <= 2^-12 and for 9 and |x| <= 2^-6; in single
-// precision for 3 and |x| <= 2^-8.
+// (1 + x)^(-1/2) - 1, the first `Terms` terms of its series: to rounding, relative to the result, for 5 and |x| <= 2^-12, for 7 and |x| <= 2^-8 and for 9 and
+// |x| <= 2^-6; in single precision for 3 and |x| <= 2^-8 and for 4 and |x| <= 2^-6.
 template <int Terms, class V>
 SEQSGD_INLINE V inverse_root_less_one(V x) {
   using E = typename Element<V>::type;

@@ -39,8 +39,8 @@ class LeanStep {
   }
 
  private:
-  static constexpr int terms = sizeof(T) == 4 ? 3 : 5;  // of series, right to the rounding of T up to `reach`
-  static constexpr double reach = sizeof(T) == 4 ? 0x1p-8 : 0x1p-12;
+  static constexpr int terms = sizeof(T) == 8 ? 7 : Shared ? 4 : 3;  // of the series of 1 / N - 1, right to the rounding of T where N^2 is within `reach` of 1
+  static constexpr double reach = sizeof(T) == 4 && Shared ? 0x1p-6 : 0x1p-8;
 
   // Parts that are taken together, to share what is not done run by run. All copies of the code are to give the same bits: hence rounded().
   static constexpr int most_parts = sizeof(T) == 8 ? 1 : Shared ? 4 : 2;
@@ -209,11 +209,10 @@ class LeanStep {
   __attribute__((noinline)) void review(const WordsOf<T>& word, int h, Index begin, Index rows, const Mask& unsure, Drawn* x) const {
     for (int i = 0; i < wide; ++i) {
       if (!unsure[i]) continue;
-      OneByOne g = again(h * wide + i, begin);
       const double u = sizeof(T) == 4 ? (double(word[i] >> 1) + 0.5) * 0x1p-31 : double(uniform(word)[i]);
       // (through a pointer to elements: a lane of a vector has no address)
       T* lane = reinterpret_cast<T*>(&x->chi) + i;
-      draws_.chi.review(rows, u, g, [&](Index l) -> T& { return lane[3 * l * wide]; });
+      draws_.chi.review(rows, u, [&] { return again(h * wide + i, begin); }, [&](Index l) -> T& { return lane[3 * l * wide]; });
     }
   }
 
