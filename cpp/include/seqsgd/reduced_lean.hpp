@@ -30,12 +30,18 @@ class LeanStep {
 
   // Draws the fields of the first parts and leaves delta, and the losses.
   SEQSGD_INLINE void ask(RunLanes<T>& g, int count, V* loss) {
-    in_groups(count, [&](auto P, int h) SEQSGD_LAMBDA_INLINE { ask_parts<P.value>(g, h, loss + h); });
+    in_groups<most_parts>(count, [&](auto P, int h) SEQSGD_LAMBDA_INLINE {
+      if constexpr (Shared)
+        ask_shared<P.value>(g, h);
+      else
+        ask_rows<P.value>(g, h);
+    });
+    in_groups<parts>(count, [&](auto P, int h) SEQSGD_LAMBDA_INLINE { answer<P.value>(h, loss + h); });
   }
 
   // One step of the first parts, and their squared overlaps, if somebody looks for passages.
   SEQSGD_INLINE void move(RunLanes<T>&, int count, double gamma_d, V* overlap) {
-    in_groups(count, [&](auto P, int h) SEQSGD_LAMBDA_INLINE { move_parts<P.value>(h, gamma_d, overlap + h); });
+    in_groups<most_parts>(count, [&](auto P, int h) SEQSGD_LAMBDA_INLINE { move_parts<P.value>(h, gamma_d, overlap + h); });
   }
 
  private:
@@ -44,22 +50,13 @@ class LeanStep {
 
   // Parts that are taken together, to share what is not done run by run. All copies of the code are to give the same bits: hence rounded().
   static constexpr int most_parts = sizeof(T) == 8 ? 1 : Shared ? 4 : 2;
-  template <int P = most_parts, class F>
+  template <int P, class F>
   static SEQSGD_INLINE void in_groups(int count, F f, int h = 0) {
     for (; h + P <= count; h += P) f(std::integral_constant<int, P>(), h);
     if constexpr (P > 1) in_groups<P / 2>(count, f, h);
   }
 
-  // (Out of line, each for itself: what its loops have at hand should stay in registers.)
-  template <int P>
-  __attribute__((noinline)) void ask_parts(RunLanes<T>& g, int h, V* loss) const {
-    V star[P], squares[P], z[P];
-    if constexpr (Shared)
-      ask_shared<P>(g, h, star, squares, z);
-    else
-      ask_rows<P>(g, h, star, squares, z);
-    answer(h, star, squares, z, loss);
-  }
+  // (Draws and moves are out of line, each for itself: what their loops have at hand should stay in registers.)
   template <int P>
   __attribute__((noinline)) void move_parts(int h, double gamma_d, V* overlap) const {
     if (global())
@@ -88,19 +85,19 @@ class LeanStep {
 
   // delta, and the losses.
   template <int P>
-  SEQSGD_INLINE void answer(int h, const V (&star)[P], const V (&squares)[P], const V (&z)[P], V* loss) const {
+  SEQSGD_INLINE void answer(int h, V* loss) const {
     const Index stride = even(draws_.noise);
     const V* normals = draws_.noise ? ws_.noise.data() + h * stride : nullptr;
     V* delta = ws_.delta.data() + h;
-    if (task_.link().by_sums) return task_.lanes_of_sums(star, squares, z, normals, stride, delta, loss);
+    if (task_.link().by_sums) return task_.lanes_of_sums<P>(star_ + h, squares_ + h, z_ + h, normals, stride, delta, loss);
     for (int k = 0; k < P; ++k) {
       for (Index l = 0; l < L_; ++l) ws_.fresh[std::size_t(l)] = widened(Shared ? shared_draws(h + k)[l] : drawn(h + k)[l].a);
-      loss[k] = task_.lanes(ws_.fresh.data(), z + k, normals ? normals + k * stride : nullptr, delta + k, ws_.scratch.data(), batch_.taken(h + k));
+      loss[k] = task_.lanes(ws_.fresh.data(), z_ + h + k, normals ? normals + k * stride : nullptr, delta + k, ws_.scratch.data(), batch_.taken(h + k));
     }
   }
   // Sums over tokens of z*, of its squares, and of z.
   template <int P>
-  SEQSGD_INLINE void ask_shared(RunLanes<T>& g, int h, V (&star)[P], V (&squares)[P], V (&z)[P]) const {
+  __attribute__((noinline)) void ask_shared(RunLanes<T>& g, int h) {
     X* y[P];
     for (int k = 0; k < P; ++k) y[k] = shared_draws(h + k);
     draw_normals(g, h, draws_.star + 2, y);
@@ -112,34 +109,36 @@ class LeanStep {
       decide(g.next(h + k), h + k, 0, 1, &x);
       if (draws_.by_sums) {
         const TeacherSums sums = draws_.teacher_sums(y[k], u, batch_.root_ones, [&](int lane) { return again((h + k) * wide + lane, 1); });
-        star[k] = sums.star;
-        squares[k] = sums.squares;
+        star_[h + k] = sums.star;
+        squares_[h + k] = sums.squares;
         x.a = y[k][0] * T(batch_.root_ones);
       } else {
-        star[k] = squares[k] = V{};
-        for (Index l = 0; l < L_; ++l) star[k] += widened(y[k][l]);
-        x.a = narrowed(star[k], T());
+        V star{};
+        for (Index l = 0; l < L_; ++l) star += widened(y[k][l]);
+        x.a = narrowed(star, T());
+        star_[h + k] = star;
+        squares_[h + k] = V{};
       }
       x.b = y[k][draws_.star] * T(batch_.root_ones);
       const LeanRow<T>& row = *rows_of(h + k);
       prepare(row, x);
-      z[k] = at(h + k, 0)[0] * star[k] + widened(row.dm * x.a + x.sb());
+      z_[h + k] = at(h + k, 0)[0] * star_[h + k] + widened(row.dm * x.a + x.sb());
     }
   }
   template <int P>
-  SEQSGD_INLINE void ask_rows(RunLanes<T>& g, int h, V (&star)[P], V (&squares)[P], V (&z)[P]) const {
+  SEQSGD_INLINE void ask_rows(RunLanes<T>& g, int h) {
     if (global())
-      draws_.solvable ? ask_rows<true, true>(g, h, star, squares, z) : ask_rows<false, true>(g, h, star, squares, z);
+      draws_.solvable ? ask_rows<P, true, true>(g, h) : ask_rows<P, false, true>(g, h);
     else
-      draws_.solvable ? ask_rows<true, false>(g, h, star, squares, z) : ask_rows<false, false>(g, h, star, squares, z);
+      draws_.solvable ? ask_rows<P, true, false>(g, h) : ask_rows<P, false, false>(g, h);
   }
   // Some rows at a time. What may cancel in a residual is summed in double: near a solution z and z* are almost the same.
-  template <bool Solvable, bool Global, int P>
-  __attribute__((noinline)) void ask_rows(RunLanes<T>& g, int h, V (&sum_star)[P], V (&sum_squares)[P], V (&sum_z)[P]) const {
+  template <int P, bool Solvable, bool Global>
+  __attribute__((noinline)) void ask_rows(RunLanes<T>& g, int h) {
     const LeanRow<T>* row[P];
     Drawn* x[P];
     const V* c[P];
-    V sum_lengths[P];
+    V sum_star[P], sum_squares[P], sum_z[P], sum_lengths[P];
     for (int k = 0; k < P; ++k) {
       row[k] = rows_of(h + k);
       x[k] = drawn(h + k);
@@ -180,11 +179,12 @@ class LeanStep {
         sum_squares[k] += widened(squares[k]);
       }
     }
-    if constexpr (Global)
-      for (int k = 0; k < P; ++k) {
-        ws_.z[std::size_t(h + k)] = sum_z[k];
-        ws_.total[std::size_t(h + k)] = sum_lengths[k];
-      }
+    for (int k = 0; k < P; ++k) {
+      star_[h + k] = sum_star[k];
+      squares_[h + k] = sum_squares[k];
+      z_[h + k] = sum_z[k];
+      if constexpr (Global) lengths_[h + k] = sum_lengths[k];
+    }
   }
 
   // Whether the normals of the chi-squares of a group of rows are accepted, by one uniform.
@@ -257,8 +257,8 @@ class LeanStep {
       // Squares of what is smaller or larger may leave the range of single precision (`across` is at least 10).
       if constexpr (sizeof(T) == 4) near[k] = choose((once == T(0)) | ((absolute(once) >= T(1e-17)) & (absolute(once) <= T(1e4))), near[k], X{} - T(1));
       if constexpr (Global) {
-        const V z = ws_.z[std::size_t(h + k)];
-        whole[k].excess = rounded(long_e[k] * (long_e[k] * ws_.total[std::size_t(h + k)] - (z + z))) * (1 / double(n()));
+        const V z = z_[h + k];
+        whole[k].excess = rounded(long_e[k] * (long_e[k] * lengths_[h + k] - (z + z))) * (1 / double(n()));
         const X excess = narrowed(whole[k].excess, T());
         all_short[k] = all_within(excess, near[k]);
         whole[k].is_short = absolute(excess) <= near[k];
@@ -320,6 +320,7 @@ class LeanStep {
   const double ones_;  // tokens to a row
   const BatchState& batch_;
   const Index step_;
+  V star_[parts], squares_[parts], z_[parts], lengths_[parts];  // sums over tokens of z*, of its squares, of z; over rows of all squared lengths, if N is common to them
   const T bound_ = T(1.001 * draws_.chi.bound()), slope_ = T(draws_.chi.slope()), scale_ = T(ones_ * draws_.chi.scale());
 };
 

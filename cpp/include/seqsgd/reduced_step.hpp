@@ -81,9 +81,8 @@ class ReducedStep {
       z[0] = sum + other;
     }
     if (!draws_.by_sums) return task_.lanes(a, z, normals, delta, ws_.scratch.data(), batch_.taken(h));
-    const V star[1] = {sums_of.star}, squares[1] = {sums_of.squares}, all[1] = {*z};
     V loss;
-    task_.lanes_of_sums(star, squares, all, normals, 0, delta, &loss);
+    task_.lanes_of_sums<1>(&sums_of.star, &sums_of.squares, z, normals, 0, delta, &loss);
     return loss;
   }
 

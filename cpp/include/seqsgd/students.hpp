@@ -53,7 +53,7 @@ class Network final : public Student {
   }
   // For runs side by side, P numbers of them: f at sum_l z_l, and its derivative with respect to any of the z_l.
   template <int P>
-  SEQSGD_INLINE void lanes(const Runs (&sum)[P], Runs (&slope)[P], Runs (&f)[P]) const {
+  SEQSGD_INLINE void lanes(const Runs* sum, Runs* slope, Runs* f) const {
     Runs u[P];
     for (int k = 0; k < P; ++k) u[k] = sum[k] * scale_;
     sigma_->several(P, u, slope, f);

@@ -55,26 +55,26 @@ class Task {
   }
   // For a network and a link of sums, with the sums of z* and of its squares instead of z*, and that of z; P numbers of runs. Their normals are `stride` apart, or null.
   template <int P>
-  SEQSGD_INLINE void lanes_of_sums(const Runs (&sum)[P], const Runs (&squares)[P], const Runs (&z)[P], const Runs* normals, Index stride, Runs* delta, Runs* loss) const {
+  SEQSGD_INLINE void lanes_of_sums(const Runs* sum, const Runs* squares, const Runs* z, const Runs* normals, Index stride, Runs* delta, Runs* loss) const {
     Runs y[P];
     for (int k = 0; k < P; ++k) y[k] = rounded(link_->of_sums.first * sum[k]) + link_->of_sums.second * (squares[k] - double(L()));
-    labelled_network(*student_->network, y, z, normals, stride, delta, loss);
+    labelled_network<P>(*student_->network, y, z, normals, stride, delta, loss);
   }
 
  private:
   template <int P>
-  SEQSGD_INLINE void labelled_network(const Network& network, Runs (&y)[P], const Runs (&z)[P], const Runs* normals, Index stride, Runs* delta, Runs* loss) const {
+  SEQSGD_INLINE void labelled_network(const Network& network, Runs* y, const Runs* z, const Runs* normals, Index stride, Runs* delta, Runs* loss) const {
     Runs slope[P], f[P], D[P];
     if (normals)
       for (int k = 0; k < P; ++k) y[k] += noise_ * normals[k * stride];
-    network.lanes(z, slope, f);
+    network.lanes<P>(z, slope, f);
     loss_.several(P, y, f, D, loss);
     for (int k = 0; k < P; ++k) delta[k] = D[k] * slope[k];
   }
   Runs labelled_lanes(const Runs* z, const Runs* normals, Runs* delta, Runs* ws, int count) const {
     if (const Network* network = student_->network) {
-      Runs y[1] = {*ws}, sum[1] = {*z}, loss;
-      labelled_network(*network, y, sum, normals, 0, delta, &loss);
+      Runs y = *ws, loss;
+      labelled_network<1>(*network, &y, z, normals, 0, delta, &loss);
       return loss;
     }
     Runs *f = ws + k(), *D = f + k(), *rest = D + k();
