@@ -43,9 +43,9 @@ def pair(d: int, dtype: str) -> Case:
     return Case(f"pair d={d:.0e} {dtype}", task, d, dtype, 6)
 
 
-def network(kind: str, L: int, dtype: str) -> Case:
+def network(kind: str, L: int, dtype: str, d: int = 1000) -> Case:
     student = sq.Tied("relu") if kind == "tied" else sq.Untied("relu", normalization=kind)
-    return Case(f"{kind} L={L} {dtype}", sq.Task(sq.SSI("sum_h2", L, scale="1/sqrt(L)"), student), 1000, dtype, L + 2 if kind == "tied" else 3 * L)
+    return Case(f"{kind} L={L} {dtype}", sq.Task(sq.SSI("sum_h2", L, scale="1/sqrt(L)"), student), d, dtype, L + 2 if kind == "tied" else 3 * L)
 
 
 def clocked(work: Callable[[int], object], n: int) -> float:
@@ -114,6 +114,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         flat = got.ratios["d=1e+09"]
         print(f"| {dtype}, time per step at d = 1e9 over d = 100 | {1 / flat:.3f} | {FLAT} |")
         out[f"pair {dtype}"] = {"run_steps_per_second": RUNS * got.rates["d=1e+03"], "time_1e9_over_100": 1 / flat}
+
+    print("\n| time per step, L = 16 | " + " | ".join(f"{t}, d = {d} over 1e9" for t in DTYPES for d in (100, 1000)) + " |\n|---|" + "---|" * 4)
+    for kind in ("tied", "rows", "global"):
+        row = [kind]
+        for dtype in DTYPES:
+            got = measure({f"d={d:.0e}": stepping(network(kind, 16, dtype, d)) for d in (100, 1000, 10**9)}, "d=1e+09", o.seconds, o.repetitions)
+            longer = {d: 1 / got.ratios[f"d={d:.0e}"] for d in (100, 1000)}
+            row += [f"{longer[d]:.2f}" for d in longer]
+            out[f"{kind} L=16 {dtype} in d"] = {f"time_{d}_over_1e9": v for d, v in longer.items()}
+        print("| " + " | ".join(row) + " |", flush=True)
 
     for kind in ("tied", "rows", "global"):
         print(f"\n| {kind}, sum_h2, relu | " + " | ".join(f"{t} run-steps/s | normals/s over the generator's" for t in DTYPES) + " |\n|---|" + "---|" * 4)
