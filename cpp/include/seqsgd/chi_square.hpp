@@ -74,10 +74,7 @@ class ChiSquare {
   }
 
  private:
-  bool accepts(double x, double u) const {
-    const double w = c_ * x;
-    return w > -1 && std::log1p(-u) < 0.5 * x * x - 3 * a_ * (w + w * w + w * w * w / 3 - std::log1p(w));
-  }
+  bool accepts(double x, double u) const { return -std::log1p(-u) > hazard(x); }
   double accepted(OneByOne& g) const {
     for (;;) {
       const double x = g.normal(), u = g.uniform();
