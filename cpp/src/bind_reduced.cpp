@@ -68,12 +68,12 @@ class Reduced {
 
 template <class T>
 void draw_chi_square(Index dof, std::uint64_t seed, Index n, double* p) {
-  const ChiSquare chi(dof);
+  const ChiSquareLanes chi(dof, sizeof(T) == 4);
   RunLanes<T> g;
   for (int i = 0; i < batch; ++i) g.seed(i, Address{seed, Stream::data, std::uint32_t(i), 0});
   for (Index at = 0; at < n; at += batch) {
     for (int h = 0; h < parts; ++h) {
-      Runs x[2], u[ChiSquare::most_uniforms];
+      Runs x[2], u[ChiSquareLanes::most_uniforms];
       draw_doubles(g, h, chi.normals(), x);
       draw_uniforms(g, h, chi.uniforms(), u);
       const Runs r = chi.draw(x, u, [&](int lane) { return OneByOne(Use::again, Address{seed, Stream::data, std::uint32_t(h * wide + lane), std::uint64_t(at)}, 0); });
@@ -91,10 +91,27 @@ py::array chi_square(Index dof, std::uint64_t seed, Index n, const std::string& 
   return out;
 }
 
+// In the precision of the normals.
+py::array chi_square_of_normals(Index dof, const py::array& normals, const std::string& dtype) {
+  if (dof < NormalToChiSquare::least) throw py::value_error("dof: expected at least " + std::to_string(NormalToChiSquare::least) + ", got " + std::to_string(dof));
+  const auto z = py::array_t<double, py::array::c_style | py::array::forcecast>(normals);
+  py::array_t<double> out = array_of<double>({Index(z.size())});
+  const auto by = [&](auto zero) {
+    using T = decltype(zero);
+    const NormalToChiSquare map(dof, sizeof(T) == 4);
+    map.with_degree<T>([&](auto D) {
+      for (Index i = 0; i < z.size(); ++i) out.mutable_data()[i] = map.at<D.value>(T(z.data()[i]));
+    });
+  };
+  dtype == "float32" ? by(0.0f) : by(0.0);
+  return out;
+}
+
 }  // namespace
 
 void bind_reduced(py::module_& m) {
   m.def("chi_square", &chi_square, py::arg("dof"), py::arg("seed"), py::arg("n"), py::arg("dtype") = "float32");
+  m.def("chi_square_of_normals", &chi_square_of_normals, py::arg("dof"), py::arg("normals"), py::arg("dtype"));
   py::class_<Reduced>(m, "Reduced", py::module_local())
       .def(py::init<std::shared_ptr<Task>, const py::kwargs&>(), py::arg("task").none(false))
       .def_static("bytes", &Reduced::bytes, py::arg("task").none(false))

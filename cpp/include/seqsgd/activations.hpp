@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "numbers.hpp"
+#include "losses.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -19,38 +19,48 @@ struct Activation {
   virtual ~Activation() = default;
   // sigma(u); the derivative goes to `slope`.
   virtual double operator()(double u, double& slope) const = 0;
-  // Runs side by side, one to a lane.
-  virtual Runs lanes(const Runs& u, Runs& slope) const {
-    Runs value{};
-    for (int i = 0; i < Runs::length; ++i) {
-      double s;
-      value[i] = (*this)(u[i], s);
-      slope[i] = s;
-    }
-    return value;
+  // For n numbers of runs side by side: the loss of sigma(scale z) against the label y, and its derivative with respect to z.
+  virtual void lanes(int n, const Runs* z, double scale, LossKind loss, const Runs* y, Runs* delta, Runs* value) const { lanes_by(*this, n, z, scale, loss, y, delta, value); }
+
+ protected:
+  // sigma: of doubles, or of numbers of runs.
+  template <class F>
+  static void lanes_by(const F& sigma, int n, const Runs* z, double scale, LossKind kind, const Runs* y, Runs* delta, Runs* value) {
+    with_loss(kind, [&](auto loss) SEQSGD_LAMBDA_INLINE {
+      for (int i = 0; i < n; ++i) {
+        Runs slope, D;
+        const Runs u = rounded(z[i] * scale), f = rounded(side_by_side(sigma, u, slope));
+        value[i] = loss(y + i, &f, 1, &D);
+        delta[i] = D * (slope * scale);
+      }
+    });
   }
-  // Several numbers of runs.
-  virtual void several(int n, const Runs* u, Runs* slope, Runs* value) const {
-    for (int i = 0; i < n; ++i) value[i] = lanes(u[i], slope[i]);
+
+ private:
+  template <class F>
+  SEQSGD_INLINE static Runs side_by_side(const F& sigma, const Runs& u, Runs& slope) {
+    if constexpr (std::is_invocable_v<const F&, Runs, Runs&>) {
+      return sigma(u, slope);
+    } else {
+      Runs f{};
+      for (int i = 0; i < Runs::length; ++i) {
+        double s;
+        f[i] = sigma(u[i], s);
+        slope[i] = s;
+      }
+      return f;
+    }
   }
 };
 using ActivationPtr = std::shared_ptr<const Activation>;
 
-// An activation from a functor V(V u, V& slope); one that takes doubles alone is asked lane by lane.
+// An activation from a functor V(V u, V& slope); one that takes doubles alone is asked run by run.
 template <class F>
 class MadeActivation final : public Activation {
  public:
   explicit MadeActivation(F f) : f_(std::move(f)) {}
   double operator()(double u, double& slope) const override { return f_(u, slope); }
-  Runs lanes(const Runs& u, Runs& slope) const override {
-    if constexpr (std::is_invocable_v<const F&, Runs, Runs&>)
-      return f_(u, slope);
-    else
-      return Activation::lanes(u, slope);
-  }
-  void several(int n, const Runs* u, Runs* slope, Runs* value) const override {
-    for (int i = 0; i < n; ++i) value[i] = MadeActivation::lanes(u[i], slope[i]);
-  }
+  void lanes(int n, const Runs* z, double scale, LossKind loss, const Runs* y, Runs* delta, Runs* value) const override { lanes_by(f_, n, z, scale, loss, y, delta, value); }
 
  private:
   F f_;

@@ -15,7 +15,7 @@ inline namespace SEQSGD_LEVEL {
 // Value; the gradient with respect to f goes to D. V is double, or a vector of runs side by side.
 struct HalfSquare {
   template <class V>
-  V operator()(const V* y, const V* f, int k, V* __restrict D) const {
+  SEQSGD_INLINE V operator()(const V* y, const V* f, int k, V* __restrict D) const {
     return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
       V s{};
       for (int i = 0; i < n; ++i) {
@@ -29,7 +29,7 @@ struct HalfSquare {
 
 struct Square {
   template <class V>
-  V operator()(const V* y, const V* f, int k, V* __restrict D) const {
+  SEQSGD_INLINE V operator()(const V* y, const V* f, int k, V* __restrict D) const {
     return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
       V s{};
       for (int i = 0; i < n; ++i) {
@@ -45,7 +45,7 @@ struct Square {
 // Not differentiable at f = y, where the gradient is taken to be 0.
 struct Frobenius {
   template <class V>
-  V operator()(const V* y, const V* f, int k, V* __restrict D) const {
+  SEQSGD_INLINE V operator()(const V* y, const V* f, int k, V* __restrict D) const {
     return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
       V s{};
       for (int i = 0; i < n; ++i) {
@@ -64,22 +64,30 @@ struct Frobenius {
   }
 };
 
-// A loss in all its forms.
+enum class LossKind { half_square, square, frobenius };
+// f(loss), as the compiler knows it.
+template <class F>
+SEQSGD_INLINE void with_loss(LossKind kind, F f) {
+  switch (kind) {
+    case LossKind::half_square: return f(HalfSquare{});
+    case LossKind::square: return f(Square{});
+    case LossKind::frobenius: return f(Frobenius{});
+  }
+}
+
 struct Loss {
+  LossKind kind;
   double (*one)(const double* y, const double* f, int k, double* D);
   Runs (*lanes)(const Runs* y, const Runs* f, int k, Runs* D);
-  void (*several)(int n, const Runs* y, const Runs* f, Runs* D, Runs* value);  // n numbers of runs, k = 1
 };
 template <class F>
-Loss make_loss(F) {
-  return {[](const double* y, const double* f, int k, double* D) { return F{}(y, f, k, D); }, [](const Runs* y, const Runs* f, int k, Runs* D) { return F{}(y, f, k, D); },
-          [](int n, const Runs* y, const Runs* f, Runs* D, Runs* value) {
-            for (int i = 0; i < n; ++i) value[i] = F{}(y + i, f + i, 1, D + i);
-          }};
+Loss make_loss(LossKind kind, F) {
+  return {kind, [](const double* y, const double* f, int k, double* D) { return F{}(y, f, k, D); }, [](const Runs* y, const Runs* f, int k, Runs* D) { return F{}(y, f, k, D); }};
 }
 
 inline const std::vector<std::pair<std::string, Loss>>& loss_table() {
-  static const std::vector<std::pair<std::string, Loss>> table = {{"half_square", make_loss(HalfSquare{})}, {"square", make_loss(Square{})}, {"frobenius", make_loss(Frobenius{})}};
+  static const std::vector<std::pair<std::string, Loss>> table = {
+      {"half_square", make_loss(LossKind::half_square, HalfSquare{})}, {"square", make_loss(LossKind::square, Square{})}, {"frobenius", make_loss(LossKind::frobenius, Frobenius{})}};
   return table;
 }
 

@@ -38,6 +38,10 @@ template <>
 struct Element<double> {
   using type = double;
 };
+template <>
+struct Element<float> {
+  using type = float;
+};
 
 // f(k), with the usual small k known to the compiler.
 template <class F>

@@ -17,14 +17,14 @@ struct TeacherSums {
 struct ReducedDraws {
   ReducedDraws(const Task& task, const Settings& s, const Coordinates& c, bool single)
       : single(single), mixed(s.tokens.law == TokenLaw::correlated), sums(task.student().sums_only),
-        by_sums(c.shared && sums && task.link().by_sums && (!mixed || task.link().sums_only)), chi(c.dof), squares(by_sums && !task.link().sums_only ? c.L - 1 : 0),
+        by_sums(c.shared && sums && task.link().by_sums && (!mixed || task.link().sums_only)), chi(c.dof, single), squares(by_sums && !task.link().sums_only ? c.L - 1 : 0, single),
         star(by_sums ? 1 + squares.normals() : c.L), field(c.shared && sums ? 1 : c.L), turns(c.across < 2 ? 0 : c.r == 1 ? 1 : c.across), own(turns + chi.normals()), uniforms(squares.uniforms() + (c.shared ? chi.uniforms() : 0)),
         noise(task.noisy() ? task.k() : 0),
-        common(c.rest && chi.in_groups() && !mixed && !s.projected && s.position != PositionKind::injected), lean(common && !c.encoded && sums), solvable(!task.link().by_sums || task.link().sums_only || c.L == 1) {
+        common(c.rest && chi.many() && !mixed && !s.projected && s.position != PositionKind::injected), lean(common && !c.encoded && sums), solvable(!task.link().by_sums || task.link().sums_only || c.L == 1) {
     if (c.shared || !lean) words = even(star + field + (c.shared ? own : 0)) + uniforms;
     for (Index i = 0; i < c.n && !c.shared; i += rows_together) {
       const Index rows = std::min(rows_together, c.n - i);
-      words += lean ? even(3 * rows) + 1 : even(rows * own) + rows * chi.uniforms();
+      words += lean ? even(3 * rows) : even(rows * own) + rows * chi.uniforms();
     }
     const Index numbers = words + 2 * c.size() + (c.encoded ? c.L * (c.r + 1) : 0);
     const double bytes = double(numbers) * (lean && single ? 4 : 8), two_parts = simd::bytes == 64 ? 0x1p19 : 0x1p18;  // (two are worth more than the nearest cache)
@@ -53,8 +53,8 @@ struct ReducedDraws {
   // Then one normal gives the sum over tokens of the coordinates along what w has beside w*. A link of sum_l z*_l and sum_l z*_l^2 takes as little: the
   // first is sqrt(L) times a normal, the second its square over L plus an independent chi-square of L - 1 degrees of freedom. Both laws are exact.
   const bool by_sums;
-  const ChiSquare chi;      // squared length of what is not followed, per unit of ||delta||^2
-  const ChiSquare squares;  // sum_l z*_l^2 - (sum_l z*_l)^2 / L
+  const ChiSquareLanes chi;      // squared length of what is not followed, per unit of ||delta||^2
+  const ChiSquareLanes squares;  // sum_l z*_l^2 - (sum_l z*_l)^2 / L
   const Index star, field;  // normals along w*, and along what w has beside it
   const Index turns, own;   // per weight vector: normals for the directions of P across w; these and the chi-square's
   const Index uniforms;     // of all weight vectors together: those of `squares`, then those of a shared chi-square

@@ -101,12 +101,17 @@ class LeanStep {
     X* y[P];
     for (int k = 0; k < P; ++k) y[k] = shared_draws(h + k);
     draw_normals(g, h, draws_.star + 2, y);
+    Drawn* one[P];
     for (int k = 0; k < P; ++k) {
-      X u[ChiSquare::most_uniforms];
+      one[k] = drawn(h + k);
+      one[k]->b = y[k][draws_.star] * T(batch_.root_ones);
+      one[k]->chi = y[k][draws_.star + 1];
+    }
+    take_lengths<P>(1, one);
+    for (int k = 0; k < P; ++k) {
+      X u[ChiSquareLanes::most_uniforms];
       g.each(h + k, draws_.squares.uniforms(), [&](Index i, const auto& word) SEQSGD_LAMBDA_INLINE { u[i] = uniform(word); });
-      Drawn& x = *drawn(h + k);
-      x.chi = y[k][draws_.star + 1];
-      decide(g.next(h + k), h + k, 0, 1, &x);
+      Drawn& x = *one[k];
       if (draws_.by_sums) {
         const TeacherSums sums = draws_.teacher_sums(y[k], u, batch_.root_ones, [&](int lane) { return again((h + k) * wide + lane, 1); });
         star_[h + k] = sums.star;
@@ -119,9 +124,8 @@ class LeanStep {
         star_[h + k] = star;
         squares_[h + k] = V{};
       }
-      x.b = y[k][draws_.star] * T(batch_.root_ones);
       const LeanRow<T>& row = *rows_of(h + k);
-      prepare(row, x);
+      take_field(row, x);
       z_[h + k] = at(h + k, 0)[0] * star_[h + k] + widened(row.dm * x.a + x.sb());
     }
   }
@@ -150,13 +154,15 @@ class LeanStep {
       X* out[P];
       for (int k = 0; k < P; ++k) out[k] = &x[k][begin].a;
       draw_normals(g, h, even(3 * rows), out);
-      for (int k = 0; k < P; ++k) decide(g.next(h + k), h + k, begin, rows, x[k] + begin);
+      Drawn* group[P];
+      for (int k = 0; k < P; ++k) group[k] = x[k] + begin;
+      take_lengths<P>(rows, group);
       X field[P], along[P], star[P], squares[P], lengths[P];  // (each a chain of its own)
       for (int k = 0; k < P; ++k) field[k] = along[k] = star[k] = squares[k] = lengths[k] = X{};
       for (Index l = begin; l < end; ++l)
         for (int k = 0; k < P; ++k) {
           const X a = x[k][l].a;
-          prepare(row[k][l], x[k][l]);
+          take_field(row[k][l], x[k][l]);
           field[k] += x[k][l].sb();
           if constexpr (Global) lengths[k] += rounded(a * a) + x[k][l].across();
           if constexpr (Solvable) {
@@ -187,41 +193,19 @@ class LeanStep {
     }
   }
 
-  // Whether the normals of the chi-squares of a group of rows are accepted, by one uniform.
-  SEQSGD_INLINE void decide(const WordsOf<T>& word, int h, Index begin, Index rows, Drawn* x) const {
-    const auto fourth = [&](Index l) SEQSGD_LAMBDA_INLINE {
-      const X x2 = x[l].chi * x[l].chi;
-      return x2 * x2;
-    };
-    X sum = fourth(0);
-    if constexpr (!Shared) {
-      X other{};  // a chain of its own
-      for (Index l = 1; l + 1 < rows; l += 2) {
-        sum += fourth(l);
-        other += fourth(l + 1);
-      }
-      if (rows % 2 == 0) sum += fourth(rows - 1);
-      sum += other;
-    }
-    const Mask unsure = uniform(word) <= sum * bound_;
-    if (__builtin_expect(any(unsure), 0)) review(word, h, begin, rows, unsure, x);
+  // From the normals of the chi-squares to chi^2 + b^2, chi^2 times ones_ where b is a sum over tokens.
+  template <int P>
+  SEQSGD_INLINE void take_lengths(Index rows, Drawn* const (&x)[P]) const {
+    const NormalToChiSquare& chi2 = draws_.chi.of_normal();
+    chi2.with_degree<T>([&](auto D) SEQSGD_LAMBDA_INLINE {
+      for (Index l = 0; l < rows; ++l)
+        for (int k = 0; k < P; ++k) {
+          const X y = chi2.at<D.value>(x[k][l].chi), b = x[k][l].b;
+          x[k][l].across() = Shared ? T(ones_) * y + rounded(b * b) : y + b * b;
+        }
+    });
   }
-  __attribute__((noinline)) void review(const WordsOf<T>& word, int h, Index begin, Index rows, const Mask& unsure, Drawn* x) const {
-    for (int i = 0; i < wide; ++i) {
-      if (!unsure[i]) continue;
-      const double u = sizeof(T) == 4 ? (double(word[i] >> 1) + 0.5) * 0x1p-31 : double(uniform(word)[i]);
-      // (through a pointer to elements: a lane of a vector has no address)
-      T* lane = reinterpret_cast<T*>(&x->chi) + i;
-      draws_.chi.review(rows, u, [&] { return again(h * wide + i, begin); }, [&](Index l) -> T& { return lane[3 * l * wide]; });
-    }
-  }
-
-  // s b, and chi^2 + b^2 (times ones_, for sums over tokens).
-  SEQSGD_INLINE void prepare(const LeanRow<T>& row, Drawn& x) const {
-    const X v = T(1) + slope_ * x.chi, b = x.b;
-    x.across() = scale_ * v * (v * v) + rounded(b * b);
-    x.sb() = rounded(root_or_zero(row.square()) * b);
-  }
+  SEQSGD_INLINE void take_field(const LeanRow<T>& row, Drawn& x) const { x.sb() = rounded(root_or_zero(row.square()) * x.b); }
 
   // gamma delta / d
   template <class U>
@@ -321,7 +305,6 @@ class LeanStep {
   const BatchState& batch_;
   const Index step_;
   V star_[parts], squares_[parts], z_[parts], lengths_[parts];  // sums over tokens of z*, of its squares, of z; over rows of all squared lengths, if N is common to them
-  const T bound_ = T(1.001 * draws_.chi.bound()), slope_ = T(draws_.chi.slope()), scale_ = T(ones_ * draws_.chi.scale());
 };
 
 }  // namespace SEQSGD_LEVEL

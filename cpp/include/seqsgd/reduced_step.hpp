@@ -38,7 +38,7 @@ class ReducedStep {
   SEQSGD_INLINE V ask(RunLanes<T>& g, int h) {
     V *a = ws_.fresh.data() + h * ws_.stride, *b = a + draws_.star, *z = ws_.z.data() + h * ws_.seen, *t = ws_.t.data() + h * c_.n, *u = a + ws_.uniforms_at;
     draw_doubles(g, h, draws_.star + draws_.field + (shared() ? draws_.own : 0), a);
-    draw_uniforms(g, h, Kind::common ? 1 : draws_.uniforms, u);
+    if (!Kind::common) draw_uniforms(g, h, draws_.uniforms, u);
     const V* normals = draws_.noise ? ws_.noise.data() + h * even(draws_.noise) : nullptr;
     V* delta = ws_.delta.data() + h * ws_.seen;
     TeacherSums sums_of;
@@ -246,7 +246,7 @@ class ReducedStep {
     load(c, x);
     Move move;
     move.g = V{} + gamma_d;
-    move.across2 = n2 * draws_.chi.template draw<Kind::common>(own + turns(), a + ws_.uniforms_at + (Kind::common ? 0 : draws_.squares.uniforms()), again(h, 0));
+    move.across2 = n2 * draws_.chi.template draw<Kind::common>(own + turns(), a + ws_.uniforms_at + draws_.squares.uniforms(), again(h, 0));
     const V size = gather(x, ws_.t[std::size_t(h)], V0, B, Y, turns() ? root(n2) : n2, own, v) + move.across2;
     move.shrink(excess(along_w(x, v), size, move), [&] { return grown(x, v, move); });
     turn(c, x, v, move);

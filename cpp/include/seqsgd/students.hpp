@@ -51,14 +51,8 @@ class Network final : public Student {
     const double c = *D * *ws * scale_;
     for (int l = 0; l < L; ++l) delta[l] = c;
   }
-  // For runs side by side, P numbers of them: f at sum_l z_l, and its derivative with respect to any of the z_l.
-  template <int P>
-  SEQSGD_INLINE void lanes(const Runs* sum, Runs* slope, Runs* f) const {
-    Runs u[P];
-    for (int k = 0; k < P; ++k) u[k] = sum[k] * scale_;
-    sigma_->several(P, u, slope, f);
-    for (int k = 0; k < P; ++k) slope[k] *= scale_;
-  }
+  // For n numbers of runs side by side: the loss against the label y from sum_l z_l, and its derivative with respect to any of the z_l.
+  void lanes(int n, const Runs* sum, LossKind loss, const Runs* y, Runs* delta, Runs* value) const { sigma_->lanes(n, sum, scale_, loss, y, delta, value); }
 
  private:
   ActivationPtr sigma_;

@@ -58,28 +58,21 @@ class Task {
   SEQSGD_INLINE void lanes_of_sums(const Runs* sum, const Runs* squares, const Runs* z, const Runs* normals, Index stride, Runs* delta, Runs* loss) const {
     Runs y[P];
     for (int k = 0; k < P; ++k) y[k] = rounded(link_->of_sums.first * sum[k]) + link_->of_sums.second * (squares[k] - double(L()));
-    labelled_network<P>(*student_->network, y, z, normals, stride, delta, loss);
+    if (normals)
+      for (int k = 0; k < P; ++k) y[k] += noise_ * normals[k * stride];
+    student_->network->lanes(P, z, loss_.kind, y, delta, loss);
   }
 
  private:
-  template <int P>
-  SEQSGD_INLINE void labelled_network(const Network& network, Runs* y, const Runs* z, const Runs* normals, Index stride, Runs* delta, Runs* loss) const {
-    Runs slope[P], f[P], D[P];
-    if (normals)
-      for (int k = 0; k < P; ++k) y[k] += noise_ * normals[k * stride];
-    network.lanes<P>(z, slope, f);
-    loss_.several(P, y, f, D, loss);
-    for (int k = 0; k < P; ++k) delta[k] = D[k] * slope[k];
-  }
   Runs labelled_lanes(const Runs* z, const Runs* normals, Runs* delta, Runs* ws, int count) const {
-    if (const Network* network = student_->network) {
-      Runs y = *ws, loss;
-      labelled_network<1>(*network, &y, z, normals, 0, delta, &loss);
+    if (normals)
+      for (int i = 0; i < k(); ++i) ws[i] += noise_ * normals[i];
+    if (student_->network) {
+      Runs loss;
+      student_->network->lanes(1, z, loss_.kind, ws, delta, &loss);
       return loss;
     }
     Runs *f = ws + k(), *D = f + k(), *rest = D + k();
-    if (normals)
-      for (int i = 0; i < k(); ++i) ws[i] += noise_ * normals[i];
     student_->forward_lanes(z, f, rest, count);
     const Runs value = loss_.lanes(ws, f, k(), D);
     student_->backward_lanes(z, f, D, delta, rest);
