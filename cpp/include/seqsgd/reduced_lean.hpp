@@ -67,6 +67,10 @@ class LeanStep {
       for (int k = 0; k < P; ++k) overlap[k] = recovered(h + k);
   }
 
+  template <class F>
+  SEQSGD_INLINE void with_degree(F f) const {
+    draws_.chi.of_normal().template with_degree<T>(f);
+  }
   SEQSGD_INLINE Index n() const { return Shared ? 1 : rows_; }
   SEQSGD_INLINE bool global() const { return !Shared && s_.weights == Weights::global; }
   // What a row has of a step: its products with w* and with the direction of what w has beside w*, and the normal of its chi-square. The latter two are replaced by
@@ -107,7 +111,9 @@ class LeanStep {
       one[k]->b = y[k][draws_.star] * T(batch_.root_ones);
       one[k]->chi = y[k][draws_.star + 1];
     }
-    take_lengths<P>(1, one);
+    with_degree([&](auto D) SEQSGD_LAMBDA_INLINE {
+      for (Drawn* x : one) take_length<D.value>(*x);
+    });
     for (int k = 0; k < P; ++k) {
       X u[ChiSquareLanes::most_uniforms];
       g.each(h + k, draws_.squares.uniforms(), [&](Index i, const auto& word) SEQSGD_LAMBDA_INLINE { u[i] = uniform(word); });
@@ -131,13 +137,15 @@ class LeanStep {
   }
   template <int P>
   SEQSGD_INLINE void ask_rows(RunLanes<T>& g, int h) {
-    if (global())
-      draws_.solvable ? ask_rows<P, true, true>(g, h) : ask_rows<P, false, true>(g, h);
-    else
-      draws_.solvable ? ask_rows<P, true, false>(g, h) : ask_rows<P, false, false>(g, h);
+    with_degree([&](auto D) SEQSGD_LAMBDA_INLINE {
+      if (global())
+        draws_.solvable ? ask_rows<P, D.value, true, true>(g, h) : ask_rows<P, D.value, false, true>(g, h);
+      else
+        draws_.solvable ? ask_rows<P, D.value, true, false>(g, h) : ask_rows<P, D.value, false, false>(g, h);
+    });
   }
   // Some rows at a time. What may cancel in a residual is summed in double: near a solution z and z* are almost the same.
-  template <int P, bool Solvable, bool Global>
+  template <int P, int D, bool Solvable, bool Global>
   __attribute__((noinline)) void ask_rows(RunLanes<T>& g, int h) {
     const LeanRow<T>* row[P];
     Drawn* x[P];
@@ -154,14 +162,12 @@ class LeanStep {
       X* out[P];
       for (int k = 0; k < P; ++k) out[k] = &x[k][begin].a;
       draw_normals(g, h, even(3 * rows), out);
-      Drawn* group[P];
-      for (int k = 0; k < P; ++k) group[k] = x[k] + begin;
-      take_lengths<P>(rows, group);
       X field[P], along[P], star[P], squares[P], lengths[P];  // (each a chain of its own)
       for (int k = 0; k < P; ++k) field[k] = along[k] = star[k] = squares[k] = lengths[k] = X{};
       for (Index l = begin; l < end; ++l)
         for (int k = 0; k < P; ++k) {
           const X a = x[k][l].a;
+          take_length<D>(x[k][l]);
           take_field(row[k][l], x[k][l]);
           field[k] += x[k][l].sb();
           if constexpr (Global) lengths[k] += rounded(a * a) + x[k][l].across();
@@ -193,17 +199,11 @@ class LeanStep {
     }
   }
 
-  // From the normals of the chi-squares to chi^2 + b^2, chi^2 times ones_ where b is a sum over tokens.
-  template <int P>
-  SEQSGD_INLINE void take_lengths(Index rows, Drawn* const (&x)[P]) const {
-    const NormalToChiSquare& chi2 = draws_.chi.of_normal();
-    chi2.with_degree<T>([&](auto D) SEQSGD_LAMBDA_INLINE {
-      for (Index l = 0; l < rows; ++l)
-        for (int k = 0; k < P; ++k) {
-          const X y = chi2.at<D.value>(x[k][l].chi), b = x[k][l].b;
-          x[k][l].across() = Shared ? T(ones_) * y + rounded(b * b) : y + b * b;
-        }
-    });
+  // From the normal of the chi-square to chi^2 + b^2, chi^2 times ones_ where b is a sum over tokens. D: degree of the polynomial that does it.
+  template <int D>
+  SEQSGD_INLINE void take_length(Drawn& x) const {
+    const X y = draws_.chi.of_normal().template at<D>(x.chi), b = x.b;
+    x.across() = Shared ? T(ones_) * y + rounded(b * b) : y + b * b;
   }
   SEQSGD_INLINE void take_field(const LeanRow<T>& row, Drawn& x) const { x.sb() = rounded(root_or_zero(row.square()) * x.b); }
 
