@@ -94,6 +94,12 @@ def measure(works: dict[str, Callable[[int], object]], reference: str, seconds: 
     return Measured({name: statistics.median(v) for name, v in slices.items()}, ratios)
 
 
+def flatness(case: Callable[[int], Case], seconds: float, repetitions: int) -> tuple[float, dict[int, float]]:
+    """Rate at d = 1000, and how many times as long as at d = 1e9 a step takes at d = 100 and at 1000."""
+    got = measure({str(d): stepping(case(d)) for d in (100, 1000, 10**9)}, str(10**9), seconds, repetitions)
+    return got.rates["1000"], {d: 1 / got.ratios[str(d)] for d in (100, 1000)}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.reduced", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=0.2, help="of a slice")
@@ -107,21 +113,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     print(f"seqsgd core {_core.level}, {RUNS} runs side by side, one core\n\n| 2x2 attention, opposite positions | run-steps/s | target |\n|---|---|---|")
     for dtype in DTYPES:
-        cases = {f"d={d:.0e}": pair(d, dtype) for d in (100, 1000, 10**9)}
-        got = measure({k: stepping(c) for k, c in cases.items()}, "d=1e+02", o.seconds, o.repetitions)
+        rate, longer = flatness(lambda d, dtype=dtype: pair(d, dtype), o.seconds, o.repetitions)
         target = TARGETS.get(_core.level, 0) if dtype == "float32" else 0
-        print(f"| {dtype}, d = 1000 | {RUNS * got.rates['d=1e+03']:.3g} | {f'{target:.0e}' if target else ''} |")
-        flat = got.ratios["d=1e+09"]
-        print(f"| {dtype}, time per step at d = 1e9 over d = 100 | {1 / flat:.3f} | {FLAT} |")
-        out[f"pair {dtype}"] = {"run_steps_per_second": RUNS * got.rates["d=1e+03"], "time_1e9_over_100": 1 / flat}
+        print(f"| {dtype}, d = 1000 | {RUNS * rate:.3g} | {f'{target:.0e}' if target else ''} |")
+        print(f"| {dtype}, time per step at d = 100 over d = 1e9 | {longer[100]:.3f} | {FLAT} |")
+        out[f"pair {dtype}"] = {"run_steps_per_second": RUNS * rate, **{f"time_{d}_over_1e9": v for d, v in longer.items()}}
 
     print("\n| time per step, L = 16 | " + " | ".join(f"{t}, d = {d} over 1e9" for t in DTYPES for d in (100, 1000)) + " |\n|---|" + "---|" * 4)
     for kind in ("tied", "rows", "global"):
         row = [kind]
         for dtype in DTYPES:
-            got = measure({f"d={d:.0e}": stepping(network(kind, 16, dtype, d)) for d in (100, 1000, 10**9)}, "d=1e+09", o.seconds, o.repetitions)
-            longer = {d: 1 / got.ratios[f"d={d:.0e}"] for d in (100, 1000)}
-            row += [f"{longer[d]:.2f}" for d in longer]
+            _, longer = flatness(lambda d, kind=kind, dtype=dtype: network(kind, 16, dtype, d), o.seconds, o.repetitions)
+            row += [f"{v:.2f}" for v in longer.values()]
             out[f"{kind} L=16 {dtype} in d"] = {f"time_{d}_over_1e9": v for d, v in longer.items()}
         print("| " + " | ".join(row) + " |", flush=True)
 

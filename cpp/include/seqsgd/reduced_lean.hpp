@@ -170,7 +170,7 @@ class LeanStep {
           take_length<D>(x[k][l]);
           take_field(row[k][l], x[k][l]);
           field[k] += x[k][l].sb();
-          if constexpr (Global) lengths[k] += rounded(a * a) + x[k][l].across();
+          if constexpr (Global) lengths[k] += x[k][l].across() + a * a;
           if constexpr (Solvable) {
             const V wide_a = widened(a);
             along[k] += row[k][l].dm * a;
