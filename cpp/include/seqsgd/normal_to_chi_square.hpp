@@ -67,6 +67,11 @@ class NormalToChiSquare {
     for (int m = D - 2; m >= 0; --m) p = p * z + c[m];
     return p;
   }
+  double operator()(double z) const {
+    double x = 0;
+    with_degree<double>([&](auto D) { x = at<D.value>(z); });
+    return x;
+  }
 
  private:
   static constexpr int orders = 41, degrees[] = {4, 6, 8, 10, 12, 14};

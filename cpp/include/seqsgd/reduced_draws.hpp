@@ -26,6 +26,10 @@ struct ReducedDraws {
       const Index rows = std::min(rows_together, c.n - i);
       words += lean ? even(3 * rows) : even(rows * own) + rows * chi.uniforms();
     }
+    if (lean) {
+      largest = single ? 6.77 : 8.58;
+      longest = chi.of_normal()(largest) + 2 * largest * largest;
+    }
     const Index numbers = words + 2 * c.size() + (c.encoded ? c.L * (c.r + 1) : 0);
     const double bytes = double(numbers) * (lean && single ? 4 : 8), two_parts = simd::bytes == 64 ? 0x1p19 : 0x1p18;  // (two are worth more than the nearest cache)
     while (together > wide && together * bytes > (lean && single && together == 2 * wide ? two_parts : 0x1p15)) together /= 2;
@@ -62,6 +66,7 @@ struct ReducedDraws {
   const bool common;        // independent tokens, the normalised step, no c, and so many dimensions that something is left beside those that are followed
   const bool lean;          // common, no P, a student of sums (reduced_lean.hpp)
   const bool solvable;      // for a student of sums: it may come to agree with the teacher, which for several tokens must then be a function of the sum too
+  double largest = 0, longest = 0;  // of a lean step: bounds on a normal (random.hpp), and on what a weight vector of its own has drawn, chi^2 + b^2 + a^2
   Index together = batch;  // runs side by side; fewer where their coordinates and draws would leave the nearest cache
   Index words = 0;  // of a run's generator in a step
   Index block = 1;     // steps to a block; a power of two

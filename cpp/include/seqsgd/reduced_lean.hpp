@@ -170,7 +170,7 @@ class LeanStep {
           take_length<D>(x[k][l]);
           take_field(row[k][l], x[k][l]);
           field[k] += x[k][l].sb();
-          if constexpr (Global) lengths[k] += x[k][l].across() + a * a;
+          if constexpr (Global) lengths[k] += x[k][l].across();
           if constexpr (Solvable) {
             const V wide_a = widened(a);
             along[k] += row[k][l].dm * a;
@@ -195,7 +195,7 @@ class LeanStep {
       star_[h + k] = sum_star[k];
       squares_[h + k] = sum_squares[k];
       z_[h + k] = sum_z[k];
-      if constexpr (Global) lengths_[h + k] = sum_lengths[k];
+      if constexpr (Global) lengths_[h + k] = sum_lengths[k] + sum_squares[k];
     }
   }
 
@@ -229,7 +229,7 @@ class LeanStep {
     V long_e[P];
     X nu[P], near[P];  // how far N^2 may be from 1 in a short step
     Size<X> e[P];
-    bool all_short[P];
+    bool all_short[P], surely = !Shared;  // short, whatever the rows have drawn
     Whole whole[P];
     for (int k = 0; k < P; ++k) {
       x[k] = drawn(h + k);
@@ -247,25 +247,29 @@ class LeanStep {
         all_short[k] = all_within(excess, near[k]);
         whole[k].is_short = absolute(excess) <= near[k];
         nu[k] = rounded(inverse_root_less_one<terms>(excess));
+        surely &= all_short[k];
+      } else if constexpr (!Shared) {
+        surely &= all_within(absolute(once) * (absolute(once) * T(draws_.longest) + T(4.04 * draws_.largest)), near[k]);
       }
     }
-    for (Index l = 0; l < n(); ++l)
-      for (int k = 0; k < P; ++k) {
-        LeanRow<T>& to = rows[k][l];
-        const Row<X> row(e[k], to.m(), x[k][l].a, x[k][l].sb(), x[k][l].across());
-        if constexpr (!Global) {
-          nu[k] = rounded(inverse_root_less_one<terms>(row.excess));
-          all_short[k] = all_within(row.excess, near[k]);
+    const auto move = [&](auto Surely) SEQSGD_LAMBDA_INLINE {
+      for (Index l = 0; l < n(); ++l)
+        for (int k = 0; k < P; ++k) {
+          LeanRow<T>& to = rows[k][l];
+          const Row<X> row(e[k], to.m(), x[k][l].a, x[k][l].sb(), x[k][l].across());
+          if constexpr (!Global) nu[k] = rounded(inverse_root_less_one<terms>(row.excess));
+          if constexpr (!Global && !Surely.value) all_short[k] = all_within(row.excess, near[k]);
+          X dm = nu[k] * row.less - row.p, dsquare = (nu[k] * nu[k] + (nu[k] + nu[k])) * (to.square() + row.growth) + row.growth;
+          if (!Surely.value && __builtin_expect(!all_short[k], 0)) {
+            if constexpr (!Global) whole[k].is_short = absolute(row.excess) <= near[k];
+            const Increments taken = take_long<Global>(h + k, l, long_e[k], whole[k], {dm, dsquare});
+            dm = taken.m, dsquare = taken.square;
+          }
+          to.dm += dm;
+          to.dsquare += dsquare;
         }
-        X dm = nu[k] * row.less - row.p, dsquare = (nu[k] * nu[k] + (nu[k] + nu[k])) * (to.square() + row.growth) + row.growth;
-        if (__builtin_expect(!all_short[k], 0)) {
-          if constexpr (!Global) whole[k].is_short = absolute(row.excess) <= near[k];
-          const Increments taken = take_long<Global>(h + k, l, long_e[k], whole[k], {dm, dsquare});
-          dm = taken.m, dsquare = taken.square;
-        }
-        to.dm += dm;
-        to.dsquare += dsquare;
-      }
+    };
+    surely ? move(std::true_type()) : move(std::false_type());
   }
   V recovered(int h) const {
     V m2{};
