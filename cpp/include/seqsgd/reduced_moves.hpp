@@ -43,11 +43,11 @@ struct Move {
   template <class Whole>
   SEQSGD_INLINE void shrink(const V& x, Whole whole) {
     const V size = absolute(x);
-    nu = inverse_root_less_one<5>(x);
+    nu = inverse_root_less_one<7>(x);
     inverse = 1.0 + nu;
-    if (__builtin_expect(all(size <= 0x1p-12), 1)) return;
+    if (__builtin_expect(all(size <= 0x1p-8), 1)) return;
     const V longer = inverse_root_less_one<9>(x);
-    nu = choose(size <= 0x1p-12, nu, longer);
+    nu = choose(size <= 0x1p-8, nu, longer);
     inverse = 1.0 + nu;
     const RunMask small = size <= 0x1p-6;
     if (!any(~small)) return;
