@@ -1,5 +1,5 @@
-// Students of sums (so that all delta_l are equal) in the commonest case: independent tokens, no P, no c, the normalised step, and enough degrees of freedom for
-// chi-squares in groups. Draws, increments and their sums over a few steps (ReducedDraws::settling) are in the precision T of the draws, one vector of T after the
+// Students of sums (so that all delta_l are equal) in the commonest case: independent tokens, no P, no c, the normalised step, and chi-squares that
+// are functions of one normal. Draws, increments and their sums over a few steps (ReducedDraws::settling) are in the precision T of the draws, one vector of T after the
 // other; the coordinates that these sums are brought into are double as everywhere, and steps that are not small are computed in double. Of s it is the square whose
 // increments are summed: with p = g delta a, less = m - p,
 //
