@@ -82,12 +82,17 @@ void draw_chi_square(Index dof, std::uint64_t seed, Index n, double* p) {
   }
 }
 
+bool in_single(const std::string& dtype) {
+  if (dtype != "float32" && dtype != "float64") throw py::value_error("dtype: expected float32 or float64, got '" + dtype + "'");
+  return dtype == "float32";
+}
+
 py::array chi_square(Index dof, std::uint64_t seed, Index n, const std::string& dtype) {
   if (dof < 0) throw py::value_error("dof: expected at least 0, got " + std::to_string(dof));
   if (n < 0) throw py::value_error("n: expected at least 0, got " + std::to_string(n));
-  if (dtype != "float32" && dtype != "float64") throw py::value_error("dtype: expected float32 or float64, got '" + dtype + "'");
+  const bool single = in_single(dtype);
   py::array_t<double> out = array_of<double>({n});
-  dtype == "float32" ? draw_chi_square<float>(dof, seed, n, out.mutable_data()) : draw_chi_square<double>(dof, seed, n, out.mutable_data());
+  single ? draw_chi_square<float>(dof, seed, n, out.mutable_data()) : draw_chi_square<double>(dof, seed, n, out.mutable_data());
   return out;
 }
 
@@ -99,11 +104,9 @@ py::array chi_square_of_normals(Index dof, const py::array& normals, const std::
   const auto by = [&](auto zero) {
     using T = decltype(zero);
     const NormalToChiSquare map(dof, sizeof(T) == 4);
-    map.with_degree<T>([&](auto D) {
-      for (Index i = 0; i < z.size(); ++i) out.mutable_data()[i] = map.at<D.value>(T(z.data()[i]));
-    });
+    for (Index i = 0; i < z.size(); ++i) out.mutable_data()[i] = map(T(z.data()[i]));
   };
-  dtype == "float32" ? by(0.0f) : by(0.0);
+  in_single(dtype) ? by(0.0f) : by(0.0);
   return out;
 }
 

@@ -82,11 +82,7 @@ class ChiSquareLanes : public ChiSquare {
   // `again(lane)` gives a OneByOne for the few draws that need more.
   template <bool Many = false, class X, class Again>  // Many: it is known that there are many degrees of freedom
   SEQSGD_INLINE X draw(const X* normals, const X* uniforms, Again again) const {
-    if (Many || many()) {
-      X r;
-      of_normal().with_degree<typename Element<X>::type>([&](auto D) SEQSGD_LAMBDA_INLINE { r = of_normal().template at<D.value>(*normals); });
-      return r;
-    }
+    if (Many || many()) return of_normal()(*normals);
     if (few()) return from_few(normals, uniforms);
     const auto asked = doubtful(*normals, *uniforms);
     return __builtin_expect(any(asked), 0) ? settled(*normals, *uniforms, asked, again) : value(*normals);

@@ -67,9 +67,10 @@ class NormalToChiSquare {
     for (int m = D - 2; m >= 0; --m) p = p * z + c[m];
     return p;
   }
-  double operator()(double z) const {
-    double x = 0;
-    with_degree<double>([&](auto D) { x = at<D.value>(z); });
+  template <class X>
+  SEQSGD_INLINE X operator()(const X& z) const {
+    X x;
+    with_degree<typename Element<X>::type>([&](auto D) SEQSGD_LAMBDA_INLINE { x = at<D.value>(z); });
     return x;
   }
 
