@@ -6,6 +6,7 @@ from typing import Any
 import griffe
 
 CODE = re.compile(r"(``?.+?``?)")  # the odd parts of a split: Markdown leaves them alone
+ROLE = re.compile(r":\w+:$")  # as in :func:`simulate`
 PRIVATE_MODULE = re.compile(r"\b_\w+\.")
 
 
@@ -14,7 +15,9 @@ def escaped(line: str) -> str:
     if line.lstrip().startswith((">>>", "...")):
         return line
     parts = CODE.split(line)
-    parts[::2] = [re.sub(r"(?<=[\w)\]])\*", r"\\*", p.replace("<", "&lt;")) for p in parts[::2]]
+    for i in range(0, len(parts), 2):
+        plain = ROLE.sub("", parts[i]).replace("<", "&lt;")
+        parts[i] = re.sub(r"(?<=[\w)\]])\*", r"\\*", plain)
     return "".join(parts)
 
 

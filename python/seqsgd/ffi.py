@@ -1,23 +1,24 @@
 """Plain C entry points of the compiled core, for loops that run without the GIL: numba, ctypes, cffi, C.
 
-Every entry point is a :class:`EntryPoint`: an address, a C prototype and a ctypes function. Simulations are made in Python and reach C as the
+Every entry point is an `EntryPoint`: an address, a C prototype and a ctypes function. Simulations are made in Python and reach C as the
 integer ``Handle(simulator).address``. All other addresses are integers too (``array.ctypes.data``), so that the functions can be called from a
 function compiled by numba with ``nogil=True`` as they are.
 
-====================  ==============================================================================================================
-``advance``           n steps on fresh draws; the steps done (fewer if a value was not finite)
-``observe``           a step on each of n given sequences X (n, L, d), C-contiguous, of the simulator's dtype, entries of variance 1/d, with
-                      labels y (n, k) float64 or 0 for the teacher's; losses (n,) float64 before each step; the steps done
-``step``              steps done so far
-``order_parameters``  overlaps m, squared norms q (as many as weight vectors), positional overlaps e (L, where there are any) and the last
-                      sample's loss (1), each float64 or 0 if not wanted
-``weights``           weights (weight vectors, d) float64
-``sizes``             six int64: L, d, k, number of weight vectors, of positional overlaps, bytes of a number in X
-``normals_float32``   n standard normals of the block addressed by (seed, stream < 256, run, block < 2^56), docs/reproducibility.md
-``normals_float64``   the same in double precision
-====================  ==============================================================================================================
+- ``advance``: n steps on fresh draws; the steps done (fewer if a value was not finite).
+- ``observe``: a step on each of n given sequences X (n, L, d), C-contiguous, of the simulator's dtype,
+  entries of variance 1/d, with labels y (n, k) float64 or 0 for the teacher's; losses (n,) float64
+  before each step; the steps done.
+- ``step``: steps done so far.
+- ``order_parameters``: overlaps m, squared norms q (as many as weight vectors), positional overlaps e
+  (L, where there are any) and the last sample's loss (1), each float64 or 0 if not wanted.
+- ``weights``: weights (weight vectors, d) float64.
+- ``sizes``: six int64: L, d, k, number of weight vectors, of positional overlaps, bytes of a number
+  in X.
+- ``normals_float32``: n standard normals of the block addressed by (seed, stream < 256, run,
+  block < 2^56), docs/reproducibility.md.
+- ``normals_float64``: the same in double precision.
 
-All return int64; negative: :data:`IN_USE`, :data:`FAILED` or :data:`BAD_ARGUMENT`, and nothing was done (after FAILED of ``advance`` or
+All return int64; negative: `IN_USE`, `FAILED` or `BAD_ARGUMENT`, and nothing was done (after FAILED of ``advance`` or
 ``observe``: the steps before the one that failed). Functions of the user's in Python take the GIL when they are called. Nothing here answers
 Ctrl-C: keep n to what may run in one piece. Sizes of arrays are not checked: they cannot be.
 """
