@@ -1,5 +1,6 @@
 """The site as it is built: formulas, tags, links, pictures, and a reference of public names only."""
 
+import html
 import re
 import subprocess
 import sys
@@ -8,10 +9,12 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
+import markdown
 import pytest
 
 import seqsgd
 from seqsgd import ffi, figures, theory
+from seqsgd.figures import Finding, making
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -205,3 +208,12 @@ def test_signatures_are_wrapped_and_without_private_names(pages):
     assert len(signatures) > 100
     assert max(len(line) for s in signatures for line in s.splitlines()) <= 88
     assert [s for s in signatures if re.search(r"(?<![\w.])_\w", s)] == []
+
+
+def test_formulas_in_claims_are_no_tags():
+    """Claims of figures are plain text; their table is Markdown."""
+    claim = "for <C_k, 1^k> = 0 | z1 < 0.05"
+    table = making.table([Finding(claim=claim, measured="<m>", verdict="agree", why="")])
+    page = markdown.markdown(table, extensions=["tables"])
+    assert set(re.findall(r"</?(\w+)", page)) == set("table thead tbody tr th td strong".split())
+    assert html.unescape(page).count(claim) == 1
