@@ -157,11 +157,22 @@ class Landscape:
         value, gradient = self._near(x)
         return value.reshape(shape), gradient.reshape(*shape, -1)
 
-    def plot(self, ax: Axes | None = None, *, surface: bool = False) -> Axes:
-        """Contours with flow lines, critical points and basins; or the surface over the disc. With ("m",) alone, the curve R(m)."""
+    def plot(self, ax: Axes | None = None, *, surface: bool = False, legend: bool = True) -> Axes:
+        """Draw contours with flow lines, critical points and the first direction.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            None: a new figure of pyplot's.
+        surface : bool
+            Draw the surface over the disc instead (an `ax` must be three-dimensional then). With
+            ("m",) alone the curve R(m) is drawn.
+        legend : bool
+            Whether to name the marks, below the axes.
+        """
         from .plots import plot_landscape
 
-        return plot_landscape(self, ax, surface)
+        return plot_landscape(self, ax, surface, legend)
 
     def __repr__(self) -> str:
         lines = [f"<seqsgd.theory.Landscape in ({', '.join(self.names)})>"]

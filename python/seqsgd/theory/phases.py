@@ -137,11 +137,19 @@ class PhaseDiagram:
     boundaries: dict[str, Float64]
     boundary_error: dict[str, float]
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """The regions with their boundaries, readable in colour and in grey."""
+    def plot(self, ax: Axes | None = None, *, legend: bool = True) -> Axes:
+        """Draw the regions with their boundaries, readable in colour and in grey.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            None: a new figure of pyplot's.
+        legend : bool
+            Whether to name regions and lines, to the right of the axes.
+        """
         from .plots import plot_phases
 
-        return plot_phases(self, ax)
+        return plot_phases(self, ax, legend)
 
 
 def phase_diagram(a: npt.ArrayLike, omega: npt.ArrayLike) -> PhaseDiagram:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
+from matplotlib.patches import Circle, Patch
+from matplotlib.ticker import MaxNLocator
 
 from ..plotting import COLOURS, MARKERS, STYLES
 
@@ -54,14 +59,16 @@ def plot_flow(flow: Flow, ax: Axes | None, time: bool) -> Axes:
     return ax
 
 
-def plot_landscape(landscape: Landscape, ax: Axes | None, surface: bool) -> Axes:
+def plot_landscape(landscape: Landscape, ax: Axes | None, surface: bool, legend: bool) -> Axes:
     """See Landscape.plot."""
     if len(landscape.names) == 1:
-        return _curve(landscape, _axes(ax))
-    return _surface(landscape, ax) if surface else _contours(landscape, _axes(ax, figsize=(6.4, 5.4)))
+        return _curve(landscape, _axes(ax), legend)
+    if surface:
+        return _surface(landscape, ax, legend)
+    return _contours(landscape, _axes(ax, figsize=(6.4, 5.4)), legend)
 
 
-def _curve(landscape: Landscape, ax: Axes) -> Axes:
+def _curve(landscape: Landscape, ax: Axes, legend: bool) -> Axes:
     m = np.linspace(-1, 1, 401)
     ax.plot(m, landscape.risk(m=m), color=COLOURS[0])
     for c in landscape.critical:
@@ -71,26 +78,27 @@ def _curve(landscape: Landscape, ax: Axes) -> Axes:
     ax.set_xlabel("overlap $m$")
     ax.set_ylabel("risk $R(m)$")
     ax.grid(alpha=0.25)
-    _legend(ax)
+    if legend:
+        _legend(ax)
     return ax
 
 
-def _contours(landscape: Landscape, ax: Axes) -> Axes:
-    from matplotlib.patches import Circle
-
+def _contours(landscape: Landscape, ax: Axes, legend: bool) -> Axes:
     x = np.linspace(-1, 1, 201)
     e, m = np.meshgrid(x, x)
     outside = e**2 + m**2 > 1
-    R = np.ma.masked_where(outside, landscape.risk(e, m))
-    filled = ax.contourf(e, m, R, levels=24, cmap="cividis", zorder=1)
-    ax.contour(e, m, R, levels=24, colors="black", linewidths=0.25, alpha=0.5, zorder=2)
+    R = landscape.risk(e, m)
+    levels = np.linspace(R[~outside].min(), R[~outside].max(), 25)
+    filled = ax.contourf(e, m, R, levels=levels, cmap="cividis", extend="both", zorder=1)
+    lines = ax.contour(e, m, R, levels=levels, colors="black", linewidths=0.25, alpha=0.5, zorder=2)
+    clip_to_disc(ax, filled, lines)
     assert ax.figure is not None
-    ax.figure.colorbar(filled, ax=ax, label="risk $R(e, m)$", shrink=0.85)
+    colours = ScalarMappable(Normalize(levels[0], levels[-1]), "cividis")
+    ax.figure.colorbar(colours, ax=ax, label="risk $R(e, m)$", shrink=0.85, ticks=MaxNLocator(5))
     g = landscape.gradient(e, m)
     radial = e * g[..., 0] + m * g[..., 1]
     speed = [np.ma.masked_where(outside, -g[..., i] + (e, m)[i] * radial) for i in (0, 1)]
     _streams(ax, x, *speed)
-    ax.add_patch(Circle((0, 0), 1, fill=False, linewidth=1.2, zorder=4))
     for c in landscape.critical:
         _mark(ax, c.kind, *c.point)
     for f in landscape.flat:
@@ -103,14 +111,21 @@ def _contours(landscape: Landscape, ax: Axes) -> Axes:
     ax.set_ylim(-1.08, 1.08)
     ax.set_xlabel("positional overlap $e$")
     ax.set_ylabel("overlap $m$")
-    _legend(ax)
+    if legend:
+        _legend(ax, outside=True)
     return ax
+
+
+def clip_to_disc(ax: Axes, *drawn: Any) -> None:
+    """Cut contours of the square off at the unit circle, which is drawn: no steps at its edge."""
+    circle = Circle((0, 0), 1, fill=False, linewidth=1.2, zorder=4)
+    ax.add_patch(circle)
+    for artist in drawn:
+        artist.set_clip_path(circle)
 
 
 def _streams(ax: Axes, x: Any, e: Any, m: Any) -> None:
     """Flow lines, white with a dark rim: they show on both ends of the colours and in grey."""
-    from matplotlib.collections import LineCollection
-
     before = len(ax.patches)
     lines = ax.streamplot(x, x, e, m, color="white", density=0.9, linewidth=0.9, arrowsize=1.2, zorder=3.1).lines
     ax.add_collection(LineCollection(lines.get_segments(), colors=RIM, linewidths=2.1, capstyle="round", zorder=3), autolim=False)
@@ -118,7 +133,7 @@ def _streams(ax: Axes, x: Any, e: Any, m: Any) -> None:
         arrow.set(edgecolor=RIM, linewidth=0.6, zorder=3.2)
 
 
-def _surface(landscape: Landscape, ax: Axes | None) -> Axes:
+def _surface(landscape: Landscape, ax: Axes | None, legend: bool) -> Axes:
     axes: Any = ax if ax is not None else _axes(None, subplot_kw={"projection": "3d"}, figsize=(7.0, 5.6))
     r, angle = np.meshgrid(np.linspace(0, 1, 60), np.linspace(0, 2 * np.pi, 121))
     e, m = r * np.cos(angle), r * np.sin(angle)
@@ -139,7 +154,8 @@ def _surface(landscape: Landscape, ax: Axes | None) -> Axes:
     axes.set_xticks([-1, -0.5, 0, 0.5, 1])
     axes.set_yticks([-1, -0.5, 0, 0.5, 1])
     axes.set_box_aspect(None, zoom=0.85)
-    axes.legend(fontsize="small", loc="upper left")
+    if legend:
+        axes.legend(fontsize="small", loc="upper left")
     return axes  # type: ignore[no-any-return]
 
 
@@ -158,18 +174,20 @@ def _name(f: Flat) -> str:
     return "flat" if f.kind == "flat" else f"{f.kind}, flat along it"
 
 
-def _legend(ax: Axes) -> None:
+def _legend(ax: Axes, outside: bool = False) -> None:
+    """Every label once; `outside`: below the axes, off the data."""
     handles, labels = ax.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if unique:
-        ax.legend(list(unique.values()), list(unique), fontsize="small", loc="upper right", framealpha=0.9)
+        place: dict[str, Any] = {"loc": "best", "framealpha": 0.9}
+        if outside:
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "frameon": False}
+            place["ncols"] = min(len(unique), 3)
+        ax.legend(list(unique.values()), list(unique), fontsize="small", **place)
 
 
-def plot_phases(diagram: PhaseDiagram, ax: Axes | None) -> Axes:
+def plot_phases(diagram: PhaseDiagram, ax: Axes | None, legend: bool) -> Axes:
     """See PhaseDiagram.plot."""
-    from matplotlib.colors import BoundaryNorm, ListedColormap
-    from matplotlib.patches import Patch
-
     from .phases import REGIONS
 
     ax = _axes(ax, figsize=(8.6, 4.8))
@@ -192,12 +210,14 @@ def plot_phases(diagram: PhaseDiagram, ax: Axes | None) -> Axes:
         here = (diagram.between | (region == -1)) & (omega < 1)
         ax.contourf(a, omega, here.T.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"])
         handles.append(Patch(facecolor="white", edgecolor="black", hatch="////", linewidth=0.5, label="a minimum between the poles"))
-    ax.set_xlabel("width $a$ of the positional target")
-    ax.set_ylabel(r"weight $\omega$ of the positional target")
+    ax.set_xlabel("positional width $a$")
+    ax.set_ylabel(r"positional weight $\omega$")
     ax.set_xlim(_edges(a)[[0, -1]])
     ax.set_ylim(_edges(omega)[[0, -1]])
     handles += [line for line in ax.lines if not str(line.get_label()).startswith("_")]
-    ax.legend(handles=handles, fontsize="small", loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+    if legend:
+        side: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)}
+        ax.legend(handles=handles, fontsize="small", frameon=False, **side)
     return ax
 
 
@@ -212,7 +232,7 @@ def _number(ax: Axes, diagram: PhaseDiagram, i: int) -> None:
     bold: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 11, "fontweight": "bold"}
     if depth[at] >= max(3, 0.05 * min(depth.shape)):
         ax.text(*place, str(i + 1), color="black" if i < 3 else "white", **bold)
-    elif depth[at] >= 3:
+    elif depth[at] >= 1.5:
         box, line = {"boxstyle": "round,pad=0.2", "facecolor": "white", "linewidth": 0.5}, {"arrowstyle": "-", "color": "white", "linewidth": 1.2, "shrinkB": 0}
         ax.annotate(str(i + 1), place, xytext=(-26, -40), textcoords="offset points", bbox=box, arrowprops=line, zorder=6, **bold)
 
