@@ -49,3 +49,15 @@ def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_cluster_page_with_dask_jobqueue_on_this_machine(tmp_path):
+    """The script as written, with the batch system replaced by processes of this machine."""
+    pytest.importorskip("dask_jobqueue")
+    (code,) = [b for b in blocks(ROOT / "docs" / "cluster.md", "py") if "SLURMCluster" in b]
+    local = code.replace("import SLURMCluster", "import SLURMCluster\nfrom dask_jobqueue.local import LocalCluster")
+    local = re.sub(r"SLURMCluster\((.*), walltime=.*?\)", r'LocalCluster(\1, scheduler_options={"dashboard": False})', local).replace("jobs=20", "jobs=1")
+    assert "LocalCluster(cores=1" in local
+    (tmp_path / "example.py").write_text(local, encoding="utf-8")
+    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "5 of 5 done" in done.stdout, done.stdout + done.stderr

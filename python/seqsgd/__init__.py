@@ -44,7 +44,7 @@ from .resultset import ResultSet
 from .simulate import simulate
 from .simulator import Simulator
 from .storage import load
-from .sweeps import Plan, Sweep, SweepResult, open_sweep, plan, sweep
+from .sweeps import JobExecutor, Plan, Sweep, SweepResult, open_sweep, plan, sweep
 
 if TYPE_CHECKING:
     from . import figures, theory
@@ -81,6 +81,7 @@ __all__ = [
     "Hermite",
     "HermiteSeries",
     "Injected",
+    "JobExecutor",
     "LinearAttention",
     "LogSpaced",
     "NonFiniteWarning",

@@ -1,7 +1,8 @@
 """Sweeps: thousands of cells over any executor, in a store that loses nothing (docs/sweeps.md)."""
 
 from .definition import Sweep
+from .jobs import JobExecutor
 from .result import SweepResult, open_sweep
 from .run import Plan, plan, sweep
 
-__all__ = ["Plan", "Sweep", "SweepResult", "open_sweep", "plan", "sweep"]
+__all__ = ["JobExecutor", "Plan", "Sweep", "SweepResult", "open_sweep", "plan", "sweep"]

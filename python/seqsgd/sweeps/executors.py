@@ -14,6 +14,7 @@ from .. import _checks
 from .._run import cores
 from ..errors import SweepError
 from . import owner
+from .jobs import JobExecutor, is_submitit
 from .worker import Order, compute, initialize
 
 LARGEST = 4096  # workers
@@ -25,11 +26,16 @@ class Pool:
 
     Parameters
     ----------
-    executor : concurrent.futures.Executor or int
-        A number: that many processes of our own, started afresh (spawn).
+    executor : concurrent.futures.Executor, submitit executor or int
+        A number: that many processes of our own, started afresh (spawn). Of submitit: jobs of our
+        own that it submits.
     """
 
-    def __init__(self, executor: Executor | int) -> None:
+    _jobs: JobExecutor | None = None
+
+    def __init__(self, executor: Any) -> None:
+        if is_submitit(executor):
+            executor = self._jobs = JobExecutor(executor)
         self._ours = not isinstance(executor, Executor)
         self._died: float | None = None
         self._executor = executor if isinstance(executor, Executor) else _processes(_checks.integer("executor", executor, 1, LARGEST))
@@ -104,7 +110,9 @@ class Pool:
             self._ours = True
 
     def close(self) -> None:
-        """End the processes that are ours. One that was killed just before may have held the lock on orders, for which another would wait for ever."""
+        """End the jobs and processes that are ours. One that was killed just before may have held the lock on orders, for which another would wait for ever."""
+        if self._jobs is not None:
+            self._jobs.shutdown(wait=False, cancel_futures=True)
         if self._ours:
             processes = self._children()
             self._executor.shutdown(wait=False, cancel_futures=True)

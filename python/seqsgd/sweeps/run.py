@@ -21,6 +21,7 @@ from .cost import duration, estimate
 from .definition import Cell, Sweep
 from .drive import Drive
 from .executors import Pool
+from .jobs import is_submitit
 from .piece import Piece, gaps, pack
 from .progress import Progress
 from .result import SweepResult
@@ -81,7 +82,7 @@ def sweep(
         Dotted names of arguments and their values; see :class:`seqsgd.Sweep`.
     executor : concurrent.futures.Executor, int or None
         None: this process, with threads inside the core. A number: that many processes. Else any executor: ProcessPoolExecutor, ThreadPoolExecutor, joblib's and loky's
-        `get_reusable_executor()`, `dask.distributed.Client.get_executor()`, `mpi4py.futures.MPIPoolExecutor`. Cells then have one thread each (or `threads` of base,
+        `get_reusable_executor()`, `dask.distributed.Client.get_executor()`, `mpi4py.futures.MPIPoolExecutor`; or one of submitit (Slurm), whose jobs then are the workers. Cells then have one thread each (or `threads` of base,
         if workers times threads are no more than there are cores). Results do not depend on any of it. Workers that die are replaced and their cells tried again.
     store : path or None
         One file, made if it does not exist. Whatever was finished is in it at any moment, and the same call goes on from it. Several processes may work on one store and then
@@ -145,7 +146,7 @@ def carry_out(
     every = _checks.number("checkpoint_every", checkpoint_every, 0)
     if progress is not None:
         _checks.boolean("progress", progress)
-    if executor is not None and not isinstance(executor, Executor):
+    if executor is not None and not isinstance(executor, Executor) and not is_submitit(executor):
         _checks.integer("executor", executor, 1)
     folder = Folder() if store is None else None
     with contextlib.closing(Store(folder.path / "sweep" if folder else store or "", durable=folder is None)) as opened:
