@@ -41,6 +41,7 @@ def core_settings(**changes: Any) -> dict[str, Any]:
         "record": np.zeros(1, dtype=np.int64),
         "eta": 0.0,
         "halt": False,
+        "general": False,
         "threads": 1,
     }
     unknown = changes.keys() - settings.keys() - {"lr"}

@@ -68,6 +68,7 @@ CASES: dict[str, dict[str, Any]] = {
     "correlated global": {"student": "tanh", "link": "sum", "L": 3, "d": 20, "sphere": "global", "covariance": C3, "noise": 0.2, "lr": 3.0, **UNIFORM},
     "correlated global, P": {"student": "relu", "link": "z1*z2", "L": 3, "d": 5, "sphere": "global", "covariance": C3, "rank": 2, "loss": "square", "lr": 0.2},
     "correlated global, opposite": {"student": "sigmoid", "link": "z1-z2", "L": 2, "d": 4, "sphere": "global", "covariance": C3[:2, :2].copy(), "position": "opposite", "lr": 2.0},
+    "correlated rows, opposite": {"student": "tanh", "link": "z1-z2", "L": 2, "d": 4, "sphere": "rows", "covariance": C3[:2, :2].copy(), "position": "opposite", "lr": 2.0, **UNIFORM},
     "correlated rows, injected": {"eta": 0.4, "student": "tanh", "link": "sum", "L": 3, "d": 100, "sphere": "rows", "covariance": C3, "c": [0.8, -0.2, 0.4], "lr": 6.0, "random_sign": True},
     "singular covariance, rows": {"student": "tanh", "link": "z1+z2", "L": 2, "d": 5, "sphere": "rows", "covariance": np.array([[1.0, -1.0], [-1.0, 1.0]]), "lr": 1.0},
     "singular covariance": {"student": "bilinear", "link": "sum", "L": 2, "d": 5, "covariance": np.array([[1.0, -1.0], [-1.0, 1.0]])},

@@ -39,7 +39,8 @@ def comparison(a: list[Any], b: list[Any]) -> Any:
 def measured(name: str, dynamics: str, seed: int, factor: float = 1.0, **changes: Any) -> list[Any]:
     """All observables, passages included: a censored run counts as later than the last step. Thresholds that part of the runs reach."""
     case = CASES[name]
-    core = course(case, dynamics, RECORD, case.get("runs", RUNS if name in IN_NUMPY else FEWER), seed=seed, eta=case.get("eta", 0.5), lr=factor * case.get("lr", 0.5), **changes)
+    runs = changes.pop("runs", case.get("runs", RUNS if name in IN_NUMPY else FEWER))
+    core = course(case, dynamics, RECORD, runs, seed=seed, eta=case.get("eta", 0.5), lr=factor * case.get("lr", 0.5), **changes)
     passage = core.status()["passage"]
     return [*observables(core.records(), len(RECORD), case.get("digits", 9)), np.where(passage < 0, RECORD[-1] + 1, passage)]
 
@@ -55,6 +56,24 @@ def test_the_law_of_the_process_in_numpy(name: str) -> None:
     core = course(CASES[name], "reduced", SHORT, RUNS, seed=33, dtype="float32")
     digits = CASES[name].get("digits", 9)
     assert_plausible(comparison(observables(core.records(), 3, digits), observables(reference_course(CASES[name], SHORT, RUNS, 44), 3, digits)), RATE, name)
+
+
+# --- the general step, which defines the law, beside the kernels that are faster for a case ------------------------------------------------
+
+GENERAL = [n for n, case in CASES.items() if case["L"] <= 5 and not {"covariance", "sphere"} <= case.keys()]
+
+
+@pytest.mark.parametrize("name", GENERAL)
+def test_the_law_of_the_general_step(name: str) -> None:
+    """Kernels against it, passages included; where rows meet it is what `reduced` takes, tested above."""
+    fast = measured(name, "reduced", 55, dtype="float32" if len(name) % 2 else "float64")
+    assert_plausible(comparison(fast, measured(name, "reduced", 66, general=True, runs=FEWER)), RATE, name)
+
+
+@pytest.mark.parametrize("factor", [0.95, 1.05])
+@pytest.mark.parametrize("name", ["sum, d = 5", "P of rank 3", "rows"])
+def test_in_the_general_step_a_learning_rate_5_percent_off_is_seen(name: str, factor: float) -> None:
+    assert holm(comparison(measured(name, "reduced", 55), measured(name, "reduced", 66, factor, general=True)), RATE)
 
 
 # --- power, at the same size and rate ----------------------------------------------------------------------------------------------------

@@ -24,6 +24,10 @@ class Keywords {
     }
   }
   template <class V>
+  V get(const char* key, V otherwise) {
+    return left_.contains(key) ? get<V>(key) : otherwise;
+  }
+  template <class V>
   std::vector<V> list(const char* key) {
     const py::array a = get<py::array>(key);
     const V* p = checked<V>(a, key, {-1}, "(n,)");
@@ -79,6 +83,7 @@ Call read_call(const Task& task, const py::kwargs& kwargs) {
   s.plan.record = kw.list<Index>("record");
   s.plan.eta = kw.get<double>("eta");
   s.plan.halt = kw.get<bool>("halt");
+  s.general = kw.get<bool>("general", false);
   kw.finish();
   return c;
 }

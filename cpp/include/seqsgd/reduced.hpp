@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "reduced_batch.hpp"
-#include "reduced_rows.hpp"
+#include "gram.hpp"
 #include "unit.hpp"
 
 namespace seqsgd {

@@ -26,6 +26,7 @@ struct Settings {
   TokenSettings tokens;
   LearningRate lr;
   Plan plan;
+  bool general = false;  // reduced dynamics: the general step (gram.hpp) also where there is a kernel
 };
 
 inline Index weight_count(const Settings& s, Index L) { return s.weights == Weights::shared ? 1 : L; }

@@ -80,10 +80,10 @@ class ReducedSimulation {
   ReducedSimulation(std::shared_ptr<const Task> task, Settings s, Index runs, Index first_run, int threads, bool single)
       : task_((check(s, *task, runs, threads), std::move(task))), s_(std::move(s)),
         records_(runs, Index(s_.plan.record.size()), weight_count(s_, task_->L()), s_.position == PositionKind::opposite || s_.position == PositionKind::matrix ? task_->L() : 0),
-        setting_(*task_, s_, single, records_), rows_meet_(meet(s_)), per_unit_(rows_meet_ ? 1 : runs_per_unit(runs, setting_.draws.together, threads)) {
+        setting_(*task_, s_, single, records_), one_by_one_(general(s_)), per_unit_(one_by_one_ ? 1 : runs_per_unit(runs, setting_.draws.together, threads)) {
     for (Index first = 0; first < runs; first += per_unit_) {
-      if (rows_meet_)
-        owned_.push_back(std::make_unique<CorrelatedRows>(*task_, s_, setting_.coordinates, std::uint32_t(first_run + first), first, records_));
+      if (one_by_one_)
+        owned_.push_back(std::make_unique<GramRun>(*task_, s_, setting_.coordinates, std::uint32_t(first_run + first), first, records_));
       else
         owned_.push_back(std::make_unique<ReducedUnit>(setting_, std::uint32_t(first_run + first), first, std::min(per_unit_, runs - first)));
       units_.push_back(owned_.back().get());
@@ -113,7 +113,7 @@ class ReducedSimulation {
     const double r = !encoded ? 0 : matrix && n == 1 ? std::min(L, double(s.d)) : 1;
     const double record = double(s.plan.record.size()) * 8 * (2 * n + (encoded ? L : 0) + 1);
     const bool lean = task.student().sums_only && !encoded;
-    const double run = 8 * (4 * n * (r + 2) + (lean ? 4 * n : 0) + 2 * (encoded ? (L + 1) * (r + 1) : 0) + (meet(s) ? L * (8 * L + 2 * (encoded ? L : 0)) : 0)) + 1000;
+    const double run = 8 * (4 * n * (r + 2) + (lean ? 4 * n : 0) + 2 * (encoded ? (L + 1) * (r + 1) : 0) + (general(s) ? L * (8 * L + 2 * (encoded ? L : 0)) : 0)) + 1000;
     const double worker = 16 * double(simd::bytes) * (6 * L + n * (r + 3) + double(task.scratch()) + (task.noisy() ? task.k() : 0)) + 100000;
     const double shared = (matrix ? 8 * L * (L + 4 * double(s.d)) : 0) + 16 * double(s.tokens.factor.F.size());
     return double(runs) * record + double(runs + batch * std::min<Index>(threads, runs)) * run + double(std::min<Index>(threads, runs)) * worker + shared;
@@ -127,14 +127,16 @@ class ReducedSimulation {
     return together * std::clamp<Index>(batches / (4 * threads), 1, 8);
   }
   const ReducedRuns& unit(Index r) const { return *owned_[std::size_t(r / per_unit_)]; }
-  // Whether overlaps between rows of untied weights matter.
-  static bool meet(const Settings& s) { return s.tokens.law == TokenLaw::correlated && s.weights != Weights::shared; }
+  // Whether runs take the general step: asked for, or because overlaps between weights matter.
+  static bool general(const Settings& s) {
+    return s.general || (s.tokens.law == TokenLaw::correlated && s.weights != Weights::shared);
+  }
 
   std::shared_ptr<const Task> task_;
   Settings s_;
   Records records_;
   ReducedSetting setting_;
-  const bool rows_meet_;
+  const bool one_by_one_;
   const Index per_unit_;
   Index runs_ = 0;
   std::vector<std::unique_ptr<ReducedRuns>> owned_;
