@@ -12,7 +12,9 @@ from .._checks import letters
 from .identity import Same, function_name
 
 
-def _text(value: object) -> str:
+def _text(value: object, function: bool = False) -> str:
+    if function and isinstance(value, int):
+        return f"<{function_name(value)}>"
     if isinstance(value, np.ndarray):
         return repr(value.tolist()) if value.size <= 16 else f"<array {letters(value.shape)}>"
     if callable(value) and not isinstance(value, Model):
@@ -73,7 +75,7 @@ class Model:
         return self
 
     def __repr__(self) -> str:
-        parts = [_text(getattr(self, name)) for name in self._positional]
+        parts = [_text(getattr(self, name), name in self._functions) for name in self._positional]
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
             if f.name not in self._positional and (f.default is dataclasses.MISSING or _key(value) != _key(f.default)):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .._run import Run
 from .._seed import Seed
-from ..models.identity import Functions, canonical, digest
+from ..models.identity import NAME_IT, Functions, canonical, digest
 
 # Grows when the same arguments come to mean something else; cells of a store that have an older key are computed again.
 # 2: functions of the user's are known by all they rest on.
@@ -22,6 +24,35 @@ def identify(run: Run, seed: Seed | None, root: Seed | None, functions: Function
     Unknown
         A ValueError: a function that cannot be told from another one, unless `functions` is loose.
     """
+    global _own
+    _own = True
+    return _identify(run, seed, root, functions)
+
+
+_own = False  # whether this process makes keys: then the functions in its cells are those that the keys are of
+_ran: dict[int, Any] = {}  # functions that have been at work here, and may have changed what they rest on
+
+
+def check(run: Run, seed: Seed, key: bytes) -> None:
+    """Refuse functions that are not what the key says: a worker process has them from its own modules, which may be newer, or set up otherwise.
+
+    Raises
+    ------
+    ValueError
+    """
+    if _own:
+        return
+    functions = Functions(loose=True)
+    _, here = _identify(run, seed, None, functions)
+    new = [where for where, f in functions.met.items() if id(f) not in _ran]
+    if new and here != key and not functions.unknown:
+        raise ValueError(f"{new[0]}: another function in the worker than in the sweep: its module has changed since, or something it rests on is set elsewhere; {NAME_IT}")
+    if len(_ran) > 1000:  # of functions that come with each order
+        _ran.clear()
+    _ran.update((id(f), f) for f in functions.met.values())
+
+
+def _identify(run: Run, seed: Seed | None, root: Seed | None, functions: Functions) -> tuple[Seed, bytes]:
     fields = canonical(run, "", functions)
     for name in SIZE:
         del fields[name]

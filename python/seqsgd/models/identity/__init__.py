@@ -57,12 +57,14 @@ class Functions:
 
     def __init__(self, *, loose: bool = False) -> None:
         self.loose = loose
+        self.met: dict[str, Any] = {}  # by where each was met last
         self.unknown: dict[str, str] = {}  # where, and why
-        self._met: dict[int, tuple[object, str, str]] = {}  # kept alive, so that an id stays theirs
+        self._texts: dict[int, tuple[object, str, str]] = {}  # kept alive, so that an id stays theirs
         self._numbered = 0
 
     def plain(self, function: Any, where: str) -> dict[str, Any]:
         """What stands for a function."""
+        self.met[where] = function
         text, why = self._look(function)
         if why:
             if not self.loose:
@@ -71,15 +73,15 @@ class Functions:
         return {"type": "function", "code": text}
 
     def _look(self, function: Any) -> tuple[str, str]:
-        if id(function) not in self._met:
+        if id(function) not in self._texts:
             text, why = "", ""
             try:
                 text = exact(function)
             except Unknown as e:
                 text, why = f"unknown {type(function).__qualname__} {self._numbered}", str(e)
                 self._numbered += 1
-            self._met[id(function)] = function, text, why
-        return self._met[id(function)][1:]
+            self._texts[id(function)] = function, text, why
+        return self._texts[id(function)][1:]
 
 
 def canonical(value: Any, where: str = "", functions: Functions | None = None) -> Any:

@@ -24,7 +24,7 @@ from ._library import is_library, library_name
 
 LIMIT = 20_000  # objects that a function may rest on
 
-_DYNAMIC = [getattr(builtins, n) for n in ("eval", "exec", "compile", "globals", "locals", "vars", "__import__", "open", "input", "breakpoint")]
+_DYNAMIC = {id(getattr(builtins, n)): n for n in ("eval", "exec", "compile", "globals", "locals", "vars", "__import__", "open", "input", "breakpoint")}
 _RANDOM = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, np.random.SeedSequence, random.Random)
 _POINTERS: Any = (ctypes._SimpleCData.__base__, ctypes.CDLL)  # all of ctypes' data: most hold addresses
 _ITSELF = (type(os.environ),)
@@ -33,7 +33,7 @@ _ASIDE = frozenset(
     "__module__ __doc__ __dict__ __weakref__ __annotations__ __annotate__ __annotate_func__ __annotations_cache__ __abstractmethods__ _abc_impl "
     "__parameters__ __orig_bases__ __firstlineno__ __static_attributes__ __dataclass_params__ __dataclass_fields__ __match_args__ __qualname__ __slotnames__".split()
 )
-_OWN_FORM = ("__reduce__", "__reduce_ex__", "__getstate__", "__getattribute__")
+_OWN_FORM = ("__reduce__", "__reduce_ex__", "__getstate__")
 
 
 class Encoder:
@@ -73,9 +73,8 @@ class Encoder:
     def _library(self, value: Any) -> Any:
         if value is np.random.mtrand._rand:
             return ["library", "numpy.random", "_rand"]
-        for f in _DYNAMIC:
-            if value is f:
-                raise Unknown(f"{f.__name__}(), which may do anything")
+        if id(value) in _DYNAMIC:
+            raise Unknown(f"{_DYNAMIC[id(value)]}(), which may do anything")
         if isinstance(value, types.ModuleType):
             if not is_library(value.__name__):
                 raise Unknown(f"the module {value.__name__} as a whole")
@@ -200,7 +199,8 @@ class Encoder:
     def _instance(self, value: Any, cls: type) -> Any:
         """By its class and the data that pickling would take."""
         if library_name(cls) is None:
-            if any(getattr(cls, n, None) is not getattr(object, n, None) for n in _OWN_FORM):
+            looks = next(c for c in cls.__mro__ if "__getattribute__" in vars(c))
+            if library_name(looks) is None or any(getattr(cls, n, None) is not getattr(object, n, None) for n in _OWN_FORM):
                 raise Unknown(f"a {cls.__qualname__}, which hides some of what it holds")
         try:
             reduce: Callable[..., Any] | None = copyreg.dispatch_table.get(cls)
