@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 import helping
 import numpy as np
 import numpy.ma as ma
-import pandas
 import scipy.interpolate as interpolate
 import scipy.special as special
 import scipy.stats as stats
@@ -115,6 +114,28 @@ def static(z):
     return Curves.square(z)
 
 
+NUMBER = 2.0
+
+
+def uses_a_number(z):
+    return NUMBER * z[0]
+
+
+class Wrapper:
+    """Says that it is the function it wraps, as decorators of some libraries do, and does something else."""
+
+    def __init__(self, f: Any) -> None:
+        object.__setattr__(self, "f", f)
+
+    def __getattr__(self, name):
+        return getattr(self.f, name)
+
+    __class__ = property(lambda self: type(self.f))  # type: ignore[assignment]
+
+    def __call__(self, z):
+        return 2 * self.f(z)
+
+
 def imports_library(z):
     import math as m
 
@@ -160,6 +181,8 @@ KNOWN |= {
     "bound method": lambda: Curves().fourth,
     "import inside": lambda: imports_library,
     "attribute": lambda: with_counter,
+    "global number": lambda: uses_a_number,
+    "wrapper": lambda: Wrapper(plain),
 }
 # values that are easily taken for each other
 NAN = float(np.array([0x7FF8000000000001], np.uint64).view(np.float64)[0])
@@ -238,6 +261,23 @@ class Pair(NamedTuple):
         return self.a * z[0] + self.b
 
 
+class Curve(enum.Enum):
+    LINE = 1
+
+    def __call__(self, z):
+        return self.value * z[0]
+
+
+class Steep(enum.Enum):
+    LINE = 1
+
+    def __call__(self, z):
+        return 2 * self.value * z[0]
+
+
+Steep.__qualname__ = "Curve"
+
+
 class Color(enum.Enum):
     RED = 1
     BLUE = 2
@@ -292,6 +332,8 @@ KNOWN |= {
     "method of an object": lambda: Link(1).__call__,
     "enumeration": lambda: uses(Color.RED),
     "enumeration, other": lambda: uses(Color.BLUE),
+    "enumeration, called": lambda: Curve.LINE,
+    "enumeration, called, other code": lambda: Steep.LINE,
     "class": lambda: uses(Link),
     "class, other": lambda: uses(Link2),
     "cycle": cyclic,
@@ -373,6 +415,12 @@ else:
         "numba, other": lambda: numba.njit(default),
         "numba, fast": lambda: numba.njit(fastmath=True)(plain),
         "numba, called": lambda: scaled(numba.njit(plain)),
+        "numba, of one type": lambda: numba.njit("float64(float64[:])")(plain),
+        "numba, closure": lambda: numba.njit(scaled(2)),
+    }
+    REFUSED |= {
+        "numba, with a global variable": lambda: numba.njit(uses_a_number),
+        "numba, as a ufunc": lambda: numba.vectorize(plain),
     }
 
 
@@ -442,6 +490,13 @@ def moves_on(z):
     return random.random() * z[0]
 
 
+def pandas() -> Any:
+    """Imported where it is used: it takes long."""
+    import pandas
+
+    return pandas
+
+
 def array_of_a_type_of_ones_own() -> Any:
     a = np.zeros(2).view(Vector)
     a.k = 1  # type: ignore[attr-defined]
@@ -478,8 +533,8 @@ REFUSED |= {
     "ctypes number": lambda: uses(ctypes.c_double(1)),
     "deep": lambda: uses(functools.reduce(lambda x, _: [x], range(5000), [])),
     "large": lambda: uses(list(range(100_000))),
-    "compiled, not of a library": lambda: pandas.api.types.is_scalar,
-    "object of another library": lambda: pandas.Series([1.0, 2.0]).get,
+    "compiled, not of a library": lambda: pandas().api.types.is_scalar,
+    "object of another library": lambda: pandas().Series([1.0, 2.0]).get,
 }
 
 if __name__ == "__main__":

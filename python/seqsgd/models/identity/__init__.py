@@ -139,7 +139,7 @@ class Same:
 
     def __hash__(self) -> int:  # of what never changes in it
         f = self.function
-        return hash((type(f).__qualname__, f.__code__.co_code if isinstance(f, types.FunctionType) else None))
+        return hash((type(f).__qualname__, f.__code__.co_code if type(f) is types.FunctionType else None))
 
 
 def function_name(f: object) -> str:

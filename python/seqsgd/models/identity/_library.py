@@ -47,9 +47,10 @@ def _root_is_library(root: str) -> bool:
 
 def library_name(value: Any) -> list[str] | None:
     """Module and name of what a library has under that name; None for anything else, whatever it calls itself."""
-    if isinstance(value, np.ufunc):
+    kind = type(value)  # not what it says that it is: wrappers lie
+    if issubclass(kind, np.ufunc):
         modules, name = list(_UFUNCS), value.__name__
-    elif isinstance(value, _NAMED):
+    elif issubclass(kind, _NAMED):
         owner = getattr(value, "__objclass__", value)  # methods of built-in types say only whose they are
         modules, name = [str(getattr(owner, "__module__", ""))], str(getattr(value, "__qualname__", ""))
     else:

@@ -33,6 +33,11 @@ _ASIDE = frozenset(
     "__module__ __doc__ __dict__ __weakref__ __annotations__ __annotate__ __annotate_func__ __annotations_cache__ __abstractmethods__ _abc_impl "
     "__parameters__ __orig_bases__ __firstlineno__ __static_attributes__ __dataclass_params__ __dataclass_fields__ __match_args__ __qualname__ __slotnames__".split()
 )
+_ENUM = frozenset(
+    "_generate_next_value_ _new_member_ __new_member__ _use_args_ _member_names_ _member_map_ _value2member_map_ _unhashable_values_ _hashable_values_ "
+    "_unhashable_values_map_ _member_type_ _value_repr_ _flag_mask_ _all_bits_ _singles_mask_ _inverted_ _boundary_".split()
+)
+_MEMBER = ("_name_", "_value_", "_sort_order_", "__objclass__")
 _OWN_FORM = ("__reduce__", "__reduce_ex__", "__getstate__")
 
 
@@ -58,6 +63,7 @@ class Encoder:
         if kind is tuple:
             return ["tuple", *map(self, value)]
         if kind in (set, frozenset):
+            self._count += len(value)
             around = self._around.union(self._number)
             return [kind.__name__, *unordered([Encoder(around)(v) for v in value])]
         if (library := self._library(value)) is not None:
@@ -75,7 +81,7 @@ class Encoder:
             return ["library", "numpy.random", "_rand"]
         if id(value) in _DYNAMIC:
             raise Unknown(f"{_DYNAMIC[id(value)]}(), which may do anything")
-        if isinstance(value, types.ModuleType):
+        if issubclass(type(value), types.ModuleType):
             if not is_library(value.__name__):
                 raise Unknown(f"the module {value.__name__} as a whole")
             return ["module", value.__name__]
@@ -84,14 +90,14 @@ class Encoder:
     def _new(self, value: Any, kind: type) -> Any:
         from .._base import Model
 
-        if isinstance(value, Model):
+        if issubclass(kind, Model):
             return ["model", kind.__name__, *([k, self._field(value, k, v)] for k, v in value._identity().items())]
         for types_, encode in _ENCODERS:
-            if isinstance(value, types_):
+            if issubclass(kind, types_):
                 return encode(self, value)
-        if kind.__module__.partition(".")[0] == "numba" and hasattr(value, "py_func"):
-            return ["numba", kind.__qualname__, self(value.py_func), self(dict(getattr(value, "targetoptions", None) or {}))]
-        if isinstance(value, Iterator):
+        if kind.__module__.startswith("numba."):
+            return self._numba(value) if kind.__qualname__ == "CPUDispatcher" else self._refuse(value)
+        if issubclass(kind, Iterator):
             raise Unknown(f"a {kind.__qualname__}, which is used up as it goes")
         return self._instance(value, kind)
 
@@ -120,21 +126,36 @@ class Encoder:
         return ["holds", self(value)]
 
     def _chain(self, f: types.FunctionType, chain: Chain, cells: dict[str, Any]) -> Any:
-        """What a name with its attributes leads to; modules are gone through, so that only what is taken from them counts."""
+        found, value, _ = self._lookup(f, chain, cells)
+        return [*chain, ["is", self(value)] if found else ["missing"]]
+
+    def _lookup(self, f: types.FunctionType, chain: Chain, cells: dict[str, Any]) -> tuple[bool, Any, bool]:
+        """Whether a name with its attributes leads to something, to what, and whether a library has it. Modules are gone through: only what is taken from them counts."""
         name, *attributes = chain
-        spaces = (f.__globals__, f.__builtins__)
+        library = False
+        spaces: tuple[dict[str, Any], ...] = (f.__globals__, f.__builtins__)  # type: ignore[attr-defined]
         if name in cells:
             value = cells[name].cell_contents
         else:
             space = next((s for s in spaces if name in s), None)
             if space is None:
-                return [*chain, ["missing"]]
+                return False, None, False
             value = space[name]
         while isinstance(value, types.ModuleType) and attributes:
+            library = is_library(value.__name__)
             if not hasattr(value, attributes[0]):
-                return [*chain, ["missing"]]
+                return False, None, library
             value = getattr(value, attributes.pop(0))
-        return [*chain, ["is", self(value)]]
+        return True, value, library
+
+    def _numba(self, f: Any) -> Any:
+        """Compiled code keeps the data in global variables as they were when it was compiled, so that nobody knows them."""
+        for chain in sorted(read(f.py_func.__code__).chains):
+            if chain[0] in f.py_func.__globals__:
+                found, value, library = self._lookup(f.py_func, chain, {})
+                if found and not (library or callable(value) or isinstance(value, types.ModuleType)):
+                    raise Unknown(f"the variable {'.'.join(chain)}, of which numba keeps an older value")
+        return ["numba", self(f.py_func), self(dict(f.targetoptions)), None if f._can_compile else [str(s) for s in f.signatures]]
 
     def _builtin(self, f: Any) -> Any:
         if f.__self__ is None or isinstance(f.__self__, types.ModuleType):
@@ -153,6 +174,8 @@ class Encoder:
         return ["cached", self(f.__wrapped__), self(f.cache_parameters())]
 
     def _vectorize(self, f: Any) -> Any:
+        if type(f) is not np.vectorize:
+            return self._instance(f, type(f))
         return ["vectorize", self(type(f)), *(self(getattr(f, n, None)) for n in ("pyfunc", "otypes", "excluded", "signature"))]
 
     def _refuse(self, value: Any) -> Any:
@@ -171,15 +194,14 @@ class Encoder:
         return _arrays.array(value, self)
 
     def _enum(self, value: enum.Enum) -> Any:
-        return ["enum", self(type(value)), value.name, self(value.value)]
+        return ["enum", self(type(value)), value.name, self(value.value), self({k: v for k, v in vars(value).items() if k not in _MEMBER})]
 
     # classes and instances
 
     def _class(self, cls: type) -> Any:
         if issubclass(cls, enum.Enum):
-            aside = {*cls.__members__, *vars(enum.Enum), *vars(enum.Flag)}
             members = [[k, self(m.value)] for k, m in cls.__members__.items()]
-            parts = {k: v for k, v in vars(cls).items() if k not in aside and not k.startswith("_")}
+            parts = {k: v for k, v in vars(cls).items() if k not in _ASIDE | _ENUM | set(cls.__members__)}
         else:
             members = [[f, None] for f in getattr(cls, "__dataclass_fields__", {})]
             parts = {k: v for k, v in vars(cls).items() if k not in _ASIDE}
@@ -187,6 +209,8 @@ class Encoder:
         return ["class", cls.__qualname__, meta, [self(b) for b in cls.__bases__], members, [[k, self(parts[k])] for k in sorted(parts)]]
 
     def _wrapped(self, value: Any) -> Any:
+        if type(value) not in (property, staticmethod, classmethod, functools.cached_property):
+            return self._refuse(value)
         if isinstance(value, property):
             return ["property", self(value.fget), self(value.fset), self(value.fdel)]
         if isinstance(value, functools.cached_property):
