@@ -1,6 +1,7 @@
-"""Checkpoints: the state of a simulation in one file, to go on bit for bit. NumPy arrays and JSON only; nothing in it is executed when read.
+"""Checkpoints: the state of a simulation in one file, to go on bit for bit.
 
-Functions of the user's are noted by what they are made of (see `models.identity`), and compared when a run is continued.
+NumPy arrays and JSON only; nothing in it is executed when read. Functions of the user's are noted
+by what they are made of (see `models.identity`), and compared when a run is continued.
 """
 
 from __future__ import annotations
@@ -70,7 +71,13 @@ class Checkpoint:
 
     def save(self, engine: Resumable, grid: Steps, wall_time: float) -> None:
         """Write the present state."""
-        meta = {"format_version": FORMAT_VERSION, "wall_time": wall_time, "steps": self.run.steps, "configuration": self._configuration(), "functions": self._functions()[0]}
+        meta = {
+            "format_version": FORMAT_VERSION,
+            "wall_time": wall_time,
+            "steps": self.run.steps,
+            "configuration": self._configuration(),
+            "functions": self._functions()[0],
+        }
         arrays: dict[str, Any] = {f"state/{k}": v for k, v in engine.state().items()}
         with _files.atomic(self.path) as part, open(part, "wb") as f:
             np.savez(f, meta=np.array(json.dumps(meta)), grid=grid, reached=engine.steps_done().max(), **arrays)
@@ -81,7 +88,7 @@ class Checkpoint:
         return run | {"rng": self.seed.to_plain(), "seqsgd version": _version.__version__, "instruction set (SEQSGD_SIMD)": _core.level}
 
     def _functions(self) -> tuple[dict[str, Any], Functions]:
-        """What the user's functions are made of, by their places, and what could not be looked into."""
+        """What the user's functions are made of, by place, and what could not be looked into."""
         functions = Functions(loose=True)
         found: dict[str, Any] = {}
         _collect(canonical(self.run, "", functions), "", found)
@@ -122,11 +129,18 @@ class Checkpoint:
         here, functions = self._functions()
         for where, there in noted.items():
             if here.get(where) != there:
-                raise ValueError(f"checkpoint: {str(self.path)!r} belongs to another run: {where} is another function there, or rests on other data ({NAME_IT} that outlasts changes)")
+                raise ValueError(
+                    f"checkpoint: {str(self.path)!r} belongs to another run: {where} is another "
+                    f"function there, or rests on other data ({NAME_IT} that outlasts changes)"
+                )
         if functions.unknown and not self.trusting:
             where, why = next(iter(functions.unknown.items()))
-            text = f"checkpoint: {str(self.path)!r} is continued although {where} rests on {why}, so that nothing can tell whether it is the same function; {NAME_IT}"
-            warnings.warn(text, UserWarning, stacklevel=4)
+            warnings.warn(
+                f"checkpoint: {str(self.path)!r} is continued although {where} rests on {why}, so "
+                f"that nothing can tell whether it is the same function; {NAME_IT}",
+                UserWarning,
+                stacklevel=4,
+            )
 
 
 def _record(grid: npt.NDArray[Any]) -> Steps:
@@ -139,7 +153,9 @@ def _record(grid: npt.NDArray[Any]) -> Steps:
 def _nameless(plain: Any) -> Any:
     """Functions without their names: moved to another file they are the same."""
     if isinstance(plain, Mapping):
-        return "a function" if plain.get("type") == "function" else {k: _nameless(v) for k, v in plain.items()}
+        if plain.get("type") == "function":
+            return "a function"
+        return {k: _nameless(v) for k, v in plain.items()}
     return plain
 
 

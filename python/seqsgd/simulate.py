@@ -76,8 +76,8 @@ def simulate(
         Number of the first run: runs 0..63 in one call are the same, bit for bit, as 0..31 in one and 32..63 in another.
     checkpoint : path, optional
         A file that holds the state, renewed every `checkpoint_every` seconds, on Ctrl-C and at the end. If it exists and belongs to the same arguments it is
-        continued, bit for bit; `steps` may be larger than before (then records taken so far stay where they were), and `threads` may differ. Functions of your own must
-        be the same; a warning says where that cannot be known (see `Named`).
+        continued, bit for bit; `steps` may be larger than before (then records taken so far stay where they were), and `threads` may differ.
+        Functions of your own must be the same; a warning says where that cannot be known (`Named`).
     progress : bool, optional
         A progress bar on stderr. None: if somebody watches (a terminal).
     callback : callable, optional

@@ -1,6 +1,7 @@
 """Callables of every kind that a user may bring, and what is to be known of them.
 
-KNOWN: name -> maker; each call makes a function anew, and all names are different functions. REFUSED: functions that nothing can tell from others.
+KNOWN: name -> maker; each call makes a function anew, and all names are different functions.
+REFUSED: functions that nothing can tell from others.
 Run as a program, it prints the texts of all that is known.
 """
 
@@ -122,7 +123,7 @@ def uses_a_number(z):
 
 
 class Wrapper:
-    """Says that it is the function it wraps, as decorators of some libraries do, and does something else."""
+    """Says that it is the function it wraps, as some decorators do, and does something else."""
 
     def __init__(self, f: Any) -> None:
         object.__setattr__(self, "f", f)
@@ -151,7 +152,10 @@ with_counter.offset = 2  # type: ignore[attr-defined]
 
 def numbers(*values: Any) -> dict[str, Make]:
     """Closures on them; sets look different in each process, so that the names are numbers."""
-    return {f"{type(v).__name__} {i}": functools.partial(uses, v) for i, v in enumerate(values, len(KNOWN))}
+    return {
+        f"{type(v).__name__} {i}": functools.partial(uses, v)
+        for i, v in enumerate(values, len(KNOWN))
+    }
 
 
 KNOWN |= {
@@ -186,11 +190,48 @@ KNOWN |= {
 }
 # values that are easily taken for each other
 NAN = float(np.array([0x7FF8000000000001], np.uint64).view(np.float64)[0])
-KNOWN |= numbers(0.0, -0.0, float("nan"), 0, False, None, 1j, complex(-0.0, 1), "a", b"a", ..., 2**70, 2**70 + 1)
-KNOWN |= numbers(np.float32(0.5), np.float64(0.5), 0.5, np.int32(1), np.int64(1), np.longdouble(0.5), np.datetime64(1, "s"), np.datetime64(1, "ms"))
-KNOWN |= numbers((1, 2), [1, 2], {1, 2}, frozenset({1, 2}), {1: 2}, {"1": 2}, {1.5: 2}, {True: 2}, [(1,), 2], [1, (2,)], range(3), slice(3), slice(0, 3))
-KNOWN |= numbers({1: "a", 2: "b"}, {2: "b", 1: "a"}, frozenset({frozenset({1}), frozenset({2})}), frozenset({"a", ("b", frozenset({"c", "d"}))}))
-KNOWN |= numbers(decimal.Decimal("1.5"), decimal.Decimal("1.50"), fractions.Fraction(3, 2), bytearray(b"a"), re.compile("a"), re.compile("a", re.I))
+KNOWN |= numbers(
+    0.0, -0.0, float("nan"), 0, False, None, 1j, complex(-0.0, 1), "a", b"a", ..., 2**70, 2**70 + 1
+)
+KNOWN |= numbers(
+    np.float32(0.5),
+    np.float64(0.5),
+    0.5,
+    np.int32(1),
+    np.int64(1),
+    np.longdouble(0.5),
+    np.datetime64(1, "s"),
+    np.datetime64(1, "ms"),
+)
+KNOWN |= numbers(
+    (1, 2),
+    [1, 2],
+    {1, 2},
+    frozenset({1, 2}),
+    {1: 2},
+    {"1": 2},
+    {1.5: 2},
+    {True: 2},
+    [(1,), 2],
+    [1, (2,)],
+    range(3),
+    slice(3),
+    slice(0, 3),
+)
+KNOWN |= numbers(
+    {1: "a", 2: "b"},
+    {2: "b", 1: "a"},
+    frozenset({frozenset({1}), frozenset({2})}),
+    frozenset({"a", ("b", frozenset({"c", "d"}))}),
+)
+KNOWN |= numbers(
+    decimal.Decimal("1.5"),
+    decimal.Decimal("1.50"),
+    fractions.Fraction(3, 2),
+    bytearray(b"a"),
+    re.compile("a"),
+    re.compile("a", re.I),
+)
 ARRAYS: dict[str, Make] = {
     "float64": lambda: np.array([1.0, 2.0]),
     "float32": lambda: np.array([1.0, 2.0], np.float32),

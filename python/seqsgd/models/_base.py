@@ -1,4 +1,7 @@
-"""What all models share: frozen, compared by value (arrays and functions too), hashable, picklable, a short repr that can be evaluated."""
+"""What all models share: frozen, compared by value (arrays and functions too), hashable, picklable.
+
+Their repr is short and can be evaluated.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions the user brings: Hermite data and C pointers at full speed, Python callables slowly; and names for them."""
+"""Functions the user brings: Hermite data and C at full speed, Python slowly; names for them."""
 
 from __future__ import annotations
 
@@ -100,10 +100,12 @@ class HermiteSeries(Model):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Named(Model):
-    """A function under a name that stands for it: two are the same if their names are, whatever the functions.
+    """A function under a name that stands for it: two are the same if their names are.
 
-    For functions that cannot be told from others by looking into them (C functions, objects of other libraries), wherever a model takes a function. That
-    functions of one name do the same, in every process and after every change of the program, is the user's promise: a new function needs a new name.
+    For functions that cannot be told from others by looking into them (C functions, objects of
+    other libraries), wherever a model takes a function. That functions of one name do the same, in
+    every process and after every change of the program, is the user's promise: a function that has
+    changed needs a new name.
 
     Parameters
     ----------
@@ -115,7 +117,9 @@ class Named(Model):
     Examples
     --------
     >>> import seqsgd as sq
-    >>> sq.SSI(sq.Named("third power", lambda z: z[0] ** 3), L=1) == sq.SSI(sq.Named("third power", lambda z: z[0] * z[0] * z[0]), L=1)
+    >>> a = sq.SSI(sq.Named("third power", lambda z: z[0] ** 3), L=1)
+    >>> b = sq.SSI(sq.Named("third power", lambda z: z[0] * z[0] * z[0]), L=1)
+    >>> a == b
     True
     """
 
@@ -157,8 +161,11 @@ class _Pointer(Model):
 
     def to_plain(self) -> dict[str, Any]:
         """Without addresses."""
-        parts: dict[str, Any] = {k: {"type": "function", "name": function_name(v)} for k, v in self._values().items() if isinstance(v, int)}
-        return super().to_plain() | {k: v for k, v in parts.items() if k in self._functions}
+        out = super().to_plain()
+        for name in self._functions:
+            if isinstance(out[name], int):
+                out[name] = {"type": "function", "name": function_name(out[name])}
+        return out
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -231,7 +238,8 @@ def address(name: str, f: Any) -> tuple[int, int | None]:
     where: object = None
     data: int | None = None
     if not _is_c(f):
-        raise TypeError(f"{name}: expected an address, a ctypes function, a numba cfunc or a scipy.LowLevelCallable, got {_checks.short(f)}")
+        wanted = "an address, a ctypes function, a numba cfunc or a scipy.LowLevelCallable"
+        raise TypeError(f"{name}: expected {wanted}, got {_checks.short(f)}")
     if isinstance(f, int):
         where = f
     elif isinstance(f, _FUNCTION_POINTER):

@@ -74,7 +74,9 @@ class SSI(Teacher):
         elif isinstance(self.link, Hermite):
             if self.link.tokens > L:
                 raise ValueError(f"link: expected tokens between 1 and L = {L}, got {self.link.tokens}")
-        elif not isinstance(self.link, CLink) and (isinstance(self.link, type) or not callable(bare(self.link))):
+        elif not isinstance(self.link, CLink) and (
+            isinstance(self.link, type) or not callable(bare(self.link))
+        ):
             raise TypeError(f"link: expected a name, Hermite, CLink or a function, got {_checks.short(self.link)}")
         if isinstance(self.link, (str, Hermite)):
             if k != 1:

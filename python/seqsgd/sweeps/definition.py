@@ -95,9 +95,12 @@ class Sweep:
         return self.root is None and any(seed is None for _, seed in self._cells)
 
     def cells(self, root: Seed | None = None, *, loose: bool = False) -> list[Cell]:
-        """Every cell with its seed and key; `root` stands in where no `rng` was given; `loose`: for this sweep only (see `Functions`)."""
-        functions = Functions(loose=loose)
-        return [Cell(run, *identify(run, seed, self.root or root, functions)) for run, seed in self._cells]
+        """Every cell with its seed and key.
+
+        `root` stands in where no `rng` was given; `loose`: for this sweep only (see `Functions`).
+        """
+        functions, root = Functions(loose=loose), self.root or root
+        return [Cell(run, *identify(run, seed, root, functions)) for run, seed in self._cells]
 
     def check_memory(self, indices: Iterable[int] | None = None) -> None:
         """Refuse cells that do not fit into memory, or that their dynamics does not know; all, or some by their numbers."""

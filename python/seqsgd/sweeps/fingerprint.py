@@ -1,4 +1,4 @@
-"""The key of a cell, which names its results in a store, and the seed that it gets within a sweep."""
+"""The key of a cell, which names its results in a store, and its seed within a sweep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from .._run import Run
 from .._seed import Seed
 from ..models.identity import NAME_IT, Functions, canonical, digest
 
-# Grows when the same arguments come to mean something else; cells of a store that have an older key are computed again.
+# Grows when the same arguments come to mean something else; cells that a store has under an older
+# key are computed again.
 # 2: functions of the user's are known by all they rest on.
 KEY_VERSION = 2
 
@@ -16,8 +17,10 @@ SIZE = ("runs", "first_run", "threads")  # how much of a cell is computed at onc
 WATCHED = ("steps", "record", "stop")  # how long a cell is followed, and how it is looked at
 
 
-def identify(run: Run, seed: Seed | None, root: Seed | None, functions: Functions) -> tuple[Seed, bytes]:
-    """Seed and key of a cell; without a seed of its own it has one from `root` and from what it simulates.
+def identify(
+    run: Run, seed: Seed | None, root: Seed | None, functions: Functions
+) -> tuple[Seed, bytes]:
+    """Seed and key of a cell; its own seed, or one from `root` and from what it simulates.
 
     Raises
     ------
@@ -29,12 +32,16 @@ def identify(run: Run, seed: Seed | None, root: Seed | None, functions: Function
     return _identify(run, seed, root, functions)
 
 
-_own = False  # whether this process makes keys: then the functions in its cells are those that the keys are of
-_ran: dict[int, Any] = {}  # functions that have been at work here, and may have changed what they rest on
+_own = False  # whether this process makes keys: then they are of the functions that it has
+_ran: dict[
+    int, Any
+] = {}  # functions that have been at work here, and may have changed what they rest on
 
 
 def check(run: Run, seed: Seed, key: bytes) -> None:
-    """Refuse functions that are not what the key says: a worker process has them from its own modules, which may be newer, or set up otherwise.
+    """Refuse functions that are not what the key says.
+
+    A worker process has them from its own modules, which may be newer, or set up otherwise.
 
     Raises
     ------
@@ -46,13 +53,18 @@ def check(run: Run, seed: Seed, key: bytes) -> None:
     _, here = _identify(run, seed, None, functions)
     new = [where for where, f in functions.met.items() if id(f) not in _ran]
     if new and here != key and not functions.unknown:
-        raise ValueError(f"{new[0]}: another function in the worker than in the sweep: its module has changed since, or something it rests on is set elsewhere; {NAME_IT}")
+        raise ValueError(
+            f"{new[0]}: another function in the worker than in the sweep: its module has changed "
+            f"since, or something it rests on is set elsewhere; {NAME_IT}"
+        )
     if len(_ran) > 1000:  # of functions that come with each order
         _ran.clear()
     _ran.update((id(f), f) for f in functions.met.values())
 
 
-def _identify(run: Run, seed: Seed | None, root: Seed | None, functions: Functions) -> tuple[Seed, bytes]:
+def _identify(
+    run: Run, seed: Seed | None, root: Seed | None, functions: Functions
+) -> tuple[Seed, bytes]:
     fields = canonical(run, "", functions)
     for name in SIZE:
         del fields[name]

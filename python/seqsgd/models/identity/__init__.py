@@ -1,6 +1,7 @@
-"""When two functions of the user's are the same: for equality of models, for the keys of sweeps, for checkpoints and for what the theory keeps.
+"""When two functions of the user's are the same.
 
-A function is known exactly by what it is made of (`exact`), by the name that `Named` gives it, or not at all (`Unknown`).
+Equality of models, keys of sweeps, checkpoints and what the theory keeps rest on this. A function is
+known by what it is made of (`exact`), by the name that `Named` gives it, or not at all (`Unknown`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ NAME_IT = 'sq.Named("my link, version 1", function) gives it a name'
 
 def digest(plain: Any) -> bytes:
     """32 bytes for plain data."""
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).digest()
+    return hashlib.sha256(
+        json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+    ).digest()
 
 
 def exact(function: Any) -> str:
@@ -42,8 +45,12 @@ def exact(function: Any) -> str:
         raise Unknown("an address, which is another one in every process")
     try:
         return digest(Encoder()(function)).hex()
+    except Unknown:
+        raise
     except RecursionError:
         raise Unknown("data nested too deeply to be looked into") from None
+    except Exception as e:  # of the user's objects, when they are looked at
+        raise Unknown(f"what raises when it is looked at ({type(e).__name__})") from None
 
 
 class Functions:
@@ -52,14 +59,17 @@ class Functions:
     Parameters
     ----------
     loose : bool
-        Functions that are not known exactly are numbered as they come, which tells them apart here and nowhere else; otherwise they are refused.
+        Functions that are not known exactly are numbered as they come, which tells them apart
+        here and nowhere else; otherwise they are refused.
     """
 
     def __init__(self, *, loose: bool = False) -> None:
         self.loose = loose
         self.met: dict[str, Any] = {}  # by where each was met last
         self.unknown: dict[str, str] = {}  # where, and why
-        self._texts: dict[int, tuple[object, str, str]] = {}  # kept alive, so that an id stays theirs
+        self._texts: dict[
+            int, tuple[object, str, str]
+        ] = {}  # kept alive, so that an id stays theirs
         self._numbered = 0
 
     def plain(self, function: Any, where: str) -> dict[str, Any]:
@@ -68,7 +78,10 @@ class Functions:
         text, why = self._look(function)
         if why:
             if not self.loose:
-                raise Unknown(f"{where or 'function'}: expected a function that can be told from every other one, got {function_name(function)}, which rests on {why}; {NAME_IT}")
+                raise Unknown(
+                    f"{where or 'function'}: expected a function that can be told from every other "
+                    f"one, got {function_name(function)}, which rests on {why}; {NAME_IT}"
+                )
             self.unknown[where] = why
         return {"type": "function", "code": text}
 
@@ -93,7 +106,8 @@ def canonical(value: Any, where: str = "", functions: Functions | None = None) -
     where : str
         Its name, for messages.
     functions : Functions, optional
-        Of several calls, to look at each function once. None: those that are not known exactly are refused.
+        Of several calls, to look at each function once. None: those that are not known exactly
+        are refused.
 
     Raises
     ------
@@ -107,11 +121,17 @@ def canonical(value: Any, where: str = "", functions: Functions | None = None) -
         out: dict[str, Any] = {"type": type(value).__name__}
         for name, v in value._identity().items():
             path = f"{where}.{name}" if where else name
-            bare = name in value._functions and not isinstance(v, (str, Model))  # an address is a number
+            bare = name in value._functions and not isinstance(
+                v, (str, Model)
+            )  # an address is a number
             out[name] = functions.plain(v, path) if bare else canonical(v, path, functions)
         return out
     if isinstance(value, np.ndarray):
-        return {"array": list(value.shape), "sha256": hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest(), "dtype": value.dtype.str}
+        return {
+            "array": list(value.shape),
+            "sha256": hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest(),
+            "dtype": value.dtype.str,
+        }
     if type(value) in (tuple, list):
         return [canonical(v, where, functions) for v in value]
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -120,7 +140,10 @@ def canonical(value: Any, where: str = "", functions: Functions | None = None) -
 
 
 class Same:
-    """Stands for a function where models are compared: equal if it is the same object, or made of the same as far as that is known."""
+    """Stands for a function where models are compared.
+
+    Equal if it is the same object, or made of the same as far as that is known.
+    """
 
     __slots__ = ("function",)
 
@@ -139,7 +162,9 @@ class Same:
 
     def __hash__(self) -> int:  # of what never changes in it
         f = self.function
-        return hash((type(f).__qualname__, f.__code__.co_code if type(f) is types.FunctionType else None))
+        return hash(
+            (type(f).__qualname__, f.__code__.co_code if type(f) is types.FunctionType else None)
+        )
 
 
 def function_name(f: object) -> str:
@@ -154,7 +179,11 @@ def function_name(f: object) -> str:
 
 
 def remembered(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """As functools.lru_cache for functions of models, but a user's function that has changed since counts as another; nothing is kept where that cannot be known."""
+    """As functools.lru_cache, for functions of models.
+
+    A user's function that has changed since counts as another one; nothing is kept where that
+    cannot be known.
+    """
 
     def decorate(f: Callable[P, R]) -> Callable[P, R]:
         kept: OrderedDict[bytes, R] = OrderedDict()
@@ -163,7 +192,9 @@ def remembered(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @functools.wraps(f)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
-                key = digest(canonical([*args, *(x for pair in sorted(kwargs.items()) for x in pair)]))
+                key = digest(
+                    canonical([*args, *(x for pair in sorted(kwargs.items()) for x in pair)])
+                )
             except Unknown:
                 return f(*args, **kwargs)
             with lock:
@@ -182,4 +213,13 @@ def remembered(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-__all__ = ["Functions", "Same", "Unknown", "canonical", "digest", "exact", "function_name", "remembered"]
+__all__ = [
+    "Functions",
+    "Same",
+    "Unknown",
+    "canonical",
+    "digest",
+    "exact",
+    "function_name",
+    "remembered",
+]

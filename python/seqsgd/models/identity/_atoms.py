@@ -1,4 +1,4 @@
-"""Texts of what has no parts that could change: numbers, strings, and tuples and sets of them, as in the constants of code."""
+"""Texts of numbers and strings, as in the constants of code, and what all these texts share."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type
 
 
 class Unknown(ValueError):
-    """A function that cannot be told from every other one; says what it rests on that cannot be looked into."""
+    """A function that cannot be told from every other one; says what it rests on."""
 
 
 def atom(value: Any) -> Any:
-    """Of a value whose type is one of ATOMS, as JSON. Types are told apart, signs of zero and NaNs too."""
+    """Of a value whose type is one of ATOMS. Types, signs of zero and NaNs are told apart."""
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
@@ -29,5 +29,5 @@ def atom(value: Any) -> Any:
 
 
 def unordered(texts: list[Any]) -> list[Any]:
-    """Elements of a set in an order that does not depend on their hashes, which differ from process to process."""
+    """Elements of a set in an order that does not depend on hashes, which processes differ in."""
     return sorted(texts, key=lambda t: json.dumps(t, sort_keys=True))

@@ -13,11 +13,19 @@ from ._atoms import ATOMS, Unknown, atom, unordered
 
 Chain = tuple[str, ...]
 
-_LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS", "LOAD_FROM_DICT_OR_DEREF"}
+_LOADS = {
+    "LOAD_GLOBAL",
+    "LOAD_NAME",
+    "LOAD_DEREF",
+    "LOAD_CLASSDEREF",
+    "LOAD_FROM_DICT_OR_GLOBALS",
+    "LOAD_FROM_DICT_OR_DEREF",
+}
 _ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD"}
 _BETWEEN = {"EXTENDED_ARG", "CACHE", "PUSH_NULL", "NOP"}
 _CONSTANTS = frozenset(dis.hasconst)
-_FLAGS = 0x3FF & ~inspect.CO_NESTED  # kinds of function and of arguments; not the __future__ of the file, nor whether it stands inside another
+# kinds of function and of arguments; not the __future__ of the file, nor whether it is a nested one
+_FLAGS = 0x3FF & ~inspect.CO_NESTED
 _KEPT = 4096
 
 
@@ -27,9 +35,11 @@ class Code(NamedTuple):
     Attributes
     ----------
     text : list
-        Bytecode, constants in use and names, without the places in the file, the function's name and its documentation. Differs between Python versions.
+        Bytecode, constants in use and names, without the places in the file, the function's name
+        and its documentation. Differs between Python versions.
     chains : frozenset of tuples
-        Names looked up outside, each with the attributes taken from it at once: ("np", "linalg", "norm").
+        Names looked up outside, each with the attributes taken from it at once:
+        ("np", "linalg", "norm").
     imports : frozenset of (module, level)
         What it imports itself.
     """
@@ -57,7 +67,10 @@ def _analyse(code: types.CodeType) -> Code:
     chains: set[Chain] = set()
     imports: set[tuple[str, int]] = set()
     chain: list[str] | None = None
-    before: list[Any] = [0, 0]  # the last two arguments: an import is preceded by its level and the names it takes
+    before: list[Any] = [
+        0,
+        0,
+    ]  # the last two arguments: an import is preceded by its level and the names it takes
     for i in dis.get_instructions(code):
         if i.opcode in _CONSTANTS and i.arg is not None:
             used.add(i.arg)
@@ -73,7 +86,11 @@ def _analyse(code: types.CodeType) -> Code:
             imports.add((str(i.argval), before[-2] if isinstance(before[-2], int) else 1))
         before = [before[-1], i.argval]
     inner = [read(c) for c in code.co_consts if isinstance(c, types.CodeType)]
-    return Code(_text(code, used), frozenset(chains).union(*(c.chains for c in inner)), frozenset(imports).union(*(c.imports for c in inner)))
+    return Code(
+        _text(code, used),
+        frozenset(chains).union(*(c.chains for c in inner)),
+        frozenset(imports).union(*(c.imports for c in inner)),
+    )
 
 
 def _text(code: types.CodeType, used: set[int]) -> Any:

@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 
 LIBRARIES = frozenset({"numpy", "scipy", "numba", "seqsgd"})  # and the standard library
-_UFUNCS = ("numpy", "numpy._core.umath", "numpy.linalg._umath_linalg", "scipy.special", "scipy.special._ufuncs", "scipy.special._special_ufuncs")
+_UFUNCS = (
+    "numpy",
+    "numpy._core.umath",
+    "numpy.linalg._umath_linalg",
+    "scipy.special",
+    "scipy.special._ufuncs",
+    "scipy.special._special_ufuncs",
+)
 _NAMED = (
     type,
     types.FunctionType,
@@ -42,17 +49,24 @@ def _root_is_library(root: str) -> bool:
         return spec is not None and spec.origin is not None
     where = Path(spec.origin).resolve()  # a user's statistics.py is not the standard library's
     stdlib = [Path(sysconfig.get_path(p)).resolve() for p in ("stdlib", "platstdlib")]
-    return any(p in where.parents for p in stdlib) and not {"site-packages", "dist-packages"} & set(where.parts)
+    return any(p in where.parents for p in stdlib) and not {"site-packages", "dist-packages"} & set(
+        where.parts
+    )
 
 
 def library_name(value: Any) -> list[str] | None:
-    """Module and name of what a library has under that name; None for anything else, whatever it calls itself."""
+    """Module and name of what a library has; None for all else, whatever it calls itself."""
     kind = type(value)  # not what it says that it is: wrappers lie
     if issubclass(kind, np.ufunc):
         modules, name = list(_UFUNCS), value.__name__
     elif issubclass(kind, _NAMED):
-        owner = getattr(value, "__objclass__", value)  # methods of built-in types say only whose they are
-        modules, name = [str(getattr(owner, "__module__", ""))], str(getattr(value, "__qualname__", ""))
+        owner = getattr(
+            value, "__objclass__", value
+        )  # methods of built-in types say only whose they are
+        modules, name = (
+            [str(getattr(owner, "__module__", ""))],
+            str(getattr(value, "__qualname__", "")),
+        )
     else:
         return None
     for module in modules:

@@ -24,27 +24,37 @@ from ._library import is_library, library_name
 
 LIMIT = 20_000  # objects that a function may rest on
 
-_DYNAMIC = {id(getattr(builtins, n)): n for n in ("eval", "exec", "compile", "globals", "locals", "vars", "__import__", "open", "input", "breakpoint")}
-_RANDOM = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, np.random.SeedSequence, random.Random)
-_POINTERS: Any = (ctypes._SimpleCData.__base__, ctypes.CDLL)  # all of ctypes' data: most hold addresses
-_ITSELF = (type(os.environ),)
-# of a class: where it stands, what it says about itself, and the caches of its machinery
-_ASIDE = frozenset(
-    "__module__ __doc__ __dict__ __weakref__ __annotations__ __annotate__ __annotate_func__ __annotations_cache__ __abstractmethods__ _abc_impl "
-    "__parameters__ __orig_bases__ __firstlineno__ __static_attributes__ __dataclass_params__ __dataclass_fields__ __match_args__ __qualname__ __slotnames__".split()
+_WORDS = "eval exec compile globals locals vars __import__ open input breakpoint"
+_DYNAMIC = {id(getattr(builtins, n)): n for n in _WORDS.split()}  # may do anything
+_REFUSED: Any = (
+    *(np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random),
+    *(ctypes._SimpleCData.__base__, ctypes.CDLL),  # all of ctypes' data: most of it is addresses
+    *(np.ufunc, itertools.count, type(os.environ)),
 )
-_ENUM = frozenset(
-    "_generate_next_value_ _new_member_ __new_member__ _use_args_ _member_names_ _member_map_ _value2member_map_ _unhashable_values_ _hashable_values_ "
-    "_unhashable_values_map_ _member_type_ _value_repr_ _flag_mask_ _all_bits_ _singles_mask_ _inverted_ _boundary_".split()
+# of a class: where it stands, what it says about itself, and the caches of its machinery
+_ASIDE = set(
+    """
+    __module__ __qualname__ __doc__ __dict__ __weakref__ __slotnames__ __firstlineno__
+    __static_attributes__ __annotations__ __annotate__ __annotate_func__ __annotations_cache__
+    __abstractmethods__ _abc_impl __parameters__ __orig_bases__
+    __dataclass_params__ __dataclass_fields__ __match_args__
+    """.split()
+)
+_ENUM = set(
+    """
+    _generate_next_value_ _new_member_ __new_member__ _use_args_ _member_names_ _member_map_
+    _value2member_map_ _unhashable_values_ _hashable_values_ _unhashable_values_map_ _member_type_
+    _value_repr_ _flag_mask_ _all_bits_ _singles_mask_ _inverted_ _boundary_
+    """.split()
 )
 _MEMBER = ("_name_", "_value_", "_sort_order_", "__objclass__")
 _OWN_FORM = ("__reduce__", "__reduce_ex__", "__getstate__")
 
 
 class Encoder:
-    """Turns one function into nested lists that JSON takes; equal lists mean that it is made of the same.
+    """Turns one function into nested lists that JSON takes; equal ones are made of the same.
 
-    What is met again (and may be a cycle) is written as its number. Types are told apart everywhere.
+    What is met again (and may be a cycle) is written as its number. Types are always told apart.
     """
 
     def __init__(self, around: Iterable[int] = ()) -> None:
@@ -91,18 +101,30 @@ class Encoder:
         from .._base import Model
 
         if issubclass(kind, Model):
-            return ["model", kind.__name__, *([k, self._field(value, k, v)] for k, v in value._identity().items())]
+            return [
+                "model",
+                kind.__name__,
+                *([k, self._field(value, k, v)] for k, v in value._identity().items()),
+            ]
         for types_, encode in _ENCODERS:
             if issubclass(kind, types_):
                 return encode(self, value)
+        if kind.__qualname__ == "cython_function_or_method":
+            raise Unknown(f"the compiled function {value.__qualname__}")
         if kind.__module__.startswith("numba."):
-            return self._numba(value) if kind.__qualname__ == "CPUDispatcher" else self._refuse(value)
+            return (
+                self._numba(value) if kind.__qualname__ == "CPUDispatcher" else self._refuse(value)
+            )
         if issubclass(kind, Iterator):
             raise Unknown(f"a {kind.__qualname__}, which is used up as it goes")
         return self._instance(value, kind)
 
     def _field(self, model: Any, name: str, value: Any) -> Any:
-        return self._refuse(value) if name in model._functions and isinstance(value, int) else self(value)  # an address
+        return (
+            self._refuse(value)
+            if name in model._functions and isinstance(value, int)
+            else self(value)
+        )  # an address
 
     # functions
 
@@ -112,9 +134,19 @@ class Encoder:
             if level or not is_library(name):
                 raise Unknown(f"the module {name}, imported inside")
         cells = dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True))
-        names = [self._chain(f, chain, cells) for chain in sorted(code.chains) if chain[0] not in cells]
+        names = [
+            self._chain(f, chain, cells) for chain in sorted(code.chains) if chain[0] not in cells
+        ]
         closure = [self._cell(f, name, cell, code.chains) for name, cell in cells.items()]
-        return ["function", code.text, self(f.__defaults__), self(f.__kwdefaults__), closure, names, self(dict(vars(f)))]
+        return [
+            "function",
+            code.text,
+            self(f.__defaults__),
+            self(f.__kwdefaults__),
+            closure,
+            names,
+            self(dict(vars(f))),
+        ]
 
     def _cell(self, f: types.FunctionType, name: str, cell: Any, chains: frozenset[Chain]) -> Any:
         try:
@@ -122,18 +154,27 @@ class Encoder:
         except ValueError:
             return ["empty"]
         if isinstance(value, types.ModuleType) and not is_library(value.__name__):
-            return ["attributes", *(self._chain(f, c, {name: cell}) for c in sorted(chains) if c[0] == name)]
+            return [
+                "attributes",
+                *(self._chain(f, c, {name: cell}) for c in sorted(chains) if c[0] == name),
+            ]
         return ["holds", self(value)]
 
     def _chain(self, f: types.FunctionType, chain: Chain, cells: dict[str, Any]) -> Any:
         found, value, _ = self._lookup(f, chain, cells)
         return [*chain, ["is", self(value)] if found else ["missing"]]
 
-    def _lookup(self, f: types.FunctionType, chain: Chain, cells: dict[str, Any]) -> tuple[bool, Any, bool]:
-        """Whether a name with its attributes leads to something, to what, and whether a library has it. Modules are gone through: only what is taken from them counts."""
+    def _lookup(
+        self, f: types.FunctionType, chain: Chain, cells: dict[str, Any]
+    ) -> tuple[bool, Any, bool]:
+        """Whether a name with its attributes leads anywhere, where, and whether a library has it.
+
+        Modules are gone through: only what is taken from them counts.
+        """
         name, *attributes = chain
         library = False
-        spaces: tuple[dict[str, Any], ...] = (f.__globals__, f.__builtins__)  # type: ignore[attr-defined]
+        names = f.__builtins__  # type: ignore[attr-defined]
+        spaces: tuple[dict[str, Any], ...] = (f.__globals__, names)
         if name in cells:
             value = cells[name].cell_contents
         else:
@@ -149,13 +190,22 @@ class Encoder:
         return True, value, library
 
     def _numba(self, f: Any) -> Any:
-        """Compiled code keeps the data in global variables as they were when it was compiled, so that nobody knows them."""
+        """Compiled code keeps data of global variables as they were: nobody knows when."""
         for chain in sorted(read(f.py_func.__code__).chains):
             if chain[0] in f.py_func.__globals__:
                 found, value, library = self._lookup(f.py_func, chain, {})
-                if found and not (library or callable(value) or isinstance(value, types.ModuleType)):
-                    raise Unknown(f"the variable {'.'.join(chain)}, of which numba keeps an older value")
-        return ["numba", self(f.py_func), self(dict(f.targetoptions)), None if f._can_compile else [str(s) for s in f.signatures]]
+                if found and not (
+                    library or callable(value) or isinstance(value, types.ModuleType)
+                ):
+                    raise Unknown(
+                        f"the variable {'.'.join(chain)}, of which numba keeps an older value"
+                    )
+        return [
+            "numba",
+            self(f.py_func),
+            self(dict(f.targetoptions)),
+            None if f._can_compile else [str(s) for s in f.signatures],
+        ]
 
     def _builtin(self, f: Any) -> Any:
         if f.__self__ is None or isinstance(f.__self__, types.ModuleType):
@@ -176,7 +226,11 @@ class Encoder:
     def _vectorize(self, f: Any) -> Any:
         if type(f) is not np.vectorize:
             return self._instance(f, type(f))
-        return ["vectorize", self(type(f)), *(self(getattr(f, n, None)) for n in ("pyfunc", "otypes", "excluded", "signature"))]
+        return [
+            "vectorize",
+            self(type(f)),
+            *(self(getattr(f, n, None)) for n in ("pyfunc", "otypes", "excluded", "signature")),
+        ]
 
     def _refuse(self, value: Any) -> Any:
         raise Unknown(f"an object of type {type(value).__module__}.{type(value).__qualname__}")
@@ -194,19 +248,34 @@ class Encoder:
         return _arrays.array(value, self)
 
     def _enum(self, value: enum.Enum) -> Any:
-        return ["enum", self(type(value)), value.name, self(value.value), self({k: v for k, v in vars(value).items() if k not in _MEMBER})]
+        return [
+            "enum",
+            self(type(value)),
+            value.name,
+            self(value.value),
+            self({k: v for k, v in vars(value).items() if k not in _MEMBER}),
+        ]
 
     # classes and instances
 
     def _class(self, cls: type) -> Any:
         if issubclass(cls, enum.Enum):
             members = [[k, self(m.value)] for k, m in cls.__members__.items()]
-            parts = {k: v for k, v in vars(cls).items() if k not in _ASIDE | _ENUM | set(cls.__members__)}
+            parts = {
+                k: v for k, v in vars(cls).items() if k not in _ASIDE | _ENUM | set(cls.__members__)
+            }
         else:
             members = [[f, None] for f in getattr(cls, "__dataclass_fields__", {})]
             parts = {k: v for k, v in vars(cls).items() if k not in _ASIDE}
         meta = [] if type(cls) in (type, abc.ABCMeta, enum.EnumType) else [self(type(cls))]
-        return ["class", cls.__qualname__, meta, [self(b) for b in cls.__bases__], members, [[k, self(parts[k])] for k in sorted(parts)]]
+        return [
+            "class",
+            cls.__qualname__,
+            meta,
+            [self(b) for b in cls.__bases__],
+            members,
+            [[k, self(parts[k])] for k in sorted(parts)],
+        ]
 
     def _wrapped(self, value: Any) -> Any:
         if type(value) not in (property, staticmethod, classmethod, functools.cached_property):
@@ -224,7 +293,9 @@ class Encoder:
         """By its class and the data that pickling would take."""
         if library_name(cls) is None:
             looks = next(c for c in cls.__mro__ if "__getattribute__" in vars(c))
-            if library_name(looks) is None or any(getattr(cls, n, None) is not getattr(object, n, None) for n in _OWN_FORM):
+            if library_name(looks) is None or any(
+                getattr(cls, n, None) is not getattr(object, n, None) for n in _OWN_FORM
+            ):
                 raise Unknown(f"a {cls.__qualname__}, which hides some of what it holds")
         try:
             reduce: Callable[..., Any] | None = copyreg.dispatch_table.get(cls)
@@ -235,7 +306,12 @@ class Encoder:
             return self._refuse(value)
         self._alive.append(made)
         function, args, state, items, pairs = (*made, None, None, None)[:5]
-        caches = {n for c in cls.__mro__ for n, v in vars(c).items() if isinstance(v, functools.cached_property)}
+        caches = {
+            n
+            for c in cls.__mro__
+            for n, v in vars(c).items()
+            if isinstance(v, functools.cached_property)
+        }
         if isinstance(state, dict) and caches:
             state = {k: v for k, v in state.items() if k not in caches}
         self._alive.append(state)
@@ -250,7 +326,7 @@ _ENCODERS: list[tuple[Any, Callable[[Encoder, Any], Any]]] = [
     (functools.partial, Encoder._partial),
     (functools._lru_cache_wrapper, Encoder._cached),
     (np.vectorize, Encoder._vectorize),
-    ((*_RANDOM, _POINTERS[0], _POINTERS[1], np.ufunc, *_ITSELF, itertools.count), Encoder._refuse),
+    (_REFUSED, Encoder._refuse),
     ((np.ndarray, np.generic, np.dtype), Encoder._array),
     ((list, dict, types.MappingProxyType), Encoder._items),
     (enum.Enum, Encoder._enum),
