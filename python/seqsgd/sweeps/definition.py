@@ -31,7 +31,9 @@ class Cell(NamedTuple):
 
     def input(self) -> str:
         """Everything but the runs, as JSON."""
-        arguments = {k: v for k, v in self.run.to_plain().items() if k not in (*SIZE, "type")} | {"rng": self.seed.to_plain()}
+        fields = self.run.to_plain().items()
+        arguments = {k: v for k, v in fields if k not in (*SIZE, "type")}
+        arguments |= {"rng": self.seed.to_plain()}
         return json.dumps({"arguments": arguments, "task_repr": repr(self.run.task)})
 
 

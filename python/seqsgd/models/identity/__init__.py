@@ -1,7 +1,8 @@
 """When two functions of the user's are the same.
 
-Equality of models, keys of sweeps, checkpoints and what the theory keeps rest on this. A function is
-known by what it is made of (`exact`), by the name that `Named` gives it, or not at all (`Unknown`).
+Equality of models, keys of sweeps, checkpoints and what the theory keeps rest on this. A function
+is known by what it is made of (`exact`), by the name that `Named` gives it, or not at all
+(`Unknown`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from ._atoms import Unknown
-from ._values import Encoder
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +41,8 @@ def exact(function: Any) -> str:
     Unknown
         Where something in it cannot be looked into.
     """
+    from ._values import Encoder  # loads what only functions need
+
     if isinstance(function, int):
         raise Unknown("an address, which is another one in every process")
     try:
