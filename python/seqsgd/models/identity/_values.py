@@ -173,8 +173,7 @@ class Encoder:
         """
         name, *attributes = chain
         library = False
-        names = f.__builtins__  # type: ignore[attr-defined]
-        spaces: tuple[dict[str, Any], ...] = (f.__globals__, names)
+        spaces = (f.__globals__, getattr(f, "__builtins__"))  # noqa: B009  not in all stubs
         if name in cells:
             value = cells[name].cell_contents
         else:
