@@ -7,6 +7,7 @@ Run as a program, it prints the texts of all that is known.
 
 from __future__ import annotations
 
+import copyreg
 import ctypes
 import dataclasses
 import decimal
@@ -483,6 +484,19 @@ class Hiding:
         return self.k
 
 
+class Registered:
+    """Pickled by a function that forgets what it holds."""
+
+    def __init__(self, k: Any = 0) -> None:
+        self.k = k
+
+    def __call__(self, z):
+        return self.k * z[0]
+
+
+copyreg.pickle(Registered, lambda r: (Registered, ()))
+
+
 class Vector(np.ndarray):
     """An array with attributes that pickling forgets."""
 
@@ -569,11 +583,12 @@ REFUSED |= {
     "eval": lambda: evaluates,
     "open": lambda: reads_a_file,
     "hidden state": lambda: Hiding(1),
+    "hidden state, registered": lambda: Registered(1),
     "ctypes": lambda: calls_c,
     "ctypes function": lambda: LIBRARY.abs,
     "ctypes number": lambda: uses(ctypes.c_double(1)),
     "deep": lambda: uses(functools.reduce(lambda x, _: [x], range(5000), [])),
-    "large": lambda: uses(list(range(100_000))),
+    "large": lambda: uses(list(range(300_000))),
     "compiled, not of a library": lambda: pandas().api.types.is_scalar,
     "object of another library": lambda: pandas().Series([1.0, 2.0]).get,
 }

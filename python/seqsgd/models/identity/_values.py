@@ -22,7 +22,7 @@ from ._atoms import ATOMS, Unknown, atom, unordered
 from ._code import Chain, read
 from ._library import is_library, library_name
 
-LIMIT = 20_000  # objects that a function may rest on
+LIMIT = 200_000  # objects that a function may rest on
 
 _WORDS = "eval exec compile globals locals vars __import__ open input breakpoint"
 _DYNAMIC = {id(getattr(builtins, n)): n for n in _WORDS.split()}  # may do anything
@@ -47,6 +47,7 @@ _ENUM = set(
     _value_repr_ _flag_mask_ _all_bits_ _singles_mask_ _inverted_ _boundary_
     """.split()
 )
+_SHARED_RANDOM = getattr(np.random.mtrand, "_rand", None)  # distributions of SciPy hold it
 _MEMBER = ("_name_", "_value_", "_sort_order_", "__objclass__")
 _OWN_FORM = ("__reduce__", "__reduce_ex__", "__getstate__")
 
@@ -87,7 +88,7 @@ class Encoder:
         return self._new(value, kind)
 
     def _library(self, value: Any) -> Any:
-        if value is np.random.mtrand._rand:
+        if value is _SHARED_RANDOM:
             return ["library", "numpy.random", "_rand"]
         if id(value) in _DYNAMIC:
             raise Unknown(f"{_DYNAMIC[id(value)]}(), which may do anything")
@@ -120,11 +121,9 @@ class Encoder:
         return self._instance(value, kind)
 
     def _field(self, model: Any, name: str, value: Any) -> Any:
-        return (
-            self._refuse(value)
-            if name in model._functions and isinstance(value, int)
-            else self(value)
-        )  # an address
+        if name in model._functions and isinstance(value, int):  # an address
+            return self._refuse(value)
+        return self(value)
 
     # functions
 
@@ -240,7 +239,7 @@ class Encoder:
         if type(value) is list:
             return ["list", *map(self, value)]
         if type(value) in (dict, types.MappingProxyType):  # in its order, which a loop over it sees
-            return ["dict", *([self(k), self(v)] for k, v in value.items())]
+            return [type(value).__name__, *([self(k), self(v)] for k, v in value.items())]
         return self._instance(value, type(value))
 
     def _array(self, value: Any) -> Any:
@@ -290,14 +289,16 @@ class Encoder:
 
     def _instance(self, value: Any, cls: type) -> Any:
         """By its class and the data that pickling would take."""
+        reduce: Callable[..., Any] | None = copyreg.dispatch_table.get(cls)
         if library_name(cls) is None:
             looks = next(c for c in cls.__mro__ if "__getattribute__" in vars(c))
-            if library_name(looks) is None or any(
-                getattr(cls, n, None) is not getattr(object, n, None) for n in _OWN_FORM
+            if (
+                reduce is not None
+                or library_name(looks) is None
+                or any(getattr(cls, n, None) is not getattr(object, n, None) for n in _OWN_FORM)
             ):
                 raise Unknown(f"a {cls.__qualname__}, which hides some of what it holds")
         try:
-            reduce: Callable[..., Any] | None = copyreg.dispatch_table.get(cls)
             made = reduce(value) if reduce is not None else value.__reduce_ex__(4)
         except Exception:  # whatever pickling raises
             return self._refuse(value)
