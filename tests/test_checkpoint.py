@@ -1,9 +1,11 @@
 """Checkpoints: the same bits after a crash, and clear words when that cannot be."""
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -122,6 +124,101 @@ def test_of_another_run_is_refused(tmp_path, change, said):
     assert (tmp_path / "c").read_bytes() == before
 
 
+LOCK = threading.Lock()
+
+
+def opaque(z):
+    return z[0] if LOCK else 0.0
+
+
+def linked(f, sigma="relu"):
+    return sq.Task(sq.SSI(f, L=1), sq.Tied(sigma))
+
+
+SMALL = {"d": 20, "steps": 100, "lr": 0.1, "rng": 0}
+LONGER = SMALL | {"steps": 200}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (lambda: lambda z: float(z[0]), lambda: lambda z: float(z[0]) ** 2),
+        (lambda: np.poly1d([1, 0]), lambda: np.poly1d([1, 0, 0])),
+        (lambda: scaled(1), lambda: scaled(2)),
+        (lambda: scaled(1).__call__, lambda: scaled(2).__call__),
+        (lambda: sq.Named("a", scaled(1)), lambda: sq.Named("b", scaled(1))),
+        (lambda: sq.Named("a", scaled(1)), lambda: scaled(1)),
+        (lambda: opaque, lambda: scaled(1)),
+    ],
+)
+def test_goes_on_with_the_same_function_only(tmp_path, first, second):
+    sq.simulate(linked(first()), **SMALL, checkpoint=tmp_path / "c")
+    before = (tmp_path / "c").read_bytes()
+    said = r"^checkpoint: '.*c' belongs to another run: task\.teacher\.link is another function"
+    with pytest.raises(ValueError, match=said + r" there, or rests on other data \(sq\.Named\("):
+        sq.simulate(linked(second()), **LONGER, checkpoint=tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == before
+    if first() is not opaque:
+        longer = sq.simulate(linked(first()), **LONGER, checkpoint=tmp_path / "c")
+        same(longer, sq.simulate(linked(first()), **LONGER))
+
+
+def scaled(k):
+    return lambda z: k * z[0]
+
+
+def test_activations_are_compared_too(tmp_path):
+    sq.simulate(linked("z1", (np.sin, np.cos)), **SMALL, checkpoint=tmp_path / "c")
+    with pytest.raises(ValueError, match=r"\.sigma\.derivative is another function there"):
+        sq.simulate(linked("z1", (np.sin, np.sin)), **LONGER, checkpoint=tmp_path / "c")
+    with pytest.raises(ValueError, match=r'\.sigma is PyActivation there and "tanh" here$'):
+        sq.simulate(linked("z1", "tanh"), **LONGER, checkpoint=tmp_path / "c")
+    with pytest.raises(ValueError, match=r'\.link is "z1" there and "a function" here$'):
+        sq.simulate(linked(np.sum, (np.sin, np.cos)), **LONGER, checkpoint=tmp_path / "c")
+
+
+def c_link(k):
+    doubles = ctypes.POINTER(ctypes.c_double)
+
+    @ctypes.CFUNCTYPE(None, doubles, ctypes.c_int64, doubles, ctypes.c_int64)
+    def link(z, L, y, k_):
+        y[0] = k * z[0]
+
+    return link
+
+
+def test_what_cannot_be_compared_is_said(tmp_path):
+    """C functions lie elsewhere in every process: going on warns unless there is a name."""
+    first, moved = c_link(1), c_link(1)
+    pointers = [ctypes.cast(f, ctypes.c_void_p).value for f in (first, moved)]
+    sq.simulate(linked(sq.CLink(pointers[0])), **SMALL, checkpoint=tmp_path / "c")
+    with np.load(tmp_path / "c") as f:
+        assert str(pointers[0]) not in str(f["meta"])
+    said = (
+        r"^checkpoint: '.*c' is continued although task\.teacher\.link\.function rests on an "
+        r"address, .*, so that nothing can tell whether it is the same function; sq\.Named\("
+    )
+    with pytest.warns(UserWarning, match=said) as caught:
+        longer = sq.simulate(linked(sq.CLink(pointers[1])), **LONGER, checkpoint=tmp_path / "c")
+    assert caught[0].filename == __file__
+    same(longer, sq.simulate(linked("z1"), **LONGER))
+    named = [linked(sq.CLink(sq.Named("first field", p))) for p in pointers]
+    sq.simulate(named[0], **SMALL, checkpoint=tmp_path / "named")
+    same(sq.simulate(named[1], **LONGER, checkpoint=tmp_path / "named"), longer)
+
+
+def test_a_simulator_knows_its_functions(tmp_path):
+    settings = {"d": 20, "lr": 0.1, "rng": 0}
+    simulators = [sq.Simulator(linked(f), **settings) for f in (scaled(1), scaled(1), scaled(2))]
+    simulators[0].advance(10)
+    simulators[0].save_state(tmp_path / "c")
+    simulators[1].load_state(tmp_path / "c")
+    assert simulators[1].step == 10 and simulators[1].m == simulators[0].m
+    with pytest.raises(ValueError, match="task.teacher.link is another function there"):
+        simulators[2].load_state(tmp_path / "c")
+    assert simulators[2].step == 0
+
+
 def test_of_another_instruction_set_is_refused(tmp_path, monkeypatch):
     sq.simulate(TASK, **RUN, checkpoint=tmp_path / "c")
     monkeypatch.setattr(_core, "level", "other")
@@ -133,7 +230,7 @@ def test_of_a_newer_format_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "FORMAT_VERSION", checkpoint.FORMAT_VERSION + 1)
         sq.simulate(TASK, **RUN, checkpoint=tmp_path / "c")
-    with pytest.raises(ValueError, match=r"has format 3, this version of seqsgd reads 2$"):
+    with pytest.raises(ValueError, match=r"has format 4, this version of seqsgd reads 3$"):
         sq.simulate(TASK, **RUN, checkpoint=tmp_path / "c")
 
 

@@ -1,6 +1,5 @@
 """Grids: the language, what is refused, names of dimensions, keys and seeds of cells."""
 
-import functools
 import json
 
 import numpy as np
@@ -9,7 +8,6 @@ from sweeping import BASE, GRID, TASK
 
 import seqsgd as sq
 from seqsgd._seed import Seed
-from seqsgd.sweeps import fingerprint
 from seqsgd.sweeps.grid import LIMIT, parse
 
 ROOT = Seed(0)
@@ -179,29 +177,3 @@ def test_common_random_numbers_where_rng_is_an_argument():
     for base, grid in ((BASE | {"rng": 3}, GRID), (BASE, {"rng": [1]})):
         with pytest.raises(sq.ConfigError, match=r"^rng: expected it in one place"):
             sq.Sweep(base, grid, rng=0)
-
-
-def test_functions_are_told_apart_by_what_they_do():
-    def make(k, body=lambda z: z[0]):
-        return lambda z: k * body(z)
-
-    links = [make(1), make(2), make(1, lambda z: z[1]), np.sum, functools.partial(max, 3), lambda z: z.sum(), lambda z: z.mean()]
-    prints = {fingerprint.digest(fingerprint.canonical(sq.SSI(f, L=2), "link")) for f in links}
-    assert len(prints) == len(links)
-    assert fingerprint.canonical(sq.SSI(make(1), L=2)) == fingerprint.canonical(sq.SSI(make(1), L=2))
-    global helper
-    helper = lambda z: z[0]  # noqa: E731
-    link = sq.SSI(lambda z: helper(z), L=2)
-    before = fingerprint.digest(fingerprint.canonical(link))
-    helper = lambda z: z[1]  # noqa: E731
-    assert fingerprint.digest(fingerprint.canonical(link)) != before
-
-
-def test_functions_that_cannot_be_told_apart_are_refused(tmp_path):
-    class Callable:
-        def __call__(self, z):
-            return z[0]
-
-    base = {"task": sq.Task(sq.SSI(Callable(), L=2), sq.Tied()), "d": 10, "steps": 3, "lr": 0.1}
-    with pytest.raises(ValueError, match=r"^task.teacher.link: .* cannot be told from another function, so that its results cannot be stored"):
-        sq.sweep(base, {"lr": [0.1]}, store=tmp_path / "s")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import _core, models
-from .models.functions import address
+from .models.functions import address, bare
 
 
 def link(teacher: models.Teacher) -> Any:
@@ -30,7 +30,7 @@ def link(teacher: models.Teacher) -> Any:
     if isinstance(g, models.CLink):
         where, data = address("function", g.function)
         return _core.link_pointer(L, g.k, where, data)
-    return _core.link_python(L, teacher.k, g)
+    return _core.link_python(L, teacher.k, bare(g))
 
 
 def activation(sigma: object) -> Any:
@@ -40,7 +40,7 @@ def activation(sigma: object) -> Any:
     if isinstance(sigma, models.CActivation):
         return _core.activation_pointer(address("function", sigma.function)[0], address("derivative", sigma.derivative)[0])
     if isinstance(sigma, models.PyActivation):
-        return _core.activation_python(sigma.function, sigma.derivative)
+        return _core.activation_python(bare(sigma.function), bare(sigma.derivative))
     return _core.activation_named(str(sigma))
 
 

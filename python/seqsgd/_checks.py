@@ -85,7 +85,7 @@ def choice(name: str, value: object, options: Sequence[str]) -> str:
         raise TypeError(wanted)
     if value not in options:
         raise ValueError(wanted)
-    return str(value)
+    return str.__str__(value)  # a plain one: of NumPy's, and of enumerations, str() may be another
 
 
 def instance(name: str, value: object, types: type | tuple[type, ...], words: str) -> Any:

@@ -72,7 +72,7 @@ class Run(models.Model):
         if isinstance(self.tokens, models.Tokens):
             self.tokens.check(self.L)
         elif isinstance(self.tokens, str):
-            c.choice("tokens", self.tokens, NAMES)
+            self._set(tokens=c.choice("tokens", self.tokens, NAMES))
         else:
             raise TypeError(f"tokens: expected one of {', '.join(map(repr, NAMES))}, StudentT or Correlated, got {c.short(self.tokens)}")
         self.init.check(self.d)

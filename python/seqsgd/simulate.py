@@ -77,6 +77,7 @@ def simulate(
     checkpoint : path, optional
         A file that holds the state, renewed every `checkpoint_every` seconds, on Ctrl-C and at the end. If it exists and belongs to the same arguments it is
         continued, bit for bit; `steps` may be larger than before (then records taken so far stay where they were), and `threads` may differ.
+        Functions of your own must be the same; a warning says where that cannot be known (`Named`).
     progress : bool, optional
         A progress bar on stderr. None: if somebody watches (a terminal).
     callback : callable, optional

@@ -2,7 +2,7 @@
 
 from ._base import Model
 from .course import At, Every, LogSpaced, Overlap, Record, Start, Stop, Uniform, WeakRecovery
-from .functions import CActivation, CLink, Hermite, HermiteSeries, PyActivation
+from .functions import CActivation, CLink, Hermite, HermiteSeries, Named, PyActivation
 from .positions import Injected, Opposite, Position, Positions
 from .rates import Decay, Piecewise, PowerLaw, Rate, Schedule
 from .students import Attention, Bilinear, LinearAttention, Student, Tied, Untied
@@ -26,6 +26,7 @@ __all__ = [
     "LinearAttention",
     "LogSpaced",
     "Model",
+    "Named",
     "Opposite",
     "Overlap",
     "Piecewise",

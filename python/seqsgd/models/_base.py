@@ -1,4 +1,7 @@
-"""What all models share: frozen, compared by value (arrays too), hashable, picklable, a short repr that can be evaluated."""
+"""What all models share: frozen, compared by value (arrays and functions too), hashable, picklable.
+
+Their repr is short and can be evaluated.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._checks import letters
+from .identity import Same, function_name
 
 
-def function_name(f: object) -> str:
-    """How a user's function is written down in a file: it cannot be rebuilt from there."""
-    name = getattr(f, "__qualname__", None) or getattr(f, "__name__", None)
-    if name is None:
-        return type(f).__qualname__
-    module = getattr(f, "__module__", None)
-    return f"{module}.{name}" if module else str(name)
-
-
-def _text(value: object) -> str:
+def _text(value: object, function: bool = False) -> str:
+    if function and isinstance(value, int):
+        return f"<{function_name(value)}>"
     if isinstance(value, np.ndarray):
         return repr(value.tolist()) if value.size <= 16 else f"<array {letters(value.shape)}>"
     if callable(value) and not isinstance(value, Model):
@@ -32,7 +29,9 @@ def _key(value: object) -> Any:
     """Something hashable and comparable that stands for the value."""
     if isinstance(value, np.ndarray):
         return value.shape, value.tobytes()
-    return value
+    if value is None or isinstance(value, (Model, str, int, float)) or type(value) is tuple:
+        return value
+    return Same(value)
 
 
 def _rebuild(cls: type[Model], values: dict[str, Any]) -> Model:
@@ -43,6 +42,7 @@ class Model:
     """Base of all descriptions, each a frozen dataclass (eq=False, repr=False). Fields named in `_positional` come first in the repr and without their names."""
 
     _positional: ClassVar[tuple[str, ...]] = ()
+    _functions: ClassVar[tuple[str, ...]] = ()  # fields that may hold a function of the user's
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     def _set(self, **values: object) -> None:
@@ -52,15 +52,21 @@ class Model:
     def _values(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
+    def _identity(self) -> dict[str, Any]:
+        """The fields by which it is compared."""
+        return self._values()
+
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         if type(self) is not type(other):
             return NotImplemented
         assert isinstance(other, Model)
-        a, b = self._values(), other._values()
+        a, b = self._identity(), other._identity()
         return all(_key(a[name]) == _key(b[name]) for name in a)
 
     def __hash__(self) -> int:
-        return hash((type(self), *(_key(v) for v in self._values().values())))
+        return hash((type(self), *(_key(v) for v in self._identity().values())))
 
     def __reduce__(self) -> tuple[Callable[..., Model], tuple[type[Model], dict[str, Any]]]:
         return _rebuild, (type(self), self._values())
@@ -72,7 +78,7 @@ class Model:
         return self
 
     def __repr__(self) -> str:
-        parts = [_text(getattr(self, name)) for name in self._positional]
+        parts = [_text(getattr(self, name), name in self._functions) for name in self._positional]
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
             if f.name not in self._positional and (f.default is dataclasses.MISSING or _key(value) != _key(f.default)):

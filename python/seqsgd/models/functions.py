@@ -1,4 +1,4 @@
-"""Functions the user brings: Hermite data and C pointers at full speed, Python callables slowly."""
+"""Functions the user brings: Hermite data and C at full speed, Python slowly; names for them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NoReturn
 
 from .. import _checks
 from ._base import Model
+from .identity import function_name
 
 # the common base of all ctypes function types has no public name
 _FUNCTION_POINTER: Any = ctypes.CFUNCTYPE(None).__mro__[1]
@@ -97,8 +98,74 @@ class HermiteSeries(Model):
         self._set(coefficients=tuple(float(x) for x in c))
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Named(Model):
+    """A function under a name that stands for it: two are the same if their names are.
+
+    For functions that cannot be told from others by looking into them (C functions, objects of
+    other libraries), wherever a model takes a function. That functions of one name do the same, in
+    every process and after every change of the program, is the user's promise: a function that has
+    changed needs a new name.
+
+    Parameters
+    ----------
+    name : str
+        Not empty; "my link, version 2".
+    function : callable, or what CLink takes
+        It is called itself, so that the name costs nothing.
+
+    Examples
+    --------
+    >>> import seqsgd as sq
+    >>> a = sq.SSI(sq.Named("third power", lambda z: z[0] ** 3), L=1)
+    >>> b = sq.SSI(sq.Named("third power", lambda z: z[0] * z[0] * z[0]), L=1)
+    >>> a == b
+    True
+    """
+
+    name: str
+    function: Any
+
+    _positional: ClassVar[tuple[str, ...]] = ("name", "function")
+    _functions: ClassVar[tuple[str, ...]] = ("function",)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"name: expected some words, got {_checks.short(self.name)}")
+        if not self.name.strip():
+            raise ValueError(f"name: expected some words, got {_checks.short(self.name)}")
+        f = self.function
+        if isinstance(f, (type, Model)) or not (callable(f) or _is_c(f)):
+            raise TypeError(f"function: expected a function, got {_checks.short(f)}")
+        self._set(name=str.__str__(self.name))
+
+    def _identity(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+    def to_plain(self) -> dict[str, Any]:
+        """As of any function: its name."""
+        return {"type": "function", "name": self.name}
+
+    def __call__(self, *args: Any) -> Any:
+        """What the function returns."""
+        return self.function(*args)
+
+
+def bare(f: Any) -> Any:
+    """A function without its name."""
+    return f.function if isinstance(f, Named) else f
+
+
 class _Pointer(Model):
-    """Addresses hold in this process only, so pickling is refused."""
+    """Addresses hold in this process only, so pickling is refused, and none is written down."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Without addresses."""
+        out = super().to_plain()
+        for name in self._functions:
+            if isinstance(out[name], int):
+                out[name] = {"type": "function", "name": function_name(out[name])}
+        return out
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -123,6 +190,7 @@ class CLink(_Pointer):
     k: int = 1
 
     _positional: ClassVar[tuple[str, ...]] = ("function",)
+    _functions: ClassVar[tuple[str, ...]] = ("function",)
 
     def __post_init__(self) -> None:
         address("function", self.function)
@@ -137,6 +205,7 @@ class CActivation(_Pointer):
     derivative: Any
 
     _positional: ClassVar[tuple[str, ...]] = ("function", "derivative")
+    _functions: ClassVar[tuple[str, ...]] = ("function", "derivative")
 
     def __post_init__(self) -> None:
         for name in self._positional:
@@ -155,30 +224,42 @@ class PyActivation(Model):
     derivative: Callable[[float], float]
 
     _positional: ClassVar[tuple[str, ...]] = ("function", "derivative")
+    _functions: ClassVar[tuple[str, ...]] = ("function", "derivative")
 
     def __post_init__(self) -> None:
         for name in self._positional:
-            if not callable(getattr(self, name)):
+            if not callable(bare(getattr(self, name))):
                 raise TypeError(f"{name}: expected a function of one number, got {_checks.short(getattr(self, name))}")
 
 
 def address(name: str, f: Any) -> tuple[int, int | None]:
     """The address of a C function, and that of its user_data or None."""
+    f = bare(f)
     where: object = None
     data: int | None = None
-    if isinstance(f, int) and not isinstance(f, bool):
+    if not _is_c(f):
+        wanted = "an address, a ctypes function, a numba cfunc or a scipy.LowLevelCallable"
+        raise TypeError(f"{name}: expected {wanted}, got {_checks.short(f)}")
+    if isinstance(f, int):
         where = f
     elif isinstance(f, _FUNCTION_POINTER):
         where = ctypes.cast(f, ctypes.c_void_p).value
-    elif isinstance(getattr(f, "address", None), int):
-        where = f.address
-    elif isinstance(f, tuple) and type(f).__name__ == "LowLevelCallable":
+    elif isinstance(f, tuple):
         where, data = _capsule(tuple.__getitem__(f, 0))
     else:
-        raise TypeError(f"{name}: expected an address, a ctypes function, a numba cfunc or a scipy.LowLevelCallable, got {_checks.short(f)}")
+        where = f.address
     if not isinstance(where, int) or where <= 0:
         raise ValueError(f"{name}: expected the address of a C function, got {where}")
     return where, data
+
+
+def _is_c(f: Any) -> bool:
+    """Whether it has the address of a C function."""
+    if isinstance(f, (int, _FUNCTION_POINTER)):
+        return not isinstance(f, bool)
+    if isinstance(f, tuple):
+        return type(f).__name__ == "LowLevelCallable"
+    return isinstance(getattr(f, "address", None), int)
 
 
 def _capsule(capsule: object) -> tuple[int | None, int | None]:

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from .. import _checks, _core
 from ._base import Model
-from .functions import CActivation, HermiteSeries, PyActivation
+from .functions import CActivation, HermiteSeries, Named, PyActivation
 from .positions import Position
 
 Function = Callable[[float], float]
-Sigma = str | HermiteSeries | CActivation | PyActivation | tuple[Function, Function]
+Sigma = str | HermiteSeries | CActivation | PyActivation | tuple[Function | Named, Function | Named]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,15 +31,15 @@ class Bilinear(Model):
         self._set(a=a, b=b)
 
 
-def check_reduction(reduction: object, L: int | None = None) -> None:
+def check_reduction(reduction: object, L: int | None = None) -> str | Bilinear:
     """ "none", "trace" or a Bilinear that fits L."""
     if isinstance(reduction, Bilinear):
         if L is not None and len(reduction.a) != L:
             raise ValueError(f"reduction: expected a and b of length L = {L}, got {len(reduction.a)}")
-    elif not isinstance(reduction, str):
+        return reduction
+    if not isinstance(reduction, str):
         raise TypeError(f"reduction: expected 'none', 'trace' or Bilinear(a, b), got {_checks.short(reduction)}")
-    else:
-        _checks.choice("reduction", reduction, ("none", "trace"))
+    return _checks.choice("reduction", reduction, ("none", "trace"))
 
 
 def check_sigma(sigma: object) -> object:
@@ -56,7 +56,7 @@ def check_sigma(sigma: object) -> object:
     except ValueError:
         known = ", ".join(repr(n) for n in _core.activation_names())
         raise ValueError(f"sigma: expected one of {known}, 'He0' to 'He30', got {_checks.short(sigma)}") from None
-    return sigma
+    return str.__str__(sigma)
 
 
 class Student(Model):
@@ -157,7 +157,7 @@ class Attention(Student):
     _positional: ClassVar[tuple[str, ...]] = ("reduction",)
 
     def __post_init__(self) -> None:
-        check_reduction(self.reduction)
+        self._set(reduction=check_reduction(self.reduction))
         self._check_position()
 
     def outputs(self, L: int) -> int:

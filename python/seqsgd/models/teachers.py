@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import _checks, _core
 from ._base import Model
-from .functions import CLink, Hermite
+from .functions import CLink, Hermite, Named, bare
 from .students import Bilinear, check_reduction
 
 SCALES: dict[str, Callable[[int], float]] = {
@@ -41,7 +41,7 @@ class SSI(Teacher):
 
     Parameters
     ----------
-    link : str, Hermite, CLink or callable
+    link : str, Hermite, CLink, callable or Named
         A name (`seqsgd.links()` lists them), Hermite data, a C function, or a Python function that takes z* (L,) float64 and returns a number or (k,).
         A Python function is a slow path: each step takes the interpreter's lock, so threads do not help.
     L : int
@@ -52,12 +52,13 @@ class SSI(Teacher):
         Output dimension of a Python function (named and Hermite links have 1, a CLink its own).
     """
 
-    link: str | Hermite | CLink | Callable[[_checks.Float64], Any]
+    link: str | Hermite | CLink | Named | Callable[[_checks.Float64], Any]
     L: int
     scale: float | str = 1.0
     k: int = 1
 
     _positional: ClassVar[tuple[str, ...]] = ("link",)
+    _functions: ClassVar[tuple[str, ...]] = ("link",)
 
     def __post_init__(self) -> None:
         L = _checks.integer("L", self.L, 1)
@@ -68,11 +69,14 @@ class SSI(Teacher):
             scale = _checks.number("scale", self.scale)
         self._set(L=L, scale=scale, k=k)
         if isinstance(self.link, str):
-            _core.link_named(_checks.choice("link", self.link, _core.link_names()), L, 1.0)  # refuses an L too small for this link
+            self._set(link=_checks.choice("link", self.link, _core.link_names()))
+            _core.link_named(self.link, L, 1.0)  # refuses an L too small for this link
         elif isinstance(self.link, Hermite):
             if self.link.tokens > L:
                 raise ValueError(f"link: expected tokens between 1 and L = {L}, got {self.link.tokens}")
-        elif not isinstance(self.link, CLink) and (isinstance(self.link, type) or not callable(self.link)):
+        elif not isinstance(self.link, CLink) and (
+            isinstance(self.link, type) or not callable(bare(self.link))
+        ):
             raise TypeError(f"link: expected a name, Hermite, CLink or a function, got {_checks.short(self.link)}")
         if isinstance(self.link, (str, Hermite)):
             if k != 1:
@@ -166,7 +170,7 @@ class AttentionTarget(Teacher):
 
     def __post_init__(self) -> None:
         self._set(L=_checks.integer("L", self.L, 1))
-        check_reduction(self.reduction, self.L)
+        self._set(reduction=check_reduction(self.reduction, self.L))
         for name in ("weights", "offset"):
             value = getattr(self, name)
             scalar = isinstance(value, (bool, str)) or np.ndim(value) == 0

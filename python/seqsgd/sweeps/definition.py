@@ -17,11 +17,9 @@ from ..config import rebuild
 from ..errors import ConfigError
 from ..models import Model
 from ..models._base import plain
-from . import fingerprint
+from ..models.identity import Functions
+from .fingerprint import SIZE, identify
 from .grid import Axis, parse
-
-_SIZE = ("runs", "first_run", "threads")  # how much of a cell is computed at once, and on what
-_WATCHED = ("steps", "record", "stop")  # how long a cell is followed, and how it is looked at
 
 
 class Cell(NamedTuple):
@@ -33,7 +31,9 @@ class Cell(NamedTuple):
 
     def input(self) -> str:
         """Everything but the runs, as JSON."""
-        arguments = {k: v for k, v in self.run.to_plain().items() if k not in (*_SIZE, "type")} | {"rng": self.seed.to_plain()}
+        fields = self.run.to_plain().items()
+        arguments = {k: v for k, v in fields if k not in (*SIZE, "type")}
+        arguments |= {"rng": self.seed.to_plain()}
         return json.dumps({"arguments": arguments, "task_repr": repr(self.run.task)})
 
 
@@ -97,8 +97,12 @@ class Sweep:
         return self.root is None and any(seed is None for _, seed in self._cells)
 
     def cells(self, root: Seed | None = None, *, loose: bool = False) -> list[Cell]:
-        """Every cell with its seed and key; `root` stands in where no `rng` was given; `loose`: for this process only (see `canonical`)."""
-        return [_with_key(run, seed, self.root or root, loose) for run, seed in self._cells]
+        """Every cell with its seed and key.
+
+        `root` stands in where no `rng` was given; `loose`: for this sweep only (see `Functions`).
+        """
+        functions, root = Functions(loose=loose), self.root or root
+        return [Cell(run, *identify(run, seed, root, functions)) for run, seed in self._cells]
 
     def check_memory(self, indices: Iterable[int] | None = None) -> None:
         """Refuse cells that do not fit into memory, or that their dynamics does not know; all, or some by their numbers."""
@@ -174,15 +178,3 @@ def _put(tree: dict[str, Any], parts: list[str], value: Any, key: str) -> None:
         tree[part] = dict(inner)
         tree = tree[part]
     tree[parts[-1]] = value
-
-
-def _with_key(run: Run, seed: Seed | None, root: Seed | None, loose: bool) -> Cell:
-    fields = fingerprint.canonical(run, "", loose)
-    for name in _SIZE:
-        del fields[name]
-    if seed is None:
-        assert root is not None
-        what = fingerprint.digest({k: v for k, v in fields.items() if k not in _WATCHED})
-        words = (int.from_bytes(what[i : i + 4], "little") for i in range(0, 16, 4))
-        seed = Seed(root.entropy, (*root.spawn_key, *words), root.pool_size)
-    return Cell(run, seed, fingerprint.digest({"version": fingerprint.KEY_VERSION, "run": fields, "rng": seed.to_plain()}))

@@ -1,112 +1,76 @@
-"""What tells one input from another: a text for every validated argument, the user's functions included, and hashes of it."""
+"""The key of a cell, which names its results in a store, and its seed within a sweep."""
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import json
-import types
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+from .._run import Run
+from .._seed import Seed
+from ..models.identity import NAME_IT, Functions, canonical, digest
 
-from ..models import CActivation, CLink, Model
-from ..models._base import function_name
+# Grows when the same arguments come to mean something else; cells that a store has under an older
+# key are computed again.
+# 2: functions of the user's are known by all they rest on.
+KEY_VERSION = 2
 
-KEY_VERSION = 1  # grows when the same arguments come to mean something else
+SIZE = ("runs", "first_run", "threads")  # how much of a cell is computed at once, and on what
+WATCHED = ("steps", "record", "stop")  # how long a cell is followed, and how it is looked at
 
 
-class Indistinct(ValueError):
-    """A function that cannot be told from another one."""
+def identify(
+    run: Run, seed: Seed | None, root: Seed | None, functions: Functions
+) -> tuple[Seed, bytes]:
+    """Seed and key of a cell; its own seed, or one from `root` and from what it simulates.
+
+    Raises
+    ------
+    Unknown
+        A ValueError: a function that cannot be told from another one, unless `functions` is loose.
+    """
+    global _own
+    _own = True
+    return _identify(run, seed, root, functions)
 
 
-def canonical(value: Any, where: str = "", loose: bool = False) -> Any:
-    """Plain data that is equal for equal values only.
+_own = False  # whether this process makes keys: then they are of the functions that it has
+_ran: dict[
+    int, Any
+] = {}  # functions that have been at work here, and may have changed what they rest on
 
-    Parameters
-    ----------
-    value : Any
-    where : str
-        Its name, for messages.
-    loose : bool
-        Whether functions that cannot be told apart are known by where they are in memory, which holds in this process only.
+
+def check(run: Run, seed: Seed, key: bytes) -> None:
+    """Refuse functions that are not what the key says.
+
+    A worker process has them from its own modules, which may be newer, or set up otherwise.
 
     Raises
     ------
     ValueError
-        For what holds such a function: compiled ones, and callables other than Python functions.
     """
-    if isinstance(value, (CLink, CActivation)) and not loose:
-        raise Indistinct(f"{where}: a C function cannot be told from another one, so that its results cannot be stored; take Hermite data or a Python function, or store=None")
-    if isinstance(value, Model):
-        return {"type": type(value).__name__} | {k: canonical(v, f"{where}.{k}" if where else k, loose) for k, v in value._values().items()}
-    if isinstance(value, np.ndarray):
-        return {"array": list(value.shape), "sha256": hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest(), "dtype": value.dtype.str}
-    if isinstance(value, (tuple, list)):
-        return [canonical(v, where, loose) for v in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    try:
-        code = _function(value, where, ())
-    except Indistinct:
-        if not loose:
-            raise
-        code = ["address", id(value)]
-    return {"type": "function", "name": function_name(value), "code": code}
+    if _own:
+        return
+    functions = Functions(loose=True)
+    _, here = _identify(run, seed, None, functions)
+    new = [where for where, f in functions.met.items() if id(f) not in _ran]
+    if new and here != key and not functions.unknown:
+        raise ValueError(
+            f"{new[0]}: another function in the worker than in the sweep: its module has changed "
+            f"since, or something it rests on is set elsewhere; {NAME_IT}"
+        )
+    if len(_ran) > 1000:  # of functions that come with each order
+        _ran.clear()
+    _ran.update((id(f), f) for f in functions.met.values())
 
 
-def digest(plain: Any) -> bytes:
-    """32 bytes."""
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).digest()
-
-
-def _function(f: Any, where: str, above: tuple[Any, ...]) -> Any:
-    """Code, defaults, closure and the globals it mentions. Functions met on the way are followed, except into modules."""
-    if isinstance(f, functools.partial):
-        return ["partial", _function(f.func, where, above), _value(f.args, where, above), _value(dict(f.keywords), where, above)]
-    if isinstance(f, (types.BuiltinFunctionType, np.ufunc)):
-        return ["builtin", getattr(f, "__module__", None) or "", f.__name__]
-    if (getattr(f, "__module__", None) or "").split(".")[0] in ("numpy", "scipy"):
-        return ["library", function_name(f)]
-    if isinstance(f, types.MethodType):
-        return ["method", _function(f.__func__, where, above), _value(f.__self__, where, above)]
-    if not isinstance(f, types.FunctionType):
-        raise Indistinct(f"{where}: {function_name(f)} cannot be told from another function, so that its results cannot be stored; take a Python function, or store=None")
-    if f in above:
-        return ["recursion", above.index(f)]
-    above = (*above, f)
-    mentioned = sorted(n for n in _mentioned(f.__code__) if n in f.__globals__)
-    cells = [c.cell_contents for c in f.__closure__ or ()]
-    return [
-        _code(f.__code__),
-        _value(f.__defaults__, where, above),
-        _value(f.__kwdefaults__, where, above),
-        _value(cells, where, above),
-        {n: _value(f.__globals__[n], where, above) for n in mentioned},
-    ]
-
-
-def _mentioned(code: types.CodeType) -> set[str]:
-    return set(code.co_names).union(*(_mentioned(c) for c in code.co_consts if isinstance(c, types.CodeType)))
-
-
-def _code(code: types.CodeType) -> Any:
-    constants = [_code(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
-    return [hashlib.sha256(code.co_code).hexdigest(), constants, list(code.co_names), list(code.co_varnames), list(code.co_freevars)]
-
-
-def _value(value: Any, where: str, above: tuple[Any, ...]) -> Any:
-    if isinstance(value, types.ModuleType):
-        return ["module", value.__name__]
-    if isinstance(value, type):
-        return ["class", value.__module__, value.__qualname__]
-    if isinstance(value, np.generic):
-        return [value.dtype.str, value.item()]
-    if isinstance(value, Mapping):
-        return {str(k): _value(v, where, above) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_value(v, where, above) for v in value]
-    if value is None or isinstance(value, (bool, int, float, str, np.ndarray, Model)):
-        return canonical(value, where)
-    return _function(value, where, above)
+def _identify(
+    run: Run, seed: Seed | None, root: Seed | None, functions: Functions
+) -> tuple[Seed, bytes]:
+    fields = canonical(run, "", functions)
+    for name in SIZE:
+        del fields[name]
+    if seed is None:
+        assert root is not None
+        what = digest({k: v for k, v in fields.items() if k not in WATCHED})
+        words = (int.from_bytes(what[i : i + 4], "little") for i in range(0, 16, 4))
+        seed = Seed(root.entropy, (*root.spawn_key, *words), root.pool_size)
+    return seed, digest({"version": KEY_VERSION, "run": fields, "rng": seed.to_plain()})

@@ -11,7 +11,8 @@ import numpy as np
 
 from .. import _checks
 from ..errors import ConfigError
-from ..models import Model
+from ..models import Model, Named
+from ..models.identity import function_name
 
 LIMIT = 1_000_000  # cells of a sweep
 RANGES = ("linspace", "geomspace", "range")
@@ -230,7 +231,9 @@ def _labels(values: Sequence[Any]) -> tuple[Any, ...]:
     if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
         whole = all(isinstance(v, int) and abs(v) < 2**63 for v in values)
         return tuple(values) if whole else tuple(float(v) for v in values)
-    for word in (_type, lambda v: _checks.short(v, 60), repr):
+    functions = any(callable(v) and not isinstance(v, Model) for v in values)
+    looks = (_type,) if functions else (_type, lambda v: _checks.short(v, 60), repr)
+    for word in looks:
         words = [word(v) for v in values]
         if len(set(words)) == len(words):
             return tuple(words)
@@ -238,6 +241,10 @@ def _labels(values: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _type(value: Any) -> str:
+    if isinstance(value, Named):
+        return value.name
+    if callable(value):
+        return function_name(value)  # its repr holds an address
     if isinstance(value, Model):
         return type(value).__name__
     if isinstance(value, Mapping):

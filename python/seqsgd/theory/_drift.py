@@ -11,7 +11,6 @@ With a weight per token the same holds row by row, with V_l = E delta_l^2 = V / 
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from .. import _checks, models
 from .._checks import Float64
+from ..models.identity import remembered
 from ._interpolation import Chebyshev
 from ._setup import Setup
 from .risk import Engine, engine
@@ -53,7 +53,7 @@ class Field:
         return M.value, M.gradient, M.V, np.zeros((len(m), 0)) if M.heat is None else M.heat
 
 
-@functools.lru_cache(maxsize=16)
+@remembered(16)
 def field(task: models.Task, tokens: str | models.Tokens = "gaussian") -> Field:
     """The field of a task, kept for the next call."""
     return Field(engine(task, tokens))

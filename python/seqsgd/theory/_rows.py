@@ -12,7 +12,6 @@ step of the rows W (L, d), and the part of the noise that is not averaged out is
 
 from __future__ import annotations
 
-import functools
 import warnings
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from .. import _checks, models
 from .._checks import Float64
+from ..models.identity import remembered
 from ._drift import Drift, covariance
 from ._link_terms import LinkTerms, terms_of
 from ._network import NetworkEngine, SigmaMoments
@@ -98,7 +98,7 @@ class RowsQmc:
         return out
 
 
-@functools.lru_cache(maxsize=16)
+@remembered(16)
 def means(task: models.Task, tokens: models.Tokens) -> Means:
     """The best way there is."""
     setup = Setup(task, tokens)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from .. import _checks, models
 from .._checks import Float64
+from ..models.identity import remembered
 from ._link_terms import terms_of
 from ._network import NetworkEngine
 from ._projection import projections
@@ -66,7 +66,7 @@ class Risk:
         return float(np.max(self.value_error, initial=0.0))
 
 
-@functools.lru_cache(maxsize=32)
+@remembered(32)
 def engine(task: models.Task, tokens: str | models.Tokens = "gaussian") -> Engine:
     """The best way there is to take expectations over a task."""
     setup = Setup(task, tokens)
