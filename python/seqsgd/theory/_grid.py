@@ -90,7 +90,8 @@ class Reduced:
 
     def nodes(self, a: Array) -> tuple[list[Array], list[Array]]:
         ubar = self.setup.c.sum() / np.sqrt(self.setup.L) + self.slope @ a
-        x, w = panels(np.array([-ubar / self.su]), 16 if self.h < 0.25 else 12, 1 / max(1.0, self.su), 10.0)
+        cuts = self.setup.cuts(np.array([ubar]), np.array([self.su]), 10.0)
+        x, w = panels(cuts, 16 if self.h < 0.25 else 12, 1 / max(1.0, self.su), 10.0)
         return [x[0]], [w[0]]
 
     def label(self, x: Array) -> tuple[Array, Array]:

@@ -11,13 +11,17 @@ from ._link_terms import LinkTerms
 from ._setup import Moments, Setup
 
 Array = Any
+NODES = 2**19  # at once
 
 
 class SigmaMoments:
-    """E[h(u) He_k(tau)] / s^k = E[h^(k)(u)], u = ubar + s tau, for h = sigma, sigma^2, sigma'^2, sigma sigma'^2, sigma^2 sigma'^2."""
+    """E[h(u) He_k(tau)] / s^k = E[h^(k)(u)], u = ubar + s tau, for h = sigma, sigma^2, sigma'^2, sigma sigma'^2, sigma^2 sigma'^2.
+
+    By Gauss-Legendre panels that end where sigma or sigma' has a jump or a kink, of two partitions that share these places alone.
+    """
 
     def __init__(self, setup: Setup, first: int, second: int) -> None:
-        self.sigma = setup.sigma
+        self.setup, self.sigma = setup, setup.sigma
         self.orders = (first + 2, 2, second, first, 0)
         self.tail = 9 + np.sqrt(4 * setup.sigma_degree + max(self.orders))
         self._last: tuple[Any, Any] = (None, None)
@@ -35,15 +39,24 @@ class SigmaMoments:
     def _refined(self, pairs: Array) -> tuple[list[Array], list[Array]]:
         width = 1.0 / max(1.0, pairs[:, 1].max())
         for _ in range(6):
-            fine, coarse = self._rule(pairs, 20, width), self._rule(pairs, 16, width)
+            fine, coarse = self._rule(pairs, 20, width), self._rule(pairs, 16, 0.83 * width)
             if all(np.abs(a - b).max() <= 1e-13 * max(np.abs(a).max(), 1e-300) for a, b in zip(fine, coarse, strict=True) if a.size):
                 break
-            width /= 2  # a kink that nobody told of, or poles near the axis
+            width /= 2  # poles near the axis
         return fine, coarse
 
     def _rule(self, pairs: Array, n: int, width: float) -> list[Array]:
+        out = [np.empty((order + 1, len(pairs))) for order in self.orders]
+        cuts = self.setup.cuts(pairs[:, 0], pairs[:, 1], self.tail)
+        step = max(1, NODES // (n * (cuts.shape[1] + 2 * int(self.tail / width) + 3)))
+        for i in range(0, len(pairs), step):
+            for whole, part in zip(out, self._sums(pairs[i : i + step], cuts[i : i + step], n, width), strict=True):
+                whole[:, i : i + step] = part
+        return out
+
+    def _sums(self, pairs: Array, cuts: Array, n: int, width: float) -> list[Array]:
         ubar, s = pairs.T
-        tau, w = panels(-ubar / s, n, width, self.tail)
+        tau, w = panels(cuts, n, width, self.tail)
         f, g = (x.reshape(tau.shape) for x in self.sigma(np.ascontiguousarray((ubar[:, None] + s[:, None] * tau).reshape(-1))))
         gg = g * g
         he = hermite_table(tau, max(self.orders))
@@ -80,9 +93,9 @@ class NetworkEngine:
         link, fine, coarse = self._parts(a, m, q, order)
         best = self._assemble(link, fine, order, -1)
         rounding = self._assemble([np.abs(x) for x in link], [np.abs(x) for x in fine], order, 1)
-        # ten times the gap: at a kink that was not resolved in the end it may be smaller than the error
+        # ten times the gap: where panels were not fine enough in the end it may be smaller than the error
         gap = best.gap(self._assemble(link, coarse, order, -1))
-        return best, gap.plus(gap, 9).plus(rounding, 1e-15)
+        return best, gap.plus(gap, 9).plus(rounding, 1e-15 + self.setup.noise)
 
     def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments:
         """The estimates alone."""

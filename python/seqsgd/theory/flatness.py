@@ -107,7 +107,8 @@ def _network(chosen: NetworkEngine, orders: int) -> tuple[Array, Array]:
         p = list(chosen.terms.first(r / np.linalg.norm(r, axis=1, keepdims=True))[0])
 
     def all_coefficients(n: int) -> Array:
-        tau, w = panels(np.array([-ubar / su]), n, 0.5 / max(1.0, su), 9 + math.sqrt(4 * s.sigma_degree + orders))
+        tail = 9 + math.sqrt(4 * s.sigma_degree + orders)
+        tau, w = panels(s.cuts(np.array([ubar]), np.array([su]), tail), n, n / 40 / max(1.0, su), tail)  # edges of the two rules differ
         f = s.sigma(np.ascontiguousarray(ubar + su * tau[0]))[0]
         he = hermite_table(tau[0], orders) / su ** np.arange(orders + 1)[:, None]
         one, two = he @ (w[0] * f), he @ (w[0] * f * f)
@@ -120,7 +121,7 @@ def _network(chosen: NetworkEngine, orders: int) -> tuple[Array, Array]:
         return chosen.factor * out
 
     fine, coarse = all_coefficients(20), all_coefficients(16)
-    return _largest(fine, np.abs(fine - coarse) + 1e-14 * np.abs(fine).max())
+    return _largest(fine, np.abs(fine - coarse) + (1e-14 + s.noise) * np.abs(fine).max())
 
 
 def _tensor(side: Attentive | Reduced, s: Setup, orders: int) -> Array:
