@@ -2,9 +2,10 @@
 
 One token: the line is cut at jumps and kinks (`_pieces.py`).
 Few tokens: a trapezoidal rule on a ball. For functions analytic in a strip about R^L its error falls geometrically in 1/h, which Gauss-Hermite rules
-do not do next to the poles of a softmax. The error is estimated by eight coarser lattices at random shifts: for any square-integrable function each of
-them is unbiased, and their spread is larger than the error of the finer rule, far too much so for analytic functions. Shifts are stratified along every axis.
-More tokens: scrambled Sobol points, the error from independent scrambles.
+do not do next to the poles of a softmax. The error is estimated by twelve coarser lattices at random shifts: each of them is unbiased for any
+square-integrable function, and seven times their spread is far more than the error of the finer rule. Where that is large, as at jumps, scrambled
+Sobol points do better.
+More tokens, or jumps: scrambled Sobol points, the error from independent scrambles.
 """
 
 from __future__ import annotations
@@ -24,10 +25,14 @@ from ._symmetric import Int64, SymmetricTensor, check_count, count, degrees, mul
 
 Function = Callable[[Float64], Float64]  # (n, L) -> (n, outputs)
 
-SHIFTED = 8  # lattices at random shifts
-COARSER = {2: 1.6, 3: 1.7, 4: 1.55}  # their spacing, relative
-SAFETY = 5.0  # standard deviations of theirs
+SHIFTED = 12  # lattices at random shifts
+COARSER = {2: 2.0, 3: 1.9, 4: 1.7}  # their spacing, relative
+SAFETY = 7.0  # standard deviations of theirs
+ROUGH = 1e-5  # from this relative error on Sobol points are tried in place of the lattice
+SCRAMBLES = 5.0  # standard errors of theirs there
 REPLICATES = 32  # of Sobol points
+LEAST_POINTS = 3.0  # one standard error is that of so many points at least
+ROUNDING = 2.0**-46  # of sums of so many points, relative to that of their sizes
 LINE, SAMPLES = 2**15, 33  # evaluations of the first look at a function of one token, and how many of them fall on a panel
 ENTRIES = 50_000
 WORK = 4e10  # multiplications
@@ -48,7 +53,12 @@ class Rule:
             return "piecewise Gauss-Legendre (estimate)"
         if self.h:
             return f"trapezoidal rule, spacing {self.h:.3g} (estimate: {SHIFTED} shifted lattices)"
-        return f"{REPLICATES} scrambled Sobol sets of {self.points // REPLICATES} points"
+        return f"{REPLICATES} scrambled Sobol sets of {self.replicate} points"
+
+    @property
+    def replicate(self) -> int:
+        """Points of a Sobol set, a power of two."""
+        return int(2 ** max(int(math.log2(self.points / REPLICATES)), 4))
 
 
 def rule(L: int, order: int, outputs: int, points: int | None, slow: bool, entries: int | None = None) -> Rule:
@@ -67,18 +77,20 @@ def rule(L: int, order: int, outputs: int, points: int | None, slow: bool, entri
     if grids >= L:
         volume = math.pi ** (L / 2) / math.gamma(L / 2 + 1) * radius**L
         return Rule(L, points, max((volume / points) ** (1 / L), 0.06), radius)
-    return Rule(L, REPLICATES * 2 ** max(int(math.log2(points / REPLICATES)), 4), 0.0, radius)
+    return Rule(L, points, 0.0, radius)
 
 
-def integrate(f: Function, outputs: int, of: Rule, order: int, seed: int, index: Int64 | None = None) -> list[SymmetricTensor]:
-    """E[f(z) H_k(z)], one tensor for each output; only the entries at `index` (n, order) if it is given."""
+def integrate(f: Function, outputs: int, of: Rule, order: int, seed: int, index: Int64 | None = None) -> tuple[tuple[SymmetricTensor, ...], str]:
+    """E[f(z) H_k(z)], one tensor for each output, and how; only the entries at `index` (n, order) if it is given."""
     L = of.L
     if L == 1:
-        return list(on_line(line(f, of, order), outputs, order))
+        whole = line(f, of, order)
+        return on_line(whole, outputs, order), whole.method
     index = multi_indices(L, order) if index is None else index
     tokens, powers = degrees(index)
 
-    def total(points: Iterator[tuple[Float64, Float64]], values: list[Float64] | None = None) -> tuple[Float64, Float64]:
+    def total(points: Iterator[tuple[Float64, Float64]], values: list[Float64] | None = None, power: int = 1) -> tuple[Float64, Float64]:
+        """The integral, and that of the integrand's size to a power."""
         out, size = np.zeros((len(index), outputs)), np.zeros((len(index), outputs))
         for z, w in points:
             y = f(z)
@@ -93,25 +105,35 @@ def integrate(f: Function, outputs: int, of: Rule, order: int, seed: int, index:
                 phi[some] *= he[powers[some, j], :, tokens[some, j]]
             wy = w[:, None] * y
             out += phi @ wy
-            size += np.abs(phi) @ np.abs(wy)
+            size += np.abs(phi) ** power @ (w[:, None] * np.abs(y) ** power)
         return out, size
 
     chunk = max(min(2**14, 2**22 // len(index)), 16)
-    if of.h:
-        values: list[Float64] = []
-        value, size = total(_ball(L, of.h, of.radius, chunk, np.full(L, 0.5)), values)  # symmetric, and 0, where jumps like to be, is no point of it
-        if _parity(np.concatenate(values)) == -((-1) ** order):
-            return [SymmetricTensor(L, order, index, np.zeros(len(index)), 2.0**-50 * size[:, i]) for i in range(outputs)]
-        h = of.h * COARSER[L]
-        several = np.stack([total(_ball(L, h, of.radius, chunk, shift))[0] for shift in _shifts(L, seed)])
-        spread, gap = several.std(axis=0, ddof=1), np.abs(several.mean(axis=0) - value)
-        error = np.maximum(SAFETY * spread, 2 * gap) + 2.0**-50 * size
-        dof = 0
-    else:
+    def tensors(value: Float64, error: Float64, dof: int, how: str) -> tuple[tuple[SymmetricTensor, ...], str]:
+        return tuple(SymmetricTensor(L, order, index, value[:, i], error[:, i], dof) for i in range(outputs)), how
+
+    def scrambled() -> tuple[Float64, Float64]:
         seeds = np.random.SeedSequence(seed).spawn(REPLICATES)
-        several = np.stack([total(_sobol(L, of.points // REPLICATES, chunk, s))[0] for s in seeds])
-        value, error, dof = several.mean(axis=0), several.std(axis=0, ddof=1) / math.sqrt(REPLICATES), REPLICATES - 1
-    return [SymmetricTensor(L, order, index, value[:, i], error[:, i], dof) for i in range(outputs)]
+        sums, fourth = (np.stack(x) for x in zip(*(total(_sobol(L, of.replicate, chunk, s), power=4) for s in seeds), strict=True))
+        # a jump along an axis can put a point on one side in nearly all sets: some of the spread may not show
+        least = fourth.mean(axis=0) ** 0.25 * LEAST_POINTS / (REPLICATES * of.replicate)
+        return sums.mean(axis=0), np.hypot(sums.std(axis=0, ddof=1) / math.sqrt(REPLICATES), least)
+
+    if not of.h:
+        return tensors(*scrambled(), REPLICATES - 1, of.method)
+    values: list[Float64] = []
+    value, size = total(_ball(L, of.h, of.radius, chunk, np.full(L, 0.5)), values)  # symmetric, and 0, where jumps like to be, is no point of it
+    if _parity(np.concatenate(values)) == -((-1) ** order):
+        return tensors(np.zeros_like(value), ROUNDING * size, 0, of.method)
+    shifted = np.stack([total(_ball(L, of.h * COARSER[L], of.radius, chunk, shift))[0] for shift in _shifts(L, seed)])
+    spread, gap = shifted.std(axis=0, ddof=1), np.abs(shifted.mean(axis=0) - value)
+    error = np.maximum(SAFETY * spread, 2 * gap) + ROUNDING * size
+    if error.max(initial=0.0) > ROUGH * size.max(initial=0.0):
+        other, standard = scrambled()
+        if SCRAMBLES * standard.max() < error.max():
+            how = f"{REPLICATES} scrambled Sobol sets of {of.replicate} points (estimate: {SCRAMBLES:g} standard errors)"
+            return tensors(other, SCRAMBLES * standard + ROUNDING * size, 0, how)
+    return tensors(value, error, 0, of.method)
 
 
 def line(f: Function, of: Rule, order: int) -> Line:

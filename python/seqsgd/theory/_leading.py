@@ -124,14 +124,14 @@ def pairing(task: models.Task, k: int, points: int | None = None, rng: int = 0) 
     return Pairing(k, value, error, all(len(a.value) == 0 for a in g))
 
 
-def _student_tensors(task: models.Task, k: int, g: HermiteTensors, points: int | None, rng: int) -> list[SymmetricTensor]:
+def _student_tensors(task: models.Task, k: int, g: HermiteTensors, points: int | None, rng: int) -> tuple[SymmetricTensor, ...]:
     """C_k(f) of an attention student, at the entries where C_k(g) has any."""
     core, shift = _build.task(task), task._injected()
     index = g[0].index
     if len(index) == 0:
-        return list(g)
+        return g.components
     rule = _cubature.rule(task.L, k, task.k, points, False, len(index))
-    return _cubature.integrate(lambda z: core.output(np.ascontiguousarray(z + shift)), task.k, rule, k, rng + 1, index)
+    return _cubature.integrate(lambda z: core.output(np.ascontiguousarray(z + shift)), task.k, rule, k, rng + 1, index)[0]
 
 
 __all__ = ["LeadingOrder", "Pairing", "loss_factor", "pairing", "student_coefficients"]

@@ -171,7 +171,8 @@ def _tensors(teacher: models.Teacher, order: int, points: int | None, seed: int,
     if L == 1:
         line = _cubature.line(core, rule, order) if line is None or line.order < order else line
         return HermiteTensors(order, _cubature.on_line(line, outputs, order), False, line.method)
-    return HermiteTensors(order, tuple(_cubature.integrate(core, outputs, rule, order, seed)), False, rule.method)
+    components, how = _cubature.integrate(core, outputs, rule, order, seed)
+    return HermiteTensors(order, components, False, how)
 
 
 def hermite_coefficients(sigma: Any, order: int = ORDER) -> Coefficients:
@@ -295,8 +296,8 @@ def _deviation(teacher: models.Teacher, points: int | None, rng: int) -> float:
     core = _build.link(teacher)
     rule = _cubature.rule(teacher.L, 0, 1, points, core.slow)
     origin = core(np.zeros((1, teacher.L)))  # differences to g(0), so that a constant cancels exactly
-    square = _cubature.integrate(lambda z: np.sum((core(z) - origin) ** 2, axis=1, keepdims=True), 1, rule, 0, rng)[0]
-    mean = _cubature.integrate(lambda z: core(z) - origin, teacher.outputs, rule, 0, rng)
+    square = _cubature.integrate(lambda z: np.sum((core(z) - origin) ** 2, axis=1, keepdims=True), 1, rule, 0, rng)[0][0]
+    mean = _cubature.integrate(lambda z: core(z) - origin, teacher.outputs, rule, 0, rng)[0]
     variance = float(square.value[0]) - sum(float(c.value[0]) ** 2 for c in mean)
     if square.value[0] == 0 or variance <= 1e-14 * square.value[0]:
         raise ValueError(f"link: expected one that depends on z*, got a constant, {_checks.short(teacher)}")
