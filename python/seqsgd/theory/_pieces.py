@@ -287,20 +287,21 @@ class Line:
             small = np.repeat(np.diff(p.edges) < 64 * LEAST * np.maximum(1.0, np.abs(p.edges[1:])), nodes)
             outer = np.zeros(len(u), dtype=bool)
             outer[:nodes] = outer[-nodes:] = True
-            self._rules.append((u - centre, w * density(u - centre), f(u), small | outer))
+            self._rules.append((u - centre, w, w * density(u - centre), f(u), small | outer))
 
     def coefficients(self, order: int | None = None) -> tuple[Float64, Float64]:
         """E[f He_k] for k = 0 .. order, (order + 1, values), and the error of each.
 
-        The error: the difference of the two partitions, the rounding, what the function's own noise can do, and all
-        that the smallest and the outermost panels contribute.
+        The error: the difference of the two partitions, the rounding (also of where breaks are), what the function's own
+        noise can do, and all that the smallest and the outermost panels contribute.
         """
         order = self.order if order is None else order
         sums = []
-        for u, w, y, doubtful in self._rules:
+        for u, length, w, y, doubtful in self._rules:
             he, root = orthonormal(u, order)
             parts = he[:, :, None] * (w[:, None] * y)
-            sums.append((parts.sum(axis=1), np.abs(parts).sum(axis=1), np.abs(parts[:, doubtful]).sum(axis=1)))
+            peak = np.abs(parts / length[:, None]).max(axis=1)
+            sums.append((parts.sum(axis=1), np.abs(parts).sum(axis=1) + len(self.breaks) * peak, np.abs(parts[:, doubtful]).sum(axis=1)))
         (one, size, loose), (two, _, loose2) = sums
         error = 2 * np.abs(one - two) + (2.0**-48 + self.noise) * size + loose + loose2
         return one * root[:, None], error * root[:, None]

@@ -107,6 +107,10 @@ class Moments:
         """Absolute differences."""
         return Moments(*(None if (a := getattr(self, f.name)) is None else np.abs(a - getattr(other, f.name)) for f in fields(self)))
 
+    def larger(self, other: Moments) -> Moments:
+        """The larger of two, entry by entry."""
+        return Moments(*(None if (a := getattr(self, f.name)) is None else np.maximum(a, getattr(other, f.name)) for f in fields(self)))
+
     def plus(self, other: Moments, scale: float = 1.0) -> Moments:
         """Sum, entry by entry."""
         return Moments(*(None if (a := getattr(self, f.name)) is None else a + scale * getattr(other, f.name) for f in fields(self)))
