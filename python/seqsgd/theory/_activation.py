@@ -42,11 +42,18 @@ class Coefficients:
         return len(self.value)
 
     def __repr__(self) -> str:
-        return f"Coefficients(c_0 .. c_{len(self) - 1}, largest error {self.error.max():.1g}, {self.method})"
+        root = np.sqrt([float(math.factorial(k)) for k in range(len(self))])
+        return f"Coefficients(c_0 .. c_{len(self) - 1}, c_k / sqrt(k!) to {(self.error / root).max():.1g}, {self.method})"
 
     def nonzero(self, k: int) -> bool:
         """Whether c_k differs from 0 by more than its error allows: six times it."""
         return bool(abs(self.value[k]) > 6 * self.error[k])
+
+    def doubtful(self, k: int) -> bool:
+        """Whether c_k is not told from 0 because its error is large, more than 1e-9 of the largest c_j / sqrt(j!)."""
+        root = np.sqrt([float(math.factorial(j)) for j in range(len(self))])
+        size = float(np.abs(self.value / root).max())
+        return not self.nonzero(k) and bool(self.error[k] / root[k] > 1e-9 * size)
 
 
 def coefficients(sigma: Any, order: int, shift: float = 0.0) -> Coefficients:

@@ -98,6 +98,8 @@ class Drift:
     def __call__(self, state: npt.ArrayLike) -> Float64:
         """(..., n) -> (..., n)."""
         x = np.asarray(state, dtype=np.float64)
+        if x.ndim < 1 or x.shape[-1] != len(self.names):
+            raise ValueError(f"state: expected shape (..., {len(self.names)}), ({', '.join(self.names)}), got shape {_checks.letters(x.shape)}")
         return np.asarray(self.rates(x.reshape(-1, x.shape[-1]), self.lr)[0]).reshape(x.shape)
 
     def split(self, x: Array) -> tuple[Array, Array, Array | None]:

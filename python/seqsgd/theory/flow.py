@@ -172,9 +172,9 @@ def initial(right: Drift, m: Any, e: Any, q: Any) -> Float64:
         if np.abs(Q - Q.T).max() > 1e-12 * np.abs(Q).max():
             raise ValueError("q: expected a symmetric matrix of overlaps between rows")
         q = np.diag(Q)
-    overlaps = np.asarray(m, dtype=np.float64)
-    if not s.tied and overlaps.ndim == 0:
-        overlaps = np.full(s.L, float(overlaps))
+    overlaps = m
+    if not s.tied and np.ndim(m) == 0:
+        overlaps = np.full(s.L, _checks.number("m", m))
     a, b, norms, shape = points(s, e, overlaps, np.ones(s.L) if right.common and q is None else q)
     if shape != ():
         raise ValueError(f"m: expected one start, got the shape {_checks.letters(shape)} of starts")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -195,6 +195,16 @@ def hermite_coefficients(sigma: Any, order: int = ORDER) -> Coefficients:
     return coefficients(check_sigma(sigma), _checks.integer("order", order, 0, 60))
 
 
+class Below(NamedTuple):
+    """An order that was looked at before, and how large its tensor may be."""
+
+    order: int
+    bound: float
+
+    def __repr__(self) -> str:
+        return f"Below(order={self.order}, bound={self.bound:.3g})"
+
+
 @dataclass(frozen=True, eq=False)
 class Exponent:
     """The sequence information exponent, min{k >= 1 : C_k(g) != 0}, and how sure it is.
@@ -211,7 +221,7 @@ class Exponent:
     norm, norm_error : float
         Frobenius norm of C_value over all outputs, and its error.
     below : tuple of (order, bound)
-        An upper bound of ||C_k|| for each lower order: 0 if zero by algebra or symmetry.
+        For each lower order 0 if ||C_k|| is zero by algebra or symmetry, else its norm and `sigmas` times its error estimate.
     tol : float
         ||C_k|| <= tol sqrt(k! Var g) counted as zero. Not used where the tensors are exact.
     """
@@ -221,7 +231,7 @@ class Exponent:
     sigmas: float
     norm: float
     norm_error: float
-    below: tuple[tuple[int, float], ...]
+    below: tuple[Below, ...]
     tol: float
 
     def __int__(self) -> int:
@@ -269,7 +279,7 @@ def sie(link: Any, *, tol: float = 1e-9, sigmas: float = 6.0, max_order: int = 1
     if polynomial is None and teacher.L == 1:
         core = _build.link(teacher)
         line = _cubature.line(core, _cubature.rule(1, max_order, teacher.outputs, points, core.slow), max_order)
-    below: list[tuple[int, float]] = []
+    below: list[Below] = []
     sure = True
     for k in range(1, last + 1):
         C = _tensors(teacher, k, points, seed, line)
@@ -285,7 +295,7 @@ def sie(link: Any, *, tol: float = 1e-9, sigmas: float = 6.0, max_order: int = 1
             verdict = ("certain" if C.exact and all(b == 0 for _, b in below) else "beyond doubt") if sure else "undecided"
             return Exponent(k, verdict, far, C.norm, C.norm_error, tuple(below), tol)
         sure = sure and zero
-        below.append((k, bound))
+        below.append(Below(k, bound))
     if polynomial is not None:
         raise ValueError(f"link: expected one that depends on z*, got a constant, {_checks.short(teacher)}")
     return Exponent(None, "undecided", 0.0, 0.0, 0.0, tuple(below), tol)

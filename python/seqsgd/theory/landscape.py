@@ -13,7 +13,7 @@ from .._checks import Float64
 from ._critical import search
 from ._drift import Field, field
 from ._interpolation import Chebyshev
-from .risk import Engine, engine
+from .risk import Engine, _trailing, engine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,8 +148,16 @@ class Landscape:
     def _flat(self, e: Any, m: Any) -> tuple[Array, tuple[int, ...]]:
         if len(self.names) == 1 and e is not None:
             raise ValueError("e: expected None, the student has no positional encoding with vectors")
-        parts = [np.asarray(v, dtype=np.float64) for v in ((m,) if len(self.names) == 1 else (0.0 if e is None else e, m))]
-        shape = np.broadcast_shapes(*[p.shape for p in parts])
+        named = {"m": m} if len(self.names) == 1 else {"e": 0.0 if e is None else e, "m": m}
+        parts = [_trailing(name, v, None)[..., 0] for name, v in named.items()]
+        for name, v in zip(named, parts, strict=True):
+            if (np.abs(v) > 1 + 1e-12).any():
+                raise ValueError(f"{name}: expected numbers in [-1, 1], got {v.flat[int(np.abs(v).argmax())]:.6g} among them")
+        try:
+            shape = np.broadcast_shapes(*[p.shape for p in parts])
+        except ValueError:
+            shapes = " and ".join(_checks.letters(p.shape) for p in parts)
+            raise ValueError(f"e, m: expected shapes that can be broadcast, got {shapes}") from None
         return np.stack([np.broadcast_to(p, shape).reshape(-1) for p in parts], axis=1), shape
 
     def _evaluate(self, e: Any, m: Any) -> tuple[Array, Array]:
