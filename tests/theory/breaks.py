@@ -5,6 +5,7 @@ A function is a sum of pieces u^j cos(w u), u^j sin(w u) or u^j on intervals; in
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 
@@ -67,6 +68,26 @@ def _he(x, order):
     return out[: order + 1]
 
 
+def _value(c, x):
+    total = mp.mpf(0)
+    for coefficient in reversed(c):
+        total = total * x + coefficient
+    return total
+
+
+def _real_roots(c):
+    """Of sum_j c_j x^j: NumPy's, polished by Newton's method in 40 digits."""
+    slope = [j * x for j, x in enumerate(c)][1:]
+    out = []
+    for r in np.roots([float(x) for x in reversed(c)]):
+        x = mp.mpc(r)
+        for _ in range(12):
+            x -= _value(c, x) / _value(slope, x)
+        if abs(mp.im(x)) < mp.mpf(10) ** -25:
+            out.append(mp.re(x))
+    return out
+
+
 def _linear(parts):
     """A piecewise linear function from breaks b_i and (value, slope) on the right of each: pieces, f and its slope. parts: [(low, high, c0, c1)]."""
     pieces = [(mp.mpf(a), mp.mpf(b), [mp.mpf(c0), mp.mpf(c1)], 0) for a, b, c0, c1 in parts]
@@ -120,7 +141,7 @@ def random_function(rng, smooth_slope=False):
     if kind == "triangle":
         w, t = float(rng.uniform(0.3, 3.0)), float(rng.uniform())
         pieces = []
-        for n in range(math.floor(-25 * w) - 2, math.ceil(25 * w) + 2):
+        for n in range(math.floor(-17 * w) - 2, math.ceil(17 * w) + 2):
             for low, sign in ((2 * n - mp.mpf(t), 1), (2 * n + 1 - mp.mpf(t), -1)):  # |(w u + t) mod 2 - 1|
                 a, z = low / mp.mpf(w), (low + 1) / mp.mpf(w)
                 top = 2 * n + 1
@@ -128,20 +149,19 @@ def random_function(rng, smooth_slope=False):
         return Known(kind, lambda u: np.abs(np.mod(w * u + t, 2) - 1), lambda u: np.where(np.mod(w * u + t, 2) > 1, w, -w), pieces)
     if kind == "floor":
         w, t = float(rng.uniform(0.2, 2.5)), float(rng.uniform())
-        pieces = [((n - mp.mpf(t)) / mp.mpf(w), (n + 1 - mp.mpf(t)) / mp.mpf(w), [mp.mpf(n)], 0) for n in range(math.floor(-25 * w) - 2, math.ceil(25 * w) + 2)]
+        pieces = [((n - mp.mpf(t)) / mp.mpf(w), (n + 1 - mp.mpf(t)) / mp.mpf(w), [mp.mpf(n)], 0) for n in range(math.floor(-17 * w) - 2, math.ceil(17 * w) + 2)]
         return Known(kind, lambda u: np.floor(w * u + t), lambda u: 0 * u, pieces)
     if kind == "clipped":
         p = [float(x) for x in rng.normal(size=4)]
         low, high = -float(rng.uniform(0.1, 1)), float(rng.uniform(0.1, 1))
         roots = []
         for level in (low, high):
-            poly = [mp.mpf(p[3]), mp.mpf(p[2]), mp.mpf(p[1]), mp.mpf(p[0]) - mp.mpf(level)]
-            roots += [mp.re(r) for r in mp.polyroots(poly, maxsteps=500, extraprec=300) if abs(mp.im(r)) < mp.mpf(10) ** -25]
+            roots += _real_roots([mp.mpf(p[0]) - mp.mpf(level), mp.mpf(p[1]), mp.mpf(p[2]), mp.mpf(p[3])])
         edges = [-INF, *sorted(roots), INF]
         pieces = []
-        for a, z in zip(edges, edges[1:]):
+        for a, z in itertools.pairwise(edges):
             middle = (a + z) / 2 if not (mp.isinf(a) or mp.isinf(z)) else (z - 1 if mp.isinf(a) and not mp.isinf(z) else a + 1)
-            y = mp.polyval([mp.mpf(x) for x in p[::-1]], middle)
+            y = _value([mp.mpf(x) for x in p], middle)
             pieces.append((a, z, [mp.mpf(low)] if y < low else [mp.mpf(high)] if y > high else [mp.mpf(x) for x in p], 0))
         def f(u):
             return np.clip(((p[3] * u + p[2]) * u + p[1]) * u + p[0], low, high)

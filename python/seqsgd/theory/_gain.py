@@ -43,7 +43,7 @@ class Gain:
     c : float
         c_k of the activation.
     ones, ones_error : float
-        <C_k, 1^(x)k>.
+        <C_k, 1^(x)k>; of integrated links the error is an estimate, five standard errors where it is statistical.
     norm : NormBounds
         ||C_k||_op; for even k the maximum of sign(c_k) <C_k, v^(x)k>, which is what drives the untied network.
     tied_learns, untied_learns : bool
@@ -159,7 +159,7 @@ def gain(link: Any, sigma: Any = "relu", *, max_order: int = MAX_ORDER, points: 
     elif k % 2 == 0 and sign * C.ones < 0:
         tied = False
         why = f"c_{k} and <C_{k}, 1^(x){k}> have opposite signs: m = 0 attracts the tied network{'' if untied else ' and the untied one'}"
-    return Gain(teacher.L, k, exponent, c[k], C.ones, C.ones_error, norm, tied, untied, why, doubts(exponent, c, first, k))
+    return Gain(teacher.L, k, exponent, c[k], C.ones, (5.0 if C.dof else 1.0) * C.ones_error, norm, tied, untied, why, doubts(exponent, c, first, k))
 
 
 def doubts(exponent: Exponent, c: Coefficients | None, first: int, k: int) -> str:

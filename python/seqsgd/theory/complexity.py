@@ -47,7 +47,7 @@ class Complexity:
     sign : int
         For odd k the sign of m that grows (k = 1: to which m is driven), 0 for even k, for untied weights and where `leading` is None.
     b_error, noise_error : float
-        Estimates, from those of the tensors, the coefficients and the risk.
+        From those of the tensors, the coefficients and the risk: estimates where these are (quasi-Monte Carlo: one standard error of the tensors).
     d_exponent, log_exponent, lr_exponent : float
         steps ~ d^d_exponent (log d)^log_exponent at lr ~ d^lr_exponent; nan if never.
     note : str

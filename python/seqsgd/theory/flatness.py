@@ -29,7 +29,7 @@ class Flatness:
     ----------
     kappa : int, or None if no order up to the last one is different from zero beyond doubt
     sizes, errors : (orders,) float64
-        The largest Taylor coefficient of R of orders 1, 2, ... at (e, m) = 0 (in a few random directions where there are several), and its error.
+        The largest Taylor coefficient of R of orders 1, 2, ... at (e, m) = 0 (in a few random directions where there are several), and an estimate of its error.
     tolerance : what counts as zero
     verdict : in words
     """
@@ -122,7 +122,7 @@ def _network(chosen: NetworkEngine, orders: int) -> tuple[Array, Array]:
         return chosen.factor * out
 
     fine, coarse = all_coefficients(20), all_coefficients(16)
-    return _largest(fine, np.abs(fine - coarse) + (1e-14 + s.noise) * np.abs(fine).max())
+    return _largest(fine, 10 * np.abs(fine - coarse) + (1e-14 + s.noise) * np.abs(fine).max())
 
 
 def _tensor(rule: _Rule, s: Setup, orders: int) -> Array:

@@ -35,7 +35,7 @@ class Flow:
     risk : (n,) R along the way
     weak_recovery : t at which ||(e, m)|| passed eta, NaN if it did not or was not asked for
     weak_recovery_step : the same in steps; None without d
-    error : tolerance of the integration and of the expectations in it, absolute on m; NaN where that of the expectations is not known
+    error : the larger of the integration's tolerance on m, 1e-8, and an estimate of the error of the expectations that drive it; NaN where that is not known
     """
 
     t: Float64
@@ -189,7 +189,7 @@ def initial(right: Drift, m: Any, e: Any, q: Any) -> Float64:
 
 @dataclass(frozen=True)
 class LargestRate:
-    """Above `value` the uninformative point (e, m) = 0 attracts. `error` is absolute; `growth` is the rate at which it is left, per unit of t, for lr -> 0."""
+    """Above `value` the uninformative point (e, m) = 0 attracts. `error` is an estimate, absolute; `growth` is the rate at which it is left, per unit of t, for lr -> 0."""
 
     value: float
     error: float

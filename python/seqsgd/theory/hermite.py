@@ -125,7 +125,7 @@ def hermite(link: Any, order: int, *, points: int | None = None, rng: int = 0) -
     order : int >= 0
         k.
     points : int, optional
-        About how many times the link is evaluated where it is integrated. With one token: at the first look, 2^15 by default; half of 16 / points is about
+        About how many times the link is evaluated where it is integrated. With one token: at the first look, 2^15 by default; 30 / points is about
         how close two jumps may be and still be seen.
     rng : int
         Seed of the quasi-Monte Carlo scrambles.
