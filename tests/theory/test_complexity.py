@@ -100,6 +100,66 @@ def test_prefactors_of_untied_networks():
     assert np.isclose(law.best(1e12, 0.3)[1], law.prefactor(0.3) * 1e24, rtol=0.01) and law.start(100) == 0.05
 
 
+STARTS = [
+    (sq.SSI("sum", 3), "relu", 1.0),
+    (SUM_H2[3], "relu", 1.0),
+    (sq.SSI("z1*z2*z3", 3), "He3", 1.0),
+    (sq.SSI(sq.Hermite([(1, {1: 3}), (1, {2: 3}), (1, {3: 3})]), 3), "He3", 1.0),  # not along the fastest direction, that of one token
+    (sq.SSI("h2_difference", 2), "relu", math.sqrt(1 / 2)),
+    (sq.SSI(sq.Hermite([(1, {1: 2}), (1, {2: 2})]), 4), "relu", math.sqrt(1 / 2)),  # two directions that grow alike
+    (sq.SSI("z1-z2", 2), "relu", 0.0),
+]
+
+
+@pytest.mark.parametrize("link, sigma, share", STARTS, ids=lambda x: str(x)[:24])
+def test_untied_laws_start_where_simulate_does(link, sigma, share):
+    task, d, eta = sq.Task(link, sq.Untied(sigma)), 10**9, 0.003
+    law = complexity(task)
+    assert np.isclose(law.share, share) and np.isclose(law.start(d), share / math.sqrt(d))
+    lr = 0.3 * law.from_start.largest_lr(max(law.start(d), 1e-9), eta)
+    assert np.isclose(law.steps(d, lr, eta), weak_recovery(task, d=d, lr=lr, eta=eta).median, rtol=2e-3)
+
+
+def test_the_default_start_is_that_of_the_dynamics():
+    """theory at leading order, the flow of `simulate`, and reduced runs, with no start given anywhere."""
+    task, d, eta = sq.Task(sq.SSI("sum", 3), sq.Untied("identity")), 10_000, 0.2
+    law = complexity(task)
+    lr, steps = law.best(d, eta)
+    lr, stop = lr / 8, sq.WeakRecovery(eta)
+    steps = law.steps(d, lr, eta)
+    kwargs = {"d": d, "steps": int(2 * steps), "lr": lr, "rng": 0, "stop": stop, "record": [0]}
+    flow = float(sq.simulate(task, dynamics="flow", **kwargs).weak_recovery.max())
+    runs = sq.simulate(task, dynamics="reduced", runs=16, **kwargs).weak_recovery.values
+    assert np.isclose(flow, steps, rtol=0.05)
+    assert abs(runs.mean() - flow) < 4 * runs.std() / 4 + 0.02 * flow
+
+
+def test_impossible_questions_are_refused():
+    law = complexity(sq.Task(SUM_H2[3], sq.Tied("relu")))
+    for kwargs, words in (
+        ({"d": 100, "eta": 2}, r"eta: expected a number in \(0, 1\], got 2"),
+        ({"d": 4, "eta": 0.3}, "eta: expected a number above the start r_0 = 0.5, got 0.3"),
+        ({"d": 0, "eta": 0.3}, "d: expected a finite number >= 1, got 0"),
+        ({"d": 100, "eta": 0}, r"eta: expected a number in \(0, 1\], got 0"),
+        ({"d": -5, "eta": 0.3}, "d: expected a finite number >= 1, got -5"),
+        ({"d": 100, "eta": 0.3, "r0": -1}, r"r0: expected a number in \[0, 1\], got -1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            law.best(**kwargs)
+    with pytest.raises(TypeError, match="d: expected a finite number >= 1, got 'a'"):
+        law.steps("a", 0.1, 0.3)
+    with pytest.raises(ValueError, match="lr: expected a finite number > 0, got 0"):
+        law.steps(100, 0, 0.3)
+    with pytest.raises(ValueError, match="eta: expected a number above the overlap of the start, got 0.3"):
+        sq.theory.best_lr(sq.Task(SUM_H2[3], sq.Tied("relu")), d=4, eta=0.3)
+    assert repr(law.best(10**4, 0.3)).startswith("BestRate(lr=0.")
+    nothing = sq.theory.best_lr(sq.Task(sq.SSI("z1-z2", 2), sq.Tied("relu")), d=100, eta=0.3)
+    assert math.isnan(nothing.lr) and nothing.steps == math.inf
+    right = drift(sq.Task(SUM_H2[3], sq.Tied("relu")), 0.1)
+    with pytest.raises(ValueError, match=r"state: expected shape \(..., 1\), \(m\), got shape \(2,\)"):
+        right([0.1, 0.2])
+
+
 def test_an_encoding_lowers_the_exponent():
     g = sq.SSI(sq.Hermite([(4 / 3, {}), (1, {1: 4}), (2, {2: 4})]), 2)
     without, encoded = (complexity(sq.Task(g, sq.Attention("trace", position=p))) for p in (None, sq.Opposite()))

@@ -1,9 +1,10 @@
 """What can be known without a simulation: Hermite tensors and exponents, risk, flow, complexity, landscape (theory.md, sections 5 to 7).
 
-Every number comes with an error estimate, or the statement that it is exact. The model itself is always the compiled task of the core.
+Every number comes with the statement that it is exact, or with an error: one that follows from analyticity where the function is the package's own, and an
+estimate where it is the user's, which is a black box. The model itself is always the compiled task of the core.
 """
 
-from .complexity import Complexity, Gain, RecoveryTime, best_lr, complexity, gain, weak_recovery
+from .complexity import BestRate, Complexity, Gain, RecoveryTime, best_lr, complexity, gain, weak_recovery
 from .flatness import Flatness, flatness_index
 from .flow import Flow, LargestRate, drift, flow, largest_lr
 from .hermite import Coefficients, Exponent, HermiteTensors, NormBounds, Odeco, SymmetricTensor, hermite, hermite_coefficients, sie
@@ -15,6 +16,7 @@ from .risk import Risk, risk
 # the module's other names are reached by `from seqsgd.theory.flow import ...`. No module of this package imports SciPy at its top: `import seqsgd` stays light.
 
 __all__ = [
+    "BestRate",
     "Coefficients",
     "Complexity",
     "Critical",

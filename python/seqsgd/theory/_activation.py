@@ -1,4 +1,6 @@
-"""Hermite coefficients c_k(sigma) = E[sigma(u) He_k(u)], u ~ N(0, 1): closed forms, and quadrature of the compiled activation for the rest."""
+"""Hermite coefficients c_k(sigma) = E[sigma(u) He_k(u)], u ~ N(0, 1): closed forms, and quadrature of the compiled activation for the rest.
+
+A user's function is a black box, which may have jumps and kinks anywhere: it is cut there (`_pieces.py`), and its error is an estimate."""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ import numpy as np
 
 from .. import _build, models
 from .._checks import Float64
-from ._gaussian import hermite_table, trapezoid
+from ._gaussian import trapezoid
+from ._pieces import Line, orthonormal
 
 ORDER = 30
 
@@ -22,8 +25,10 @@ class Coefficients:
     Attributes
     ----------
     value, error : (order + 1,) float64
-        The error is a bound of the rounding where the method is a closed form, else an estimate.
+        The error is a bound of the rounding where the method is a closed form, and that of an analytic function's rule for tanh and sigmoid. For a user's function it is
+        an *estimate*, from two partitions that share nothing but the jumps and kinks that were found: what happens within less than 0.001 can be missed.
     method : str
+        A user's function: where it was cut.
     """
 
     value: Float64
@@ -36,15 +41,25 @@ class Coefficients:
     def __len__(self) -> int:
         return len(self.value)
 
+    def __repr__(self) -> str:
+        root = np.sqrt([float(math.factorial(k)) for k in range(len(self))])
+        return f"Coefficients(c_0 .. c_{len(self) - 1}, c_k / sqrt(k!) to {(self.error / root).max():.1g}, {self.method})"
+
     def nonzero(self, k: int) -> bool:
         """Whether c_k differs from 0 by more than its error allows: six times it."""
         return bool(abs(self.value[k]) > 6 * self.error[k])
+
+    def doubtful(self, k: int) -> bool:
+        """Whether c_k is not told from 0 because its error is large, more than 1e-9 of the largest c_j / sqrt(j!)."""
+        root = np.sqrt([float(math.factorial(j)) for j in range(len(self))])
+        size = float(np.abs(self.value / root).max())
+        return not self.nonzero(k) and bool(self.error[k] / root[k] > 1e-9 * size)
 
 
 def coefficients(sigma: Any, order: int, shift: float = 0.0) -> Coefficients:
     """Of u -> sigma(u + shift), sigma a checked activation (`seqsgd.models.students.check_sigma`)."""
     if shift:
-        return _adaptive(sigma, order, shift)
+        return _piecewise(sigma, order, shift)
     closed = _series(sigma, order)
     if closed is None and isinstance(sigma, str) and sigma in _CLOSED:
         closed = np.array([_CLOSED[sigma](k) for k in range(order + 1)])
@@ -52,7 +67,7 @@ def coefficients(sigma: Any, order: int, shift: float = 0.0) -> Coefficients:
         return Coefficients(closed, 2.0**-49 * np.abs(closed), "closed form")
     if isinstance(sigma, str):
         return _trapezoidal(sigma, order)
-    return _adaptive(sigma, order)
+    return _piecewise(sigma, order)
 
 
 def _series(sigma: Any, order: int) -> Float64 | None:
@@ -86,12 +101,6 @@ def _erf(k: int) -> float:
 _CLOSED = {"relu": _relu, "erf": _erf}
 
 
-def _orthonormal(u: Any, order: int) -> tuple[Float64, Float64]:
-    """He_k(u) / sqrt(k!) and sqrt(k!)."""
-    root = np.sqrt([float(math.factorial(k)) for k in range(order + 1)])
-    return hermite_table(u, order) / root.reshape(-1, *[1] * np.ndim(u)), root
-
-
 def _trapezoidal(sigma: str, order: int) -> Coefficients:
     """tanh and sigmoid, analytic in a strip: the rule converges geometrically; the rest of the error is rounding."""
     f = _build.activation(sigma)
@@ -99,7 +108,7 @@ def _trapezoidal(sigma: str, order: int) -> Coefficients:
     rules = []
     for h in (0.05, 0.07):
         u, w = trapezoid(h, width)
-        he, root = _orthonormal(u, order)
+        he, root = orthonormal(u, order)
         terms = he * (w * f(u)[0])
         rules.append((np.array([math.fsum(t) for t in terms]), np.abs(terms).sum(axis=1)))
     (fine, size), (coarse, _) = rules
@@ -110,17 +119,8 @@ def _trapezoidal(sigma: str, order: int) -> Coefficients:
     return Coefficients(fine * root, error * root, "trapezoidal rule")
 
 
-def _adaptive(sigma: Any, order: int, shift: float = 0.0) -> Coefficients:
-    """A user's function, which may have kinks: adaptive Gauss-Kronrod over the line cut where sigma's argument is 0, where most kinks are."""
-    from scipy.integrate import quad_vec
-
+def _piecewise(sigma: Any, order: int, shift: float = 0.0) -> Coefficients:
     f = _build.activation(sigma)
-    width = 9 + 2 * math.sqrt(order)
-
-    def integrand(u: float) -> Float64:
-        he, _ = _orthonormal(u, order)
-        return np.asarray(he * (float(f(np.array([u + shift]))[0][0]) * math.exp(-0.5 * u * u) / math.sqrt(2 * math.pi)))
-
-    value, error = quad_vec(integrand, -width, width, epsabs=1e-13, epsrel=1e-13, norm="max", limit=400, points=[-shift])[:2]
-    root = _orthonormal(0.0, order)[1]
-    return Coefficients(value * root, (error + 1e-15) * root, "adaptive quadrature")
+    line = Line(lambda u: f(u)[0][:, None], order, shift)
+    value, error = line.coefficients()
+    return Coefficients(value[:, 0], error[:, 0], line.method)

@@ -39,6 +39,14 @@ class Field:
             self.near = Chebyshev(self._direct, s.ne + s.nm, TOLERANCE, (16, 32, 64))
             self.series = self.near if self.near.converged else None
 
+    @functools.cached_property
+    def doubt(self) -> float:
+        """The largest error of the gradient at a few places, an estimate, and that of the series."""
+        s = self.setup
+        m = np.repeat(np.array([0.0, 0.1, -0.3])[:, None], s.nm, axis=1)
+        error = self.engine.moments(np.zeros((len(m), s.ne)), m, None if s.tied else np.ones_like(m), 1)[1]
+        return float(np.abs(error.gradient).max(initial=0.0)) + (self.series.error if self.series is not None else 0.0)
+
     def _direct(self, x: Array) -> Array:
         ne = self.setup.ne
         M = self.engine.estimate(x[:, :ne], x[:, ne:], None, 1)
@@ -87,8 +95,8 @@ class Drift:
 
     @property
     def error(self) -> float:
-        """Of the series that expectations are taken from."""
-        return self.field.series.error if self.field.series is not None else 0.0
+        """Estimate of that of the gradient of R."""
+        return self.field.doubt
 
     def states(self, a: Array, m: Array, q: Array | None) -> Float64:
         """States (n, names) of positional overlaps (n, e parameters), overlaps (n, overlaps) and squared norms (n, L), None: 1."""
@@ -98,6 +106,8 @@ class Drift:
     def __call__(self, state: npt.ArrayLike) -> Float64:
         """(..., n) -> (..., n)."""
         x = np.asarray(state, dtype=np.float64)
+        if x.ndim < 1 or x.shape[-1] != len(self.names):
+            raise ValueError(f"state: expected shape (..., {len(self.names)}), ({', '.join(self.names)}), got shape {_checks.letters(x.shape)}")
         return np.asarray(self.rates(x.reshape(-1, x.shape[-1]), self.lr)[0]).reshape(x.shape)
 
     def split(self, x: Array) -> tuple[Array, Array, Array | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,17 @@ from ._activation import Coefficients, coefficients
 from ._expansion import expansion
 from ._leading import MAX_ORDER, SIGMAS
 from ._norms import NormBounds, one_sided
-from .hermite import Exponent, hermite, sie, teacher_of
+from .hermite import Exponent, HermiteTensors, hermite, sie, teacher_of
+
+
+class Bounds(NamedTuple):
+    """Between which two numbers something lies."""
+
+    lower: float
+    upper: float
+
+    def __repr__(self) -> str:
+        return f"Bounds(lower={self.lower:.6g}, upper={self.upper:.6g})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +32,8 @@ class Gain:
     """Steps until weak recovery of the untied network over those of the tied one, for a link and an activation, to leading order for d -> infinity.
 
     With k the first order that link and activation have in common, rho = |<C_k, 1^(x)k>| / ||C_k||_op. The tied network starts at m = 1/sqrt d, the untied one
-    at the overlap 1/sqrt d with the direction it grows along. All gains are 0 where the tied network cannot learn.
+    at the overlap 1/sqrt d with the direction it grows along (rows that all start at 1/sqrt d, the default of `simulate`, do so if that direction is the one in
+    which all rows are alike). All gains are 0 where the tied network cannot learn.
 
     Attributes
     ----------
@@ -32,13 +43,15 @@ class Gain:
     c : float
         c_k of the activation.
     ones, ones_error : float
-        <C_k, 1^(x)k>.
+        <C_k, 1^(x)k>; of integrated links the error is an estimate, five standard errors where it is statistical.
     norm : NormBounds
         ||C_k||_op; for even k the maximum of sign(c_k) <C_k, v^(x)k>, which is what drives the untied network.
     tied_learns, untied_learns : bool
         Whether order k drives the student away from m = 0.
     pathology : str
         Why the tied network (or both) cannot learn at order k; "" if it can.
+    doubt : str
+        Why a lower order than k may count: the link's exponent is undecided, or a coefficient of the activation is; "" if none does.
     """
 
     L: int
@@ -51,6 +64,7 @@ class Gain:
     tied_learns: bool
     untied_learns: bool
     pathology: str
+    doubt: str = ""
 
     @property
     def rho(self) -> float:
@@ -58,12 +72,12 @@ class Gain:
         return sum(self.rho_bounds) / 2
 
     @property
-    def rho_bounds(self) -> tuple[float, float]:
-        """As certain as the operator norm."""
+    def rho_bounds(self) -> Bounds:
+        """As certain as the operator norm and the tensor: certain for analytic tensors, else from error estimates."""
         if not self.tied_learns:
-            return 0.0, 0.0
+            return Bounds(0.0, 0.0)
         size = abs(self.ones)
-        return max(size - self.ones_error, 0.0) / self.norm.upper, (size + self.ones_error) / self.norm.lower if self.norm.lower > 0 else math.inf
+        return Bounds(max(size - self.ones_error, 0.0) / self.norm.upper, (size + self.ones_error) / self.norm.lower if self.norm.lower > 0 else math.inf)
 
     @property
     def equal_lr(self) -> float:
@@ -95,11 +109,12 @@ class Gain:
         return math.sqrt(self.L) if self.k == 1 else 1.0
 
     def __repr__(self) -> str:
+        doubt = f", {self.doubt}" if self.doubt else ""
         if self.pathology:
-            return f"Gain(L={self.L}, k={self.k}: {self.pathology})"
+            return f"Gain(L={self.L}, k={self.k}: {self.pathology}{doubt})"
         low, high = self.rho_bounds
         rho = f"{self.rho:.6g}" if high - low < 1e-9 * high else f"{low:.6g} to {high:.6g}"
-        best = f"{self.best_lr_paper:.6g} (paper), {self.best_lr_derived:.6g} (derived)"
+        best = f"{self.best_lr_paper:.6g} (paper), {self.best_lr_derived:.6g} (derived){doubt}"
         return f"Gain(L={self.L}, k={self.k}, rho={rho}: {self.equal_lr:.6g} at equal lr; at the best lr {best})"
 
 
@@ -132,28 +147,39 @@ def gain(link: Any, sigma: Any = "relu", *, max_order: int = MAX_ORDER, points: 
     polynomial = expansion(teacher)
     last = polynomial.degree if polynomial is not None else max_order
     c = coefficients(check_sigma(sigma), last)
-    k = _common(teacher, c, exponent.value or 1, last, points, rng)
-    C = hermite(teacher, k, points=points, rng=rng)[0]
+    first = exponent.value or 1
+    k, tensors = _common(teacher, c, first, last, points, rng)
+    C = tensors[0]
     sign = float(np.sign(c[k]))
     norm = one_sided(C, sign, np.random.default_rng(rng))
-    tied, untied = abs(C.ones) > (1 if C.dof == 0 else SIGMAS) * C.ones_error, norm.lower > 0
+    tied, untied = abs(C.ones) > (1 if tensors.exact else SIGMAS) * C.ones_error, norm.lower > 0
     why = ""
     if not tied:
         why = f"<C_{k}, 1^(x){k}> = 0: the tied network sees nothing of order {k}, {'the untied one does' if untied else 'nor does the untied one learn'}"
     elif k % 2 == 0 and sign * C.ones < 0:
         tied = False
         why = f"c_{k} and <C_{k}, 1^(x){k}> have opposite signs: m = 0 attracts the tied network{'' if untied else ' and the untied one'}"
-    return Gain(teacher.L, k, exponent, c[k], C.ones, C.ones_error, norm, tied, untied, why)
+    return Gain(teacher.L, k, exponent, c[k], C.ones, (5.0 if C.dof else 1.0) * C.ones_error, norm, tied, untied, why, doubts(exponent, c, first, k))
 
 
-def _common(teacher: models.Teacher, c: Coefficients, first: int, last: int, points: int | None, rng: int) -> int:
+def doubts(exponent: Exponent, c: Coefficients | None, first: int, k: int) -> str:
+    """What is not known of the orders below k; "" if all is."""
+    parts = ["the exponent of the link is undecided"] if exponent.verdict == "undecided" else []
+    if c is not None and (unsure := [j for j in range(first, min(k, len(c))) if c.doubtful(j)]):
+        parts.append(f"c_{unsure[0]} of the activation is 0 only within {6 * c.error[unsure[0]]:.1g}")
+    return ", ".join(parts)
+
+
+def _common(teacher: models.Teacher, c: Coefficients, first: int, last: int, points: int | None, rng: int) -> tuple[int, HermiteTensors]:
     """The first order at which neither the link nor the activation vanishes."""
     for k in range(first, last + 1):
         if c.nonzero(k):
             C = hermite(teacher, k, points=points, rng=rng)
             if C.sigmas() > (0 if C.exact else SIGMAS):
-                return k
-    raise ValueError(f"sigma: expected an activation with an order in common with the link, found none up to {last}")
+                return k, C
+    unsure = [k for k in range(first, last + 1) if c.doubtful(k)]
+    why = f": c_{unsure[0]} is 0 only within {6 * c.error[unsure[0]]:.1g}" if unsure else ""
+    raise ValueError(f"sigma: expected an activation with an order in common with the link, found none up to {last}{why}")
 
 
-__all__ = ["Gain", "gain"]
+__all__ = ["Bounds", "Gain", "doubts", "gain"]

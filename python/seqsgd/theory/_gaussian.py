@@ -46,34 +46,38 @@ def gauss_hermite(n: int) -> tuple[Float64, Float64]:
     return x, w / w.sum()
 
 
-def trapezoid(h: float, width: float = TAIL) -> tuple[Float64, Float64]:
-    """Trapezoidal rule for E over N(0, 1): geometric in the width of the strip in which the integrand is analytic."""
+def trapezoid(h: float, width: float = TAIL, shift: float = 0.0) -> tuple[Float64, Float64]:
+    """Trapezoidal rule for E over N(0, 1): geometric in the width of the strip in which the integrand is analytic. `shift`: of its nodes, in units of h."""
     n = math.ceil(width / h)
-    x: Float64 = np.asarray(h * np.arange(-n, n + 1), dtype=np.float64)
+    x: Float64 = np.asarray(h * (np.arange(-n, n + 1) + shift), dtype=np.float64)
     return x, h * density(x)
 
 
-def panels(kink: Array, n: int, width: float, tail: float) -> tuple[Float64, Float64]:
-    """Composite Gauss-Legendre rules for E over N(0, 1), one for each place of a kink, which falls on the edge of a panel.
+def panels(cuts: Array, n: int, width: float, tail: float) -> tuple[Float64, Float64]:
+    """Composite Gauss-Legendre rules for E over N(0, 1), one for each row of places that fall on edges of panels.
 
     Parameters
     ----------
-    kink : (r,)
+    cuts : (r, k), or (r,) for one each
+        Jumps and kinks, and whatever else panels have to end at.
     n : nodes in a panel
     width : of a panel at most
-    tail : where to cut
+    tail : where to cut off
 
     Returns
     -------
     nodes, weights : (r, number of nodes)
     """
-    kink = np.atleast_1d(np.asarray(kink, dtype=np.float64))
+    cuts = np.atleast_1d(np.asarray(cuts, dtype=np.float64))
+    cuts = cuts[:, None] if cuts.ndim == 1 else cuts
+    inside = (np.abs(cuts) < tail).any(axis=0)
+    cuts = cuts[:, inside]
     edges = np.linspace(-tail, tail, 2 * math.ceil(tail / width) + 1)
-    all_edges = np.sort(np.concatenate([np.broadcast_to(edges, (len(kink), len(edges))), np.clip(kink, -tail, tail)[:, None]], axis=1), axis=1)
+    all_edges = np.sort(np.concatenate([np.broadcast_to(edges, (len(cuts), len(edges))), np.clip(cuts, -tail, tail)], axis=1), axis=1)
     x, w = legendre(n)
     length = np.diff(all_edges, axis=1)[..., None]
-    nodes = (all_edges[:, :-1, None] + length * x).reshape(len(kink), -1)
-    weights = (length * w).reshape(len(kink), -1) * density(nodes)
+    nodes = (all_edges[:, :-1, None] + length * x).reshape(len(cuts), -1)
+    weights = (length * w).reshape(len(cuts), -1) * density(nodes)
     return nodes, weights
 
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from .. import _build, models
+from .. import _build, _checks, models
 from . import _cubature
 from ._activation import Coefficients, coefficients
 from ._symmetric import SymmetricTensor
@@ -23,6 +24,21 @@ from .hermite import HermiteTensors, hermite
 
 MAX_ORDER = 12
 SIGMAS = 6.0
+
+
+class BestRate(NamedTuple):
+    """The learning rate with the fewest steps, and how many these are; (nan, inf) where there is none."""
+
+    lr: float
+    steps: float
+
+    def __repr__(self) -> str:
+        return f"BestRate(lr={self.lr:.6g}, steps={self.steps:.6g})"
+
+
+def checked_start(r0: object, eta: object) -> tuple[float, float]:
+    """Where a passage starts and ends."""
+    return _checks.number("r0", r0, 0, 1), _checks.number("eta", eta, 0, 1, open_low=True)
 
 
 @dataclass(frozen=True)
@@ -34,7 +50,11 @@ class LeadingOrder:
     noise: float
 
     def time(self, lr: float, r0: float, eta: float) -> float:
-        """From r0 to eta: in closed form; inf if it is never reached, 0 if it is behind."""
+        """From r0 to eta, at lr >= 0: in closed form; inf if it is never reached, 0 if it is behind."""
+        r0, eta = checked_start(r0, eta)
+        return self._time(_checks.number("lr", lr, 0), r0, eta)
+
+    def _time(self, lr: float, r0: float, eta: float) -> float:
         k, b, g = self.k, self.b, lr * self.noise / 2
         if r0 >= eta:
             return 0.0
@@ -54,10 +74,12 @@ class LeadingOrder:
 
     def steps(self, d: float, lr: float, r0: float, eta: float) -> float:
         """Steps from r0 to eta."""
+        d, lr = _checks.number("d", d, 1), _checks.number("lr", lr, 0, open_low=True)
         return self.time(lr, r0, eta) * d / lr
 
     def largest_lr(self, r0: float, eta: float) -> float:
         """From this learning rate on eta is not reached."""
+        r0, eta = checked_start(r0, eta)
         if self.b <= 0 or self.noise <= 0:
             return 0.0 if self.b <= 0 else math.inf
         return 2 * self.b / self.noise * (1 / eta if self.k == 1 else r0 ** (self.k - 2))
@@ -66,10 +88,11 @@ class LeadingOrder:
         """The learning rate with the fewest steps; gamma V / (2 b) is 1/2 of its largest value for k = 2, about 0.72 for k = 1 and for k >= 3."""
         from scipy.optimize import minimize_scalar
 
+        r0, eta = checked_start(r0, eta)
         top = self.largest_lr(r0, eta)
         if not 0 < top < math.inf or r0 >= eta:
             return math.nan
-        found = minimize_scalar(lambda x: math.log(self.time(x * top, r0, eta) / x), bounds=(1e-6, 1 - 1e-9), method="bounded", options={"xatol": 1e-10})
+        found = minimize_scalar(lambda x: math.log(self._time(x * top, r0, eta) / x), bounds=(1e-6, 1 - 1e-9), method="bounded", options={"xatol": 1e-10})
         return float(found.x) * top
 
 
@@ -103,9 +126,9 @@ def student_coefficients(task: models.Task, order: int) -> Coefficients | None:
     return coefficients(sigma, order, float(np.sum(np.broadcast_to(np.asarray(c, dtype=np.float64), (task.L,)))) / math.sqrt(task.L))
 
 
-def pairing(task: models.Task, k: int, points: int | None = None, rng: int = 0) -> Pairing:
-    """<C_k(g), C_k(f)> at e = 0, summed over outputs; for untied weights with m_l all alike it is the tied one."""
-    c = student_coefficients(task, k)
+def pairing(task: models.Task, k: int, points: int | None = None, rng: int = 0, c: Coefficients | None = None) -> Pairing:
+    """<C_k(g), C_k(f)> at e = 0, summed over outputs; for untied weights with m_l all alike it is the tied one. `c`: of the student, if they are known."""
+    c = student_coefficients(task, k) if c is None else c
     if c is not None:
         if not c.nonzero(k):
             return Pairing(k, 0.0, 0.0, c.error[k] == 0)
@@ -124,14 +147,14 @@ def pairing(task: models.Task, k: int, points: int | None = None, rng: int = 0) 
     return Pairing(k, value, error, all(len(a.value) == 0 for a in g))
 
 
-def _student_tensors(task: models.Task, k: int, g: HermiteTensors, points: int | None, rng: int) -> list[SymmetricTensor]:
+def _student_tensors(task: models.Task, k: int, g: HermiteTensors, points: int | None, rng: int) -> tuple[SymmetricTensor, ...]:
     """C_k(f) of an attention student, at the entries where C_k(g) has any."""
     core, shift = _build.task(task), task._injected()
     index = g[0].index
     if len(index) == 0:
-        return list(g)
+        return g.components
     rule = _cubature.rule(task.L, k, task.k, points, False, len(index))
-    return _cubature.integrate(lambda z: core.output(np.ascontiguousarray(z + shift)), task.k, rule, k, rng + 1, index)
+    return _cubature.integrate(lambda z: core.output(np.ascontiguousarray(z + shift)), task.k, rule, k, rng + 1, index)[0]
 
 
-__all__ = ["LeadingOrder", "Pairing", "loss_factor", "pairing", "student_coefficients"]
+__all__ = ["BestRate", "LeadingOrder", "Pairing", "loss_factor", "pairing", "student_coefficients"]

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ._gaussian import hermite_table, panels
+from ._gaussian import density, hermite_table, panels
 from ._link_terms import LinkTerms
 from ._setup import Moments, Setup
 
 Array = Any
+NODES = 2**19  # at once
 
 
 class SigmaMoments:
-    """E[h(u) He_k(tau)] / s^k = E[h^(k)(u)], u = ubar + s tau, for h = sigma, sigma^2, sigma'^2, sigma sigma'^2, sigma^2 sigma'^2."""
+    """E[h(u) He_k(tau)] / s^k = E[h^(k)(u)], u = ubar + s tau, for h = sigma, sigma^2, sigma'^2, sigma sigma'^2, sigma^2 sigma'^2.
+
+    By Gauss-Legendre panels that end where sigma or sigma' has a jump or a kink, of two partitions that share these places alone.
+    """
 
     def __init__(self, setup: Setup, first: int, second: int) -> None:
-        self.sigma = setup.sigma
+        self.setup, self.sigma = setup, setup.sigma
         self.orders = (first + 2, 2, second, first, 0)
         self.tail = 9 + np.sqrt(4 * setup.sigma_degree + max(self.orders))
         self._last: tuple[Any, Any] = (None, None)
@@ -32,24 +37,41 @@ class SigmaMoments:
         fine, coarse = self._last[1]
         return [x[:, where] for x in fine], [x[:, where] for x in coarse]
 
+    def sizes(self, ubar: Array, s: Array) -> list[Array]:
+        """E|h(u) He_k(tau)| / s^k, about, and for each break what its place off by eight units makes of a jump of that size: what rounding is relative to."""
+        return self._rule(np.stack([ubar, s], axis=1), 12, 1.0 / max(1.0, s.max()), np.abs)
+
     def _refined(self, pairs: Array) -> tuple[list[Array], list[Array]]:
         width = 1.0 / max(1.0, pairs[:, 1].max())
         for _ in range(6):
-            fine, coarse = self._rule(pairs, 20, width), self._rule(pairs, 16, width)
+            fine, coarse = self._rule(pairs, 20, width), self._rule(pairs, 16, 0.83 * width)
             if all(np.abs(a - b).max() <= 1e-13 * max(np.abs(a).max(), 1e-300) for a, b in zip(fine, coarse, strict=True) if a.size):
                 break
-            width /= 2  # a kink that nobody told of, or poles near the axis
+            width /= 2  # poles near the axis
         return fine, coarse
 
-    def _rule(self, pairs: Array, n: int, width: float) -> list[Array]:
+    def _rule(self, pairs: Array, n: int, width: float, of: Callable[[Array], Array] = np.asarray) -> list[Array]:
+        out = [np.empty((order + 1, len(pairs))) for order in self.orders]
+        cuts = self.setup.cuts(pairs[:, 0], pairs[:, 1], self.tail)
+        step = max(1, NODES // (n * (cuts.shape[1] + 2 * int(self.tail / width) + 3)))
+        for i in range(0, len(pairs), step):
+            for whole, part in zip(out, self._sums(pairs[i : i + step], cuts[i : i + step], n, width, of), strict=True):
+                whole[:, i : i + step] = part
+        return out
+
+    def _sums(self, pairs: Array, cuts: Array, n: int, width: float, of: Callable[[Array], Array]) -> list[Array]:
         ubar, s = pairs.T
-        tau, w = panels(-ubar / s, n, width, self.tail)
+        tau, w = panels(cuts, n, width, self.tail)
         f, g = (x.reshape(tau.shape) for x in self.sigma(np.ascontiguousarray((ubar[:, None] + s[:, None] * tau).reshape(-1))))
         gg = g * g
-        he = hermite_table(tau, max(self.orders))
+        he = of(hermite_table(tau, max(self.orders)))
         out = []
         for h, order in zip((f, f * f, gg, f * gg, f * f * gg), self.orders, strict=True):
-            out.append(np.einsum("krj,rj->kr", he[: order + 1], w * h) / s ** np.arange(order + 1)[:, None])
+            sums = np.einsum("krj,rj->kr", he[: order + 1], w * of(h))
+            if of is np.abs:
+                breaks = 1 if self.setup.mesh is None else len(self.setup.mesh.breaks)
+                sums = sums + 8 * breaks * (he[: order + 1] * (density(tau) * of(h))).max(axis=2)
+            out.append(sums / s ** np.arange(order + 1)[:, None])
         return out
 
 
@@ -79,10 +101,10 @@ class NetworkEngine:
         """Estimates and their errors at a (n, e parameters), m (n, overlaps), q (n, L) or None."""
         link, fine, coarse = self._parts(a, m, q, order)
         best = self._assemble(link, fine, order, -1)
-        rounding = self._assemble([np.abs(x) for x in link], [np.abs(x) for x in fine], order, 1)
-        # ten times the gap: at a kink that was not resolved in the end it may be smaller than the error
+        rounding = self._assemble([np.abs(x) for x in link], self.integrals.sizes(*self._along_u(a, q, len(m))), order, 1)
+        # ten times the gap: where panels were not fine enough in the end it may be smaller than the error
         gap = best.gap(self._assemble(link, coarse, order, -1))
-        return best, gap.plus(gap, 9).plus(rounding, 1e-15)
+        return best, gap.plus(gap, 9).plus(rounding, 1e-15 + self.setup.noise)
 
     def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments:
         """The estimates alone."""
@@ -90,11 +112,13 @@ class NetworkEngine:
         return self._assemble(link, fine, order, -1)
 
     def _parts(self, a: Array, m: Array, q: Array | None, order: int) -> tuple[list[Array], list[Array], list[Array]]:
-        s = self.setup
-        ubar = s.c.sum() / np.sqrt(s.L) + a @ self.slope
-        spread = np.full(len(m), np.sqrt(self.share)) if q is None else np.sqrt(q.mean(axis=1))
-        link = self._tied(m[:, 0], order) if s.tied else self._untied(m, order)
-        return link, *self.integrals(ubar, spread)
+        link = self._tied(m[:, 0], order) if self.setup.tied else self._untied(m, order)
+        return link, *self.integrals(*self._along_u(a, q, len(m)))
+
+    def _along_u(self, a: Array, q: Array | None, n: int) -> tuple[Array, Array]:
+        """Mean and standard deviation of u, (n,) each."""
+        ubar = self.setup.c.sum() / np.sqrt(self.setup.L) + a @ self.slope
+        return ubar, np.full(n, np.sqrt(self.share)) if q is None else np.sqrt(q.mean(axis=1))
 
     def _tied(self, m: Array, order: int) -> list[Array]:
         """p, dp / dm, d2p / dm2 of y and p of y^2 at overlap m (n,)."""

@@ -31,7 +31,7 @@ STARTS = 64
 
 @dataclass(frozen=True, eq=False)
 class NormBounds:
-    """lower <= ||C||_op <= upper, both certain up to rounding and to the tensor's own errors, which widen them.
+    """lower <= ||C||_op <= upper. Certain for analytic tensors; of integrated ones the error estimates widen both, five standard errors where they are statistical.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class NormBounds:
 
 def operator_norm(C: SymmetricTensor, rng: np.random.Generator) -> NormBounds:
     """Bounds of the whole tensor from those of its blocks."""
-    slack = C.norm_error
+    slack = C.slack
     if C.order == 0:
         size = abs(float(C.value.sum()))
         return NormBounds(max(size - slack, 0.0), size + slack, True, "a number", np.eye(1, C.L)[0])
@@ -268,7 +268,7 @@ def one_sided(C: SymmetricTensor, sign: float, rng: np.random.Generator) -> Norm
     touched = np.unique(C.index[C.value != 0])
     if best.upper <= 0 and len(touched) < C.L:  # along a token without entries the value is 0
         return NormBounds(0.0, 0.0, True, "a token without entries", np.eye(1, C.L, int(np.setdiff1d(np.arange(C.L), touched)[0]))[0])
-    return NormBounds(best.lower - C.norm_error, best.upper + C.norm_error, best.exact, best.method, best.vector)
+    return NormBounds(best.lower - C.slack, best.upper + C.slack, best.exact, best.method, best.vector)
 
 
 __all__ = ["NormBounds", "one_sided", "operator_norm"]

@@ -53,8 +53,12 @@ class RowsEngine(NetworkEngine):
         r = m @ s.C / np.sqrt(s.L)
         by_r = self.link[0].slope(r)
         link = [self.link[0](r), np.einsum("nlk,lj->njk", by_r, s.C) / np.sqrt(s.L), np.zeros((len(m), 0, 0, 0)), self.link[1](r)]
-        spread = np.sqrt(np.maximum(np.einsum("lk,nlk->n", s.C, q) / s.L, LEAST_SPREAD**2))
-        return link, *self.integrals(s.c.sum() / np.sqrt(s.L) + a @ self.slope, spread)
+        return link, *self.integrals(*self._along_u(a, q, len(m)))
+
+    def _along_u(self, a: Array, q: Array | None, n: int) -> tuple[Array, Array]:
+        s, Q = self.setup, np.asarray(q)
+        spread = np.sqrt(np.maximum(np.einsum("lk,nlk->n", s.C, Q) / s.L, LEAST_SPREAD**2))
+        return s.c.sum() / np.sqrt(s.L) + a @ self.slope, spread
 
 
 class RowsQmc:

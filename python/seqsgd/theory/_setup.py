@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _build, _checks, models
 from .._checks import Float64
+from ._pieces import Mesh
 
 Array = Any
 
@@ -48,6 +49,10 @@ class Setup:
         self.ne, self.nm = len(e_names), len(m_names)
         self.core = _build.task(task)
         self.total = float(self.C.sum())  # 1^T C 1
+        self.mesh: Mesh | None = None  # of a user's activation
+        if self.network and not isinstance(getattr(student, "sigma", "square"), (str, models.HermiteSeries)):
+            sigma = self.sigma
+            self.mesh = Mesh(lambda u: np.stack(sigma(u), axis=1))
 
     @property
     def network(self) -> bool:
@@ -59,6 +64,18 @@ class Setup:
         """The core's activation of a network."""
         student = self.task.student
         return _build.activation("square" if isinstance(student, models.LinearAttention) else student.sigma)  # type: ignore[attr-defined]
+
+    def cuts(self, ubar: Array, s: Array, tail: float) -> Float64:
+        """Places of tau (n, k) at which panels over u = ubar + s tau have to end, (n,) each, |tau| <= tail: kinks of sigma, known or found."""
+        if self.mesh is None:
+            return np.asarray(-ubar / s)[:, None]
+        edges = self.mesh.edges(float((ubar - tail * s).min()), float((ubar + tail * s).max()), float(s.min()))
+        return np.asarray((edges - ubar[:, None]) / s[:, None])
+
+    @property
+    def noise(self) -> float:
+        """What a user's activation that is not smooth in pieces does to integrals, relative to that of its size."""
+        return 0.0 if self.mesh is None else self.mesh.noise
 
     @property
     def sigma_degree(self) -> int:
@@ -89,6 +106,10 @@ class Moments:
     def gap(self, other: Moments) -> Moments:
         """Absolute differences."""
         return Moments(*(None if (a := getattr(self, f.name)) is None else np.abs(a - getattr(other, f.name)) for f in fields(self)))
+
+    def larger(self, other: Moments) -> Moments:
+        """The larger of two, entry by entry."""
+        return Moments(*(None if (a := getattr(self, f.name)) is None else np.maximum(a, getattr(other, f.name)) for f in fields(self)))
 
     def plus(self, other: Moments, scale: float = 1.0) -> Moments:
         """Sum, entry by entry."""

@@ -77,7 +77,7 @@ class SymmetricTensor:
     value : (n,) float64
         The entry at each of these places, and at their permutations.
     error : (n,) float64
-        Bound of the rounding if the tensor is analytic, else an estimate of the error (one standard error with `dof`).
+        Bound of the rounding if the tensor is analytic. Else an estimate, for the function is a black box: with `dof` one standard error, without it meant to cover.
     dof : int
         Degrees of freedom of a statistical error; 0 if it is not statistical.
     """
@@ -104,8 +104,13 @@ class SymmetricTensor:
 
     @cached_property
     def norm_error(self) -> float:
-        """Frobenius norm of the entries' errors, which bounds the error of the norm."""
+        """Frobenius norm of the entries' errors: the error of the norm is no larger, as far as they hold."""
         return float(np.sqrt(self.multiplicity @ self.error**2))
+
+    @property
+    def slack(self) -> float:
+        """By how much a norm may be off: `norm_error`, five times that if it is one standard error."""
+        return (5.0 if self.dof else 1.0) * self.norm_error
 
     @cached_property
     def ones(self) -> float:
@@ -114,7 +119,7 @@ class SymmetricTensor:
 
     @cached_property
     def ones_error(self) -> float:
-        """Bound of the error of `ones`."""
+        """Sum of the errors of all entries of the dense tensor, and rounding: an estimate where they are estimates."""
         return math.fsum(self.multiplicity * self.error) + 2.0**-52 * math.fsum(np.abs(self.multiplicity * self.value))
 
     def __call__(self, x: npt.ArrayLike) -> Float64:

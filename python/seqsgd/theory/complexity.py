@@ -10,20 +10,29 @@ import numpy as np
 from .. import _checks, models
 from .._checks import Float64
 from ..models.rates import PowerLaw, constant
+from ._activation import Coefficients
 from ._expansion import expansion
-from ._leading import MAX_ORDER, LeadingOrder, loss_factor, pairing, student_coefficients
+from ._leading import MAX_ORDER, BestRate, LeadingOrder, checked_start, loss_factor, pairing, student_coefficients
 from ._passage import random_starts, times
 from .flatness import flatness_index
 from .flow import drift
-from ._gain import Gain, gain
+from ._gain import Gain, doubts, gain
 from ._norms import one_sided
+from ._symmetric import SymmetricTensor
 from .hermite import Exponent, hermite, sie
 from .risk import risk
+
+
+NEVER = 1e4  # in place of the logarithm of infinitely many steps
 
 
 @dataclass(frozen=True)
 class Complexity:
     """The law of the samples (= steps) until weak recovery, from r_0 ~ d^(-1/2), at the best learning rate, for d -> infinity.
+
+    `best`, `steps` and `prefactor` start where `simulate` does by default, at `Overlap()`: m_0 = 1 / sqrt d, in every row of untied weights. There rows that are
+    alike stay so if the link treats all tokens alike; otherwise what counts is their part along the direction that grows fastest. From a uniform start
+    ||m|| / sqrt L is 1 / sqrt d too, but only 1 / sqrt(d L) of it lies along one direction: give r0 for that.
 
     Attributes
     ----------
@@ -38,10 +47,17 @@ class Complexity:
     sign : int
         For odd k the sign of m that grows (k = 1: to which m is driven), 0 for even k, for untied weights and where `leading` is None.
     b_error, noise_error : float
+        From those of the tensors, the coefficients and the risk: estimates where these are (quasi-Monte Carlo: one standard error of the tensors).
     d_exponent, log_exponent, lr_exponent : float
         steps ~ d^d_exponent (log d)^log_exponent at lr ~ d^lr_exponent; nan if never.
     note : str
         What stands in the way, or is left out; "" otherwise.
+    from_start : LeadingOrder or None
+        The same as `leading` from rows that are all alike, where these stay so; else `leading`.
+    share : float
+        r_0 sqrt d of the default start, along the direction that `from_start` speaks of: 1 for one weight.
+    decided : bool
+        False where no order was found because an error is too large, not because there is none: k is then None, exponents and steps are nan.
     """
 
     task: models.Task
@@ -52,6 +68,9 @@ class Complexity:
     b_error: float
     noise_error: float
     note: str
+    from_start: LeadingOrder | None = None
+    share: float = 1.0
+    decided: bool = True
 
     @property
     def learns(self) -> bool:
@@ -71,39 +90,62 @@ class Complexity:
         return math.nan if self.k is None else -max(self.k / 2 - 1, 0.0)
 
     def start(self, d: float) -> float:
-        """The typical r_0: 1 / sqrt d, untied 1 / sqrt(d L), the overlap of a random start with one direction."""
-        return 1 / math.sqrt(d * (self.task.L if self.task.student.weights != "shared" else 1))
+        """r_0 of the default start `Overlap()`: 1 / sqrt d, for untied weights the part of it that `from_start` speaks of."""
+        return self.share / math.sqrt(_checks.number("d", d, 1))
 
-    def best(self, d: float, eta: float, r0: float | None = None) -> tuple[float, float]:
-        """The learning rate with the fewest steps from r_0 to eta, and these steps, to leading order; (nan, inf) if it never gets there."""
-        if self.leading is None or not self.learns:
-            return math.nan, self._none
-        r0 = self.start(d) if r0 is None else r0
-        lr = self.leading.best_lr(r0, eta)
-        return lr, self.leading.steps(d, lr, r0, eta)
+    def best(self, d: float, eta: float, r0: float | None = None) -> BestRate:
+        """The learning rate with the fewest steps to eta, and these steps, to leading order; (nan, inf) if it never gets there.
+
+        Parameters
+        ----------
+        d : number >= 1
+        eta : number in (0, 1]
+            Larger than the start.
+        r0 : number in [0, 1], optional
+            ||m|| / sqrt L of a start along the direction that grows fastest. None: the default start.
+        """
+        start, eta, law = self._from(d, eta, r0)
+        if start >= eta:
+            raise ValueError(f"eta: expected a number above the start r_0 = {start:.6g}, got {eta:.6g}")
+        if law is None or law.b <= 0:
+            return BestRate(math.nan, self._none)
+        lr = law.best_lr(start, eta)
+        return BestRate(lr, math.inf if math.isnan(lr) else law.steps(d, lr, start, eta))
 
     def steps(self, d: float, lr: float, eta: float, r0: float | None = None) -> float:
-        """Steps from r_0 to eta at a learning rate, to leading order."""
-        return self._none if self.leading is None else self.leading.steps(d, lr, self.start(d) if r0 is None else r0, eta)
+        """Steps to eta at a learning rate, to leading order, d, eta and r0 as of `best`; 0 from a start beyond eta."""
+        lr = _checks.number("lr", lr, 0, open_low=True)
+        start, eta, law = self._from(d, eta, r0)
+        return self._none if law is None else law.steps(d, lr, start, eta)
+
+    def _from(self, d: float, eta: float, r0: float | None) -> tuple[float, float, LeadingOrder | None]:
+        start = self.start(d)
+        law = self.from_start or self.leading
+        if r0 is not None:
+            start, law = r0, self.leading
+        return *checked_start(start, eta), law
 
     def prefactor(self, eta: float) -> float:
-        """A in steps ~ A d^d_exponent (log d)^log_exponent at the best learning rate, d -> infinity."""
-        if self.leading is None or not self.learns:
+        """A in steps ~ A d^d_exponent (log d)^log_exponent from the default start at the best learning rate, d -> infinity."""
+        eta = _checks.number("eta", eta, 0, 1, open_low=True)
+        law = self.from_start or self.leading
+        if law is None or law.b <= 0:
             return self._none
-        k, scale = self.leading.k, self.leading.noise / self.leading.b**2
+        k, scale = law.k, law.noise / law.b**2
         if k == 2:
-            return scale
+            return scale if self.share > 0 else math.inf
         least = 2.4554074  # min over x of -log(1 - x) / x^2
-        rows = (self.task.L if self.task.student.weights != "shared" else 1) ** (k - 2) if k > 2 else 1
-        return least / 2 * scale * (eta**2 if k == 1 else rows / (k - 2))
+        if k == 1:
+            return least / 2 * scale * eta**2
+        return least / 2 * scale / ((k - 2) * self.share ** (2 * k - 4)) if self.share > 0 else math.inf
 
     @property
     def _none(self) -> float:
-        return math.nan if self.k is not None and self.leading is None else math.inf
+        return math.nan if not self.decided or (self.k is not None and self.leading is None) else math.inf
 
     def __repr__(self) -> str:
         if self.k is None:
-            return f"Complexity(never: {self.note})"
+            return f"Complexity({'never' if self.decided else 'undecided'}: {self.note})"
         d = {0.0: "d", 1.0: "d log d"}[self.log_exponent] if self.d_exponent == 1 else f"d^{self.d_exponent:g}"
         if self.leading is None:
             return f"Complexity(k = {self.k}: {d} at lr ~ d^{self.lr_exponent:g}, {self.note})"
@@ -141,14 +183,17 @@ def complexity(task: models.Task, *, tol: float = 1e-9, max_order: int = MAX_ORD
     if factor is None or isinstance(task.student.position, (models.Opposite, models.Positions)):
         flat = flatness_index(task, orders=min(max_order, 8))
         lower = flat.kappa is not None and exponent.value is not None and flat.kappa < exponent.value
-        return Complexity(task, exponent, flat.kappa, None, 0, 0.0, 0.0, f"below the link's {exponent.value}" if lower else flat.verdict)
+        note = f"below the link's {exponent.value}" if lower else flat.verdict
+        return Complexity(task, exponent, flat.kappa, None, 0, 0.0, 0.0, note, decided=flat.kappa is not None)
     R = risk(task, m=0.0 if task.student.weights == "shared" else np.zeros(task.L), hessian=False)
     V, dV = float(R.V), float(R.V_error)
     polynomial = expansion(task.teacher)
     last = polynomial.degree if polynomial is not None else max_order
+    c = student_coefficients(task, last)
+    first = exponent.value or 1
     if task.student.weights == "shared":
-        for k in range(exponent.value or 1, last + 1):
-            p = pairing(task, k, points, rng)
+        for k in range(first, last + 1):
+            p = pairing(task, k, points, rng, c)
             if p.nonzero:
                 scale = factor / math.factorial(k - 1)
                 sign = (1 if p.value > 0 else -1) if k % 2 else 0
@@ -156,11 +201,11 @@ def complexity(task: models.Task, *, tol: float = 1e-9, max_order: int = MAX_ORD
                 note = "" if b > 0 else f"order {k} drives m back to 0: <C_{k}(g), C_{k}(f)> < 0"
                 if note == "" and exponent.value is not None and k > exponent.value:
                     note = f"the link's order {exponent.value} does not act on this student"
+                note = ", ".join(x for x in (note, doubts(exponent, c, first, k)) if x)
                 return Complexity(task, exponent, k, LeadingOrder(k, b, V), sign, scale * p.error, dV, note)
-        return Complexity(task, exponent, None, None, 0, 0.0, dV, f"no order up to {last} acts on m")
-    c = student_coefficients(task, last)
+        return _none(task, exponent, dV, f"no order up to {last} acts on m", c, first, last)
     assert c is not None
-    for k in range(exponent.value or 1, last + 1):
+    for k in range(first, last + 1):
         C = hermite(task, k, points=points, rng=rng)
         if not c.nonzero(k) or C.sigmas() <= (0 if C.exact else 6):
             continue
@@ -171,8 +216,34 @@ def complexity(task: models.Task, *, tol: float = 1e-9, max_order: int = MAX_ORD
             note = f"the activation has no part of order {exponent.value}"
         b = scale * top.value
         error = scale * (top.upper - top.lower) / 2 + abs(b / c[k]) * c.error[k]
-        return Complexity(task, exponent, k, LeadingOrder(k, b, V / task.L), 0, error, dV / task.L, note)
-    return Complexity(task, exponent, None, None, 0, 0.0, dV, f"the activation and the link have no order up to {last} in common")
+        alike, share = _equal_rows(C[0], float(np.sign(c[k])), top.vector)
+        start = LeadingOrder(k, b if alike is None else scale * alike, V / task.L)
+        note = ", ".join(x for x in (note, doubts(exponent, c, first, k)) if x)
+        return Complexity(task, exponent, k, LeadingOrder(k, b, V / task.L), 0, error, dV / task.L, note, start, share)
+    return _none(task, exponent, dV, f"the activation and the link have no order up to {last} in common", c, first, last)
+
+
+def _none(task: models.Task, exponent: Exponent, dV: float, note: str, c: Coefficients | None, first: int, last: int) -> Complexity:
+    """No order was found: because there is none, or because errors are too large to tell."""
+    doubt = doubts(exponent, c, first, last + 1)
+    return Complexity(task, exponent, None, None, 0, 0.0, dV, doubt or note, decided=not doubt)
+
+
+def _equal_rows(C: SymmetricTensor, sign: float, fastest: Float64) -> tuple[float | None, float]:
+    """sign <C, v^(x)k> at v = 1 / sqrt L (for odd k its size) if rows that are alike stay so, else None; and the part of v along what grows."""
+    L, k = C.L, C.order
+    v = np.full(L, 1 / math.sqrt(L))
+    w = C.contract(v[None])[0]
+    along = float(w @ v)
+    off, size = float(np.linalg.norm(w - along * v)), float(np.linalg.norm(w))
+    if size > 1e-9 * C.norm and off <= 1e-9 * size + 6 * C.norm_error:
+        return abs(along) if k % 2 else sign * along, 1.0
+    if k == 2 and L <= 2000:  # there may be several directions that grow alike
+        values, vectors = np.linalg.eigh(sign * C.dense())
+        share = float(np.linalg.norm(v @ vectors[:, values >= values[-1] - 1e-9 * np.abs(values).max()]))
+    else:
+        share = abs(float(v @ fastest))
+    return None, share if share > 1e-12 else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +349,7 @@ def weak_recovery(
 
 def best_lr(
     task: models.Task, *, d: int, eta: float, init: models.Overlap | models.Uniform | None = None, tokens: str | models.Tokens = "gaussian", tol: float = 1e-3
-) -> tuple[float, float]:
+) -> BestRate:
     """The learning rate at which the flow needs the fewest steps (in the median over starts), and that number of steps.
 
     Parameters
@@ -289,31 +360,40 @@ def best_lr(
 
     Returns
     -------
-    lr, steps : float; (nan, inf) if there is no learning rate that gets there.
+    BestRate
+        `lr` and `steps`; (nan, inf) if there is no learning rate that gets there.
+
+    Raises
+    ------
+    ValueError
+        For an eta that (half of) the starts are beyond.
     """
     from scipy.optimize import minimize_scalar
 
     tol = _checks.number("tol", tol, 0, open_low=True)
+    at_once = weak_recovery(task, d=d, lr=1.0, eta=eta, init=init, tokens=tokens, samples=None).median == 0
+    if at_once:
+        raise ValueError(f"eta: expected a number above the overlap of the start, got {eta:.6g}")
 
     def steps(log_lr: float) -> float:
         return weak_recovery(task, d=d, lr=math.exp(log_lr), eta=eta, init=init, tokens=tokens).median
 
     def cost(log_lr: float) -> float:
         found = steps(log_lr)
-        return math.log(found) if 0 < found < math.inf else (-math.inf if found == 0 else 1e3 + log_lr)  # infeasible: downhill to smaller rates
+        return math.log(found) if found < math.inf else NEVER + log_lr  # infeasible: downhill to smaller rates
 
     first = np.linspace(math.log(1e-3), math.log(1e3), 25)
     values = [cost(x) for x in first]
-    while values[0] >= 1e3 and first[0] > math.log(1e-12):
+    while min(values) >= NEVER / 2 and first[0] > math.log(1e-12):
         first = first - (first[-1] - first[0])
         values = [cost(x) for x in first]
     i = int(np.argmin(values))
-    if values[i] >= 1e3:
-        return math.nan, math.inf
+    if values[i] >= NEVER / 2:
+        return BestRate(math.nan, math.inf)
     low, high = first[max(i - 1, 0)], first[min(i + 1, len(first) - 1)]
     found = minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": tol})
     x = float(found.x) if found.fun < values[i] else float(first[i])
-    return math.exp(x), steps(x)
+    return BestRate(math.exp(x), steps(x))
 
 
-__all__ = ["Complexity", "Gain", "RecoveryTime", "best_lr", "complexity", "gain", "weak_recovery"]
+__all__ = ["BestRate", "Complexity", "Gain", "RecoveryTime", "best_lr", "complexity", "gain", "weak_recovery"]

@@ -11,8 +11,8 @@ import numpy as np
 
 from .. import _checks, models
 from .._checks import Float64
-from ._gaussian import hermite_table, panels, trapezoid
-from ._grid import Attentive, Reduced, TensorEngine
+from ._gaussian import hermite_table, panels
+from ._grid import TensorEngine, _Rule
 from ._network import NetworkEngine
 from ._setup import Setup
 from .risk import engine
@@ -29,7 +29,7 @@ class Flatness:
     ----------
     kappa : int, or None if no order up to the last one is different from zero beyond doubt
     sizes, errors : (orders,) float64
-        The largest Taylor coefficient of R of orders 1, 2, ... at (e, m) = 0 (in a few random directions where there are several), and its error.
+        The largest Taylor coefficient of R of orders 1, 2, ... at (e, m) = 0 (in a few random directions where there are several), and an estimate of its error.
     tolerance : what counts as zero
     verdict : in words
     """
@@ -65,8 +65,9 @@ def flatness_index(task: models.Task, *, orders: int = 8, tokens: str | models.T
     if isinstance(chosen, NetworkEngine):
         sizes, errors = _network(chosen, orders)
     elif isinstance(chosen, TensorEngine):
-        fine, coarse = (_tensor(rule.side, chosen.setup, orders) for rule in chosen.rules)
-        sizes, errors = _largest(fine, np.abs(fine - coarse) + 1e-14 * np.abs(fine).max())
+        fine, *others = (_tensor(rule, chosen.setup, orders) for rule in chosen.rules)
+        gap = np.max([np.abs(fine - other) for other in others], axis=0)
+        sizes, errors = _largest(fine, chosen.safety * gap + (1e-14 + chosen.setup.noise) * np.abs(fine).max())
     else:
         sizes, errors = _low_orders(chosen)
     return _verdict(sizes, errors, tolerance)
@@ -107,7 +108,8 @@ def _network(chosen: NetworkEngine, orders: int) -> tuple[Array, Array]:
         p = list(chosen.terms.first(r / np.linalg.norm(r, axis=1, keepdims=True))[0])
 
     def all_coefficients(n: int) -> Array:
-        tau, w = panels(np.array([-ubar / su]), n, 0.5 / max(1.0, su), 9 + math.sqrt(4 * s.sigma_degree + orders))
+        tail = 9 + math.sqrt(4 * s.sigma_degree + orders)
+        tau, w = panels(s.cuts(np.array([ubar]), np.array([su]), tail), n, n / 40 / max(1.0, su), tail)  # edges of the two rules differ
         f = s.sigma(np.ascontiguousarray(ubar + su * tau[0]))[0]
         he = hermite_table(tau[0], orders) / su ** np.arange(orders + 1)[:, None]
         one, two = he @ (w[0] * f), he @ (w[0] * f * f)
@@ -120,16 +122,16 @@ def _network(chosen: NetworkEngine, orders: int) -> tuple[Array, Array]:
         return chosen.factor * out
 
     fine, coarse = all_coefficients(20), all_coefficients(16)
-    return _largest(fine, np.abs(fine - coarse) + 1e-14 * np.abs(fine).max())
+    return _largest(fine, 10 * np.abs(fine - coarse) + (1e-14 + s.noise) * np.abs(fine).max())
 
 
-def _tensor(side: Attentive | Reduced, s: Setup, orders: int) -> Array:
+def _tensor(rule: _Rule, s: Setup, orders: int) -> Array:
     """The same from E[y He_b(x)] and E[f He_b(x)] for all multi-indices b."""
-    D = side.dims
+    side, D = rule.side, rule.dims
     axes, weights = side.nodes(np.zeros(s.ne))
     f = _hermite(axes, weights, side.student(np.zeros(s.ne), _grid(axes))[0], orders)
     ff = _hermite(axes, weights, np.square(side.student(np.zeros(s.ne), _grid(axes))[0]).sum(axis=1, keepdims=True), orders)
-    x, w = trapezoid(side.h)
+    x, w = rule.sources, rule.weights
     y = _hermite([x] * D, [w] * D, side.label(_grid([x] * D))[0], orders)
     out = np.zeros((1 if s.ne < 2 else DIRECTIONS, orders + 1, orders + 1))
     by_order = [[b for b in itertools.product(range(n + 1), repeat=D) if sum(b) == n] for n in range(orders + 1)]

@@ -35,7 +35,7 @@ class Flow:
     risk : (n,) R along the way
     weak_recovery : t at which ||(e, m)|| passed eta, NaN if it did not or was not asked for
     weak_recovery_step : the same in steps; None without d
-    error : tolerance of the integration and of the expectations in it, absolute on m; NaN where that of the expectations is not known
+    error : the larger of the integration's tolerance on m, 1e-8, and an estimate of the error of the expectations that drive it; NaN where that is not known
     """
 
     t: Float64
@@ -172,9 +172,9 @@ def initial(right: Drift, m: Any, e: Any, q: Any) -> Float64:
         if np.abs(Q - Q.T).max() > 1e-12 * np.abs(Q).max():
             raise ValueError("q: expected a symmetric matrix of overlaps between rows")
         q = np.diag(Q)
-    overlaps = np.asarray(m, dtype=np.float64)
-    if not s.tied and overlaps.ndim == 0:
-        overlaps = np.full(s.L, float(overlaps))
+    overlaps = m
+    if not s.tied and np.ndim(m) == 0:
+        overlaps = np.full(s.L, _checks.number("m", m))
     a, b, norms, shape = points(s, e, overlaps, np.ones(s.L) if right.common and q is None else q)
     if shape != ():
         raise ValueError(f"m: expected one start, got the shape {_checks.letters(shape)} of starts")
@@ -189,7 +189,7 @@ def initial(right: Drift, m: Any, e: Any, q: Any) -> Float64:
 
 @dataclass(frozen=True)
 class LargestRate:
-    """Above `value` the uninformative point (e, m) = 0 attracts. `error` is absolute; `growth` is the rate at which it is left, per unit of t, for lr -> 0."""
+    """Above `value` the uninformative point (e, m) = 0 attracts. `error` is an estimate, absolute; `growth` is the rate at which it is left, per unit of t, for lr -> 0."""
 
     value: float
     error: float

@@ -13,7 +13,7 @@ from .._checks import Float64
 from ._critical import search
 from ._drift import Field, field
 from ._interpolation import Chebyshev
-from .risk import Engine, engine
+from .risk import Engine, _trailing, engine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ class Critical:
     where : "inside", or "sphere" where w has no component but along w* and the positions
     kind : "minimum", "saddle", "maximum" of the flow's attraction, by the signs of the rates; where one is zero within its error, by R on a ring around the point, or
         "degenerate" where that is too flat to tell
-    value, error : R
+    value, error : R, and an estimate of its error
     rates : (p,) Hessian eigenvalues inside; on the sphere the second derivatives along it, then minus the outward derivative: all positive at a minimum
     degenerate : whether a rate is zero within its error, so that the point is left, or reached, more slowly than exponentially
     """
@@ -55,7 +55,7 @@ class Flat:
     points : (n, p) points of it: of a curve in order, no further apart than 0.12
     dimension : 1 for a curve, 2 for the disc; with ("m",) alone 1
     kind : "valley" where it attracts from its sides, "ridge" where it repels, else "flat": there are no sides, or rates across it vanish or change sign
-    value, error : R
+    value, error : R, and an estimate of its error
     across : (2,) the lowest and the highest rate across it, over its points; (0,) where there are no sides
     tolerance : a gradient below this counted as zero
     """
@@ -81,7 +81,7 @@ class Landscape:
     direction : (p,) unit vector along which the origin is left first: minus the gradient, or where that vanishes the eigenvector of the lowest eigenvalue; zeros where that
         eigenvalue is zero within its error
     rate : minus that eigenvalue, or the size of the gradient: how fast it is left, per unit of t
-    error : of the interpolated risk that the search went through; critical points themselves are polished by quadrature
+    error : estimate of what interpolation does to the risk that the search went through; critical points themselves are polished by quadrature
     """
 
     names: tuple[str, ...]
@@ -148,8 +148,16 @@ class Landscape:
     def _flat(self, e: Any, m: Any) -> tuple[Array, tuple[int, ...]]:
         if len(self.names) == 1 and e is not None:
             raise ValueError("e: expected None, the student has no positional encoding with vectors")
-        parts = [np.asarray(v, dtype=np.float64) for v in ((m,) if len(self.names) == 1 else (0.0 if e is None else e, m))]
-        shape = np.broadcast_shapes(*[p.shape for p in parts])
+        named = {"m": m} if len(self.names) == 1 else {"e": 0.0 if e is None else e, "m": m}
+        parts = [_trailing(name, v, None)[..., 0] for name, v in named.items()]
+        for name, v in zip(named, parts, strict=True):
+            if (np.abs(v) > 1 + 1e-12).any():
+                raise ValueError(f"{name}: expected numbers in [-1, 1], got {v.flat[int(np.abs(v).argmax())]:.6g} among them")
+        try:
+            shape = np.broadcast_shapes(*[p.shape for p in parts])
+        except ValueError:
+            shapes = " and ".join(_checks.letters(p.shape) for p in parts)
+            raise ValueError(f"e, m: expected shapes that can be broadcast, got {shapes}") from None
         return np.stack([np.broadcast_to(p, shape).reshape(-1) for p in parts], axis=1), shape
 
     def _evaluate(self, e: Any, m: Any) -> tuple[Array, Array]:
