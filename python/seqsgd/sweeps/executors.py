@@ -5,19 +5,43 @@ from __future__ import annotations
 import contextlib
 import importlib
 import multiprocessing
+import os
 import pickle
+import sys
 import time
-from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from .. import _checks
 from .._run import cores
+from .._signals import deferred, signalled
 from ..errors import SweepError
 from . import owner
-from .worker import Order, compute, initialize
+from .worker import Order, compute, compute_packed, initialize
 
 LARGEST = 4096  # workers
 STUCK = 2.0  # seconds in which an executor should have noticed that a worker died
+ENDING = 10.0  # seconds in which our workers, told to stop, write a checkpoint and end; then they are killed
+HURRY = 1.0  # the same after a second Ctrl-C
+
+
+def check(executor: object) -> None:
+    """Refuse what is neither an executor nor a number, and say where the executor of a thing is to be had."""
+    if isinstance(executor, Executor):
+        return
+    if isinstance(executor, Real):
+        _checks.integer("executor", executor, 1, LARGEST)
+        return
+    module = type(executor).__module__.split(".")[0]
+    if module in ("distributed", "dask") or hasattr(executor, "get_executor") or executor == "dask":
+        hint = "; with dask.distributed: client.get_executor(pure=False)"
+    elif module in ("joblib", "loky") or executor in ("joblib", "loky"):
+        hint = "; with joblib: joblib.externals.loky.get_reusable_executor(2)"
+    else:
+        hint = ""
+    raise TypeError(f"executor: expected None, a number of processes or a concurrent.futures.Executor, got {_checks.short(executor)}{hint}")
 
 
 class Pool:
@@ -30,8 +54,10 @@ class Pool:
     """
 
     def __init__(self, executor: Executor | int) -> None:
+        check(executor)
         self._ours = not isinstance(executor, Executor)
         self._died: float | None = None
+        self.hurry = False  # whether workers that do not stop are killed soon
         self._executor = executor if isinstance(executor, Executor) else _processes(_checks.integer("executor", executor, 1, LARGEST))
 
     @property
@@ -57,9 +83,19 @@ class Pool:
         return importlib.import_module(module) if "loky" in module and module.endswith("reusable_executor") else None
 
     def submit(self, order: Order) -> Future[Any]:
-        """Send an order off."""
-        future: Future[Any] = self._executor.submit(compute, order)
-        return future
+        """Send an order off. Whatever goes wrong is a SweepError, but for an executor that is broken."""
+        try:
+            if not isinstance(self._executor, ProcessPoolExecutor):
+                return self._executor.submit(compute, order)  # with its own way to pickle, or none
+            packed = pickle.dumps(order, pickle.HIGHEST_PROTOCOL)
+            with deferred() if self._ours else contextlib.nullcontext():  # here processes are started
+                return self._executor.submit(compute_packed, packed)
+        except BrokenExecutor:
+            raise
+        except Exception as e:
+            if signalled(e):
+                raise
+            raise unsent(e) if not lost(e) else SweepError(f"executor: {' '.join(str(e).split()) or type(e).__name__}") from None
 
     @property
     def guard(self) -> bool:
@@ -69,9 +105,12 @@ class Pool:
     def free(self) -> None:
         """A worker killed while it sends a result leaves half a message and a lock, for which its executor waits for ever: after a while, break what is broken."""
         if self._killed(self._children()):
-            with contextlib.suppress(Exception):
-                parts: Any = self._executor
-                parts._result_queue._writer.close()  # the last one that is open: its reader now sees the end
+            self._unblock()
+
+    def _unblock(self) -> None:
+        with contextlib.suppress(Exception):
+            parts: Any = self._executor
+            parts._result_queue._writer.close()  # the last one that is open: its reader now sees the end
 
     def _children(self) -> list[Any]:
         processes = getattr(self._executor, "_processes", None) if self.guard else None
@@ -105,18 +144,46 @@ class Pool:
 
     def close(self) -> None:
         """End the processes that are ours. One that was killed just before may have held the lock on orders, for which another would wait for ever."""
-        if self._ours:
-            processes = self._children()
-            self._executor.shutdown(wait=False, cancel_futures=True)
-            while any(p.is_alive() for p in processes):
+        if not self._ours:
+            return
+        processes = self._children()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + (HURRY if self.hurry else ENDING)
+        try:
+            while any(p.is_alive() for p in processes) and time.monotonic() < deadline:
                 self._killed(processes)
                 time.sleep(0.01)
+        finally:  # also at another Ctrl-C
+            if left := [p for p in processes if p.is_alive()]:
+                for p in left:
+                    p.kill()
+                self._unblock()
 
 
 def _processes(n: int) -> ProcessPoolExecutor:
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
+    process = multiprocessing.current_process()
+    if getattr(process, "_inheriting", False):
         raise SweepError("executor: this module is being imported by a worker of the sweep it starts; put the call under `if __name__ == '__main__':`")
+    if process.daemon:
+        raise SweepError("executor: this is a daemonic process (a worker of multiprocessing.Pool, of dask, ...), which may not start processes; take executor=None or a ThreadPoolExecutor")
+    main = sys.modules.get("__main__")
+    path = getattr(main, "__file__", None)
+    if path is not None and getattr(main, "__spec__", None) is None and not getattr(sys, "frozen", False) and Path(path).stem != "ipython" and not os.path.exists(path):
+        raise SweepError(f"executor: worker processes read the main program again, and {path!r} is no file; put it into one, or take executor=None or a ThreadPoolExecutor")
     return ProcessPoolExecutor(n, mp_context=multiprocessing.get_context("spawn"), initializer=initialize, initargs=(owner.name(),))
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def unsent(error: BaseException) -> SweepError:
+    """What to raise where an order does not reach a worker."""
+    return SweepError(
+        f"executor: a cell or its result cannot be sent to a worker ({one_line(error)}); functions of your own must be in a module (a file) that workers can import, "
+        "not in a notebook or within a function; or take a ThreadPoolExecutor, or joblib's get_reusable_executor()"
+    )
 
 
 def lost(error: BaseException) -> bool:
@@ -128,4 +195,4 @@ def lost(error: BaseException) -> bool:
     return not any(word in f"{type(error).__name__} {error}".lower() for word in ("pickl", "serializ"))
 
 
-__all__ = ["Pool", "lost"]
+__all__ = ["Pool", "check", "lost", "one_line", "unsent"]

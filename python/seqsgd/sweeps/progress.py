@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import Any
 
+from .. import _stderr
 from .cost import duration
 
 LINE = 60.0  # seconds between lines
@@ -31,15 +30,10 @@ class Progress:
         self._seconds, self._workers, self._spent = seconds, workers, 0.0
         self._finished = self._flying = 0
         self._started = self._said = time.monotonic()
-        watched = sys.stderr is not None and sys.stderr.isatty()
-        self._lines = wanted is None and not watched and sys.stderr is not None
-        self._bar: Any = None
-        if wanted or (wanted is None and watched):
-            from tqdm import tqdm
-
-            form = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{rate_fmt}{postfix}]"
-            self._bar = tqdm(total=run_steps, initial=run_steps_done, unit=" steps", unit_scale=True, smoothing=0.1, leave=False, file=sys.stderr, bar_format=form)
-            self._tell()
+        self._lines = wanted is None and not _stderr.watched()
+        form = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{rate_fmt}{postfix}]"
+        self._bar = _stderr.bar(wanted, run_steps, run_steps_done, bar_format=form)
+        self._tell()
 
     def piece(self, run_steps: int, seconds: float) -> None:
         """A piece is done; `seconds` is what it was thought to take."""
@@ -68,14 +62,12 @@ class Progress:
         return f"{self.cells_done}/{self.cells} cells, {self._stored + done:.3g}/{self.run_steps:.3g} run-steps, {rate:.3g} run-steps/s, about {duration(self.left())} left"
 
     def _tell(self) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"{self.cells_done}/{self.cells} cells, {duration(self.left())} left", refresh=False)
-            self._bar.update(self._stored + self._finished + self._flying - self._bar.n)
-        elif self._lines and time.monotonic() - self._said >= LINE:
+        self._bar.set_postfix_str(f"{self.cells_done}/{self.cells} cells, {duration(self.left())} left", refresh=False)
+        self._bar.update(self._stored + self._finished + self._flying - self._bar.n)
+        if self._lines and time.monotonic() - self._said >= LINE:
             self._said = time.monotonic()
-            print(f"seqsgd: {self.line()}", file=sys.stderr, flush=True)
+            _stderr.say(f"seqsgd: {self.line()}")
 
     def close(self) -> None:
         """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()

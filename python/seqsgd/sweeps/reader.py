@@ -16,6 +16,7 @@ import numpy as np
 from .._seed import Seed
 from ..errors import StoreError
 from .piece import CELLS, checksum
+from .scratch import Folder
 from .store import BUSY, check_format, told
 
 
@@ -69,6 +70,14 @@ class Reader:
                 db = sqlite3.connect(f"{where}?immutable=1", uri=True, isolation_level=None)
             with contextlib.closing(db):
                 yield db
+
+    def contents(self) -> bytes:
+        """The whole store at one moment, as a file."""
+        folder = Folder()
+        copy = folder.path / "copy"
+        with self._open() as db, contextlib.closing(sqlite3.connect(copy)) as to:
+            db.backup(to)
+        return copy.read_bytes()
 
     def damaged(self, why: object) -> StoreError:
         """What to raise where the contents make no sense."""

@@ -51,6 +51,24 @@ class SweepResult:
             self.dims: tuple[str, ...] = tuple(a["name"] for a in axes)
             self.shape: tuple[int, ...] = tuple(len(a["coords"][a["name"]]) for a in axes)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Where the store is; of one without a name, all that is in it."""
+        loose = self._reader.owner is not None
+        where = {"contents": self._reader.contents()} if loose else {"path": str(self.path.resolve())}
+        return where | {"definition": self._definition, "cells": self._cells, "dims": self.dims, "shape": self.shape}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from .reader import Reader
+        from .scratch import Folder
+
+        folder = None
+        if "contents" in state:
+            folder = Folder()
+            (folder.path / "sweep").write_bytes(state["contents"])
+        self._reader = Reader(folder.path / "sweep" if folder else state["path"])
+        self._reader.owner, self.path = folder, self._reader.path
+        self._definition, self._cells, self.dims, self.shape = (state[name] for name in ("definition", "cells", "dims", "shape"))
+
     @cached_property
     def dataset(self) -> xr.Dataset:
         """Everything under its labels: the axes of the grid, then run, step and token as in :class:`Result`.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -13,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import _checks
+from .. import _checks, _stderr
 from .._run import cores
 from .._seed import Rng, Seed
 from ..errors import NonFiniteWarning, StoreError, SweepInterrupted, SweepWarning
 from .cost import duration, estimate
 from .definition import Cell, Sweep
 from .drive import Drive
-from .executors import Pool
+from .executors import Pool, check
 from .piece import Piece, gaps, pack
 from .progress import Progress
 from .result import SweepResult
@@ -126,8 +125,8 @@ def sweep(
 
 def _announce(progress: bool | None) -> Callable[[Plan], None]:
     """Say what is to come where somebody watches."""
-    watched = progress or (progress is None and sys.stderr is not None and sys.stderr.isatty())
-    return lambda plan: print(f"seqsgd: {plan}", file=sys.stderr) if watched else None
+    watched = _stderr.watched() if progress is None else progress
+    return lambda plan: _stderr.say(f"seqsgd: {plan}") if watched else None
 
 
 def carry_out(
@@ -145,8 +144,8 @@ def carry_out(
     every = _checks.number("checkpoint_every", checkpoint_every, 0)
     if progress is not None:
         _checks.boolean("progress", progress)
-    if executor is not None and not isinstance(executor, Executor):
-        _checks.integer("executor", executor, 1)
+    if executor is not None:
+        check(executor)
     folder = Folder() if store is None else None
     with contextlib.closing(Store(folder.path / "sweep" if folder else store or "", durable=folder is None)) as opened:
         cells = definition.cells(opened.entropy() if definition.needs_entropy else None, loose=folder is not None)
@@ -255,16 +254,16 @@ def _warn_precision(cells: Sequence[Cell]) -> None:
             cell.run.warn(stacklevel=1)
     if caught:
         more = f" (and {len(caught) - 1} more cells)" if len(caught) > 1 else ""
-        warnings.warn(f"{caught[0].message}{more}", caught[0].category, stacklevel=4)
+        _stderr.warn(f"{caught[0].message}{more}", caught[0].category, stacklevel=4)
 
 
 def _warn(definition: Sweep, drive: Drive) -> None:
     if drive.nonfinite:
-        warnings.warn(f"values were not finite in {drive.nonfinite} runs, which stopped there (`nonfinite_step` says where); a smaller lr may help", NonFiniteWarning, stacklevel=3)
+        _stderr.warn(f"values were not finite in {drive.nonfinite} runs, which stopped there (`nonfinite_step` says where); a smaller lr may help", NonFiniteWarning, stacklevel=3)
     if drive.failed:
         first = drive.failed[0]
         n = len({o.cell for o in drive.failed})
-        warnings.warn(
+        _stderr.warn(
             f"{n} of {len(definition)} cells failed, the first at {definition.locate(first.cell)}: {first.error} (all of them: `result.errors`; the same call tries them again)",
             SweepWarning,
             stacklevel=3,
