@@ -132,9 +132,29 @@ class SweepResult:
     def __getitem__(self, name: str) -> xr.DataArray:
         return self.dataset[name]
 
-    def sel(self, **labels: Any) -> xr.Dataset:
-        """`dataset.sel`: part of it by labels. Floats are found if they are nearly right."""
-        return self.dataset.sel({name: self._exact(name, label) for name, label in labels.items()})
+    def sel(
+        self, indexers: Mapping[Any, Any] | None = None, method: str | None = None, tolerance: Any = None, drop: bool = False, **labels: Any
+    ) -> xr.Dataset:
+        """`dataset.sel`: part of it by labels, with all of its ways and options.
+
+        Floats are found if they are right but for rounding (of float64: 1e-9; of float32, where the label or the coordinate is one): alone, in lists and arrays,
+        as ends of slices.
+
+        Parameters
+        ----------
+        indexers : mapping, optional
+            Labels by dimension, for names that cannot be written as keywords.
+        method, tolerance, drop
+            As in :meth:`xarray.Dataset.sel`.
+        **labels
+            Labels by dimension: scalars, lists, arrays, DataArrays or slices.
+        """
+        if indexers is not None and not isinstance(indexers, Mapping):
+            raise TypeError(f"indexers: expected a mapping of labels by dimension, got {_checks.short(indexers)}")
+        if both := set(indexers or ()) & set(labels):
+            raise ValueError(f"indexers: expected each dimension once, got {', '.join(map(str, both))} also as a keyword")
+        exact = {name: self._exact(name, label) for name, label in {**(indexers or {}), **labels}.items()}
+        return self.dataset.sel(exact, method=method, tolerance=tolerance, drop=drop)
 
     def groupby(self, group: Any, **rest: Any) -> Any:
         """`dataset.groupby`."""
@@ -145,12 +165,11 @@ class SweepResult:
         return self.dataset.to_dataframe()
 
     def _exact(self, name: str, label: Any) -> Any:
-        """The coordinate that differs from a float by rounding only."""
+        """Coordinates in place of floats that differ from them by rounding only."""
+        from .labels import nearly
+
         _, values = self._axes_coords().get(name, (name, np.empty(0, object)))
-        if isinstance(label, float) and values.dtype.kind == "f":
-            near = values[np.isclose(values, label, rtol=1e-9, atol=1e-12)]
-            return near[0] if near.size else label
-        return label
+        return nearly(values, label)
 
     @property
     def cells_done(self) -> int:
@@ -172,7 +191,7 @@ class SweepResult:
             values = self._axes_coords()[dim][1]
             if dim not in labels:
                 raise ValueError(f"{dim}: missing, expected one of {_checks.short(values.tolist())}")
-            found = np.flatnonzero(values == self._exact(dim, labels[dim]))
+            found = np.flatnonzero(values == self._exact(dim, labels[dim])) if np.ndim(labels[dim]) == 0 else ()
             if len(found) != 1:
                 raise ValueError(f"{dim}: expected one of {_checks.short(values.tolist())}, got {_checks.short(labels[dim])}")
             position.append(int(found[0]))
