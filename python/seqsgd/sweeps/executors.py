@@ -23,6 +23,7 @@ from .worker import Order, compute, compute_packed, initialize
 
 LARGEST = 4096  # workers
 STUCK = 2.0  # seconds in which an executor should have noticed that a worker died
+START = 1.0  # seconds to start processes of our own
 ENDING = 10.0  # seconds in which our workers, told to stop, write a checkpoint and end; then they are killed
 HURRY = 1.0  # the same after a second Ctrl-C
 
@@ -71,6 +72,11 @@ class Pool:
             if isinstance(n, int) and n > 0:
                 return n
         return cores()
+
+    @property
+    def start(self) -> float:
+        """Seconds until its workers are there."""
+        return START if self._ours else 0.0
 
     @property
     def local(self) -> bool:
@@ -160,7 +166,8 @@ class Pool:
                 self._unblock()
 
 
-def _processes(n: int) -> ProcessPoolExecutor:
+def check_processes() -> None:
+    """Refuse where processes cannot be started, or would not find what they need."""
     process = multiprocessing.current_process()
     if getattr(process, "_inheriting", False):
         raise SweepError("executor: this module is being imported by a worker of the sweep it starts; put the call under `if __name__ == '__main__':`")
@@ -170,6 +177,9 @@ def _processes(n: int) -> ProcessPoolExecutor:
     path = getattr(main, "__file__", None)
     if path is not None and getattr(main, "__spec__", None) is None and not getattr(sys, "frozen", False) and Path(path).stem != "ipython" and not os.path.exists(path):
         raise SweepError(f"executor: worker processes read the main program again, and {path!r} is no file; put it into one, or take executor=None or a ThreadPoolExecutor")
+
+
+def _processes(n: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(n, mp_context=multiprocessing.get_context("spawn"), initializer=initialize, initargs=(owner.name(),))
 
 
@@ -195,4 +205,4 @@ def lost(error: BaseException) -> bool:
     return not any(word in f"{type(error).__name__} {error}".lower() for word in ("pickl", "serializ"))
 
 
-__all__ = ["Pool", "check", "lost", "one_line", "unsent"]
+__all__ = ["Pool", "check", "check_processes", "lost", "one_line", "unsent"]

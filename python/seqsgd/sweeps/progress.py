@@ -21,13 +21,15 @@ class Progress:
         Already stored.
     seconds : float
         Estimate for the rest, on one worker.
+    all_together : float
+        The same for all workers.
     wanted : bool or None
         True: a bar. None: a bar on a terminal, lines elsewhere. False: nothing.
     """
 
-    def __init__(self, cells: int, run_steps: int, cells_done: int, run_steps_done: int, seconds: float, workers: int, wanted: bool | None) -> None:
+    def __init__(self, cells: int, run_steps: int, cells_done: int, run_steps_done: int, seconds: float, all_together: float, wanted: bool | None) -> None:
         self.cells, self.run_steps, self.cells_done, self._stored = cells, run_steps, cells_done, run_steps_done
-        self._seconds, self._workers, self._spent = seconds, workers, 0.0
+        self._seconds, self._speed, self._spent = seconds, seconds / max(all_together, 1e-9), 0.0
         self._finished = self._flying = 0
         self._started = self._said = time.monotonic()
         self._lines = wanted is None and not _stderr.watched()
@@ -53,7 +55,7 @@ class Progress:
         """Seconds to the end, by the speed so far where there is one."""
         passed = time.monotonic() - self._started
         rest = max(self._seconds - self._spent, 0.0)
-        return rest * passed / self._spent if self._spent > 0.05 * self._seconds else rest / self._workers
+        return rest * passed / self._spent if self._spent > 0.05 * self._seconds else rest / max(self._speed, 1e-9)
 
     def line(self) -> str:
         """The state in words."""

@@ -19,13 +19,15 @@ from ..errors import NonFiniteWarning, StoreError, SweepInterrupted, SweepWarnin
 from .cost import duration, estimate
 from .definition import Cell, Sweep
 from .drive import Drive
-from .executors import Pool, check
+from .executors import Pool, check, check_processes
 from .piece import Piece, gaps, pack
 from .progress import Progress
 from .result import SweepResult
 from .scratch import Folder, Scratch
 from .store import Store
 from .tasks import There, in_order, pieces, tasks
+
+MANY = 2000  # cells that take a second or more to check
 
 Path_ = str | os.PathLike[str]
 
@@ -146,8 +148,12 @@ def carry_out(
         _checks.boolean("progress", progress)
     if executor is not None:
         check(executor)
+        if not isinstance(executor, Executor):
+            check_processes()
     folder = Folder() if store is None else None
     with contextlib.closing(Store(folder.path / "sweep" if folder else store or "", durable=folder is None)) as opened:
+        if len(definition) >= MANY and (_stderr.watched() if progress is None else progress):
+            _stderr.say(f"seqsgd: checking {len(definition)} cells")
         cells = definition.cells(opened.entropy() if definition.needs_entropy else None, loose=folder is not None)
         there = opened.there()
         todo = _todo(cells, there)
@@ -181,10 +187,10 @@ def _drive(
     stack.callback(_leave, scratch, store)
     found = pieces(cells, todo, estimate([cells[i].run for i in todo]), there, scratch.work)
     pool = None if executor is None or not todo else stack.enter_context(contextlib.closing(Pool(executor)))
-    planned = _plan(definition, cells, todo, found, 1 if not todo else pool.workers if pool is not None else _width(cells, todo))
+    planned = _plan(definition, cells, todo, found, pool)
     announce(planned)
     seconds = sum(p.seconds for p, _ in found)
-    bar = Progress(planned.cells, planned.run_steps, planned.cells_done, planned.run_steps - planned.run_steps_left, seconds, planned.workers, wanted if todo else False)
+    bar = Progress(planned.cells, planned.run_steps, planned.cells_done, planned.run_steps - planned.run_steps_left, seconds, planned.seconds, wanted if todo else False)
     stack.callback(bar.close)
     drive = Drive(definition, cells, in_order(found) if pool is None else tasks(found, planned.workers), store, scratch, bar, errors, every)
     stack.callback(_release, store, drive.owner)
@@ -195,9 +201,15 @@ def _drive(
     return drive
 
 
-def _plan(definition: Sweep, cells: Sequence[Cell], todo: Sequence[int], found: Sequence[tuple[Piece, int]], workers: int) -> Plan:
+def _plan(definition: Sweep, cells: Sequence[Cell], todo: Sequence[int], found: Sequence[tuple[Piece, int]], pool: Pool | None) -> Plan:
     left = sum(p.run_steps for p, _ in found)
-    return Plan(len(cells), len(cells) - len(todo), definition.run_steps, left, sum(p.seconds for p, _ in found) / workers, workers)
+    whole, beside = sum(p.seconds for p, _ in found), sum(p.each for p, _ in found)
+    if pool is not None and todo:
+        workers, seconds = pool.workers, pool.start + whole / pool.workers
+    else:  # threads share the steps of a cell only
+        workers = _width(cells, todo)
+        seconds = (whole - beside) / workers + beside
+    return Plan(len(cells), len(cells) - len(todo), definition.run_steps, left, seconds, workers)
 
 
 def _leave(scratch: Scratch, store: Store) -> None:
@@ -217,7 +229,7 @@ def _todo(cells: Sequence[Cell], there: Mapping[bytes, Any]) -> list[int]:
 
 
 def _width(cells: Sequence[Cell], todo: Sequence[int]) -> int:
-    return max(1, min(cores(), max(cells[i].run.workers for i in todo)))
+    return max(1, min(cores(), max((cells[i].run.workers for i in todo), default=1)))
 
 
 def plan(definition: Sweep, store: Path_ | None = None, executor: Executor | int | None = None) -> Plan:
@@ -233,8 +245,8 @@ def plan(definition: Sweep, store: Path_ | None = None, executor: Executor | int
     todo = _todo(cells, there)
     definition.check_memory(todo)
     found = pieces(cells, todo, estimate([cells[i].run for i in todo]), there, Path(f"{store}-work"))
-    workers = (executor if isinstance(executor, int) else Pool(executor).workers) if executor is not None else _width(cells, todo) if todo else 1
-    return _plan(definition, cells, todo, found, workers)
+    with contextlib.ExitStack() as stack:
+        return _plan(definition, cells, todo, found, None if executor is None else stack.enter_context(contextlib.closing(Pool(executor))))
 
 
 @contextlib.contextmanager
