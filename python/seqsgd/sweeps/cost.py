@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from .. import models
 from .._run import Run
 from .._seed import Seed
+from .._signals import signalled
 from ..models import Model
 from ..simulate import Course
 from .owner import name
@@ -115,7 +116,9 @@ def _timed(run: Run, runs: int, steps: int) -> Cost:
                 break
             steps = max(2 * steps, int(0.7 * steps * TRIAL / max(taken, 1e-6)))
             steps = min(steps, 64 * max(done // runs, 32))
-    except Exception:  # the cell itself will tell when its turn comes
+    except Exception as e:  # the cell itself will tell when its turn comes
+        if signalled(e):
+            raise
         return Cost(0.0, False)
     return Cost(max(seconds, 1e-12), split, 1, each)
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._seed import Seed
+from .._signals import signalled
 from ..errors import StoreError
 from .piece import CELLS, checksum
 from .scratch import Folder
@@ -92,6 +93,8 @@ class Reader:
         except StoreError:
             raise
         except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as e:
+            if signalled(e):
+                raise
             raise self.damaged(e) from e
 
     def entropy(self) -> Seed | None:

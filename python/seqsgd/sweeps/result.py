@@ -292,9 +292,8 @@ class SweepResult:
             raise ValueError(f"path: {str(final)!r} exists already")
         part = final.with_name(f".{final.name}.{os.getpid()}.part")
         try:
-            self.dataset.to_zarr(part, mode="w-", consolidated=False)
-            words = self.provenance()
-            words.assign({n: words[n].astype(str) for n in words if words[n].dtype == object}).to_zarr(part, mode="a", group="provenance", consolidated=False)
+            _free_words(self.dataset).to_zarr(part, mode="w-", consolidated=False)
+            _free_words(self.provenance()).to_zarr(part, mode="a", group="provenance", consolidated=False)
             part.rename(final)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -313,6 +312,11 @@ class SweepResult:
     def _repr_html_(self) -> str:
         body = "".join(f"<tr><th style='text-align:left'>{html.escape(n)}</th><td style='text-align:left'>{html.escape(t)}</td></tr>" for n, t in self._rows())
         return f"<div><strong>seqsgd.SweepResult</strong><table>{body}</table><details><summary>dataset</summary>{self.dataset._repr_html_()}</details></div>"
+
+
+def _free_words(d: xr.Dataset) -> xr.Dataset:
+    """Words of any length: zarr has no settled format for those of a fixed one, and warns."""
+    return d.assign_coords({name: d[name].astype(object) for name in d.coords if d[name].dtype.kind == "U"})
 
 
 def open_sweep(path: str | os.PathLike[str]) -> SweepResult:
