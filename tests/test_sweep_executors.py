@@ -14,7 +14,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
-from sweeping import BASE, GRID, HEAVY, same, until
+from sweeping import BASE, GRID, HEAVY, press, same, until
 
 import seqsgd as sq
 from seqsgd.sweeps import drive, executors
@@ -95,6 +95,19 @@ def test_in_another_order(executor, here):
     backwards = {"lr": GRID["lr"][::-1], "task.teacher.omega": [1.0, 0.0]}
     r = sq.sweep(BASE, backwards, rng=0, executor=executor)
     same(r.dataset.sortby(["lr", "omega"]).transpose("omega", "lr", ...), here["light"].dataset.sel(omega=[0.0, 1.0]))
+
+
+def test_ctrl_c_ends_in_seconds_with_cells_queued(executor, tmp_path):
+    """Those that an executor cannot take back end as soon as a worker has them: it is free, and the interpreter may end."""
+    base = BASE | {"steps": 10**12, "runs": 1, "record": [0]}
+    pressed = press(lambda: list(tmp_path.glob("s-work/life-*/*.progress")))
+    with pytest.raises(sq.SweepInterrupted, match="^interrupted after 0 of 6 cells"):
+        sq.sweep(base, {"task.teacher.omega": {"linspace": [0.0, 1.0, 6]}}, rng=0, executor=executor, store=tmp_path / "s")
+    ended = time.monotonic()
+    if executor != 2:
+        executor.submit(len, ()).result(timeout=60)
+    print(f"ended after {ended - pressed[0]:.1f} s, the executor was free {time.monotonic() - ended:.1f} s later")
+    assert time.monotonic() - pressed[0] < 10  # wanted: about one; a busy machine takes longer
 
 
 def workers_of(executor, request):

@@ -47,7 +47,7 @@ class _Safe:
 def say(line: str) -> None:
     """One line, where it can be written."""
     if sys.stderr is not None:
-        print(line, file=_Safe(sys.stderr), flush=True)  # type: ignore[arg-type]
+        print(line, file=_Safe(sys.stderr), flush=True)
 
 
 class NoBar:

@@ -173,6 +173,9 @@ def check_processes() -> None:
         raise SweepError("executor: this module is being imported by a worker of the sweep it starts; put the call under `if __name__ == '__main__':`")
     if process.daemon:
         raise SweepError("executor: this is a daemonic process (a worker of multiprocessing.Pool, of dask, ...), which may not start processes; take executor=None or a ThreadPoolExecutor")
+    method = multiprocessing.get_start_method(allow_none=True)
+    if method not in (None, *multiprocessing.get_all_start_methods()):
+        raise SweepError(f"executor: this is a worker process of {method}, which has no other processes than its own; take executor=None or a ThreadPoolExecutor")
     main = sys.modules.get("__main__")
     path = getattr(main, "__file__", None)
     if path is not None and getattr(main, "__spec__", None) is None and not getattr(sys, "frozen", False) and Path(path).stem != "ipython" and not os.path.exists(path):

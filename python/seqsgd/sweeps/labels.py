@@ -26,7 +26,7 @@ def nearly(values: Array, label: Any) -> Any:
     if values.dtype.kind != "f" or not len(values):
         return label
     if isinstance(label, slice):
-        return slice(*(nearly(values, end) for end in (label.start, label.stop)), label.step)
+        return slice(nearly(values, label.start), nearly(values, label.stop), label.step)
     given = np.asarray(label)
     if given.dtype.kind != "f":
         return label

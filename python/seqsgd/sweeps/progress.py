@@ -35,7 +35,7 @@ class Progress:
         self._lines = wanted is None and not _stderr.watched()
         form = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{rate_fmt}{postfix}]"
         self._bar = _stderr.bar(wanted, run_steps, run_steps_done, bar_format=form)
-        self._tell()
+        self._show()
 
     def piece(self, run_steps: int, seconds: float) -> None:
         """A piece is done; `seconds` is what it was thought to take."""
@@ -63,9 +63,12 @@ class Progress:
         rate = done / max(time.monotonic() - self._started, 1e-9)
         return f"{self.cells_done}/{self.cells} cells, {self._stored + done:.3g}/{self.run_steps:.3g} run-steps, {rate:.3g} run-steps/s, about {duration(self.left())} left"
 
-    def _tell(self) -> None:
+    def _show(self) -> None:
         self._bar.set_postfix_str(f"{self.cells_done}/{self.cells} cells, {duration(self.left())} left", refresh=False)
         self._bar.update(self._stored + self._finished + self._flying - self._bar.n)
+
+    def _tell(self) -> None:
+        self._show()
         if self._lines and time.monotonic() - self._said >= LINE:
             self._said = time.monotonic()
             _stderr.say(f"seqsgd: {self.line()}")

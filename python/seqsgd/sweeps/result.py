@@ -191,8 +191,8 @@ class SweepResult:
             values = self._axes_coords()[dim][1]
             if dim not in labels:
                 raise ValueError(f"{dim}: missing, expected one of {_checks.short(values.tolist())}")
-            found = np.flatnonzero(values == self._exact(dim, labels[dim])) if np.ndim(labels[dim]) == 0 else ()
-            if len(found) != 1:
+            found = np.flatnonzero(values == self._exact(dim, labels[dim]))
+            if len(found) != 1 or np.ndim(labels[dim]):
                 raise ValueError(f"{dim}: expected one of {_checks.short(values.tolist())}, got {_checks.short(labels[dim])}")
             position.append(int(found[0]))
             words.append(f"{dim} = {labels[dim]}")
