@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import xarray as xr
 from sweeping import BASE, GRID, HEAVY, TASK, files, same
 
 import seqsgd as sq
-from seqsgd.sweeps import assembly, worker
+from seqsgd.sweeps import assembly, run, worker
 from seqsgd.sweeps.labels import nearly
 
 
@@ -354,6 +355,25 @@ def test_a_plan(tmp_path):
     sq.sweep(BASE, {"lr": [0.1]}, rng=0, store=tmp_path / "s")
     assert str(sq.plan(sq.Sweep(BASE, {"lr": [0.1, 0.2]}, rng=0), tmp_path / "s", 2)).startswith("2 cells, 1 of them stored; 3000 run-steps, 1500 of them left; about ")
     same(sq.sweep(s), sq.sweep(BASE, GRID, rng=0))
+
+
+def test_what_a_cell_costs_beside_its_steps_is_foretold():
+    """Of cells of a step all the time is spent on building and storing them; without that, a hundredth of it was said."""
+    s = sq.Sweep(BASE | {"steps": 1, "record": [1], "runs": 1}, {"rng": range(300)})
+    said = sq.plan(s).seconds
+    started = time.perf_counter()
+    sq.sweep(s)
+    taken = time.perf_counter() - started
+    print(f"said {said:.2f} s, taken {taken:.2f} s with the checks")
+    assert taken / 8 < said < 8 * taken
+
+
+def test_many_cells_are_announced_before_they_are_checked(monkeypatch, capsys):
+    monkeypatch.setattr(run, "MANY", 12)
+    sq.sweep(BASE, GRID, rng=0, progress=True)
+    assert capsys.readouterr().err.startswith("seqsgd: checking 12 cells\nseqsgd: 12 cells; ")
+    sq.sweep(BASE, GRID, rng=0)
+    assert capsys.readouterr().err == ""
 
 
 def test_the_cost_of_a_cell_is_found_by_trying():

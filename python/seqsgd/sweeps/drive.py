@@ -271,6 +271,12 @@ class Away:
             wait(running, timeout=PATIENCE)
         except KeyboardInterrupt:  # once more
             self.pool.hurry = True
+        finally:
+            self._collect(running)
+
+    def _collect(self, running: Iterable[Future[Any]]) -> None:
+        """Store what there is; give up the rest."""
+        d = self.drive
         finished: list[tuple[Piece, Outcome]] = []
         for future in running:
             if not future.done():

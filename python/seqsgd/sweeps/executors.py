@@ -35,10 +35,10 @@ def check(executor: object) -> None:
     if isinstance(executor, Real):
         _checks.integer("executor", executor, 1, LARGEST)
         return
-    module = type(executor).__module__.split(".")[0]
-    if module in ("distributed", "dask") or hasattr(executor, "get_executor") or executor == "dask":
+    kind = executor if isinstance(executor, str) else type(executor).__module__.split(".")[0]
+    if kind in ("distributed", "dask") or hasattr(executor, "get_executor"):
         hint = "; with dask.distributed: client.get_executor(pure=False)"
-    elif module in ("joblib", "loky") or executor in ("joblib", "loky"):
+    elif kind in ("joblib", "loky"):
         hint = "; with joblib: joblib.externals.loky.get_reusable_executor(2)"
     else:
         hint = ""

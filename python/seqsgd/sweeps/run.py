@@ -19,7 +19,7 @@ from ..errors import NonFiniteWarning, StoreError, SweepInterrupted, SweepWarnin
 from .cost import duration, estimate
 from .definition import Cell, Sweep
 from .drive import Drive
-from .executors import Pool, check, check_processes
+from .executors import START, Pool, check, check_processes
 from .piece import Piece, gaps, pack
 from .progress import Progress
 from .result import SweepResult
@@ -187,7 +187,7 @@ def _drive(
     stack.callback(_leave, scratch, store)
     found = pieces(cells, todo, estimate([cells[i].run for i in todo]), there, scratch.work)
     pool = None if executor is None or not todo else stack.enter_context(contextlib.closing(Pool(executor)))
-    planned = _plan(definition, cells, todo, found, pool)
+    planned = _plan(definition, cells, todo, found, None if pool is None else (pool.workers, pool.start))
     announce(planned)
     seconds = sum(p.seconds for p, _ in found)
     bar = Progress(planned.cells, planned.run_steps, planned.cells_done, planned.run_steps - planned.run_steps_left, seconds, planned.seconds, wanted if todo else False)
@@ -201,11 +201,13 @@ def _drive(
     return drive
 
 
-def _plan(definition: Sweep, cells: Sequence[Cell], todo: Sequence[int], found: Sequence[tuple[Piece, int]], pool: Pool | None) -> Plan:
+def _plan(definition: Sweep, cells: Sequence[Cell], todo: Sequence[int], found: Sequence[tuple[Piece, int]], pool: tuple[int, float] | None) -> Plan:
+    """`pool`: how many workers, and the seconds until they are there."""
     left = sum(p.run_steps for p, _ in found)
     whole, beside = sum(p.seconds for p, _ in found), sum(p.each for p, _ in found)
     if pool is not None and todo:
-        workers, seconds = pool.workers, pool.start + whole / pool.workers
+        workers, start = pool
+        seconds = start + whole / workers
     else:  # threads share the steps of a cell only
         workers = _width(cells, todo)
         seconds = (whole - beside) / workers + beside
@@ -234,6 +236,8 @@ def _width(cells: Sequence[Cell], todo: Sequence[int]) -> int:
 
 def plan(definition: Sweep, store: Path_ | None = None, executor: Executor | int | None = None) -> Plan:
     """What `sweep` would have to do; nothing is written. A store is looked into if it exists."""
+    if executor is not None:
+        check(executor)
     there: There = {}
     root = Seed(0)
     if store is not None and Path(store).exists():
@@ -245,8 +249,8 @@ def plan(definition: Sweep, store: Path_ | None = None, executor: Executor | int
     todo = _todo(cells, there)
     definition.check_memory(todo)
     found = pieces(cells, todo, estimate([cells[i].run for i in todo]), there, Path(f"{store}-work"))
-    with contextlib.ExitStack() as stack:
-        return _plan(definition, cells, todo, found, None if executor is None else stack.enter_context(contextlib.closing(Pool(executor))))
+    pool = None if executor is None else (Pool(executor).workers, 0.0) if isinstance(executor, Executor) else (int(executor), START)
+    return _plan(definition, cells, todo, found, pool)
 
 
 @contextlib.contextmanager

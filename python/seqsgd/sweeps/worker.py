@@ -144,7 +144,7 @@ def compute(order: Order) -> list[Outcome]:
     life = _Life(order)
     with _undisturbed(order.guard, order.owner):
         for piece in order.pieces:
-            if life.over() or (outcomes and time.monotonic() - started > order.limit):
+            if life.watch(0) or (outcomes and time.monotonic() - started > order.limit):
                 break
             try:
                 outcome = compute_piece(piece, Path(order.work), order.every, life.watch)
@@ -177,30 +177,19 @@ class _Life:
         self.shared = order.guard or near(order.owner) or self.go.exists()
         self.before = 0
         self.beat, self.heard = 0.0, time.monotonic()
-        self.next = self.heard + LOOK
-        self._tell(0)
+        self.next = 0.0
 
     def done(self, run_steps: int) -> None:
         self.before += run_steps
 
-    def _tell(self, run_steps: int) -> None:
-        if self.shared:
-            with contextlib.suppress(OSError):
-                self.progress.write_text(str(self.before + run_steps))
-
     def watch(self, run_steps: int) -> bool:
-        """Whether to stop; looks at the files now and then only."""
-        if time.monotonic() < self.next:
-            return False
-        self._tell(run_steps)
-        return self.over()
-
-    def over(self) -> bool:
-        """Whether nobody waits any more."""
+        """Whether nobody waits any more; looks at the files at the beginning, and now and then."""
         now = time.monotonic()
-        self.next = now + LOOK
-        if not self.shared:
+        if now < self.next or not self.shared:
             return False
+        self.next = now + LOOK
+        with contextlib.suppress(OSError):
+            self.progress.write_text(str(self.before + run_steps))
         try:
             beat = self.go.stat().st_mtime
         except (FileNotFoundError, NotADirectoryError):
