@@ -133,7 +133,7 @@ class SweepResult:
         return self.dataset[name]
 
     def sel(
-        self, indexers: Mapping[Any, Any] | None = None, method: str | None = None, tolerance: Any = None, drop: bool = False, **labels: Any
+        self, /, indexers: Mapping[Any, Any] | None = None, method: str | None = None, tolerance: Any = None, drop: bool = False, **labels: Any
     ) -> xr.Dataset:
         """`dataset.sel`: part of it by labels, with all of its ways and options.
 
@@ -180,7 +180,7 @@ class SweepResult:
             there = self._reader.there()
             return sum(not gaps(int(first), int(runs), there.get(bytes(key), [])) for key, first, runs in self._cells)
 
-    def cell(self, **labels: Any) -> Result:
+    def cell(self, /, **labels: Any) -> Result:
         """One cell as :func:`seqsgd.simulate` gives it, with all of its provenance.
 
         Parameters
