@@ -1,4 +1,4 @@
-"""Standard error of any kind, answers of callbacks, and exceptions that are sent to other processes: a simulation depends on none of them."""
+"""Standard error of any kind, answers of callbacks, exceptions sent to other processes."""
 
 import importlib
 import io
@@ -51,7 +51,14 @@ def closed():
     return stream
 
 
-STREAMS = {"none": lambda: None, "a writer": Writer, "write only": Only, "closed": closed, "a broken pipe": Gone, "an object": object}
+STREAMS = {
+    "none": lambda: None,
+    "a writer": Writer,
+    "write only": Only,
+    "closed": closed,
+    "a broken pipe": Gone,
+    "an object": object,
+}
 
 
 @pytest.mark.parametrize("progress", [None, True, False])
@@ -59,7 +66,9 @@ STREAMS = {"none": lambda: None, "a writer": Writer, "write only": Only, "closed
 def test_whatever_stderr_is(kind, progress, monkeypatch):
     monkeypatch.setattr(sys, "stderr", STREAMS[kind]())
     assert sq.simulate(**RUN, progress=progress).m.shape == (1, 51)
-    r = sq.sweep({k: v for k, v in RUN.items() if k != "rng"}, {"lr": [0.1, 0.2]}, rng=0, progress=progress)
+    r = sq.sweep(
+        {k: v for k, v in RUN.items() if k != "rng"}, {"lr": [0.1, 0.2]}, rng=0, progress=progress
+    )
     assert r.cells_done == 2
     assert not _stderr.watched() or kind == "a broken pipe"
 
@@ -72,7 +81,11 @@ def test_a_warning_that_cannot_be_shown_costs_no_result(kind, monkeypatch):
 
     monkeypatch.setattr("warnings.showwarning", show)
     monkeypatch.setattr(sys, "stderr", STREAMS[kind]())
-    run = RUN | {"task": sq.Task(sq.SSI("sum", L=2), sq.Tied("square")), "lr": 1e300, "dtype": "float64"}
+    run = RUN | {
+        "task": sq.Task(sq.SSI("sum", L=2), sq.Tied("square")),
+        "lr": 1e300,
+        "dtype": "float64",
+    }
     assert np.isfinite(sq.simulate(**run).dataset["nonfinite_step"]).all()
 
 
@@ -90,16 +103,30 @@ student = { type = "Tied" }
 
 @pytest.mark.parametrize("command", ["run", "sweep"])
 def test_the_command_line_with_stderr_closed(command, tmp_path):
-    text = RUNFILE if command == "run" else RUNFILE.replace("rng = 0\n", "") + "[grid]\nlr = [0.1, 0.2]\n"
+    text = (
+        RUNFILE
+        if command == "run"
+        else RUNFILE.replace("rng = 0\n", "") + "[grid]\nlr = [0.1, 0.2]\n"
+    )
     (tmp_path / "a.toml").write_text(text)
     words = [sys.executable, "-m", "seqsgd", command, "a.toml"]
-    done = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *words], cwd=tmp_path, stdout=subprocess.PIPE, text=True, timeout=120)
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0 and "wrote" in done.stdout
 
 
 def answers():
-    yield from ((a, True) for a in (True, np.True_, np.array(True), xr.DataArray(True), np.any([0, 1])))
-    yield from ((a, False) for a in (None, False, np.False_, np.array(False), xr.DataArray([0.0]).any()))
+    yield from (
+        (a, True) for a in (True, np.True_, np.array(True), xr.DataArray(True), np.any([0, 1]))
+    )
+    yield from (
+        (a, False) for a in (None, False, np.False_, np.array(False), xr.DataArray([0.0]).any())
+    )
 
 
 @pytest.mark.parametrize(("answer", "ends"), list(answers()), ids=repr)
@@ -109,11 +136,34 @@ def test_a_callback_ends_by_one_truth_value(answer, ends):
     assert (int(r.dataset["steps_done"][0]) < 400_000) == ends
 
 
-@pytest.mark.parametrize("answer", [1, 0, 1.0, "yes", "", [], [True], np.array([True]), np.array([True, False]), np.int64(1), object(), np.array(1)], ids=lambda x: repr(x)[:12])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        1,
+        0,
+        1.0,
+        "yes",
+        "",
+        [],
+        [True],
+        np.array([True]),
+        np.array([True, False]),
+        np.int64(1),
+        object(),
+        np.array(1),
+    ],
+    ids=lambda x: repr(x)[:12],
+)
 def test_what_is_no_truth_value_is_refused(answer, tmp_path):
-    """A callback that ends in f.write(...) returns a number, and means nothing by it. Nothing that was done is lost."""
-    with pytest.raises(TypeError, match=r"^callback: expected it to return True, False or None, got "):
-        sq.simulate(**RUN | {"steps": 10**9, "record": [0]}, callback=lambda done, total: answer, checkpoint=tmp_path / "c")
+    """A callback that ends in f.write(...) returns a number. Nothing that was done is lost."""
+    with pytest.raises(
+        TypeError, match=r"^callback: expected it to return True, False or None, got "
+    ):
+        sq.simulate(
+            **RUN | {"steps": 10**9, "record": [0]},
+            callback=lambda done, total: answer,
+            checkpoint=tmp_path / "c",
+        )
     assert (tmp_path / "c").exists()
 
 
@@ -135,19 +185,29 @@ def test_every_exception_can_be_sent():
     names = set()
     for kind in exceptions():
         names.add(kind.__name__)
-        given = {"SimulationInterrupted": (result,), "SweepInterrupted": (swept,), "_Interrupted": (result,)}.get(kind.__name__, ())
+        given = {
+            "SimulationInterrupted": (result,),
+            "SweepInterrupted": (swept,),
+            "_Interrupted": (result,),
+        }.get(kind.__name__, ())
         error = kind("what happened", *given)
         error.add_note("by the way")
         for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):  # xarray knows no older ones
             again = pickle.loads(pickle.dumps(error, protocol))
-            assert type(again) is kind and str(again) == "what happened" and again.__notes__ == ["by the way"]
+            assert (
+                type(again) is kind
+                and str(again) == "what happened"
+                and again.__notes__ == ["by the way"]
+            )
             if given:
                 assert again.result.dataset.identical(given[0].dataset)
     assert names >= {*sq.errors.__all__, "Indistinct", "_Refused"}
 
 
 def interrupted():
-    raise sq.SweepInterrupted("stopped", sq.sweep({k: v for k, v in RUN.items() if k != "rng"}, {"lr": [0.1]}, rng=0))
+    raise sq.SweepInterrupted(
+        "stopped", sq.sweep({k: v for k, v in RUN.items() if k != "rng"}, {"lr": [0.1]}, rng=0)
+    )
 
 
 def test_an_interrupted_sweep_comes_out_of_a_process_pool():
@@ -155,5 +215,9 @@ def test_an_interrupted_sweep_comes_out_of_a_process_pool():
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         error = pool.submit(interrupted).exception(timeout=60)
         pool.shutdown()
-    assert isinstance(error, sq.SweepInterrupted) and str(error) == "stopped" and error.result.cells_done == 1
+    assert (
+        isinstance(error, sq.SweepInterrupted)
+        and str(error) == "stopped"
+        and error.result.cells_done == 1
+    )
     assert error.result.m.shape == (1, 1, 51)

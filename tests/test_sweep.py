@@ -50,15 +50,22 @@ def test_labels(swept):
 
 
 FLOATS = [
-    (0.3, 1), (1 / 3 - 1 / 30, 1), (np.float32(0.3), 1), (np.float16(0.3), 1), (np.array(0.3), 1), (xr.DataArray(0.3), 1), (0, 1), (1, 1),
-    ([0.3, 0.6], 2), ((0.3, 0.6), 2), (np.array([0.3, 0.6]), 2), (np.float32([0.3, 0.6]), 2), ([np.float32(0.3), 0.6], 2), (pd.Series([0.3, 0.6]), 2), (pd.Index([0.3]), 1), ([0, 0.3], 2),
-    (slice(0.1, 0.3), 3), (slice(np.float32(0.1), np.array(0.3)), 3), (slice(None, 0.3), 4), (slice(0.3, None, 2), 4), (slice(0.25, 0.35), 1), ([], 0), ([0.3, 0.3], 2),
+    (0.3, 1), (1 / 3 - 1 / 30, 1), (np.float32(0.3), 1), (np.float16(0.3), 1), (0, 1), (1, 1),
+    (np.array(0.3), 1), (xr.DataArray(0.3), 1), ([0.3, 0.6], 2), ((0.3, 0.6), 2), ([0, 0.3], 2),
+    (np.array([0.3, 0.6]), 2), (np.float32([0.3, 0.6]), 2), ([np.float32(0.3), 0.6], 2), ([], 0),
+    (pd.Series([0.3, 0.6]), 2), (pd.Index([0.3]), 1), ([0.3, 0.3], 2), (slice(0.1, 0.3), 3),
+    (slice(np.float32(0.1), np.array(0.3)), 3), (slice(None, 0.3), 4), (slice(0.3, None, 2), 4),
+    (slice(0.25, 0.35), 1),
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def eleven():
-    return sq.sweep(BASE | {"steps": 2, "record": [0, 2]}, {"task.teacher.omega": {"linspace": [0.0, 1.0, 11]}, "lr": np.float32([0.1, 0.2])}, rng=0)
+    return sq.sweep(
+        BASE | {"steps": 2, "record": [0, 2]},
+        {"task.teacher.omega": {"linspace": [0.0, 1.0, 11]}, "lr": np.float32([0.1, 0.2])},
+        rng=0,
+    )
 
 
 @pytest.mark.parametrize(("label", "count"), FLOATS, ids=lambda x: str(x)[:20])
@@ -70,36 +77,67 @@ def test_floats_are_found_that_are_right_but_for_rounding(eleven, label, count):
 
 
 def test_selecting_is_what_xarray_does(eleven):
-    points = {"omega": xr.DataArray([0.3, 0.6, 0.3], dims="p"), "lr": xr.DataArray([0.1, 0.2, 0.2], dims="p")}
+    points = {
+        "omega": xr.DataArray([0.3, 0.6, 0.3], dims="p"),
+        "lr": xr.DataArray([0.1, 0.2, 0.2], dims="p"),
+    }
     d = eleven.dataset
     omega, lr = d.omega.values, d.lr.values
-    exact = {"omega": xr.DataArray([omega[3], omega[6], omega[3]], dims="p"), "lr": xr.DataArray([lr[0], lr[1], lr[1]], dims="p")}
-    assert eleven.sel(points).identical(d.sel(exact)) and eleven.sel(points).m.dims == ("p", "run", "step")
+    exact = {
+        "omega": xr.DataArray([omega[3], omega[6], omega[3]], dims="p"),
+        "lr": xr.DataArray([lr[0], lr[1], lr[1]], dims="p"),
+    }
+    assert eleven.sel(points).identical(d.sel(exact)) and eleven.sel(points).m.dims == (
+        "p",
+        "run",
+        "step",
+    )
     assert eleven.sel(omega=0.31, lr=0.1001, method="nearest").identical(d.isel(omega=3, lr=0))
     assert eleven.sel(omega=0.3, method="ffill").identical(d.isel(omega=3))
     assert eleven.sel(omega=0.3, drop=True).identical(d.isel(omega=3, drop=True))
-    assert eleven.sel({"omega": 0.3}, lr=0.1).identical(d.isel(omega=3, lr=0))  # 0.1 of a float32 coordinate
+    assert eleven.sel({"omega": 0.3}, lr=0.1).identical(
+        d.isel(omega=3, lr=0)
+    )  # 0.1 of a float32 coordinate
     assert eleven.sel(run=slice(1, 2), step=2).identical(d.sel(run=slice(1, 2), step=2))
-    for labels in ({"omega": 0.31}, {"omega": [0.3, 0.31]}, {"omega": 0.31, "method": "nearest", "tolerance": 1e-3}, {"omega": 0.3 + 1e-7}):
+    for labels in (
+        {"omega": 0.31},
+        {"omega": [0.3, 0.31]},
+        {"omega": 0.31, "method": "nearest", "tolerance": 1e-3},
+        {"omega": 0.3 + 1e-7},
+    ):
         with pytest.raises(KeyError):
             eleven.sel(**labels)
-    with pytest.raises(ValueError, match="^indexers: expected each dimension once, got omega also as a keyword$"):
+    with pytest.raises(
+        ValueError, match="^indexers: expected each dimension once, got omega also as a keyword$"
+    ):
         eleven.sel({"omega": 0.3}, omega=0.3)
-    with pytest.raises(TypeError, match="^indexers: expected a mapping of labels by dimension, got 3$"):
+    with pytest.raises(
+        TypeError, match="^indexers: expected a mapping of labels by dimension, got 3$"
+    ):
         eleven.sel(3)
-    assert eleven.cell(omega=np.float32(0.3), lr=0.1).m.equals(eleven.cell(omega=omega[3], lr=lr[0]).m)
+    assert eleven.cell(omega=np.float32(0.3), lr=0.1).m.equals(
+        eleven.cell(omega=omega[3], lr=lr[0]).m
+    )
     with pytest.raises(ValueError, match=r"^omega: expected one of .*, got \[0.3\]$"):
         eleven.cell(omega=[0.3], lr=0.1)
 
 
 def test_labels_that_lie_close_are_told_apart():
-    """The nearest one is taken, and an absolute difference is nothing where all labels are small."""
+    """The nearest one is taken; an absolute difference is nothing where all labels are small."""
     values = np.array([-1e-13, 0.0, 1e-13, 2e-13, 1.0, 1.0 + 4e-16, 1.0 + 1e-8])
     for v in values:
         assert nearly(values, v) == v and nearly(values[::-1], float(v)) == v
     assert nearly(values, 1.5e-13) == 1.5e-13 and nearly(values, 1.0 + 1.05e-8) == 1.0 + 1e-8
-    assert nearly(np.linspace(-1, 1, 11), 1e-17) == 0.0 and np.isnan(nearly(values, np.nan)) and nearly(values, np.inf) == np.inf
-    assert nearly(np.array([1, 2]), 1.0) == 1.0 and nearly(np.array(["a"]), "a") == "a" and nearly(values, "a") == "a"
+    assert (
+        nearly(np.linspace(-1, 1, 11), 1e-17) == 0.0
+        and np.isnan(nearly(values, np.nan))
+        and nearly(values, np.inf) == np.inf
+    )
+    assert (
+        nearly(np.array([1, 2]), 1.0) == 1.0
+        and nearly(np.array(["a"]), "a") == "a"
+        and nearly(values, "a") == "a"
+    )
 
 
 def test_provenance_of_every_cell(swept):
@@ -194,12 +232,22 @@ def test_cells_that_differ_in_records_runs_and_tokens():
 
 
 def test_one_number_of_a_sequence_counts_once_over_tokens():
-    """Tied and untied in one sweep: the overlap of the former is one number, and NaN at the other tokens."""
-    tasks = {"tied": sq.Task(sq.SSI("sum", L=3), sq.Tied("relu")), "untied": sq.Task(sq.SSI("sum", L=3), sq.Untied("relu"))}
-    r = sq.sweep({"d": 20, "steps": 10, "lr": 0.1, "runs": 2, "record": [0, 10]}, {"task": {"labels": tasks}}, rng=0)
+    """Tied among untied: the overlap of the former is one number, NaN at the other tokens."""
+    tasks = {
+        "tied": sq.Task(sq.SSI("sum", L=3), sq.Tied("relu")),
+        "untied": sq.Task(sq.SSI("sum", L=3), sq.Untied("relu")),
+    }
+    r = sq.sweep(
+        {"d": 20, "steps": 10, "lr": 0.1, "runs": 2, "record": [0, 10]},
+        {"task": {"labels": tasks}},
+        rng=0,
+    )
     tied, untied = (r.cell(task=name).m for name in tasks)
     assert tied.dims == ("run", "step") and untied.dims == ("run", "step", "token")
-    assert r.m.sel(task="tied", token=1).drop_vars(("task", "token")).equals(tied) and np.isnan(r.m.sel(task="tied", token=[2, 3])).all()
+    assert (
+        r.m.sel(task="tied", token=1).drop_vars(("task", "token")).equals(tied)
+        and np.isnan(r.m.sel(task="tied", token=[2, 3])).all()
+    )
     np.testing.assert_array_equal(r.m.sum("token"), [tied, untied.sum("token")])
     same(r.open(lazy=True).load(), r.dataset)
 
@@ -240,15 +288,23 @@ def test_netcdf_and_zarr(swept, tmp_path):
     assert (p["arguments"] == swept.provenance()["arguments"]).all()
     pytest.importorskip("zarr")
     swept.to_zarr(tmp_path / "s.zarr")
-    same(xr.load_dataset(tmp_path / "s.zarr", engine="zarr", consolidated=False, chunks=None), swept.dataset)
-    q = xr.load_dataset(tmp_path / "s.zarr", group="provenance", engine="zarr", consolidated=False, chunks=None)
+    same(
+        xr.load_dataset(tmp_path / "s.zarr", engine="zarr", consolidated=False, chunks=None),
+        swept.dataset,
+    )
+    q = xr.load_dataset(
+        tmp_path / "s.zarr", group="provenance", engine="zarr", consolidated=False, chunks=None
+    )
     assert q["arguments"].values.tolist() == swept.provenance()["arguments"].values.tolist()
     with pytest.raises(ValueError, match=r"^path: .* exists already"):
         swept.to_zarr(tmp_path / "s.zarr")
     words = sq.sweep(BASE | {"steps": 2, "record": [0]}, {"dtype": ["float32", "float64"]}, rng=0)
     words.to_zarr(tmp_path / "w.zarr")
     read = xr.load_dataset(tmp_path / "w.zarr", engine="zarr", consolidated=False, chunks=None)
-    assert read["dtype"].values.tolist() == ["float32", "float64"] and (read.m.values == words.m.values).all()
+    assert (
+        read["dtype"].values.tolist() == ["float32", "float64"]
+        and (read.m.values == words.m.values).all()
+    )
     assert files(tmp_path) == ["s.nc", "s.zarr", "w.zarr"]
 
 
@@ -321,6 +377,7 @@ class Parallel:
         return "<Parallel>"
 
 
+DASK = "with dask.distributed: client.get_executor(pure=False)"
 Parallel.__module__ = "joblib.parallel"
 EXECUTOR = "expected None, a number of processes or a concurrent.futures.Executor"
 
@@ -331,9 +388,19 @@ def test_arguments_are_checked(tmp_path):
         ({"executor": 0}, "executor: expected an integer in [1, 4096], got 0"),
         ({"executor": 1.0}, "executor: expected an integer in [1, 4096], got 1.0"),
         ({"executor": "threads"}, f"executor: {EXECUTOR}, got 'threads'"),
-        ({"executor": "dask"}, f"executor: {EXECUTOR}, got 'dask'; with dask.distributed: client.get_executor(pure=False)"),
-        ({"executor": Client()}, f"executor: {EXECUTOR}, got <Client>; with dask.distributed: client.get_executor(pure=False)"),
-        ({"executor": Parallel()}, f"executor: {EXECUTOR}, got <Parallel>; with joblib: joblib.externals.loky.get_reusable_executor(2)"),
+        (
+            {"executor": "dask"},
+            f"executor: {EXECUTOR}, got 'dask'; {DASK}",
+        ),
+        (
+            {"executor": Client()},
+            f"executor: {EXECUTOR}, got <Client>; {DASK}",
+        ),
+        (
+            {"executor": Parallel()},
+            f"executor: {EXECUTOR}, got <Parallel>; "
+            "with joblib: joblib.externals.loky.get_reusable_executor(2)",
+        ),
         ({"checkpoint_every": -1}, "checkpoint_every: expected a finite number >= 0, got -1"),
         ({"progress": 1}, "progress: expected true or false, got 1"),
     ):
@@ -358,7 +425,7 @@ def test_a_plan(tmp_path):
 
 
 def test_what_a_cell_costs_beside_its_steps_is_foretold():
-    """Of cells of a step all the time is spent on building and storing them; without that, a hundredth of it was said."""
+    """All the time of cells of one step: without it, a hundredth was said."""
     s = sq.Sweep(BASE | {"steps": 1, "record": [1], "runs": 1}, {"rng": range(300)})
     said = sq.plan(s).seconds
     started = time.perf_counter()
@@ -403,7 +470,12 @@ def test_pickles(tmp_path, monkeypatch):
         monkeypatch.chdir("/")  # a path is whole
         again = pickle.loads(data)
         same(again, numbers)
-        assert again.cells_done == 1 and again.dims == ("lr",) and again.errors == {} and again.cell(lr=0.1).m.shape == (5, 7)
+        assert (
+            again.cells_done == 1
+            and again.dims == ("lr",)
+            and again.errors == {}
+            and again.cell(lr=0.1).m.shape == (5, 7)
+        )
         monkeypatch.chdir(tmp_path)
 
 

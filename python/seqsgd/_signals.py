@@ -1,4 +1,4 @@
-"""Signals: which exceptions come from their handlers, and a Ctrl-C that waits until processes are started."""
+"""Signals: which exceptions come from their handlers; a Ctrl-C that waits until processes start."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ def _code(handler: Any) -> CodeType | None:
 
 
 def signalled(error: BaseException) -> bool:
-    """Whether an exception was raised by a signal handler, or while such a one was dealt with: it interrupts the whole, wherever it struck."""
-    handlers = {_code(h) for s in signal.valid_signals() if callable(h := signal.getsignal(s))} - {None}
+    """Whether an exception was raised by a signal handler, or while such a one was dealt with.
+
+    It interrupts the whole, whatever it struck.
+    """
+    found = (signal.getsignal(s) for s in signal.valid_signals())
+    handlers = {_code(handler) for handler in found if callable(handler)} - {None}
     chain: list[BaseException | None] = [error]
     seen: set[int] = set()
     while handlers and chain:
@@ -43,7 +47,10 @@ def signalled(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Ctrl-C waits until the end of the block, so that no process is left half started; those started in it do not hear of any."""
+    """Ctrl-C waits until the end of the block, so that no process is left half started.
+
+    Processes started in it do not hear of any Ctrl-C.
+    """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield

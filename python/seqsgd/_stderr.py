@@ -1,4 +1,7 @@
-"""Standard error as it may be: a terminal, a file, a writer without isatty, closed, or None. Whatever is said there, no simulation ends of it."""
+"""Standard error as it may be: a terminal, a file, a writer without isatty, closed, or None.
+
+Whatever is said there, no simulation ends of it.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,16 @@ def bar(wanted: bool | None, total: int, initial: int = 0, **options: Any) -> An
         return NoBar()
     from tqdm import tqdm
 
-    return tqdm(total=total, initial=initial, unit=" steps", unit_scale=True, smoothing=0.1, leave=False, file=_Safe(sys.stderr), **options)
+    return tqdm(
+        total=total,
+        initial=initial,
+        unit=" steps",
+        unit_scale=True,
+        smoothing=0.1,
+        leave=False,
+        file=_Safe(sys.stderr),
+        **options,
+    )
 
 
 def warn(message: str, category: type[Warning], stacklevel: int) -> None:

@@ -31,7 +31,11 @@ class _Interrupted(KeyboardInterrupt):
         self.result = result
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.result), {k: v for k, v in vars(self).items() if k != "result"}
+        return (
+            type(self),
+            (str(self), self.result),
+            {k: v for k, v in vars(self).items() if k != "result"},
+        )
 
 
 class SimulationInterrupted(_Interrupted):
@@ -66,7 +70,8 @@ class SweepInterrupted(_Interrupted):
     Attributes
     ----------
     result : SweepResult
-        What there is. Pickled, that of a sweep without a store has all its numbers with it; else the path of the store.
+        What there is. Pickled, that of a sweep without a store has all its numbers with it, and
+        that of others the path of the store.
     """
 
     result: SweepResult

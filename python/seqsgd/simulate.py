@@ -78,8 +78,9 @@ def simulate(
     progress : bool, optional
         A progress bar on stderr. None: if somebody watches (a terminal).
     callback : callable, optional
-        `callback(run_steps_done, run_steps_in_all)`, about every 50 ms in the calling thread. True (also NumPy's) ends the simulation with what was recorded; False and None
-        go on; anything else is a TypeError, of which the simulation ends.
+        `callback(run_steps_done, run_steps_in_all)`, about every 50 ms in the calling thread.
+        True (also NumPy's) ends the simulation with what was recorded; False and None go on;
+        anything else is a TypeError, of which the simulation ends.
 
     Returns
     -------
@@ -186,7 +187,10 @@ class Course:
 
 
 def _true(answer: object) -> bool:
-    """What a callback has answered. Numbers and texts are refused: a callback that ends in `f.write(...)` means nothing by it."""
+    """What a callback has answered.
+
+    Numbers and texts are refused: a callback that ends in `f.write(...)` means nothing by it.
+    """
     if answer is None or isinstance(answer, bool):
         return bool(answer)
     try:
@@ -194,7 +198,9 @@ def _true(answer: object) -> bool:
     except Exception:
         value = np.empty(0)
     if value.shape != () or value.dtype.kind != "b":
-        raise TypeError(f"callback: expected it to return True, False or None, got {_checks.short(answer)}")
+        raise TypeError(
+            f"callback: expected it to return True, False or None, got {_checks.short(answer)}"
+        )
     return bool(value)
 
 

@@ -55,9 +55,14 @@ def estimate(runs: Sequence[Run]) -> list[Cost]:
     words = [_kind(run) for run in runs]
     for kind, run in zip(words, runs, strict=True):
         kinds.setdefault(kind, {}).setdefault(_size(run), run)
-    trials = {kind: _trials(sizes, max(1, min(3, KINDS // len(kinds)))) for kind, sizes in kinds.items()}
+    trials = {
+        kind: _trials(sizes, max(1, min(3, KINDS // len(kinds)))) for kind, sizes in kinds.items()
+    }
     storing = _storing() if kinds else 0.0
-    trials = {kind: {size: c._replace(each=c.each + storing) for size, c in found.items()} for kind, found in trials.items()}
+    trials = {
+        kind: {size: c._replace(each=c.each + storing) for size, c in found.items()}
+        for kind, found in trials.items()
+    }
     return [_between(trials[kind], _size(run)) for kind, run in zip(words, runs, strict=True)]
 
 
@@ -107,7 +112,7 @@ def _timed(run: Run, runs: int, steps: int) -> Cost:
                 course.advance()
                 taken = time.perf_counter() - started
                 encode(course.engine.variables(), course.grid, run.schedule.integral(course.grid))
-            each = min(each, time.perf_counter() - begun - taken)  # the first time may load a module
+            each = min(each, time.perf_counter() - begun - taken)  # the first may load a module
             split = any("run" in v.dims for v in course.engine.variables().values())
             done = max(int(course.engine.steps_done().sum()), 1)
             seconds = taken / done
@@ -136,7 +141,10 @@ def _storing() -> float:
             started = time.perf_counter()
             store.claim([piece], name(), 1.0)
             store.there([piece.key])
-            store.put([Outcome(0, piece.key, 0, 1, 0.0, "[]", bytes(200), bytes(4000))], {piece.key: json.dumps(run.to_plain())})
+            store.put(
+                [Outcome(0, piece.key, 0, 1, 0.0, "[]", bytes(200), bytes(4000))],
+                {piece.key: json.dumps(run.to_plain())},
+            )
             taken.append(time.perf_counter() - started)
     return statistics.median(taken)
 

@@ -232,7 +232,8 @@ class Away:
         why = f" ({self.why})" if self.why else ""
         if self.idle >= USELESS:
             raise SweepError(
-                f"executor: its workers die before they begin anything{why}; does the script start the sweep under `if __name__ == '__main__':`, and is it a file (not standard input)?"
+                f"executor: its workers die before they begin anything{why}; does the script start "
+                "the sweep under `if __name__ == '__main__':`, and is it a file?"
             )
         if self.barren > ATTEMPTS and not self.drive.progress.cells_done:
             raise SweepError(f"executor: its workers die before they have done anything{why}")
@@ -265,8 +266,10 @@ class Away:
         """Nothing new; what runs is told to stop; what is done is stored."""
         d = self.drive
         d.scratch.stop()
-        # What has begun hands in its finished pieces; an executor that can cancel it would throw them away.
-        running = [f for f, order in self.flying.items() if d.scratch.begun(order.number) or not f.cancel()]
+        # What has begun hands in its finished pieces; cancelled, it would lose them.
+        running = [
+            f for f, order in self.flying.items() if d.scratch.begun(order.number) or not f.cancel()
+        ]
         try:
             wait(running, timeout=PATIENCE)
         except KeyboardInterrupt:  # once more
@@ -296,4 +299,6 @@ def _error(future: Future[Any]) -> BaseException | None:
 def _outcomes(future: Future[Any], order: Order) -> list[tuple[Piece, Outcome]]:
     """What came back of an order."""
     outcomes = {(o.key, o.first, o.runs): o for o in future.result()}
-    return [(p, o) for p in order.pieces if (o := outcomes.get((p.key, p.run.first_run, p.run.runs)))]
+    return [
+        (p, o) for p in order.pieces if (o := outcomes.get((p.key, p.run.first_run, p.run.runs)))
+    ]

@@ -9,7 +9,14 @@ import os
 import pickle
 import sys
 import time
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -24,12 +31,13 @@ from .worker import Order, compute, compute_packed, initialize
 LARGEST = 4096  # workers
 STUCK = 2.0  # seconds in which an executor should have noticed that a worker died
 START = 1.0  # seconds to start processes of our own
-ENDING = 10.0  # seconds in which our workers, told to stop, write a checkpoint and end; then they are killed
+ENDING = 10.0  # seconds until our workers are killed; told to stop, they may write checkpoints
+INSTEAD = "take executor=None or a ThreadPoolExecutor"
 HURRY = 1.0  # the same after a second Ctrl-C
 
 
 def check(executor: object) -> None:
-    """Refuse what is neither an executor nor a number, and say where the executor of a thing is to be had."""
+    """Refuse what is neither an executor nor a number, and say where its executor is to be had."""
     if isinstance(executor, Executor):
         return
     if isinstance(executor, Real):
@@ -42,7 +50,10 @@ def check(executor: object) -> None:
         hint = "; with joblib: joblib.externals.loky.get_reusable_executor(2)"
     else:
         hint = ""
-    raise TypeError(f"executor: expected None, a number of processes or a concurrent.futures.Executor, got {_checks.short(executor)}{hint}")
+    raise TypeError(
+        "executor: expected None, a number of processes or a concurrent.futures.Executor, "
+        f"got {_checks.short(executor)}{hint}"
+    )
 
 
 class Pool:
@@ -89,19 +100,23 @@ class Pool:
         return importlib.import_module(module) if "loky" in module and module.endswith("reusable_executor") else None
 
     def submit(self, order: Order) -> Future[Any]:
-        """Send an order off. Whatever goes wrong is a SweepError, but for an executor that is broken."""
+        """Send an order off. What goes wrong is a SweepError, unless the executor is broken."""
         try:
             if not isinstance(self._executor, ProcessPoolExecutor):
                 return self._executor.submit(compute, order)  # with its own way to pickle, or none
             packed = pickle.dumps(order, pickle.HIGHEST_PROTOCOL)
-            with deferred() if self._ours else contextlib.nullcontext():  # here processes are started
+            starts = deferred() if self._ours else contextlib.nullcontext()
+            with starts:  # processes, the first few times
                 return self._executor.submit(compute_packed, packed)
         except BrokenExecutor:
             raise
         except Exception as e:
             if signalled(e):
                 raise
-            raise unsent(e) if not lost(e) else SweepError(f"executor: {' '.join(str(e).split()) or type(e).__name__}") from None
+            if not lost(e):
+                raise unsent(e) from None
+            text = " ".join(str(e).split()) or type(e).__name__
+            raise SweepError(f"executor: {text}") from None
 
     @property
     def guard(self) -> bool:
@@ -116,7 +131,8 @@ class Pool:
     def _unblock(self) -> None:
         with contextlib.suppress(Exception):
             parts: Any = self._executor
-            parts._result_queue._writer.close()  # the last one that is open: its reader now sees the end
+            # The last one that is open: its reader now sees the end.
+            parts._result_queue._writer.close()
 
     def _children(self) -> list[Any]:
         processes = getattr(self._executor, "_processes", None) if self.guard else None
@@ -172,14 +188,29 @@ def check_processes() -> None:
     if getattr(process, "_inheriting", False):
         raise SweepError("executor: this module is being imported by a worker of the sweep it starts; put the call under `if __name__ == '__main__':`")
     if process.daemon:
-        raise SweepError("executor: this is a daemonic process (a worker of multiprocessing.Pool, of dask, ...), which may not start processes; take executor=None or a ThreadPoolExecutor")
+        raise SweepError(
+            "executor: this is a daemonic process (a worker of multiprocessing.Pool, of dask, ...)"
+            f", which may not start processes; {INSTEAD}"
+        )
     method = multiprocessing.get_start_method(allow_none=True)
     if method not in (None, *multiprocessing.get_all_start_methods()):
-        raise SweepError(f"executor: this is a worker process of {method}, which has no other processes than its own; take executor=None or a ThreadPoolExecutor")
+        raise SweepError(
+            f"executor: this is a worker process of {method}, which has no other processes than "
+            f"its own; {INSTEAD}"
+        )
     main = sys.modules.get("__main__")
     path = getattr(main, "__file__", None)
-    if path is not None and getattr(main, "__spec__", None) is None and not getattr(sys, "frozen", False) and Path(path).stem != "ipython" and not os.path.exists(path):
-        raise SweepError(f"executor: worker processes read the main program again, and {path!r} is no file; put it into one, or take executor=None or a ThreadPoolExecutor")
+    if (
+        path is not None
+        and getattr(main, "__spec__", None) is None
+        and not getattr(sys, "frozen", False)
+        and Path(path).stem != "ipython"
+        and not os.path.exists(path)
+    ):
+        raise SweepError(
+            f"executor: worker processes read the main program again, and {path!r} is no file; "
+            f"put it into one, or {INSTEAD}"
+        )
 
 
 def _processes(n: int) -> ProcessPoolExecutor:
@@ -194,8 +225,10 @@ def one_line(error: BaseException) -> str:
 def unsent(error: BaseException) -> SweepError:
     """What to raise where an order does not reach a worker."""
     return SweepError(
-        f"executor: a cell or its result cannot be sent to a worker ({one_line(error)}); functions of your own must be in a module (a file) that workers can import, "
-        "not in a notebook or within a function; or take a ThreadPoolExecutor, or joblib's get_reusable_executor()"
+        f"executor: a cell or its result cannot be sent to a worker ({one_line(error)}); "
+        "functions of your own must be in a module (a file) that workers can import, not in a "
+        "notebook or within a function; or take a ThreadPoolExecutor, or joblib's "
+        "get_reusable_executor()"
     )
 
 

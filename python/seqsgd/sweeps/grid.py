@@ -17,9 +17,36 @@ LIMIT = 1_000_000  # cells of a sweep
 RANGES = ("linspace", "geomspace", "range")
 WORDS = ("values", *RANGES, "labels")
 OPTIONS = ("name", "round")
-RECORDED = ("m", "q", "e", "loss", "weak_recovery", "censored", "nonfinite_step", "steps_done")  # by any dynamics
-KEPT = ("arguments", "seconds", "created", "versions", "simd", "complete", "error", "key")  # the columns of `provenance`
-RESERVED = ("run", "step", "token", "time", "cell", *RECORDED, *KEPT, "provenance")  # the last is a group in files
+RECORDED = (
+    "m",
+    "q",
+    "e",
+    "loss",
+    "weak_recovery",
+    "censored",
+    "nonfinite_step",
+    "steps_done",
+)  # by any dynamics
+KEPT = (
+    "arguments",
+    "seconds",
+    "created",
+    "versions",
+    "simd",
+    "complete",
+    "error",
+    "key",
+)  # the columns of `provenance`
+RESERVED = (
+    "run",
+    "step",
+    "token",
+    "time",
+    "cell",
+    *RECORDED,
+    *KEPT,
+    "provenance",
+)  # the last is a group in files
 WANTED = "a list of values, { linspace = [start, stop, n] }, { geomspace = [start, stop, n] }, { range = [start, stop, step] } or { labels = { name = value } }"
 
 
@@ -80,7 +107,10 @@ def _check_names(axes: Sequence[Axis], given: Sequence[bool]) -> None:
             j = taken.setdefault(name, i)
             if j != i:
                 here, there = (i, j) if given[i] and axes[i].name == name else (j, i)
-                what = f"two axes are called {name!r}" if axes[here].name == axes[there].name else f"the axis of {', '.join(axes[there].keys)!r} has a coordinate {name!r} too"
+                other = ", ".join(axes[there].keys)
+                what = f"the axis of {other!r} has a coordinate {name!r} too"
+                if axes[here].name == axes[there].name:
+                    what = f"two axes are called {name!r}"
                 raise ConfigError(f"grid.{', '.join(axes[here].keys)}.name: {what}")
 
 
@@ -172,7 +202,12 @@ def _values(where: str, value: Any, rounded: bool) -> Sequence[Any]:
         raise ConfigError(f"{where}: expected at least one value, got an empty list")
     if count > LIMIT:
         raise ConfigError(f"{where}: expected at most {LIMIT} values, got {count if count != LIMIT + 1 else 'more'}")
-    points = [v.item() if isinstance(v, np.generic) or (hasattr(v, "__array__") and np.shape(v) == ()) else v for v in value]
+    points = [
+        v.item()
+        if isinstance(v, np.generic) or (hasattr(v, "__array__") and np.shape(v) == ())
+        else v
+        for v in value
+    ]
     if rounded:
         points = [round(_number(f"{where}[{i}]", v)) for i, v in enumerate(points)]
     scalars = [v for v in points if isinstance(v, (bool, int, float, str))]
@@ -183,8 +218,15 @@ def _values(where: str, value: Any, rounded: bool) -> Sequence[Any]:
 
 
 def _array(value: Any) -> Any:
-    """A Series, an Index or a DataArray as the array it holds. Not a DataFrame, whose columns are not its rows."""
-    return np.asarray(value) if hasattr(value, "__array__") and not hasattr(value, "columns") else value
+    """A Series, an Index or a DataArray as the array it holds.
+
+    Not a DataFrame, whose columns are not its rows.
+    """
+    return (
+        np.asarray(value)
+        if hasattr(value, "__array__") and not hasattr(value, "columns")
+        else value
+    )
 
 
 def _listed(value: Any) -> Any:
@@ -242,7 +284,10 @@ def _axis(keys: tuple[str, ...], axis: _Columns, last: list[str]) -> Axis:
         if i == 0 and axis.labels is not None:
             continue
         if called in coords:
-            raise ConfigError(f"grid.{', '.join(keys)}.name: expected a name other than that of {key!r}, got {name!r}")
+            raise ConfigError(
+                f"grid.{', '.join(keys)}.name: expected a name other than that of {key!r}, "
+                f"got {name!r}"
+            )
         coords[called] = _labels(column)
     return Axis(name, keys, tuple(zip(*axis.columns, strict=True)), coords)
 

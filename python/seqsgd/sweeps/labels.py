@@ -1,4 +1,4 @@
-"""Labels that are nearly right: a float stands for the coordinate from which it differs by rounding."""
+"""Labels that are nearly right: a float stands for the coordinate that it is but for rounding."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def nearly(values: Array, label: Any) -> Any:
     values : array
         Coordinates of one axis.
     label : scalar, list, array, DataArray or slice
-        Floats in it that are a coordinate but for rounding, of float64 or (where either is one) of float32, are replaced by it; all else is left.
+        Floats in it that are a coordinate but for rounding, of float64 or (where either is one) of
+        float32, are replaced by it; all else is left.
     """
     if values.dtype.kind != "f" or not len(values):
         return label
@@ -33,11 +34,17 @@ def nearly(values: Array, label: Any) -> Any:
     found = _nearest(values, given.astype(np.float64), _precision(label, given))
     if found.ndim == 0:
         return float(found)
-    return label.copy(data=found) if hasattr(label, "dims") else found  # a DataArray keeps its dimensions
+    return (
+        label.copy(data=found) if hasattr(label, "dims") else found
+    )  # a DataArray keeps its dimensions
 
 
 def _precision(label: Any, given: Array) -> float:
-    kinds = [v.dtype for v in label if isinstance(v, np.floating)] if isinstance(label, (list, tuple)) else []
+    kinds = (
+        [v.dtype for v in label if isinstance(v, np.floating)]
+        if isinstance(label, (list, tuple))
+        else []
+    )
     return float(max(np.finfo(kind).eps for kind in [*kinds, given.dtype]))
 
 

@@ -22,7 +22,10 @@ Array = npt.NDArray[Any]
 
 
 class Piece(NamedTuple):
-    """Runs first_run .. first_run + runs - 1 of cell number `cell`; `seconds` is what one core is thought to need, `each` what of it does not come from the steps."""
+    """Runs first_run .. first_run + runs - 1 of cell number `cell`.
+
+    `seconds` is what one core is thought to need, `each` what of it does not come from the steps.
+    """
 
     cell: int
     key: bytes

@@ -27,7 +27,16 @@ class Progress:
         True: a bar. None: a bar on a terminal, lines elsewhere. False: nothing.
     """
 
-    def __init__(self, cells: int, run_steps: int, cells_done: int, run_steps_done: int, seconds: float, all_together: float, wanted: bool | None) -> None:
+    def __init__(
+        self,
+        cells: int,
+        run_steps: int,
+        cells_done: int,
+        run_steps_done: int,
+        seconds: float,
+        all_together: float,
+        wanted: bool | None,
+    ) -> None:
         self.cells, self.run_steps, self.cells_done, self._stored = cells, run_steps, cells_done, run_steps_done
         self._seconds, self._speed, self._spent = seconds, seconds / max(all_together, 1e-9), 0.0
         self._finished = self._flying = 0
@@ -55,7 +64,11 @@ class Progress:
         """Seconds to the end, by the speed so far where there is one."""
         passed = time.monotonic() - self._started
         rest = max(self._seconds - self._spent, 0.0)
-        return rest * passed / self._spent if self._spent > 0.05 * self._seconds else rest / max(self._speed, 1e-9)
+        return (
+            rest * passed / self._spent
+            if self._spent > 0.05 * self._seconds
+            else rest / max(self._speed, 1e-9)
+        )
 
     def line(self) -> str:
         """The state in words."""
@@ -64,7 +77,9 @@ class Progress:
         return f"{self.cells_done}/{self.cells} cells, {self._stored + done:.3g}/{self.run_steps:.3g} run-steps, {rate:.3g} run-steps/s, about {duration(self.left())} left"
 
     def _show(self) -> None:
-        self._bar.set_postfix_str(f"{self.cells_done}/{self.cells} cells, {duration(self.left())} left", refresh=False)
+        self._bar.set_postfix_str(
+            f"{self.cells_done}/{self.cells} cells, {duration(self.left())} left", refresh=False
+        )
         self._bar.update(self._stored + self._finished + self._flying - self._bar.n)
 
     def _tell(self) -> None:

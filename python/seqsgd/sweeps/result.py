@@ -54,8 +54,15 @@ class SweepResult:
     def __getstate__(self) -> dict[str, Any]:
         """Where the store is; of one without a name, all that is in it."""
         loose = self._reader.owner is not None
-        where = {"contents": self._reader.contents()} if loose else {"path": str(self.path.resolve())}
-        return where | {"definition": self._definition, "cells": self._cells, "dims": self.dims, "shape": self.shape}
+        where = (
+            {"contents": self._reader.contents()} if loose else {"path": str(self.path.resolve())}
+        )
+        return where | {
+            "definition": self._definition,
+            "cells": self._cells,
+            "dims": self.dims,
+            "shape": self.shape,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from .reader import Reader
@@ -67,7 +74,9 @@ class SweepResult:
             (folder.path / "sweep").write_bytes(state["contents"])
         self._reader = Reader(folder.path / "sweep" if folder else state["path"])
         self._reader.owner, self.path = folder, self._reader.path
-        self._definition, self._cells, self.dims, self.shape = (state[name] for name in ("definition", "cells", "dims", "shape"))
+        self._definition, self._cells, self.dims, self.shape = (
+            state[name] for name in ("definition", "cells", "dims", "shape")
+        )
 
     @cached_property
     def dataset(self) -> xr.Dataset:
@@ -133,12 +142,18 @@ class SweepResult:
         return self.dataset[name]
 
     def sel(
-        self, /, indexers: Mapping[Any, Any] | None = None, method: str | None = None, tolerance: Any = None, drop: bool = False, **labels: Any
+        self,
+        /,
+        indexers: Mapping[Any, Any] | None = None,
+        method: str | None = None,
+        tolerance: Any = None,
+        drop: bool = False,
+        **labels: Any,
     ) -> xr.Dataset:
         """`dataset.sel`: part of it by labels, with all of its ways and options.
 
-        Floats are found if they are right but for rounding (of float64: 1e-9; of float32, where the label or the coordinate is one): alone, in lists and arrays,
-        as ends of slices.
+        Floats are found if they are right but for rounding (of float64: 1e-9; of float32, where the
+        label or the coordinate is one): alone, in lists and arrays, as ends of slices.
 
         Parameters
         ----------
@@ -150,10 +165,18 @@ class SweepResult:
             Labels by dimension: scalars, lists, arrays, DataArrays or slices.
         """
         if indexers is not None and not isinstance(indexers, Mapping):
-            raise TypeError(f"indexers: expected a mapping of labels by dimension, got {_checks.short(indexers)}")
+            raise TypeError(
+                "indexers: expected a mapping of labels by dimension, "
+                f"got {_checks.short(indexers)}"
+            )
         if both := set(indexers or ()) & set(labels):
-            raise ValueError(f"indexers: expected each dimension once, got {', '.join(map(str, both))} also as a keyword")
-        exact = {name: self._exact(name, label) for name, label in {**(indexers or {}), **labels}.items()}
+            raise ValueError(
+                "indexers: expected each dimension once, "
+                f"got {', '.join(map(str, both))} also as a keyword"
+            )
+        exact = {
+            name: self._exact(name, label) for name, label in {**(indexers or {}), **labels}.items()
+        }
         return self.dataset.sel(exact, method=method, tolerance=tolerance, drop=drop)
 
     def groupby(self, group: Any, **rest: Any) -> Any:
@@ -174,11 +197,16 @@ class SweepResult:
     @property
     def cells_done(self) -> int:
         """How many cells are complete, at this moment."""
-        from .piece import gaps  # not by an Assembly, which needs xarray: after Ctrl-C nobody wants to wait for that
+        from .piece import (
+            gaps,
+        )  # not by an Assembly, which needs xarray: after Ctrl-C nobody wants to wait for that
 
         with self._reader.whole():
             there = self._reader.there()
-            return sum(not gaps(int(first), int(runs), there.get(bytes(key), [])) for key, first, runs in self._cells)
+            return sum(
+                not gaps(int(first), int(runs), there.get(bytes(key), []))
+                for key, first, runs in self._cells
+            )
 
     def cell(self, /, **labels: Any) -> Result:
         """One cell as :func:`seqsgd.simulate` gives it, with all of its provenance.
@@ -297,7 +325,9 @@ class SweepResult:
         part = final.with_name(f".{final.name}.{os.getpid()}.part")
         try:
             _free_words(self.dataset).to_zarr(part, mode="w-", consolidated=False)
-            _free_words(self.provenance()).to_zarr(part, mode="a", group="provenance", consolidated=False)
+            _free_words(self.provenance()).to_zarr(
+                part, mode="a", group="provenance", consolidated=False
+            )
             part.rename(final)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -320,7 +350,9 @@ class SweepResult:
 
 def _free_words(d: xr.Dataset) -> xr.Dataset:
     """Words of any length: zarr has no settled format for those of a fixed one, and warns."""
-    return d.assign_coords({name: d[name].astype(object) for name in d.coords if d[name].dtype.kind == "U"})
+    return d.assign_coords(
+        {name: d[name].astype(object) for name in d.coords if d[name].dtype.kind == "U"}
+    )
 
 
 def open_sweep(path: str | os.PathLike[str]) -> SweepResult:

@@ -187,10 +187,20 @@ def _drive(
     stack.callback(_leave, scratch, store)
     found = pieces(cells, todo, estimate([cells[i].run for i in todo]), there, scratch.work)
     pool = None if executor is None or not todo else stack.enter_context(contextlib.closing(Pool(executor)))
-    planned = _plan(definition, cells, todo, found, None if pool is None else (pool.workers, pool.start))
+    planned = _plan(
+        definition, cells, todo, found, None if pool is None else (pool.workers, pool.start)
+    )
     announce(planned)
     seconds = sum(p.seconds for p, _ in found)
-    bar = Progress(planned.cells, planned.run_steps, planned.cells_done, planned.run_steps - planned.run_steps_left, seconds, planned.seconds, wanted if todo else False)
+    bar = Progress(
+        planned.cells,
+        planned.run_steps,
+        planned.cells_done,
+        planned.run_steps - planned.run_steps_left,
+        seconds,
+        planned.seconds,
+        wanted if todo else False,
+    )
     stack.callback(bar.close)
     drive = Drive(definition, cells, in_order(found) if pool is None else tasks(found, planned.workers), store, scratch, bar, errors, every)
     stack.callback(_release, store, drive.owner)
@@ -201,7 +211,13 @@ def _drive(
     return drive
 
 
-def _plan(definition: Sweep, cells: Sequence[Cell], todo: Sequence[int], found: Sequence[tuple[Piece, int]], pool: tuple[int, float] | None) -> Plan:
+def _plan(
+    definition: Sweep,
+    cells: Sequence[Cell],
+    todo: Sequence[int],
+    found: Sequence[tuple[Piece, int]],
+    pool: tuple[int, float] | None,
+) -> Plan:
     """`pool`: how many workers, and the seconds until they are there."""
     left = sum(p.run_steps for p, _ in found)
     whole, beside = sum(p.seconds for p, _ in found), sum(p.each for p, _ in found)
@@ -249,7 +265,13 @@ def plan(definition: Sweep, store: Path_ | None = None, executor: Executor | int
     todo = _todo(cells, there)
     definition.check_memory(todo)
     found = pieces(cells, todo, estimate([cells[i].run for i in todo]), there, Path(f"{store}-work"))
-    pool = None if executor is None else (Pool(executor).workers, 0.0) if isinstance(executor, Executor) else (int(executor), START)
+    pool = (
+        None
+        if executor is None
+        else (Pool(executor).workers, 0.0)
+        if isinstance(executor, Executor)
+        else (int(executor), START)
+    )
     return _plan(definition, cells, todo, found, pool)
 
 
@@ -275,7 +297,12 @@ def _warn_precision(cells: Sequence[Cell]) -> None:
 
 def _warn(definition: Sweep, drive: Drive) -> None:
     if drive.nonfinite:
-        _stderr.warn(f"values were not finite in {drive.nonfinite} runs, which stopped there (`nonfinite_step` says where); a smaller lr may help", NonFiniteWarning, stacklevel=3)
+        _stderr.warn(
+            f"values were not finite in {drive.nonfinite} runs, which stopped there "
+            "(`nonfinite_step` says where); a smaller lr may help",
+            NonFiniteWarning,
+            stacklevel=3,
+        )
     if drive.failed:
         first = drive.failed[0]
         n = len({o.cell for o in drive.failed})

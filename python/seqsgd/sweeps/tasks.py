@@ -54,11 +54,21 @@ def _begun(work: Path) -> dict[str, list[tuple[int, int]]]:
 def _piece(index: int, cell: Cell, first: int, runs: int, cost: Cost) -> Piece:
     run = cell.run if (first, runs) == (cell.run.first_run, cell.run.runs) else dataclasses.replace(cell.run, first_run=first, runs=runs)
     each = cost.each if cost.seconds else 0.0  # a cell that fails costs nothing
-    return Piece(index, cell.key, run, cell.seed, cost.seconds * run.steps * (runs if cost.split else 1) + each, each)
+    return Piece(
+        index,
+        cell.key,
+        run,
+        cell.seed,
+        cost.seconds * run.steps * (runs if cost.split else 1) + each,
+        each,
+    )
 
 
 def tasks(found: Sequence[tuple[Piece, int]], workers: int) -> list[tuple[Piece, ...]]:
-    """Few large tasks, the longest first and smaller towards the end, so that all workers end together. Before them, by itself, what failed when it was tried."""
+    """Few large tasks, the longest first and smaller towards the end: all workers end together.
+
+    Before them, by itself, what failed when it was tried.
+    """
     fails = [p for p, _ in found if not p.seconds]
     found = [(p, least) for p, least in found if p.seconds]
     left = sum(p.seconds for p, _ in found)
@@ -101,6 +111,9 @@ def _cut(piece: Piece, share: float, least: int) -> list[Piece]:
     edges = [piece.run.first_run + n for n in sorted({min(runs, round(size * i)) for i in range(parts + 1)} | {runs})]
     of_run = (piece.seconds - piece.each) / runs
     return [
-        piece._replace(run=dataclasses.replace(piece.run, first_run=a, runs=b - a), seconds=of_run * (b - a) + piece.each)
+        piece._replace(
+            run=dataclasses.replace(piece.run, first_run=a, runs=b - a),
+            seconds=of_run * (b - a) + piece.each,
+        )
         for a, b in zip(edges[:-1], edges[1:], strict=True)
     ]

@@ -47,7 +47,8 @@ class Late(Checkpoint):
 def compute_piece(piece: Piece, work: Path | None, every: float, watch: Watch) -> Outcome | None:
     """One piece, from its checkpoint if there is one; None if `watch(run_steps)` ended it.
 
-    What goes wrong in the cell is in the outcome. What does not come from the cell is raised: exceptions of `watch` and of signal handlers (a time limit).
+    What goes wrong in the cell is in the outcome. What does not come from the cell is raised:
+    exceptions of `watch` and of signal handlers (a time limit).
     """
     ended = False
     watching: list[BaseException] = []
@@ -55,7 +56,9 @@ def compute_piece(piece: Piece, work: Path | None, every: float, watch: Watch) -
     def callback(done: int, total: int) -> bool:
         nonlocal ended
         try:
-            ended = ended or watch(done)  # for good: threads that are slow to pause leave time for another look
+            ended = ended or watch(
+                done
+            )  # for good: threads that are slow to pause leave time for another look
         except BaseException as e:
             watching.append(e)
             raise
@@ -148,8 +151,8 @@ def compute(order: Order) -> list[Outcome]:
                 break
             try:
                 outcome = compute_piece(piece, Path(order.work), order.every, life.watch)
-            except (KeyboardInterrupt, Exception):  # a signal to this worker: no fault of the cell, which is sent again if somebody waits
-                break
+            except (KeyboardInterrupt, Exception):
+                break  # a signal to this worker: no fault of the cell, which is sent again
             if outcome is None:
                 break
             outcomes.append(outcome)
@@ -158,7 +161,10 @@ def compute(order: Order) -> list[Outcome]:
 
 
 def compute_packed(order: bytes) -> list[Outcome]:
-    """The same of a pickled order. A worker process that cannot read what it is sent would die of it, and say nothing."""
+    """The same of a pickled order.
+
+    A worker process of an executor that cannot read what it is sent dies of it.
+    """
     try:
         unpacked = pickle.loads(order)
     except Exception as e:
@@ -173,7 +179,8 @@ class _Life:
         self.owner = order.owner
         self.go = Path(order.life, "go")
         self.progress = Path(order.life, f"{order.number}.progress")
-        # Without `go` a worker on another machine, with other files, knows nothing; one on this machine knows that nobody waits: its order was queued when the sweep ended.
+        # Without `go` a worker on another machine, with other files, knows nothing. One on this
+        # machine knows that nobody waits: its order was queued when the sweep ended.
         self.shared = order.guard or near(order.owner) or self.go.exists()
         self.before = 0
         self.beat, self.heard = 0.0, time.monotonic()
