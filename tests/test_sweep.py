@@ -465,11 +465,12 @@ def test_pickles(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for store in (None, "s"):
         r = sq.sweep(BASE, {"lr": [0.1]}, rng=0, store=store)
-        data, numbers = pickle.dumps(r), r.dataset
+        data, numbers, lazy = pickle.dumps(r), r.dataset, pickle.dumps(r.open(lazy=True))
         del r
         monkeypatch.chdir("/")  # a path is whole
         again = pickle.loads(data)
         same(again, numbers)
+        same(pickle.loads(lazy).load(), numbers)
         assert (
             again.cells_done == 1
             and again.dims == ("lr",)

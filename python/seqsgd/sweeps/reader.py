@@ -72,13 +72,23 @@ class Reader:
             with contextlib.closing(db):
                 yield db
 
-    def contents(self) -> bytes:
-        """The whole store at one moment, as a file."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Where the store is; of one without a name, which ends with this process, all of it."""
+        if self.owner is None:
+            return {"path": str(self.path.resolve())}
         folder = Folder()
         copy = folder.path / "copy"
         with self._open() as db, contextlib.closing(sqlite3.connect(copy)) as to:
             db.backup(to)
-        return copy.read_bytes()
+        return {"contents": copy.read_bytes()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.owner = None
+        if "contents" in state:
+            folder = Folder()
+            (folder.path / "sweep").write_bytes(state["contents"])
+            self.owner, state = folder, {"path": folder.path / "sweep"}
+        self.path = Path(state["path"])
 
     def damaged(self, why: object) -> StoreError:
         """What to raise where the contents make no sense."""

@@ -31,8 +31,6 @@ class SweepResult:
 
     Attributes
     ----------
-    path : Path
-        The store.
     dims : tuple of str
         Axes of the grid.
     shape : tuple of int
@@ -42,7 +40,6 @@ class SweepResult:
         from .reader import Reader
 
         self._reader: Reader = Reader(path)
-        self.path = self._reader.path
         self._reader.owner = _owner  # a folder that lives as long as anything reads from it
         text, self._cells = self._reader.last()
         with self._reader.whole():
@@ -52,31 +49,12 @@ class SweepResult:
             self.shape: tuple[int, ...] = tuple(len(a["coords"][a["name"]]) for a in axes)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Where the store is; of one without a name, all that is in it."""
-        loose = self._reader.owner is not None
-        where = (
-            {"contents": self._reader.contents()} if loose else {"path": str(self.path.resolve())}
-        )
-        return where | {
-            "definition": self._definition,
-            "cells": self._cells,
-            "dims": self.dims,
-            "shape": self.shape,
-        }
+        return {name: value for name, value in vars(self).items() if name != "dataset"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        from .reader import Reader
-        from .scratch import Folder
-
-        folder = None
-        if "contents" in state:
-            folder = Folder()
-            (folder.path / "sweep").write_bytes(state["contents"])
-        self._reader = Reader(folder.path / "sweep" if folder else state["path"])
-        self._reader.owner, self.path = folder, self._reader.path
-        self._definition, self._cells, self.dims, self.shape = (
-            state[name] for name in ("definition", "cells", "dims", "shape")
-        )
+    @property
+    def path(self) -> Path:
+        """The store."""
+        return self._reader.path
 
     @cached_property
     def dataset(self) -> xr.Dataset:
