@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -34,3 +37,16 @@ def until(check: Any, seconds: float = 30) -> None:
     while not check():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def press(check: Any) -> list[float]:
+    """Ctrl-C to this process as soon as something is true; when it came."""
+    pressed: list[float] = []
+
+    def wait() -> None:
+        until(check, 60)
+        pressed.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return pressed

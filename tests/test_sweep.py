@@ -2,17 +2,19 @@
 
 import json
 import pickle
-import warnings
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from sweeping import BASE, GRID, HEAVY, TASK, files, same
 
 import seqsgd as sq
-from seqsgd.sweeps import assembly, worker
+from seqsgd.sweeps import assembly, run, worker
+from seqsgd.sweeps.labels import nearly
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,97 @@ def test_labels(swept):
     assert frame.index.names == ["omega", "lr", "run", "step"] and len(frame) == d.m.size
     assert swept.sel(omega=1 / 3, lr=0.1).m.shape == (5, 7) and swept.sel(omega=1 / 3 + 1e-13, lr=0.1).m.shape == (5, 7)
     assert swept.cells_done == 12 and "omega 4 x lr 3" in repr(swept) and "12 of 12 done" in repr(swept) and "<table>" in swept._repr_html_()
+
+
+FLOATS = [
+    (0.3, 1), (1 / 3 - 1 / 30, 1), (np.float32(0.3), 1), (np.float16(0.3), 1), (0, 1), (1, 1),
+    (np.array(0.3), 1), (xr.DataArray(0.3), 1), ([0.3, 0.6], 2), ((0.3, 0.6), 2), ([0, 0.3], 2),
+    (np.array([0.3, 0.6]), 2), (np.float32([0.3, 0.6]), 2), ([np.float32(0.3), 0.6], 2), ([], 0),
+    (pd.Series([0.3, 0.6]), 2), (pd.Index([0.3]), 1), ([0.3, 0.3], 2), (slice(0.1, 0.3), 3),
+    (slice(np.float32(0.1), np.array(0.3)), 3), (slice(None, 0.3), 4), (slice(0.3, None, 2), 4),
+    (slice(0.25, 0.35), 1),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def eleven():
+    return sq.sweep(
+        BASE | {"steps": 2, "record": [0, 2]},
+        {"task.teacher.omega": {"linspace": [0.0, 1.0, 11]}, "lr": np.float32([0.1, 0.2])},
+        rng=0,
+    )
+
+
+@pytest.mark.parametrize(("label", "count"), FLOATS, ids=lambda x: str(x)[:20])
+def test_floats_are_found_that_are_right_but_for_rounding(eleven, label, count):
+    found = eleven.sel(omega=label)
+    assert found.omega.size == count
+    for value in np.atleast_1d(found.omega.values):
+        assert value in eleven.dataset.omega.values
+
+
+def test_selecting_is_what_xarray_does(eleven):
+    points = {
+        "omega": xr.DataArray([0.3, 0.6, 0.3], dims="p"),
+        "lr": xr.DataArray([0.1, 0.2, 0.2], dims="p"),
+    }
+    d = eleven.dataset
+    omega, lr = d.omega.values, d.lr.values
+    exact = {
+        "omega": xr.DataArray([omega[3], omega[6], omega[3]], dims="p"),
+        "lr": xr.DataArray([lr[0], lr[1], lr[1]], dims="p"),
+    }
+    assert eleven.sel(points).identical(d.sel(exact)) and eleven.sel(points).m.dims == (
+        "p",
+        "run",
+        "step",
+    )
+    assert eleven.sel(omega=0.31, lr=0.1001, method="nearest").identical(d.isel(omega=3, lr=0))
+    assert eleven.sel(omega=0.3, method="ffill").identical(d.isel(omega=3))
+    assert eleven.sel(omega=0.3, drop=True).identical(d.isel(omega=3, drop=True))
+    assert eleven.sel({"omega": 0.3}, lr=0.1).identical(
+        d.isel(omega=3, lr=0)
+    )  # 0.1 of a float32 coordinate
+    assert eleven.sel(run=slice(1, 2), step=2).identical(d.sel(run=slice(1, 2), step=2))
+    for labels in (
+        {"omega": 0.31},
+        {"omega": [0.3, 0.31]},
+        {"omega": 0.31, "method": "nearest", "tolerance": 1e-3},
+        {"omega": 0.3 + 1e-7},
+    ):
+        with pytest.raises(KeyError):
+            eleven.sel(**labels)
+    with pytest.raises(
+        ValueError, match="^indexers: expected each dimension once, got omega also as a keyword$"
+    ):
+        eleven.sel({"omega": 0.3}, omega=0.3)
+    with pytest.raises(
+        TypeError, match="^indexers: expected a mapping of labels by dimension, got 3$"
+    ):
+        eleven.sel(3)
+    assert eleven.cell(omega=np.float32(0.3), lr=0.1).m.equals(
+        eleven.cell(omega=omega[3], lr=lr[0]).m
+    )
+    with pytest.raises(ValueError, match=r"^omega: expected one of .*, got \[0.3\]$"):
+        eleven.cell(omega=[0.3], lr=0.1)
+
+
+def test_labels_that_lie_close_are_told_apart():
+    """The nearest one is taken; an absolute difference is nothing where all labels are small."""
+    values = np.array([-1e-13, 0.0, 1e-13, 2e-13, 1.0, 1.0 + 4e-16, 1.0 + 1e-8])
+    for v in values:
+        assert nearly(values, v) == v and nearly(values[::-1], float(v)) == v
+    assert nearly(values, 1.5e-13) == 1.5e-13 and nearly(values, 1.0 + 1.05e-8) == 1.0 + 1e-8
+    assert (
+        nearly(np.linspace(-1, 1, 11), 1e-17) == 0.0
+        and np.isnan(nearly(values, np.nan))
+        and nearly(values, np.inf) == np.inf
+    )
+    assert (
+        nearly(np.array([1, 2]), 1.0) == 1.0
+        and nearly(np.array(["a"]), "a") == "a"
+        and nearly(values, "a") == "a"
+    )
 
 
 def test_provenance_of_every_cell(swept):
@@ -138,6 +231,27 @@ def test_cells_that_differ_in_records_runs_and_tokens():
             np.testing.assert_array_equal(d.time.sel(step=cell.m.step), cell.dataset.time)
 
 
+def test_one_number_of_a_sequence_counts_once_over_tokens():
+    """Tied among untied: the overlap of the former is one number, NaN at the other tokens."""
+    tasks = {
+        "tied": sq.Task(sq.SSI("sum", L=3), sq.Tied("relu")),
+        "untied": sq.Task(sq.SSI("sum", L=3), sq.Untied("relu")),
+    }
+    r = sq.sweep(
+        {"d": 20, "steps": 10, "lr": 0.1, "runs": 2, "record": [0, 10]},
+        {"task": {"labels": tasks}},
+        rng=0,
+    )
+    tied, untied = (r.cell(task=name).m for name in tasks)
+    assert tied.dims == ("run", "step") and untied.dims == ("run", "step", "token")
+    assert (
+        r.m.sel(task="tied", token=1).drop_vars(("task", "token")).equals(tied)
+        and np.isnan(r.m.sel(task="tied", token=[2, 3])).all()
+    )
+    np.testing.assert_array_equal(r.m.sum("token"), [tied, untied.sum("token")])
+    same(r.open(lazy=True).load(), r.dataset)
+
+
 def test_lazily(swept):
     z = swept.open(lazy=True)
     assert not z["m"]._in_memory
@@ -173,15 +287,25 @@ def test_netcdf_and_zarr(swept, tmp_path):
     p = xr.load_dataset(tmp_path / "s.nc", group="provenance", engine="h5netcdf")
     assert (p["arguments"] == swept.provenance()["arguments"]).all()
     pytest.importorskip("zarr")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # zarr's, about strings
-        swept.to_zarr(tmp_path / "s.zarr")
-        same(xr.load_dataset(tmp_path / "s.zarr", engine="zarr", consolidated=False, chunks=None), swept.dataset)
-        q = xr.load_dataset(tmp_path / "s.zarr", group="provenance", engine="zarr", consolidated=False, chunks=None)
-    assert (q["arguments"].astype(str) == swept.provenance()["arguments"].astype(str)).all()
+    swept.to_zarr(tmp_path / "s.zarr")
+    same(
+        xr.load_dataset(tmp_path / "s.zarr", engine="zarr", consolidated=False, chunks=None),
+        swept.dataset,
+    )
+    q = xr.load_dataset(
+        tmp_path / "s.zarr", group="provenance", engine="zarr", consolidated=False, chunks=None
+    )
+    assert q["arguments"].values.tolist() == swept.provenance()["arguments"].values.tolist()
     with pytest.raises(ValueError, match=r"^path: .* exists already"):
         swept.to_zarr(tmp_path / "s.zarr")
-    assert files(tmp_path) == ["s.nc", "s.zarr"]
+    words = sq.sweep(BASE | {"steps": 2, "record": [0]}, {"dtype": ["float32", "float64"]}, rng=0)
+    words.to_zarr(tmp_path / "w.zarr")
+    read = xr.load_dataset(tmp_path / "w.zarr", engine="zarr", consolidated=False, chunks=None)
+    assert (
+        read["dtype"].values.tolist() == ["float32", "float64"]
+        and (read.m.values == words.m.values).all()
+    )
+    assert files(tmp_path) == ["s.nc", "s.zarr", "w.zarr"]
 
 
 def test_what_is_not_there_is_said(swept):
@@ -236,11 +360,47 @@ def test_warnings_come_once():
     assert len(caught) == 1 and caught[0].filename == __file__
 
 
+class Client:
+    """As that of dask.distributed."""
+
+    def get_executor(self, pure):
+        raise AssertionError
+
+    def __repr__(self):
+        return "<Client>"
+
+
+class Parallel:
+    """As that of joblib."""
+
+    def __repr__(self):
+        return "<Parallel>"
+
+
+DASK = "with dask.distributed: client.get_executor(pure=False)"
+Parallel.__module__ = "joblib.parallel"
+EXECUTOR = "expected None, a number of processes or a concurrent.futures.Executor"
+
+
 def test_arguments_are_checked(tmp_path):
     for change, said in (
         ({"errors": "ignore"}, "errors: expected one of 'record', 'raise', got 'ignore'"),
-        ({"executor": 0}, "executor: expected an integer >= 1, got 0"),
-        ({"executor": "dask"}, "executor: expected an integer >= 1, got 'dask'"),
+        ({"executor": 0}, "executor: expected an integer in [1, 4096], got 0"),
+        ({"executor": 1.0}, "executor: expected an integer in [1, 4096], got 1.0"),
+        ({"executor": "threads"}, f"executor: {EXECUTOR}, got 'threads'"),
+        (
+            {"executor": "dask"},
+            f"executor: {EXECUTOR}, got 'dask'; {DASK}",
+        ),
+        (
+            {"executor": Client()},
+            f"executor: {EXECUTOR}, got <Client>; {DASK}",
+        ),
+        (
+            {"executor": Parallel()},
+            f"executor: {EXECUTOR}, got <Parallel>; "
+            "with joblib: joblib.externals.loky.get_reusable_executor(2)",
+        ),
         ({"checkpoint_every": -1}, "checkpoint_every: expected a finite number >= 0, got -1"),
         ({"progress": 1}, "progress: expected true or false, got 1"),
     ):
@@ -264,6 +424,25 @@ def test_a_plan(tmp_path):
     same(sq.sweep(s), sq.sweep(BASE, GRID, rng=0))
 
 
+def test_what_a_cell_costs_beside_its_steps_is_foretold():
+    """All the time of cells of one step: without it, a hundredth was said."""
+    s = sq.Sweep(BASE | {"steps": 1, "record": [1], "runs": 1}, {"rng": range(300)})
+    said = sq.plan(s).seconds
+    started = time.perf_counter()
+    sq.sweep(s)
+    taken = time.perf_counter() - started
+    print(f"said {said:.2f} s, taken {taken:.2f} s with the checks")
+    assert taken / 8 < said < 8 * taken
+
+
+def test_many_cells_are_announced_before_they_are_checked(monkeypatch, capsys):
+    monkeypatch.setattr(run, "MANY", 12)
+    sq.sweep(BASE, GRID, rng=0, progress=True)
+    assert capsys.readouterr().err.startswith("seqsgd: checking 12 cells\nseqsgd: 12 cells; ")
+    sq.sweep(BASE, GRID, rng=0)
+    assert capsys.readouterr().err == ""
+
+
 def test_the_cost_of_a_cell_is_found_by_trying():
     """No dynamics is known by name: longer and wider cells are found to be dearer."""
     from seqsgd.sweeps.cost import estimate
@@ -280,11 +459,25 @@ def test_records_of_ten_thousand_cells_open_as_one():
         assert r.cell(rng=seed, lr=0.2).m.values.tobytes() == r.m.sel(rng=seed, lr=0.2).values.tobytes()
 
 
-def test_pickles():
+def test_pickles(tmp_path, monkeypatch):
     s = sq.Sweep(BASE, GRID, rng=0)
     assert pickle.loads(pickle.dumps(s)).cells() == s.cells()
-    e = pickle.loads(pickle.dumps(sq.SweepError("x")))
-    assert str(e) == "x"
+    monkeypatch.chdir(tmp_path)
+    for store in (None, "s"):
+        r = sq.sweep(BASE, {"lr": [0.1]}, rng=0, store=store)
+        data, numbers, lazy = pickle.dumps(r), r.dataset, pickle.dumps(r.open(lazy=True))
+        del r
+        monkeypatch.chdir("/")  # a path is whole
+        again = pickle.loads(data)
+        same(again, numbers)
+        same(pickle.loads(lazy).load(), numbers)
+        assert (
+            again.cells_done == 1
+            and again.dims == ("lr",)
+            and again.errors == {}
+            and again.cell(lr=0.1).m.shape == (5, 7)
+        )
+        monkeypatch.chdir(tmp_path)
 
 
 def test_layout_of_dims_without_runs():

@@ -14,7 +14,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
-from sweeping import BASE, GRID, HEAVY, same, until
+from sweeping import BASE, GRID, HEAVY, press, same, until
 
 import seqsgd as sq
 from seqsgd.sweeps import drive, executors
@@ -95,6 +95,28 @@ def test_in_another_order(executor, here):
     backwards = {"lr": GRID["lr"][::-1], "task.teacher.omega": [1.0, 0.0]}
     r = sq.sweep(BASE, backwards, rng=0, executor=executor)
     same(r.dataset.sortby(["lr", "omega"]).transpose("omega", "lr", ...), here["light"].dataset.sel(omega=[0.0, 1.0]))
+
+
+def test_ctrl_c_ends_in_seconds_with_cells_queued(executor, tmp_path):
+    """Those that an executor cannot take back end as soon as a worker has them: it is free."""
+    base = BASE | {"steps": 10**12, "runs": 1, "record": [0]}
+    pressed = press(lambda: list(tmp_path.glob("s-work/life-*/*.progress")))
+    with pytest.raises(sq.SweepInterrupted, match="^interrupted after 0 of 6 cells"):
+        sq.sweep(
+            base,
+            {"task.teacher.omega": {"linspace": [0.0, 1.0, 6]}},
+            rng=0,
+            executor=executor,
+            store=tmp_path / "s",
+        )
+    ended = time.monotonic()
+    if executor != 2:
+        executor.submit(len, ()).result(timeout=60)
+    print(
+        f"ended after {ended - pressed[0]:.1f} s, "
+        f"the executor was free {time.monotonic() - ended:.1f} s later"
+    )
+    assert time.monotonic() - pressed[0] < 10  # wanted: about one; a busy machine takes longer
 
 
 def workers_of(executor, request):
@@ -251,6 +273,118 @@ if __name__ == "__main__":
     task = sq.Task(sq.SSI("sum", L=2), sq.Tied("relu"))
     sq.sweep({"task": task, "d": 50, "lr": 0.01, "record": [0]}, {"steps": [10, 10**12]}, executor=2, store=sys.argv[1])
 """
+
+
+IN_VAIN = """
+import sys
+import seqsgd as sq
+base = {"task": sq.Task(sq.SSI("sum", L=2), sq.Tied()), "d": 10, "steps": 10, "lr": 0.1}
+try:
+    sq.sweep(base, {"rng": list(range(int(sys.argv[1])))}, executor=2)
+except sq.SweepError as e:
+    if "imported by a worker" in str(e):
+        raise
+    print(e)
+"""
+
+
+@pytest.mark.parametrize("cells", [1, 20])
+def test_workers_that_cannot_start_are_found_out_however_few_cells_there_are(cells, tmp_path):
+    (tmp_path / "script.py").write_text(IN_VAIN)
+    done = subprocess.run(
+        [sys.executable, "script.py", str(cells)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (
+        done.stdout.startswith(
+            "executor: its workers die before they begin anything (BrokenProcessPool: "
+        )
+        and done.stdout.count("\n") == 1
+    )
+
+
+def test_a_program_that_is_no_file_is_refused_at_once(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-", "2"],
+        input=IN_VAIN,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (
+        done.stdout.startswith(
+            "executor: worker processes read the main program again, and '<stdin>' is no file; "
+        )
+        and done.stderr == ""
+    )
+
+
+NOTEBOOK = """
+import seqsgd as sq
+def link(z):
+    return z[0]
+base = {"task": sq.Task(sq.SSI(link, L=1), sq.Tied()), "d": 10, "steps": 10, "lr": 0.1}
+try:
+    sq.sweep(base, {"rng": [0, 1]}, executor=2)
+except sq.SweepError as e:
+    print(e)
+"""
+
+
+def test_a_function_of_a_notebook_is_told_so(tmp_path):
+    """It has no file: worker processes cannot find it. One line, and no tracebacks of theirs."""
+    done = subprocess.run(
+        [sys.executable, "-c", NOTEBOOK], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert (
+        "Can't get attribute 'link'" in done.stdout
+        and "functions of your own must be in a module" in done.stdout
+    )
+    assert done.stdout.count("\n") == 1 and done.stderr == ""
+
+
+def nested(_):
+    try:
+        return sq.sweep(BASE, {"lr": [0.1]}, rng=0, executor=2).cells_done
+    except sq.SweepError as e:
+        return str(e)
+
+
+@pytest.mark.parametrize("kind", ["pool", "loky"])
+def test_where_processes_may_not_be_started(kind):
+    if kind == "pool":
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            said = pool.apply(nested, (0,))
+        assert said.startswith(
+            "executor: this is a daemonic process (a worker of multiprocessing.Pool, of dask, ...)"
+            ", which may not start processes; "
+        )
+    else:
+        loky = pytest.importorskip("joblib.externals.loky").get_reusable_executor(1)
+        assert (
+            loky.submit(nested, 0)
+            .result(timeout=60)
+            .startswith("executor: this is a worker process of loky, ")
+        )
+        loky.shutdown(kill_workers=True)
+
+
+def test_the_executors_of_others_may_refuse_too():
+    class Refuses(ThreadPoolExecutor):
+        def submit(self, *_):
+            raise AssertionError("daemonic processes are not allowed to have children")
+
+    with (
+        Refuses(1) as e,
+        pytest.raises(
+            sq.SweepError, match="^executor: daemonic processes are not allowed to have children$"
+        ),
+    ):
+        sq.sweep(BASE, GRID, executor=e)
 
 
 def alive(pid):

@@ -3,12 +3,14 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 from sweeping import BASE, GRID, TASK
 
 import seqsgd as sq
 from seqsgd._seed import Seed
-from seqsgd.sweeps.grid import LIMIT, parse
+from seqsgd.sweeps.grid import LIMIT, RESERVED, parse
 
 ROOT = Seed(0)
 
@@ -53,12 +55,49 @@ def test_tables_as_in_run_files():
     json.loads(nested.definition())
 
 
+@pytest.mark.parametrize(
+    "kind", ["Series", "Index", "DataArray", "array", "list of arrays", "labels"]
+)
+def test_whatever_holds_an_array(kind):
+    values = np.array([0.1, 0.2])
+    made = {
+        "Series": lambda: pd.Series(values),
+        "Index": lambda: pd.Index(values),
+        "DataArray": lambda: xr.DataArray(values, dims="x"),
+        "array": lambda: values,
+        "list of arrays": lambda: [np.array(0.1), xr.DataArray(0.2)],
+        "labels": lambda: {"values": pd.Series(values), "labels": pd.Index(["a", "b"])},
+    }[kind]()
+    assert axis(made) == [0.1, 0.2] and all(type(x) is float for x in axis(made))
+    if kind in ("Series", "Index", "array"):
+        (zipped,) = parse({"lr, task.noise": [made, made]})
+        assert zipped.coords == {"lr": (0.1, 0.2), "noise": (0.1, 0.2)}
+
+
 def test_names_of_dimensions():
     names = lambda grid: [a.name for a in parse(grid)]  # noqa: E731
     assert names({"task.teacher.L": [1], "lr": [1]}) == ["L", "lr"]
     assert names({"lr.L": [1], "task.teacher.L": [2]}) == ["lr.L", "task.teacher.L"]
     assert names({"step": ["normalized"], "task.loss": ["square"]}) == ["step_", "task.loss"]  # step and loss are taken by the results
     assert names({"rng": {"values": [1, 2], "name": "seed"}}) == ["seed"]
+    (one, two) = parse({"d, lr.L": [[1], [2]], "steps, task.teacher.L": [[3], [4]]})
+    assert one.coords == {"d": (1,), "lr.L": (2,)}
+    assert two.coords == {"steps": (3,), "task.teacher.L": (4,)}  # neither L is lost
+
+
+@pytest.mark.parametrize("dynamics", sq.dynamics())
+def test_names_of_results_are_taken(dynamics):
+    """What a dynamics records, and `provenance` says: that of an axis would come to light late."""
+    base = BASE | {"dynamics": dynamics, "steps": 2, "record": [0, 2], "stop": sq.WeakRecovery(0.9)}
+    tasks = [sq.Task(sq.SSI("sum", L=2), student) for student in (sq.Tied(), sq.Untied())]
+    for task in tasks if dynamics == "flow" else [*tasks, TASK]:
+        r = sq.sweep(base | {"task": task}, {"lr": [0.1]}, rng=0)
+        names = {*r.dataset.variables, *r.provenance().variables, "provenance"} - {"lr"}
+        assert names <= set(RESERVED)
+    for name in names:
+        said = rf"^grid.lr.name: expected a name of letters, .*, got '{name}'$"
+        with pytest.raises(sq.ConfigError, match=said):
+            parse({"lr": {"values": [0.1], "name": name}})
 
 
 @pytest.mark.parametrize(
@@ -79,6 +118,24 @@ def test_names_of_dimensions():
         ({"lr": {"values": [1, 2], "labels": ["a"]}}, "grid.lr.labels: expected 2 different ones, one for each value, got ['a']"),
         ({"lr": {"values": [1, 2], "name": "run"}}, "grid.lr.name: expected a name"),
         ({"d": {"values": [1, 2], "name": "lr"}, "lr": [1]}, "grid.d.name: two axes are called 'lr'"),
+        ({"lr": [1], "d": {"values": [1], "name": "lr"}}, "grid.d.name: two axes are called 'lr'"),
+        (
+            {"d, steps": [[1], [2]], "lr": {"values": [1], "name": "steps"}},
+            "grid.lr.name: the axis of 'd, steps' has a coordinate 'steps' too",
+        ),
+        (
+            {"lr": {"values": [1], "name": "steps"}, "d, steps": [[1], [2]]},
+            "grid.lr.name: the axis of 'd, steps' has a coordinate 'steps' too",
+        ),
+        (
+            {"d, steps": {"values": [[1], [2]], "name": "steps"}},
+            "grid.d, steps.name: expected a name other than that of 'steps', got 'steps'",
+        ),
+        ({"lr": pd.DataFrame({"lr": [0.1]})}, "grid.lr: expected a list of values, { linspace = "),
+        (
+            {"lr": xr.DataArray(np.zeros((2, 2)))},
+            "grid.lr: expected a list of values, got an array of shape (2, 2)",
+        ),
         ({"d": {"values": [1, 2], "round": 1}}, "grid.d.round: expected true or false, got 1"),
         ({"d, steps": [[1, 2], [3]]}, "grid.d, steps: expected lists of one length, got 2 values of d, 1 values of steps"),
         ({"d, steps": [[1, 2]]}, "grid.d, steps: expected 2 lists that walk together, one for each name, got [[1, 2]]"),
@@ -127,6 +184,14 @@ def test_bad_bases_too(base, said):
     with pytest.raises((sq.ConfigError, TypeError)) as caught:
         sq.Sweep(base, {"lr": [0.1]})
     assert str(caught.value).startswith(said)
+
+
+def test_a_type_is_told_however_long_the_thing_is():
+    for kind in (pd.DataFrame, pd.Series, xr.DataArray):
+        value = kind(np.zeros(500))
+        said = rf"^lr: expected a .*number .*, got a {kind.__name__} of shape \(500"
+        with pytest.raises(TypeError, match=said):
+            sq.simulate(TASK, 20, 10, value)
 
 
 def test_what_does_not_fit_into_memory_is_refused_first(tmp_path):

@@ -29,6 +29,10 @@ def test_a_sweep_by_jobs_gives_the_same_bits(local, tmp_path):
     assert not [p for p in (tmp_path / "logs").iterdir() if p.is_dir()]  # nothing but its logs
 
 
+def test_the_plan_of_a_sweep_by_jobs(local):
+    assert sq.plan(sq.Sweep(BASE, GRID, rng=0), executor=local).workers == 2
+
+
 def test_jobs_serve_several_sweeps(local):
     with JobExecutor(local, workers=2) as jobs:
         assert jobs.num_workers == 2

@@ -18,6 +18,9 @@ def short(value: object, width: int = 60) -> str:
     """`repr` on one line, cut to `width` characters."""
     if isinstance(value, np.ndarray):
         text = f"an array of shape {letters(value.shape)}"
+    elif hasattr(value, "__array__") and (shape := np.shape(value)):
+        # A Series, an Index, a DataArray: long, and the type comes last if at all.
+        text = f"a {type(value).__name__} of shape {letters(shape)}"
     else:
         text = " ".join(repr(value).split())
     return text if len(text) <= width else text[: width - 3] + "..."

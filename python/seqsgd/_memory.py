@@ -56,8 +56,7 @@ SMALL = 16_000_000  # bytes: never worth a refusal
 
 def check(run: Run, need: int) -> None:
     """Refuse what does not fit."""
-    have = available()
-    if need > max(have, SMALL):
+    if need > SMALL and need > (have := available()):
         raise MemoryError(
             f"runs = {run.runs}, L = {run.L}, d = {run.d}, steps = {run.steps} need {text(need)} ({need} bytes), {text(have)} are available; "
             "take fewer runs at a time (first_run=) or fewer records"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from . import _checks, _dynamics, _memory, models
+from . import _checks, _dynamics, _memory, _stderr, models
 from .errors import PrecisionWarning
 from .models.course import Steps
 from .models.rates import schedule
@@ -120,4 +119,4 @@ class Run(models.Model):
     def warn(self, stacklevel: int) -> None:
         """Say when dtype is too coarse for this dynamics."""
         if (message := _dynamics.find(self.dynamics).precision(self)) is not None:
-            warnings.warn(message, PrecisionWarning, stacklevel=stacklevel + 1)
+            _stderr.warn(message, PrecisionWarning, stacklevel=stacklevel + 1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from . import _files
+from . import _files, _stderr
 from ._seed import Seed
 from ._version import __version__
 from .checkpoint import Checkpoint
@@ -218,12 +218,10 @@ class _Bar(_Silent):
     """One bar over all cases, in steps summed over runs."""
 
     def __init__(self, plan: RunFile) -> None:
-        from tqdm import tqdm
-
         sizes = [c.run.runs * c.run.steps for c in plan.cases]
         self._starts = [sum(sizes[:i]) for i in range(len(sizes))]
         self._index = -1
-        self._bar: Any = tqdm(total=sum(sizes), unit=" steps", unit_scale=True, smoothing=0.1, leave=False, file=sys.stderr)
+        self._bar = _stderr.bar(True, sum(sizes))
 
     def case(self, case: Case) -> None:
         self._index += 1
@@ -240,8 +238,7 @@ class _Bar(_Silent):
 
 @contextlib.contextmanager
 def _bar(plan: RunFile, quiet: bool) -> Iterator[_Silent]:
-    watched = not quiet and sys.stderr is not None and sys.stderr.isatty()
-    bar = _Bar(plan) if watched else _Silent()
+    bar = _Bar(plan) if not quiet and _stderr.watched() else _Silent()
     try:
         yield bar
     finally:

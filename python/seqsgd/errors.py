@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .result import Result
@@ -23,7 +23,22 @@ class ConfigError(ValueError):
     """One entry of a run file (or of any plain dictionary) is wrong; the message starts with its dotted path."""
 
 
-class SimulationInterrupted(KeyboardInterrupt):
+class _Interrupted(KeyboardInterrupt):
+    """A Ctrl-C that brings along what there is; it can be pickled, as a process pool does."""
+
+    def __init__(self, message: str, result: Any) -> None:
+        super().__init__(message)
+        self.result = result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (
+            type(self),
+            (str(self), self.result),
+            {k: v for k, v in vars(self).items() if k != "result"},
+        )
+
+
+class SimulationInterrupted(_Interrupted):
     """Ctrl-C during :func:`seqsgd.simulate`.
 
     It is a :class:`KeyboardInterrupt`, so code that does not know of it ends as usual.
@@ -34,12 +49,7 @@ class SimulationInterrupted(KeyboardInterrupt):
         Everything recorded until then; NaN where the runs had not arrived.
     """
 
-    def __init__(self, message: str, result: Result) -> None:
-        super().__init__(message)
-        self.result = result
-
-    def __reduce__(self) -> tuple[type[SimulationInterrupted], tuple[str, Result]]:
-        return type(self), (str(self), self.result)
+    result: Result
 
 
 class StoreError(ValueError):
@@ -54,15 +64,14 @@ class SweepWarning(UserWarning):
     """Some cells of a sweep failed, or have something to say."""
 
 
-class SweepInterrupted(KeyboardInterrupt):
+class SweepInterrupted(_Interrupted):
     """Ctrl-C during :func:`seqsgd.sweep`; all finished cells are stored.
 
     Attributes
     ----------
     result : SweepResult
-        What there is.
+        What there is. Pickled, that of a sweep without a store has all its numbers with it, and
+        that of others the path of the store.
     """
 
-    def __init__(self, message: str, result: SweepResult) -> None:
-        super().__init__(message)
-        self.result = result
+    result: SweepResult

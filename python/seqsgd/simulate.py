@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from . import _checks, _dynamics, models
+from . import _checks, _dynamics, _stderr, models
 from ._run import Run
 from ._seed import Rng, Seed
 from .checkpoint import Checkpoint
@@ -81,7 +79,9 @@ def simulate(
     progress : bool, optional
         A progress bar on stderr. None: if somebody watches (a terminal).
     callback : callable, optional
-        `callback(run_steps_done, run_steps_in_all)`, about every 50 ms in the calling thread. True ends the simulation with what was recorded.
+        `callback(run_steps_done, run_steps_in_all)`, about every 50 ms in the calling thread.
+        True (also NumPy's) ends the simulation with what was recorded; False and None go on;
+        anything else is a TypeError, of which the simulation ends.
 
     Returns
     -------
@@ -136,7 +136,7 @@ class Course:
         self.started = self.written = time.monotonic()
         self.in_file = self.done if saved and saved.exists() else -1
         self.ended = False
-        self.bar = _bar(self.total, self.before, progress)
+        self.bar = _stderr.bar(progress, self.total, self.before)
 
     def go(self) -> Result:
         try:
@@ -161,7 +161,7 @@ class Course:
         """Called by the engine now and then; true pauses it."""
         self.bar.update(self.before + run_steps - self.done)
         self.done = self.before + run_steps
-        if self.callback is not None and self.callback(self.done, self.total) is True:
+        if self.callback is not None and _true(self.callback(self.done, self.total)):
             self.ended = True
         return self.ended or (self.saved is not None and time.monotonic() - self.written >= self.every)
 
@@ -187,22 +187,22 @@ class Course:
         return SimulationInterrupted(text, self.result())
 
 
-class _NoBar:
-    """Stands in for a progress bar where nobody watches."""
+def _true(answer: object) -> bool:
+    """What a callback has answered.
 
-    def update(self, n: int) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def _bar(total: int, initial: int, wanted: bool | None) -> Any:
-    if wanted is False or (wanted is None and not (sys.stderr is not None and sys.stderr.isatty())):
-        return _NoBar()
-    from tqdm import tqdm
-
-    return tqdm(total=total, initial=initial, unit=" steps", unit_scale=True, smoothing=0.1, leave=False, file=sys.stderr)
+    Numbers and texts are refused: a callback that ends in `f.write(...)` means nothing by it.
+    """
+    if answer is None or isinstance(answer, bool):
+        return bool(answer)
+    try:
+        value = np.asarray(answer)
+    except Exception:
+        value = np.empty(0)
+    if value.shape != () or value.dtype.kind != "b":
+        raise TypeError(
+            f"callback: expected it to return True, False or None, got {_checks.short(answer)}"
+        )
+    return bool(value)
 
 
 def _warn_nonfinite(result: Result, stacklevel: int) -> None:
@@ -213,7 +213,7 @@ def _warn_nonfinite(result: Result, stacklevel: int) -> None:
     if bad.size:
         listed = ", ".join(f"run {int(r)} at step {int(s)}" for r, s in zip(bad["run"].values[:5], bad.values[:5], strict=True))
         more = f" and {bad.size - 5} more" if bad.size > 5 else ""
-        warnings.warn(
+        _stderr.warn(
             f"values were not finite in {listed}{more}; these runs stopped there and keep what they recorded before (a smaller lr may help)",
             NonFiniteWarning,
             stacklevel=stacklevel + 1,

@@ -120,7 +120,7 @@ class At(Record):
     _positional: ClassVar[tuple[str, ...]] = ("steps",)
 
     def __post_init__(self) -> None:
-        given = self.steps.tolist() if isinstance(self.steps, np.ndarray) else self.steps
+        given = np.asarray(self.steps).tolist() if hasattr(self.steps, "__array__") else self.steps
         if isinstance(given, (str, dict)) or not isinstance(given, Iterable):
             raise TypeError(f"steps: expected a list of integers, got {_checks.short(given)}")
         numbers = {_checks.integer(f"steps[{i}]", s, 0) for i, s in enumerate(given)}

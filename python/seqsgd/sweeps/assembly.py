@@ -81,7 +81,11 @@ class Assembly:
         even = even and all(len(n) == 1 for dim, n in sizes.items() if dim not in ("run", "step"))
         for name, order in dims.items():
             mine = [item for item in items if item.name == name]
-            whole = even and len(mine) == len(self.headers)
+            whole = (
+                even
+                and len(mine) == len(self.headers)
+                and all({*item.dims, "run"} == {*order, "run"} for item in mine)
+            )
             dtype = np.result_type(*(item.dtype for item in mine)).newbyteorder("=")
             if not whole and dtype.kind != "f":
                 dtype = np.dtype(np.float64)  # to have a NaN
@@ -115,9 +119,11 @@ class Assembly:
             dims = self.variables[item.name].dims
             where: list[Any] = []
             for dim in dims:
-                if dim not in item.dims:  # the same for all
+                if dim not in item.dims:
+                    # The same for all runs. One number of a whole sequence stands at its first
+                    # token, so that sums over tokens count it once.
                     values = np.expand_dims(values, len(where))
-                    where.append(self._runs(part) if dim == "run" else slice(None))
+                    where.append(self._runs(part) if dim == "run" else slice(0, 1))
                 elif dim == "run":
                     if part.runs != s.runs:
                         skipped = part.first - s.first

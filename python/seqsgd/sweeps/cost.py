@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import math
+import statistics
 import time
 import warnings
 from collections.abc import Sequence
@@ -12,8 +15,13 @@ from typing import Any, NamedTuple
 from .. import models
 from .._run import Run
 from .._seed import Seed
+from .._signals import signalled
 from ..models import Model
 from ..simulate import Course
+from .owner import name
+from .piece import Outcome, Piece, encode
+from .scratch import Folder
+from .store import Store
 
 TRIAL = 0.03  # seconds of a trial
 KINDS = 12  # trials at most, in all, but at least one for each kind of cell
@@ -21,21 +29,41 @@ TOGETHER = 16  # runs that a core may compute side by side, for less than each a
 
 
 class Cost(NamedTuple):
-    """Seconds per run-step on one core, whether the runs of such a cell can be computed apart, and how many cost about as much as one alone."""
+    """What a cell costs.
+
+    Attributes
+    ----------
+    seconds : float
+        Per run-step on one core; 0 for a cell that failed when tried.
+    split : bool
+        Whether its runs can be computed apart.
+    least : int
+        How many runs cost about as much as one alone.
+    each : float
+        Seconds of one piece of it beside the steps: built, encoded and stored.
+    """
 
     seconds: float
     split: bool
     least: int = 1
+    each: float = 0.0
 
 
 def estimate(runs: Sequence[Run]) -> list[Cost]:
     """The cost of every cell. Takes a few hundredths of a second for each kind of cell there is."""
     kinds: dict[Any, dict[float, Run]] = {}
-    names = [_kind(run) for run in runs]
-    for name, run in zip(names, runs, strict=True):
-        kinds.setdefault(name, {}).setdefault(_size(run), run)
-    trials = {name: _trials(sizes, max(1, min(3, KINDS // len(kinds)))) for name, sizes in kinds.items()}
-    return [_between(trials[name], _size(run)) for name, run in zip(names, runs, strict=True)]
+    words = [_kind(run) for run in runs]
+    for kind, run in zip(words, runs, strict=True):
+        kinds.setdefault(kind, {}).setdefault(_size(run), run)
+    trials = {
+        kind: _trials(sizes, max(1, min(3, KINDS // len(kinds)))) for kind, sizes in kinds.items()
+    }
+    storing = _storing() if kinds else 0.0
+    trials = {
+        kind: {size: c._replace(each=c.each + storing) for size, c in found.items()}
+        for kind, found in trials.items()
+    }
+    return [_between(trials[kind], _size(run)) for kind, run in zip(words, runs, strict=True)]
 
 
 def _kind(run: Run) -> Any:
@@ -71,17 +99,20 @@ def _trial(run: Run) -> Cost:
 
 
 def _timed(run: Run, runs: int, steps: int) -> Cost:
-    seconds, split = math.inf, True
+    seconds, split, each = math.inf, True, math.inf
     try:
         while steps <= run.steps or math.isinf(seconds):
             steps = min(steps, run.steps)
             short = dataclasses.replace(run, runs=runs, steps=steps, threads=1, record=models.At((0, steps) if steps else (0,)))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
+                begun = time.perf_counter()
                 course = Course(short, Seed(0), None, math.inf, False, lambda *_: True)
                 started = time.perf_counter()
                 course.advance()
-            taken = time.perf_counter() - started
+                taken = time.perf_counter() - started
+                encode(course.engine.variables(), course.grid, run.schedule.integral(course.grid))
+            each = min(each, time.perf_counter() - begun - taken)  # the first may load a module
             split = any("run" in v.dims for v in course.engine.variables().values())
             done = max(int(course.engine.steps_done().sum()), 1)
             seconds = taken / done
@@ -89,9 +120,33 @@ def _timed(run: Run, runs: int, steps: int) -> Cost:
                 break
             steps = max(2 * steps, int(0.7 * steps * TRIAL / max(taken, 1e-6)))
             steps = min(steps, 64 * max(done // runs, 32))
-    except Exception:  # the cell itself will tell when its turn comes
-        return Cost(1e-6, False)
-    return Cost(max(seconds, 1e-12), split)
+    except Exception as e:  # the cell itself will tell when its turn comes
+        if signalled(e):
+            raise
+        return Cost(0.0, False)
+    return Cost(max(seconds, 1e-12), split, 1, each)
+
+
+def _storing() -> float:
+    """Seconds to claim and to store one piece, in a store that is thrown away."""
+    try:
+        folder = Folder()
+    except OSError:
+        return 5e-4
+    run = Run(models.Task(models.SSI("sum", L=1), models.Tied()), 1, 0, 0.1)
+    with contextlib.closing(Store(folder.path / "sweep", durable=False)) as store:
+        taken = []
+        for i in range(5):
+            piece = Piece(0, bytes([i]) * 32, run, Seed(0), 0.0)
+            started = time.perf_counter()
+            store.claim([piece], name(), 1.0)
+            store.there([piece.key])
+            store.put(
+                [Outcome(0, piece.key, 0, 1, 0.0, "[]", bytes(200), bytes(4000))],
+                {piece.key: json.dumps(run.to_plain())},
+            )
+            taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
 
 
 def _between(trials: dict[float, Cost], size: float) -> Cost:
@@ -104,7 +159,10 @@ def _between(trials: dict[float, Cost], size: float) -> Cost:
     i = next(i for i in range(1, len(at)) if size <= at[i])
     a, b = trials[at[i - 1]], trials[at[i]]
     t = math.log(size / at[i - 1]) / math.log(at[i] / at[i - 1])
-    return Cost(math.exp((1 - t) * math.log(a.seconds) + t * math.log(b.seconds)), a.split and b.split, min(a.least, b.least))
+    if a.seconds == 0 or b.seconds == 0:  # either may fail
+        return b if a.seconds == 0 else a
+    seconds = math.exp((1 - t) * math.log(a.seconds) + t * math.log(b.seconds))
+    return Cost(seconds, a.split and b.split, min(a.least, b.least), (1 - t) * a.each + t * b.each)
 
 
 def duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from .._run import cores
 from ..errors import SweepError
 from . import owner
 from .definition import Cell, Sweep
-from .executors import Pool, lost
+from .executors import Pool, lost, one_line, unsent
 from .piece import Outcome, Piece, gaps
 from .progress import Progress
 from .scratch import Scratch
@@ -24,6 +24,7 @@ from .worker import SHORT, Order, compute_piece
 
 CLAIM = 60.0  # seconds that a claim outlives the last sign of life of its owner
 ATTEMPTS = 3  # deaths of workers that a piece may be near, the last one alone
+USELESS = 2  # sets of workers of which none begins anything, until the executor is given up
 PATIENCE = 3.0  # seconds to wait for workers that were told to stop
 LIMIT = 15.0  # seconds after which a worker hands in what it has
 TURN = 0.25  # seconds between looks around
@@ -137,7 +138,9 @@ class Away:
         self.tries: Counter[str] = Counter()
         self.alone: list[Piece] = []  # of those that saw workers die more than once: one at a time
         self.number = 0
-        self.barren = 0
+        self.barren = 0  # sets of workers that were lost since an outcome came
+        self.idle = 0  # those of them that had begun nothing
+        self.begun = False  # whether the present ones have begun anything
         self.why = ""
 
     def go(self) -> None:
@@ -176,8 +179,6 @@ class Away:
         except BrokenExecutor:
             d.tasks.appendleft(task)
             self._broken()
-        except RuntimeError as e:  # shut down
-            raise SweepError(f"executor: {' '.join(str(e).split())}") from None
 
     def _threads(self, p: Piece) -> Any:
         """Workers times threads are no more than there are cores."""
@@ -190,28 +191,29 @@ class Away:
         finished: list[tuple[Piece, Outcome]] = []
         dead: list[Order] = []
         broken = False
+        done = list(done)
         for future in done:
-            order = self.flying.pop(future)
-            try:
-                outcomes = {(o.key, o.first, o.runs): o for o in future.result()}
-            except (CancelledError, Exception) as e:
-                if not lost(e):
-                    self.drive.finish(finished)
-                    raise SweepError(f"executor: a cell or its result cannot be sent to a worker ({type(e).__name__}: {' '.join(str(e).split())})") from e
-                dead.append(order)
-                self.why = " ".join(f"{type(e).__name__}: {e}".split())
-                broken = broken or isinstance(e, BrokenExecutor)
-                continue
-            got = [(p, o) for p in order.pieces if (o := outcomes.get((p.key, p.run.first_run, p.run.runs)))]
+            order = self.flying[future]
+            error = _error(future)
+            if error is not None and not lost(error):
+                self.drive.finish(finished)
+                raise unsent(error)
+            got = [] if error is not None else _outcomes(future, order)
             if not got:
                 dead.append(order)
+                if error is not None:
+                    self.why = one_line(error)
+                    broken = broken or isinstance(error, BrokenExecutor)
                 continue
             finished += got
             rest = order.pieces[len(got) :]
             if rest:
                 self.drive.tasks.appendleft(rest)
-            self.barren = 0
+            self.barren = self.idle = 0
+            self.begun = True
         self.drive.finish(finished)
+        for future in done:  # not before: at a Ctrl-C what is flying is looked at once more
+            del self.flying[future]
         for order in dead:
             self._mourn(order)
         if broken:
@@ -219,30 +221,38 @@ class Away:
 
     def _broken(self) -> None:
         """The executor is of no more use: all it had is to be sent again, by a new one."""
-        self.barren += 1
-        if self.barren > ATTEMPTS and not self.drive.progress.cells_done:
-            raise SweepError("executor: its workers die before they have done anything (does the script start the sweep under `if __name__ == '__main__':`?)")
         if self.flying:
             done, late = wait(self.flying, timeout=PATIENCE)
             for future in late:
                 self._mourn(self.flying.pop(future))
             self._receive_last(done)
+        self.barren += 1
+        self.idle = 0 if self.begun else self.idle + 1
+        self.begun = False
+        why = f" ({self.why})" if self.why else ""
+        if self.idle >= USELESS:
+            raise SweepError(
+                f"executor: its workers die before they begin anything{why}; does the script start "
+                "the sweep under `if __name__ == '__main__':`, and is it a file?"
+            )
+        if self.barren > ATTEMPTS and not self.drive.progress.cells_done:
+            raise SweepError(f"executor: its workers die before they have done anything{why}")
         self.pool.revive()
 
     def _receive_last(self, done: Iterable[Future[Any]]) -> None:
         """What a broken executor still has: results, or the news that there are none."""
         for future in done:
-            order = self.flying.pop(future)
-            if future.cancelled() or future.exception() is not None:
-                self._mourn(order)
+            if _error(future) is not None:
+                self._mourn(self.flying.pop(future))
             else:
-                self.flying[future] = order
                 self._receive([future])
 
     def _mourn(self, order: Order) -> None:
         """Pieces whose worker was lost go out again, one by one; those that see it happen too often are given up."""
+        begun = not self.pool.guard or self.drive.scratch.begun(order.number)
+        self.begun = self.begun or begun
         for p in order.pieces:
-            self.tries[p.stem] += 1
+            self.tries[p.stem] += begun  # one that lay in the queue has killed nobody
             if self.tries[p.stem] >= ATTEMPTS:
                 error = f"its worker was lost, {self.tries[p.stem]} times{f' ({self.why})' if self.why else ''}"
                 now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -253,16 +263,42 @@ class Away:
                 self.drive.tasks.appendleft((p,))
 
     def _stop(self) -> None:
-        """Nothing new; what is done is stored; what runs is told to stop."""
+        """Nothing new; what runs is told to stop; what is done is stored."""
         d = self.drive
         d.scratch.stop()
-        done, _ = wait([f for f in self.flying if not f.cancel()], timeout=PATIENCE)
+        # What has begun hands in its finished pieces; cancelled, it would lose them.
+        running = [
+            f for f, order in self.flying.items() if d.scratch.begun(order.number) or not f.cancel()
+        ]
+        try:
+            wait(running, timeout=PATIENCE)
+        except KeyboardInterrupt:  # once more
+            self.pool.hurry = True
+        finally:
+            self._collect(running)
+
+    def _collect(self, running: Iterable[Future[Any]]) -> None:
+        """Store what there is; give up the rest."""
+        d = self.drive
         finished: list[tuple[Piece, Outcome]] = []
-        for future in done:
-            with contextlib.suppress(BaseException):
-                outcomes = {(o.key, o.first, o.runs): o for o in future.result(timeout=0)}
-                finished += [(p, o) for p in self.flying[future].pieces if (o := outcomes.get((p.key, p.run.first_run, p.run.runs)))]
+        for future in running:
+            if not future.done():
+                future.cancel()
+            elif _error(future) is None:
+                finished += _outcomes(future, self.flying[future])
         d.errors = "record"
         with contextlib.suppress(Exception):  # the store may be what failed
             d.finish(finished)
 
+
+def _error(future: Future[Any]) -> BaseException | None:
+    """What a future that is done has raised."""
+    return CancelledError() if future.cancelled() else future.exception()
+
+
+def _outcomes(future: Future[Any], order: Order) -> list[tuple[Piece, Outcome]]:
+    """What came back of an order."""
+    outcomes = {(o.key, o.first, o.runs): o for o in future.result()}
+    return [
+        (p, o) for p in order.pieces if (o := outcomes.get((p.key, p.run.first_run, p.run.runs)))
+    ]

@@ -5,20 +5,56 @@ from __future__ import annotations
 import contextlib
 import importlib
 import multiprocessing
+import os
 import pickle
+import sys
 import time
-from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
+from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from .. import _checks
 from .._run import cores
+from .._signals import deferred, signalled
 from ..errors import SweepError
 from . import owner
 from .jobs import JobExecutor, is_submitit
-from .worker import Order, compute, initialize
+from .worker import Order, compute, compute_packed, initialize
 
 LARGEST = 4096  # workers
 STUCK = 2.0  # seconds in which an executor should have noticed that a worker died
+START = 1.0  # seconds to start processes of our own
+ENDING = 10.0  # seconds until our workers are killed; told to stop, they may write checkpoints
+INSTEAD = "take executor=None or a ThreadPoolExecutor"
+HURRY = 1.0  # the same after a second Ctrl-C
+
+
+def check(executor: object) -> None:
+    """Refuse what is neither an executor nor a number, and say where its executor is to be had."""
+    if isinstance(executor, Executor) or is_submitit(executor):
+        return
+    if isinstance(executor, Real):
+        _checks.integer("executor", executor, 1, LARGEST)
+        return
+    kind = executor if isinstance(executor, str) else type(executor).__module__.split(".")[0]
+    if kind in ("distributed", "dask") or hasattr(executor, "get_executor"):
+        hint = "; with dask.distributed: client.get_executor(pure=False)"
+    elif kind in ("joblib", "loky"):
+        hint = "; with joblib: joblib.externals.loky.get_reusable_executor(2)"
+    else:
+        hint = ""
+    raise TypeError(
+        "executor: expected None, a number of processes or a concurrent.futures.Executor, "
+        f"got {_checks.short(executor)}{hint}"
+    )
 
 
 class Pool:
@@ -34,10 +70,12 @@ class Pool:
     _jobs: JobExecutor | None = None
 
     def __init__(self, executor: Any) -> None:
+        check(executor)
         if is_submitit(executor):
             executor = self._jobs = JobExecutor(executor)
         self._ours = not isinstance(executor, Executor)
         self._died: float | None = None
+        self.hurry = False  # whether workers that do not stop are killed soon
         self._executor = executor if isinstance(executor, Executor) else _processes(_checks.integer("executor", executor, 1, LARGEST))
 
     @property
@@ -53,6 +91,11 @@ class Pool:
         return cores()
 
     @property
+    def start(self) -> float:
+        """Seconds until its workers are there."""
+        return START if self._ours else 0.0
+
+    @property
     def local(self) -> bool:
         """Whether the workers are threads or processes of this machine."""
         return isinstance(self._executor, (ThreadPoolExecutor, ProcessPoolExecutor)) or self._loky is not None
@@ -63,9 +106,23 @@ class Pool:
         return importlib.import_module(module) if "loky" in module and module.endswith("reusable_executor") else None
 
     def submit(self, order: Order) -> Future[Any]:
-        """Send an order off."""
-        future: Future[Any] = self._executor.submit(compute, order)
-        return future
+        """Send an order off. What goes wrong is a SweepError, unless the executor is broken."""
+        try:
+            if not isinstance(self._executor, ProcessPoolExecutor):
+                return self._executor.submit(compute, order)  # with its own way to pickle, or none
+            packed = pickle.dumps(order, pickle.HIGHEST_PROTOCOL)
+            starts = deferred() if self._ours else contextlib.nullcontext()
+            with starts:  # processes, the first few times
+                return self._executor.submit(compute_packed, packed)
+        except BrokenExecutor:
+            raise
+        except Exception as e:
+            if signalled(e):
+                raise
+            if not lost(e):
+                raise unsent(e) from None
+            text = " ".join(str(e).split()) or type(e).__name__
+            raise SweepError(f"executor: {text}") from None
 
     @property
     def guard(self) -> bool:
@@ -75,9 +132,13 @@ class Pool:
     def free(self) -> None:
         """A worker killed while it sends a result leaves half a message and a lock, for which its executor waits for ever: after a while, break what is broken."""
         if self._killed(self._children()):
-            with contextlib.suppress(Exception):
-                parts: Any = self._executor
-                parts._result_queue._writer.close()  # the last one that is open: its reader now sees the end
+            self._unblock()
+
+    def _unblock(self) -> None:
+        with contextlib.suppress(Exception):
+            parts: Any = self._executor
+            # The last one that is open: its reader now sees the end.
+            parts._result_queue._writer.close()
 
     def _children(self) -> list[Any]:
         processes = getattr(self._executor, "_processes", None) if self.guard else None
@@ -113,18 +174,70 @@ class Pool:
         """End the jobs and processes that are ours. One that was killed just before may have held the lock on orders, for which another would wait for ever."""
         if self._jobs is not None:
             self._jobs.shutdown(wait=False, cancel_futures=True)
-        if self._ours:
-            processes = self._children()
-            self._executor.shutdown(wait=False, cancel_futures=True)
-            while any(p.is_alive() for p in processes):
+        if not self._ours:
+            return
+        processes = self._children()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + (HURRY if self.hurry else ENDING)
+        try:
+            while any(p.is_alive() for p in processes) and time.monotonic() < deadline:
                 self._killed(processes)
                 time.sleep(0.01)
+        finally:  # also at another Ctrl-C
+            if left := [p for p in processes if p.is_alive()]:
+                for p in left:
+                    p.kill()
+                self._unblock()
+
+
+def check_processes() -> None:
+    """Refuse where processes cannot be started, or would not find what they need."""
+    process = multiprocessing.current_process()
+    if getattr(process, "_inheriting", False):
+        raise SweepError("executor: this module is being imported by a worker of the sweep it starts; put the call under `if __name__ == '__main__':`")
+    if process.daemon:
+        raise SweepError(
+            "executor: this is a daemonic process (a worker of multiprocessing.Pool, of dask, ...)"
+            f", which may not start processes; {INSTEAD}"
+        )
+    method = multiprocessing.get_start_method(allow_none=True)
+    if method not in (None, *multiprocessing.get_all_start_methods()):
+        raise SweepError(
+            f"executor: this is a worker process of {method}, which has no other processes than "
+            f"its own; {INSTEAD}"
+        )
+    main = sys.modules.get("__main__")
+    path = getattr(main, "__file__", None)
+    if (
+        path is not None
+        and getattr(main, "__spec__", None) is None
+        and not getattr(sys, "frozen", False)
+        and Path(path).stem != "ipython"
+        and not os.path.exists(path)
+    ):
+        raise SweepError(
+            f"executor: worker processes read the main program again, and {path!r} is no file; "
+            f"put it into one, or {INSTEAD}"
+        )
 
 
 def _processes(n: int) -> ProcessPoolExecutor:
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise SweepError("executor: this module is being imported by a worker of the sweep it starts; put the call under `if __name__ == '__main__':`")
     return ProcessPoolExecutor(n, mp_context=multiprocessing.get_context("spawn"), initializer=initialize, initargs=(owner.name(),))
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def unsent(error: BaseException) -> SweepError:
+    """What to raise where an order does not reach a worker."""
+    return SweepError(
+        f"executor: a cell or its result cannot be sent to a worker ({one_line(error)}); "
+        "functions of your own must be in a module (a file) that workers can import, not in a "
+        "notebook or within a function; or take a ThreadPoolExecutor, or joblib's "
+        "get_reusable_executor()"
+    )
 
 
 def lost(error: BaseException) -> bool:
@@ -136,4 +249,4 @@ def lost(error: BaseException) -> bool:
     return not any(word in f"{type(error).__name__} {error}".lower() for word in ("pickl", "serializ"))
 
 
-__all__ = ["Pool", "lost"]
+__all__ = ["Pool", "check", "check_processes", "lost", "one_line", "unsent"]

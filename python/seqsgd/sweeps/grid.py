@@ -18,7 +18,36 @@ LIMIT = 1_000_000  # cells of a sweep
 RANGES = ("linspace", "geomspace", "range")
 WORDS = ("values", *RANGES, "labels")
 OPTIONS = ("name", "round")
-RESERVED = ("run", "step", "token", "time", "m", "e", "q", "loss", "cell")
+RECORDED = (
+    "m",
+    "q",
+    "e",
+    "loss",
+    "weak_recovery",
+    "censored",
+    "nonfinite_step",
+    "steps_done",
+)  # by any dynamics
+KEPT = (
+    "arguments",
+    "seconds",
+    "created",
+    "versions",
+    "simd",
+    "complete",
+    "error",
+    "key",
+)  # the columns of `provenance`
+RESERVED = (
+    "run",
+    "step",
+    "token",
+    "time",
+    "cell",
+    *RECORDED,
+    *KEPT,
+    "provenance",
+)  # the last is a group in files
 WANTED = "a list of values, { linspace = [start, stop, n] }, { geomspace = [start, stop, n] }, { range = [start, stop, step] } or { labels = { name = value } }"
 
 
@@ -65,8 +94,25 @@ def parse(grid: Mapping[Any, Any]) -> tuple[Axis, ...]:
     if cells > LIMIT:
         sizes = " x ".join(str(len(axis.columns[0])) for axis in columns)
         raise ConfigError(f"grid: expected at most {LIMIT} cells, got {sizes} = {cells}")
-    names = _names([(keys, axis.name) for (keys, _), axis in zip(entries, columns, strict=True)])
-    return tuple(_axis(name, keys, axis) for name, (keys, _), axis in zip(names, entries, columns, strict=True))
+    last = [key.rsplit(".", 1)[-1] for keys, _ in entries for key in keys]
+    axes = tuple(_axis(keys, axis, last) for (keys, _), axis in zip(entries, columns, strict=True))
+    _check_names(axes, [axis.name is not None for axis in columns])
+    return axes
+
+
+def _check_names(axes: Sequence[Axis], given: Sequence[bool]) -> None:
+    """Refuse two axes with a coordinate of one name; one of the two has a name that was given."""
+    taken: dict[str, int] = {}
+    for i, axis in enumerate(axes):
+        for name in axis.coords:
+            j = taken.setdefault(name, i)
+            if j != i:
+                here, there = (i, j) if given[i] and axes[i].name == name else (j, i)
+                other = ", ".join(axes[there].keys)
+                what = f"the axis of {other!r} has a coordinate {name!r} too"
+                if axes[here].name == axes[there].name:
+                    what = f"two axes are called {name!r}"
+                raise ConfigError(f"grid.{', '.join(axes[here].keys)}.name: {what}")
 
 
 @dataclass
@@ -117,6 +163,7 @@ def _columns(keys: tuple[str, ...], value: Any) -> _Columns:
     columns = [_values(where, value, rounded)] if len(keys) == 1 else _zipped(where, keys, value, rounded)
     count = len(columns[0])
     if labels is not None:
+        labels = labels if isinstance(labels, (str, Mapping)) else _listed(labels)
         if isinstance(labels, (str, Mapping)) or not isinstance(labels, Sequence) or not all(isinstance(x, str) for x in labels):
             raise ConfigError(f"{where}.labels: expected a list of strings, got {_checks.short(labels)}")
         if len(labels) != count or len(set(labels)) != count:
@@ -125,6 +172,7 @@ def _columns(keys: tuple[str, ...], value: Any) -> _Columns:
 
 
 def _zipped(where: str, keys: tuple[str, ...], value: Any, rounded: bool) -> list[Sequence[Any]]:
+    value = _array(value)
     if isinstance(value, (str, Mapping)) or not isinstance(value, (Sequence, np.ndarray)) or len(value) != len(keys):
         raise ConfigError(f"{where}: expected {len(keys)} lists that walk together, one for each name, got {_checks.short(value)}")
     columns = [_values(f"{where}[{i}]", v, rounded) for i, v in enumerate(value)]
@@ -140,6 +188,7 @@ def _values(where: str, value: Any, rounded: bool) -> Sequence[Any]:
         if word not in RANGES:
             raise ConfigError(f"{where}: expected {WANTED}, got {_checks.short(dict(value))}")
         value = _range(f"{where}.{word}", word, value[word])
+    value = _array(value)
     if isinstance(value, np.ndarray):
         if value.ndim != 1:
             raise ConfigError(f"{where}: expected a list of values, got {_checks.short(value)}")
@@ -154,7 +203,12 @@ def _values(where: str, value: Any, rounded: bool) -> Sequence[Any]:
         raise ConfigError(f"{where}: expected at least one value, got an empty list")
     if count > LIMIT:
         raise ConfigError(f"{where}: expected at most {LIMIT} values, got {count if count != LIMIT + 1 else 'more'}")
-    points = [v.item() if isinstance(v, np.generic) else v for v in value]
+    points = [
+        v.item()
+        if isinstance(v, np.generic) or (hasattr(v, "__array__") and np.shape(v) == ())
+        else v
+        for v in value
+    ]
     if rounded:
         points = [round(_number(f"{where}[{i}]", v)) for i, v in enumerate(points)]
     scalars = [v for v in points if isinstance(v, (bool, int, float, str))]
@@ -162,6 +216,24 @@ def _values(where: str, value: Any, rounded: bool) -> Sequence[Any]:
     if repeated and not where.endswith("]"):  # of names that walk together one may stand still
         raise ConfigError(f"{where}: {repeated[0]!r} appears twice")
     return points
+
+
+def _array(value: Any) -> Any:
+    """A Series, an Index or a DataArray as the array it holds.
+
+    Not a DataFrame, whose columns are not its rows.
+    """
+    return (
+        np.asarray(value)
+        if hasattr(value, "__array__") and not hasattr(value, "columns")
+        else value
+    )
+
+
+def _listed(value: Any) -> Any:
+    """The same as a list."""
+    value = _array(value)
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _range(where: str, word: str, value: Any) -> Any:
@@ -195,31 +267,29 @@ def _number(where: str, value: Any) -> float:
         raise ConfigError(str(e)) from None
 
 
-def _names(axes: list[tuple[tuple[str, ...], str | None]]) -> list[str]:
-    """A name for each dimension: the last part of its first key where that is unique and free, else the whole key."""
-    last = [key.rsplit(".", 1)[-1] for keys, _ in axes for key in keys]
-    names = [given or _short(keys[0], last) for keys, given in axes]
-    for name, (keys, _) in zip(names, axes, strict=True):
-        if names.count(name) > 1:
-            raise ConfigError(f"grid.{', '.join(keys)}.name: two axes are called {name!r}")
-    return names
-
-
 def _short(key: str, last: list[str]) -> str:
+    """The last part of a key where it is unique on the whole grid and free, else all of it."""
     short = key.rsplit(".", 1)[-1]
     if short not in RESERVED and last.count(short) == 1:
         return short
     return key if "." in key else f"{key}_"
 
 
-def _axis(name: str, keys: tuple[str, ...], axis: _Columns) -> Axis:
+def _axis(keys: tuple[str, ...], axis: _Columns, last: list[str]) -> Axis:
+    name = axis.name or _short(keys[0], last)
     coords: dict[str, tuple[Any, ...]] = {}
     if axis.labels is not None:
         coords[name] = tuple(axis.labels)
     for i, (key, column) in enumerate(zip(keys, axis.columns, strict=True)):
-        called = name if i == 0 else _short(key, [k.rsplit(".", 1)[-1] for k in keys])
-        if called not in coords:
-            coords[called] = _labels(column)
+        called = name if i == 0 else _short(key, last)
+        if i == 0 and axis.labels is not None:
+            continue
+        if called in coords:
+            raise ConfigError(
+                f"grid.{', '.join(keys)}.name: expected a name other than that of {key!r}, "
+                f"got {name!r}"
+            )
+        coords[called] = _labels(column)
     return Axis(name, keys, tuple(zip(*axis.columns, strict=True)), coords)
 
 

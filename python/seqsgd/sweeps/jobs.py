@@ -52,9 +52,7 @@ class JobExecutor(Executor):
     def __init__(self, executor: Any, workers: int | None = None) -> None:
         if not is_submitit(executor):
             raise TypeError(f"executor: expected a submitit executor, got {_checks.short(executor)}")
-        inner = getattr(executor, "_executor", executor)
-        if workers is None:
-            workers = inner.parameters.get("array_parallelism") or cores()
+        workers = jobs_of(executor) if workers is None else workers
         self.num_workers = _checks.integer("workers", workers, 1, 4096)
         folder = Path(str(executor.folder).split("%j")[0])
         folder.mkdir(parents=True, exist_ok=True)
@@ -237,6 +235,12 @@ def _dumps(value: Any) -> bytes:
     return data
 
 
+def jobs_of(executor: Any) -> int:
+    """How many jobs of a submitit executor work at a time unless somebody says otherwise."""
+    inner = getattr(executor, "_executor", executor)
+    return int(inner.parameters.get("array_parallelism") or cores())
+
+
 def is_submitit(executor: object) -> bool:
     """Whether this is an executor of submitit, told without importing it."""
     return any(
@@ -244,4 +248,4 @@ def is_submitit(executor: object) -> bool:
     )
 
 
-__all__ = ["JobExecutor", "JobLost", "is_submitit"]
+__all__ = ["JobExecutor", "JobLost", "is_submitit", "jobs_of"]

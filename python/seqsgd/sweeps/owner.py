@@ -56,3 +56,9 @@ def alive(owner: str) -> bool:
         except (OSError, ValueError):
             pass
     return _born(int(pid)) in (born, "")
+
+
+def near(owner: str) -> bool:
+    """Whether a process is known to live on this machine."""
+    host, pid, _ = owner.rsplit(":", 2)
+    return host == socket.gethostname() and alive(owner) and _born(int(pid)) != ""

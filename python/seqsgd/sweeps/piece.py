@@ -22,13 +22,17 @@ Array = npt.NDArray[Any]
 
 
 class Piece(NamedTuple):
-    """Runs first_run .. first_run + runs - 1 of cell number `cell`; `seconds` is what one core is thought to need."""
+    """Runs first_run .. first_run + runs - 1 of cell number `cell`.
+
+    `seconds` is what one core is thought to need, `each` what of it does not come from the steps.
+    """
 
     cell: int
     key: bytes
     run: Run
     seed: Seed
     seconds: float
+    each: float = 0.0
 
     @property
     def run_steps(self) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import Any
 
+from .. import _stderr
 from .cost import duration
 
 LINE = 60.0  # seconds between lines
@@ -22,24 +21,30 @@ class Progress:
         Already stored.
     seconds : float
         Estimate for the rest, on one worker.
+    all_together : float
+        The same for all workers.
     wanted : bool or None
         True: a bar. None: a bar on a terminal, lines elsewhere. False: nothing.
     """
 
-    def __init__(self, cells: int, run_steps: int, cells_done: int, run_steps_done: int, seconds: float, workers: int, wanted: bool | None) -> None:
+    def __init__(
+        self,
+        cells: int,
+        run_steps: int,
+        cells_done: int,
+        run_steps_done: int,
+        seconds: float,
+        all_together: float,
+        wanted: bool | None,
+    ) -> None:
         self.cells, self.run_steps, self.cells_done, self._stored = cells, run_steps, cells_done, run_steps_done
-        self._seconds, self._workers, self._spent = seconds, workers, 0.0
+        self._seconds, self._speed, self._spent = seconds, seconds / max(all_together, 1e-9), 0.0
         self._finished = self._flying = 0
         self._started = self._said = time.monotonic()
-        watched = sys.stderr is not None and sys.stderr.isatty()
-        self._lines = wanted is None and not watched and sys.stderr is not None
-        self._bar: Any = None
-        if wanted or (wanted is None and watched):
-            from tqdm import tqdm
-
-            form = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{rate_fmt}{postfix}]"
-            self._bar = tqdm(total=run_steps, initial=run_steps_done, unit=" steps", unit_scale=True, smoothing=0.1, leave=False, file=sys.stderr, bar_format=form)
-            self._tell()
+        self._lines = wanted is None and not _stderr.watched()
+        form = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{rate_fmt}{postfix}]"
+        self._bar = _stderr.bar(wanted, run_steps, run_steps_done, bar_format=form)
+        self._show()
 
     def piece(self, run_steps: int, seconds: float) -> None:
         """A piece is done; `seconds` is what it was thought to take."""
@@ -59,7 +64,11 @@ class Progress:
         """Seconds to the end, by the speed so far where there is one."""
         passed = time.monotonic() - self._started
         rest = max(self._seconds - self._spent, 0.0)
-        return rest * passed / self._spent if self._spent > 0.05 * self._seconds else rest / self._workers
+        return (
+            rest * passed / self._spent
+            if self._spent > 0.05 * self._seconds
+            else rest / max(self._speed, 1e-9)
+        )
 
     def line(self) -> str:
         """The state in words."""
@@ -67,15 +76,18 @@ class Progress:
         rate = done / max(time.monotonic() - self._started, 1e-9)
         return f"{self.cells_done}/{self.cells} cells, {self._stored + done:.3g}/{self.run_steps:.3g} run-steps, {rate:.3g} run-steps/s, about {duration(self.left())} left"
 
+    def _show(self) -> None:
+        self._bar.set_postfix_str(
+            f"{self.cells_done}/{self.cells} cells, {duration(self.left())} left", refresh=False
+        )
+        self._bar.update(self._stored + self._finished + self._flying - self._bar.n)
+
     def _tell(self) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"{self.cells_done}/{self.cells} cells, {duration(self.left())} left", refresh=False)
-            self._bar.update(self._stored + self._finished + self._flying - self._bar.n)
-        elif self._lines and time.monotonic() - self._said >= LINE:
+        self._show()
+        if self._lines and time.monotonic() - self._said >= LINE:
             self._said = time.monotonic()
-            print(f"seqsgd: {self.line()}", file=sys.stderr, flush=True)
+            _stderr.say(f"seqsgd: {self.line()}")
 
     def close(self) -> None:
         """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()

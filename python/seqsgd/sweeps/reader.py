@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._seed import Seed
+from .._signals import signalled
 from ..errors import StoreError
 from .piece import CELLS, checksum
+from .scratch import Folder
 from .store import BUSY, check_format, told
 
 
@@ -70,6 +72,24 @@ class Reader:
             with contextlib.closing(db):
                 yield db
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Where the store is; of one without a name, which ends with this process, all of it."""
+        if self.owner is None:
+            return {"path": str(self.path.resolve())}
+        folder = Folder()
+        copy = folder.path / "copy"
+        with self._open() as db, contextlib.closing(sqlite3.connect(copy)) as to:
+            db.backup(to)
+        return {"contents": copy.read_bytes()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.owner = None
+        if "contents" in state:
+            folder = Folder()
+            (folder.path / "sweep").write_bytes(state["contents"])
+            self.owner, state = folder, {"path": folder.path / "sweep"}
+        self.path = Path(state["path"])
+
     def damaged(self, why: object) -> StoreError:
         """What to raise where the contents make no sense."""
         text = " ".join(str(why).split()) or type(why).__name__
@@ -83,6 +103,8 @@ class Reader:
         except StoreError:
             raise
         except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as e:
+            if signalled(e):
+                raise
             raise self.damaged(e) from e
 
     def entropy(self) -> Seed | None:

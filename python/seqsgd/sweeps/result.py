@@ -31,8 +31,6 @@ class SweepResult:
 
     Attributes
     ----------
-    path : Path
-        The store.
     dims : tuple of str
         Axes of the grid.
     shape : tuple of int
@@ -42,7 +40,6 @@ class SweepResult:
         from .reader import Reader
 
         self._reader: Reader = Reader(path)
-        self.path = self._reader.path
         self._reader.owner = _owner  # a folder that lives as long as anything reads from it
         text, self._cells = self._reader.last()
         with self._reader.whole():
@@ -50,6 +47,14 @@ class SweepResult:
             axes = self._definition["axes"]
             self.dims: tuple[str, ...] = tuple(a["name"] for a in axes)
             self.shape: tuple[int, ...] = tuple(len(a["coords"][a["name"]]) for a in axes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "dataset"}
+
+    @property
+    def path(self) -> Path:
+        """The store."""
+        return self._reader.path
 
     @cached_property
     def dataset(self) -> xr.Dataset:
@@ -114,9 +119,43 @@ class SweepResult:
     def __getitem__(self, name: str) -> xr.DataArray:
         return self.dataset[name]
 
-    def sel(self, **labels: Any) -> xr.Dataset:
-        """`dataset.sel`: part of it by labels. Floats are found if they are nearly right."""
-        return self.dataset.sel({name: self._exact(name, label) for name, label in labels.items()})
+    def sel(
+        self,
+        /,
+        indexers: Mapping[Any, Any] | None = None,
+        method: str | None = None,
+        tolerance: Any = None,
+        drop: bool = False,
+        **labels: Any,
+    ) -> xr.Dataset:
+        """`dataset.sel`: part of it by labels, with all of its ways and options.
+
+        Floats are found if they are right but for rounding (of float64: 1e-9; of float32, where the
+        label or the coordinate is one): alone, in lists and arrays, as ends of slices.
+
+        Parameters
+        ----------
+        indexers : mapping, optional
+            Labels by dimension, for names that cannot be written as keywords.
+        method, tolerance, drop
+            As in :meth:`xarray.Dataset.sel`.
+        **labels
+            Labels by dimension: scalars, lists, arrays, DataArrays or slices.
+        """
+        if indexers is not None and not isinstance(indexers, Mapping):
+            raise TypeError(
+                "indexers: expected a mapping of labels by dimension, "
+                f"got {_checks.short(indexers)}"
+            )
+        if both := set(indexers or ()) & set(labels):
+            raise ValueError(
+                "indexers: expected each dimension once, "
+                f"got {', '.join(map(str, both))} also as a keyword"
+            )
+        exact = {
+            name: self._exact(name, label) for name, label in {**(indexers or {}), **labels}.items()
+        }
+        return self.dataset.sel(exact, method=method, tolerance=tolerance, drop=drop)
 
     def groupby(self, group: Any, **rest: Any) -> Any:
         """`dataset.groupby`."""
@@ -127,19 +166,27 @@ class SweepResult:
         return self.dataset.to_dataframe()
 
     def _exact(self, name: str, label: Any) -> Any:
-        """The coordinate that differs from a float by rounding only."""
+        """Coordinates in place of floats that differ from them by rounding only."""
+        from .labels import nearly
+
         _, values = self._axes_coords().get(name, (name, np.empty(0, object)))
-        if isinstance(label, float) and values.dtype.kind == "f":
-            near = values[np.isclose(values, label, rtol=1e-9, atol=1e-12)]
-            return near[0] if near.size else label
-        return label
+        return nearly(values, label)
 
     @property
     def cells_done(self) -> int:
         """How many cells are complete, at this moment."""
-        return sum(self._assembly().complete)
+        from .piece import (
+            gaps,
+        )  # not by an Assembly, which needs xarray: after Ctrl-C nobody wants to wait for that
 
-    def cell(self, **labels: Any) -> Result:
+        with self._reader.whole():
+            there = self._reader.there()
+            return sum(
+                not gaps(int(first), int(runs), there.get(bytes(key), []))
+                for key, first, runs in self._cells
+            )
+
+    def cell(self, /, **labels: Any) -> Result:
         """One cell as :func:`seqsgd.simulate` gives it, with all of its provenance.
 
         Parameters
@@ -155,7 +202,7 @@ class SweepResult:
             if dim not in labels:
                 raise ValueError(f"{dim}: missing, expected one of {_checks.short(values.tolist())}")
             found = np.flatnonzero(values == self._exact(dim, labels[dim]))
-            if len(found) != 1:
+            if len(found) != 1 or np.ndim(labels[dim]):
                 raise ValueError(f"{dim}: expected one of {_checks.short(values.tolist())}, got {_checks.short(labels[dim])}")
             position.append(int(found[0]))
             words.append(f"{dim} = {labels[dim]}")
@@ -255,9 +302,10 @@ class SweepResult:
             raise ValueError(f"path: {str(final)!r} exists already")
         part = final.with_name(f".{final.name}.{os.getpid()}.part")
         try:
-            self.dataset.to_zarr(part, mode="w-", consolidated=False)
-            words = self.provenance()
-            words.assign({n: words[n].astype(str) for n in words if words[n].dtype == object}).to_zarr(part, mode="a", group="provenance", consolidated=False)
+            _free_words(self.dataset).to_zarr(part, mode="w-", consolidated=False)
+            _free_words(self.provenance()).to_zarr(
+                part, mode="a", group="provenance", consolidated=False
+            )
             part.rename(final)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -276,6 +324,13 @@ class SweepResult:
     def _repr_html_(self) -> str:
         body = "".join(f"<tr><th style='text-align:left'>{html.escape(n)}</th><td style='text-align:left'>{html.escape(t)}</td></tr>" for n, t in self._rows())
         return f"<div><strong>seqsgd.SweepResult</strong><table>{body}</table><details><summary>dataset</summary>{self.dataset._repr_html_()}</details></div>"
+
+
+def _free_words(d: xr.Dataset) -> xr.Dataset:
+    """Words of any length: zarr has no settled format for those of a fixed one, and warns."""
+    return d.assign_coords(
+        {name: d[name].astype(object) for name in d.coords if d[name].dtype.kind == "U"}
+    )
 
 
 def open_sweep(path: str | os.PathLike[str]) -> SweepResult:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -13,21 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import _checks
+from .. import _checks, _stderr
 from .._run import cores
 from .._seed import Rng, Seed
 from ..errors import NonFiniteWarning, StoreError, SweepInterrupted, SweepWarning
 from .cost import duration, estimate
 from .definition import Cell, Sweep
 from .drive import Drive
-from .executors import Pool
-from .jobs import is_submitit
+from .executors import START, Pool, check, check_processes
+from .jobs import is_submitit, jobs_of
 from .piece import Piece, gaps, pack
 from .progress import Progress
 from .result import SweepResult
 from .scratch import Folder, Scratch
 from .store import Store
 from .tasks import There, in_order, pieces, tasks
+
+MANY = 2000  # cells that take a second or more to check
 
 Path_ = str | os.PathLike[str]
 
@@ -127,8 +128,8 @@ def sweep(
 
 def _announce(progress: bool | None) -> Callable[[Plan], None]:
     """Say what is to come where somebody watches."""
-    watched = progress or (progress is None and sys.stderr is not None and sys.stderr.isatty())
-    return lambda plan: print(f"seqsgd: {plan}", file=sys.stderr) if watched else None
+    watched = _stderr.watched() if progress is None else progress
+    return lambda plan: _stderr.say(f"seqsgd: {plan}") if watched else None
 
 
 def carry_out(
@@ -146,10 +147,14 @@ def carry_out(
     every = _checks.number("checkpoint_every", checkpoint_every, 0)
     if progress is not None:
         _checks.boolean("progress", progress)
-    if executor is not None and not isinstance(executor, Executor) and not is_submitit(executor):
-        _checks.integer("executor", executor, 1)
+    if executor is not None:
+        check(executor)
+        if not isinstance(executor, Executor) and not is_submitit(executor):
+            check_processes()
     folder = Folder() if store is None else None
     with contextlib.closing(Store(folder.path / "sweep" if folder else store or "", durable=folder is None)) as opened:
+        if len(definition) >= MANY and (_stderr.watched() if progress is None else progress):
+            _stderr.say(f"seqsgd: checking {len(definition)} cells")
         cells = definition.cells(opened.entropy() if definition.needs_entropy else None, loose=folder is not None)
         there = opened.there()
         todo = _todo(cells, there)
@@ -183,10 +188,20 @@ def _drive(
     stack.callback(_leave, scratch, store)
     found = pieces(cells, todo, estimate([cells[i].run for i in todo]), there, scratch.work)
     pool = None if executor is None or not todo else stack.enter_context(contextlib.closing(Pool(executor)))
-    planned = _plan(definition, cells, todo, found, 1 if not todo else pool.workers if pool is not None else _width(cells, todo))
+    planned = _plan(
+        definition, cells, todo, found, None if pool is None else (pool.workers, pool.start)
+    )
     announce(planned)
     seconds = sum(p.seconds for p, _ in found)
-    bar = Progress(planned.cells, planned.run_steps, planned.cells_done, planned.run_steps - planned.run_steps_left, seconds, planned.workers, wanted if todo else False)
+    bar = Progress(
+        planned.cells,
+        planned.run_steps,
+        planned.cells_done,
+        planned.run_steps - planned.run_steps_left,
+        seconds,
+        planned.seconds,
+        wanted if todo else False,
+    )
     stack.callback(bar.close)
     drive = Drive(definition, cells, in_order(found) if pool is None else tasks(found, planned.workers), store, scratch, bar, errors, every)
     stack.callback(_release, store, drive.owner)
@@ -197,9 +212,23 @@ def _drive(
     return drive
 
 
-def _plan(definition: Sweep, cells: Sequence[Cell], todo: Sequence[int], found: Sequence[tuple[Piece, int]], workers: int) -> Plan:
+def _plan(
+    definition: Sweep,
+    cells: Sequence[Cell],
+    todo: Sequence[int],
+    found: Sequence[tuple[Piece, int]],
+    pool: tuple[int, float] | None,
+) -> Plan:
+    """`pool`: how many workers, and the seconds until they are there."""
     left = sum(p.run_steps for p, _ in found)
-    return Plan(len(cells), len(cells) - len(todo), definition.run_steps, left, sum(p.seconds for p, _ in found) / workers, workers)
+    whole, beside = sum(p.seconds for p, _ in found), sum(p.each for p, _ in found)
+    if pool is not None and todo:
+        workers, start = pool
+        seconds = start + whole / workers
+    else:  # threads share the steps of a cell only
+        workers = _width(cells, todo)
+        seconds = (whole - beside) / workers + beside
+    return Plan(len(cells), len(cells) - len(todo), definition.run_steps, left, seconds, workers)
 
 
 def _leave(scratch: Scratch, store: Store) -> None:
@@ -219,11 +248,13 @@ def _todo(cells: Sequence[Cell], there: Mapping[bytes, Any]) -> list[int]:
 
 
 def _width(cells: Sequence[Cell], todo: Sequence[int]) -> int:
-    return max(1, min(cores(), max(cells[i].run.workers for i in todo)))
+    return max(1, min(cores(), max((cells[i].run.workers for i in todo), default=1)))
 
 
 def plan(definition: Sweep, store: Path_ | None = None, executor: Executor | int | None = None) -> Plan:
     """What `sweep` would have to do; nothing is written. A store is looked into if it exists."""
+    if executor is not None:
+        check(executor)
     there: There = {}
     root = Seed(0)
     if store is not None and Path(store).exists():
@@ -235,8 +266,15 @@ def plan(definition: Sweep, store: Path_ | None = None, executor: Executor | int
     todo = _todo(cells, there)
     definition.check_memory(todo)
     found = pieces(cells, todo, estimate([cells[i].run for i in todo]), there, Path(f"{store}-work"))
-    workers = (executor if isinstance(executor, int) else Pool(executor).workers) if executor is not None else _width(cells, todo) if todo else 1
-    return _plan(definition, cells, todo, found, workers)
+    pool = None
+    if executor is not None:
+        if is_submitit(executor):
+            pool = jobs_of(executor), 0.0
+        elif isinstance(executor, Executor):
+            pool = Pool(executor).workers, 0.0
+        else:
+            pool = int(executor), START
+    return _plan(definition, cells, todo, found, pool)
 
 
 @contextlib.contextmanager
@@ -256,16 +294,21 @@ def _warn_precision(cells: Sequence[Cell]) -> None:
             cell.run.warn(stacklevel=1)
     if caught:
         more = f" (and {len(caught) - 1} more cells)" if len(caught) > 1 else ""
-        warnings.warn(f"{caught[0].message}{more}", caught[0].category, stacklevel=4)
+        _stderr.warn(f"{caught[0].message}{more}", caught[0].category, stacklevel=4)
 
 
 def _warn(definition: Sweep, drive: Drive) -> None:
     if drive.nonfinite:
-        warnings.warn(f"values were not finite in {drive.nonfinite} runs, which stopped there (`nonfinite_step` says where); a smaller lr may help", NonFiniteWarning, stacklevel=3)
+        _stderr.warn(
+            f"values were not finite in {drive.nonfinite} runs, which stopped there "
+            "(`nonfinite_step` says where); a smaller lr may help",
+            NonFiniteWarning,
+            stacklevel=3,
+        )
     if drive.failed:
         first = drive.failed[0]
         n = len({o.cell for o in drive.failed})
-        warnings.warn(
+        _stderr.warn(
             f"{n} of {len(definition)} cells failed, the first at {definition.locate(first.cell)}: {first.error} (all of them: `result.errors`; the same call tries them again)",
             SweepWarning,
             stacklevel=3,

@@ -65,6 +65,10 @@ class Scratch:
                 total += int((self.life / f"{number}.progress").read_text() or 0)
         return total
 
+    def begun(self, number: int) -> bool:
+        """Whether a worker has taken an order up, as far as can be seen."""
+        return (self.life / f"{number}.progress").exists()
+
     def forget(self, stem: str) -> None:
         """A piece is stored: its checkpoint goes, and what is left of those that a kill cut short."""
         for path in (self.work / f"{stem}.npz", *self.work.glob(f".{stem}.npz.*.part")):

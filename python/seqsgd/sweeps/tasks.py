@@ -13,6 +13,7 @@ from .definition import Cell
 from .piece import Piece, gaps
 
 LEAST, MOST = 0.1, 10.0  # seconds of a task, as far as cells can be cut
+MANY = 1000  # pieces of a task
 SHARE = 3  # a task is a third of what is left for each worker
 
 There = dict[bytes, list[tuple[int, int, bool]]]
@@ -52,15 +53,28 @@ def _begun(work: Path) -> dict[str, list[tuple[int, int]]]:
 
 def _piece(index: int, cell: Cell, first: int, runs: int, cost: Cost) -> Piece:
     run = cell.run if (first, runs) == (cell.run.first_run, cell.run.runs) else dataclasses.replace(cell.run, first_run=first, runs=runs)
-    return Piece(index, cell.key, run, cell.seed, cost.seconds * run.steps * (runs if cost.split else 1))
+    each = cost.each if cost.seconds else 0.0  # a cell that fails costs nothing
+    return Piece(
+        index,
+        cell.key,
+        run,
+        cell.seed,
+        cost.seconds * run.steps * (runs if cost.split else 1) + each,
+        each,
+    )
 
 
 def tasks(found: Sequence[tuple[Piece, int]], workers: int) -> list[tuple[Piece, ...]]:
-    """Few large tasks, the longest first and smaller towards the end, so that all workers end together."""
+    """Few large tasks, the longest first and smaller towards the end: all workers end together.
+
+    Before them, by itself, what failed when it was tried.
+    """
+    fails = [p for p, _ in found if not p.seconds]
+    found = [(p, least) for p, least in found if p.seconds]
     left = sum(p.seconds for p, _ in found)
     share = _share(left, workers)
     cut = [part for p, least in found for part in (_cut(p, share, least) if least else [p])]
-    return _grouped(sorted(cut, key=lambda p: -p.seconds), left, workers)
+    return _grouped(fails, 0.0, 1) + _grouped(sorted(cut, key=lambda p: -p.seconds), left, workers)
 
 
 def in_order(found: Sequence[tuple[Piece, int]]) -> list[tuple[Piece, ...]]:
@@ -77,7 +91,7 @@ def _grouped(pieces: Sequence[Piece], left: float, workers: int) -> list[tuple[P
     task: list[Piece] = []
     size = 0.0
     for p in pieces:
-        if task and size + p.seconds > _share(left, workers):
+        if task and (size + p.seconds > _share(left, workers) or len(task) == MANY):
             out.append(tuple(task))
             left -= size
             task, size = [], 0.0
@@ -95,8 +109,11 @@ def _cut(piece: Piece, share: float, least: int) -> list[Piece]:
     if size > TOGETHER // 2 or least > 1:  # whole groups of runs that are computed side by side
         size = TOGETHER * max(1, round(size / TOGETHER))
     edges = [piece.run.first_run + n for n in sorted({min(runs, round(size * i)) for i in range(parts + 1)} | {runs})]
-    each = piece.seconds / runs
+    of_run = (piece.seconds - piece.each) / runs
     return [
-        piece._replace(run=dataclasses.replace(piece.run, first_run=a, runs=b - a), seconds=each * (b - a))
+        piece._replace(
+            run=dataclasses.replace(piece.run, first_run=a, runs=b - a),
+            seconds=of_run * (b - a) + piece.each,
+        )
         for a, b in zip(edges[:-1], edges[1:], strict=True)
     ]

@@ -6,6 +6,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -19,11 +20,12 @@ import numpy as np
 
 from .. import _core, provenance
 from .._dynamics import Resumable
+from .._signals import signalled
 from ..checkpoint import Checkpoint
 from ..models.course import Steps
 from ..simulate import Course
 from .fingerprint import check
-from .owner import alive
+from .owner import alive, near
 from .piece import Outcome, Piece, encode
 
 Watch = Callable[[int], bool]
@@ -45,12 +47,23 @@ class Late(Checkpoint):
 
 
 def compute_piece(piece: Piece, work: Path | None, every: float, watch: Watch) -> Outcome | None:
-    """One piece, from its checkpoint if there is one; None if `watch(run_steps)` ended it. Whatever goes wrong is in the outcome."""
+    """One piece, from its checkpoint if there is one; None if `watch(run_steps)` ended it.
+
+    What goes wrong in the cell is in the outcome. What does not come from the cell is raised:
+    exceptions of `watch` and of signal handlers (a time limit).
+    """
     ended = False
+    watching: list[BaseException] = []
 
     def callback(done: int, total: int) -> bool:
         nonlocal ended
-        ended = ended or watch(done)  # for good: threads that are slow to pause leave time for another look
+        try:
+            ended = ended or watch(
+                done
+            )  # for good: threads that are slow to pause leave time for another look
+        except BaseException as e:
+            watching.append(e)
+            raise
         return ended
 
     started = time.monotonic()
@@ -70,6 +83,8 @@ def compute_piece(piece: Piece, work: Path | None, every: float, watch: Watch) -
         nonfinite = int((np.asarray(course.engine.nonfinite()) >= 0).sum())
         return Outcome(*place, course.wall_time(), header, grid, data, _origin(), now, nonfinite)
     except Exception as e:
+        if e in watching or signalled(e):
+            raise
         text = " ".join(f"{type(e).__name__}: {e}".split())
         return Outcome(*place, time.monotonic() - started, error=text, traceback=traceback.format_exc(), created=now)
 
@@ -83,7 +98,9 @@ def _course(piece: Piece, work: Path | None, every: float, callback: Callable[[i
         try:
             saved.load(adopt=False)
             return Course(piece.run, piece.seed, saved, every, False, callback)
-        except ValueError:  # of another version or instruction set, or damaged: computed anew
+        except ValueError as e:  # of another version or instruction set, or damaged: computed anew
+            if signalled(e):
+                raise
             saved.path.unlink(missing_ok=True)
             return _course(piece, work, every, callback)
     return Course(piece.run, piece.seed, saved, every, False, callback)
@@ -133,17 +150,29 @@ def compute(order: Order) -> list[Outcome]:
     life = _Life(order)
     with _undisturbed(order.guard, order.owner):
         for piece in order.pieces:
-            if outcomes and time.monotonic() - started > order.limit:
+            if life.watch(0) or (outcomes and time.monotonic() - started > order.limit):
                 break
             try:
                 outcome = compute_piece(piece, Path(order.work), order.every, life.watch)
-            except KeyboardInterrupt:
-                break
+            except (KeyboardInterrupt, Exception):
+                break  # a signal to this worker: no fault of the cell, which is sent again
             if outcome is None:
                 break
             outcomes.append(outcome)
             life.done(piece.run_steps)
     return outcomes
+
+
+def compute_packed(order: bytes) -> list[Outcome]:
+    """The same of a pickled order.
+
+    A worker process of an executor that cannot read what it is sent dies of it.
+    """
+    try:
+        unpacked = pickle.loads(order)
+    except Exception as e:
+        raise pickle.UnpicklingError(" ".join(f"{type(e).__name__}: {e}".split())) from None
+    return compute(unpacked)
 
 
 class _Life:
@@ -153,24 +182,30 @@ class _Life:
         self.owner = order.owner
         self.go = Path(order.life, "go")
         self.progress = Path(order.life, f"{order.number}.progress")
-        self.shared = self.go.exists()  # else on another machine with other files
+        # Without `go` a worker on another machine, with other files, knows nothing. One on this
+        # machine knows that nobody waits: its order was queued when the sweep ended.
+        self.shared = order.guard or near(order.owner) or self.go.exists()
         self.before = 0
         self.beat, self.heard = 0.0, time.monotonic()
-        self.next = self.heard + LOOK
+        self.next = 0.0
 
     def done(self, run_steps: int) -> None:
         self.before += run_steps
 
     def watch(self, run_steps: int) -> bool:
-        if time.monotonic() < self.next or not self.shared:
-            return False
+        """Whether nobody waits any more; looks at the files at the beginning, and now and then."""
         now = time.monotonic()
+        if now < self.next or not self.shared:
+            return False
         self.next = now + LOOK
+        with contextlib.suppress(OSError):
+            self.progress.write_text(str(self.before + run_steps))
         try:
             beat = self.go.stat().st_mtime
-            self.progress.write_text(str(self.before + run_steps))
-        except OSError:
-            return not self.go.exists()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # a network file system that is away for a moment
+            beat = self.beat
         if beat != self.beat:
             self.beat, self.heard = beat, now
         return now - self.heard > SILENCE or not alive(self.owner)

@@ -11,6 +11,7 @@ With a weight per token the same holds row by row, with V_l = E delta_l^2 = V / 
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
