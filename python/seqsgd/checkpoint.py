@@ -123,7 +123,6 @@ class Checkpoint:
         self.wall_time = wall_time
         self._loaded = grid, arrays
 
-
     def _compare(self, noted: dict[str, Any]) -> None:
         """Refuse other functions than those of the file."""
         here, functions = self._functions()

@@ -33,9 +33,7 @@ def identify(
 
 
 _own = False  # whether this process makes keys: then they are of the functions that it has
-_ran: dict[
-    int, Any
-] = {}  # functions that have been at work here, and may have changed what they rest on
+_ran: dict[int, Any] = {}  # functions that have been at work here: they may change their data
 
 
 def check(run: Run, seed: Seed, key: bytes) -> None:

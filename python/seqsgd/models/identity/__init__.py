@@ -23,6 +23,7 @@ from ._atoms import Unknown
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_SIMPLE = (type(None), bool, int, float, str)
 NAME_IT = 'sq.Named("my link, version 1", function) gives it a name'
 
 
@@ -118,15 +119,21 @@ def canonical(value: Any, where: str = "", functions: Functions | None = None) -
     """
     from .._base import Model  # models compare by this module
 
-    functions = functions or Functions()
-    if isinstance(value, Model):
+    return _canonical(value, where, functions or Functions(), Model)
+
+
+def _canonical(value: Any, where: str, functions: Functions, model: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, model):
         out: dict[str, Any] = {"type": type(value).__name__}
         for name, v in value._identity().items():
-            path = f"{where}.{name}" if where else name
-            bare = name in value._functions and not isinstance(
-                v, (str, Model)
-            )  # an address is a number
-            out[name] = functions.plain(v, path) if bare else canonical(v, path, functions)
+            if name in value._functions and not isinstance(v, (str, model)):  # may be an address
+                out[name] = functions.plain(v, f"{where}.{name}" if where else name)
+            elif type(v) in _SIMPLE:
+                out[name] = v
+            else:
+                out[name] = _canonical(v, f"{where}.{name}" if where else name, functions, model)
         return out
     if isinstance(value, np.ndarray):
         return {
@@ -135,9 +142,7 @@ def canonical(value: Any, where: str = "", functions: Functions | None = None) -
             "dtype": value.dtype.str,
         }
     if type(value) in (tuple, list):
-        return [canonical(v, where, functions) for v in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
+        return [_canonical(v, where, functions, model) for v in value]
     return functions.plain(value, where)
 
 
