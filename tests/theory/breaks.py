@@ -1,6 +1,8 @@
-"""Random functions with jumps and kinks whose Hermite coefficients are known, and how often stated errors cover: run as a script for the tables of the docs.
+"""Random functions with jumps and kinks whose Hermite coefficients are known, and how often stated
+errors cover: run as a script for the tables of the docs.
 
-A function is a sum of pieces u^j cos(w u), u^j sin(w u) or u^j on intervals; integrals over these are elementary, and taken with 40 digits.
+A function is a sum of pieces u^j cos(w u), u^j sin(w u) or u^j on intervals; integrals over these
+are elementary, and taken with 40 digits.
 """
 
 from __future__ import annotations
@@ -17,34 +19,51 @@ INF = mp.inf
 
 
 class Known:
-    """A function in float64 and the pieces (low, high, [coefficients of u^j], w) of it in exact numbers; exp(i w u) enters by its imaginary part."""
+    """A function in float64 and the pieces (low, high, [coefficients of u^j], w) of it in exact
+    numbers; exp(i w u) enters by its imaginary part."""
 
     def __init__(self, name, f, slope, pieces):
         self.name, self.f, self.slope, self.pieces = name, f, slope, pieces
 
     def coefficients(self, order, shift=0.0, product=None):
-        """E[g(u + shift) He_k(u)], exactly. `product`: of g with another function of real pieces on the same intervals, as polynomials."""
+        """E[g(u + shift) He_k(u)], exactly. `product`: of g with another function of real pieces on
+        the same intervals, as polynomials."""
         total = [mp.mpf(0)] * (order + 1)
         s = mp.mpf(shift)
         for low, high, poly, w in self.pieces if product is None else product:
             a, b = low - s, high - s
-            moved = [sum(poly[n] * mp.binomial(n, j) * s ** (n - j) for n in range(j, len(poly))) for j in range(len(poly))]
+            moved = [
+                sum(poly[n] * mp.binomial(n, j) * s ** (n - j) for n in range(j, len(poly)))
+                for j in range(len(poly))
+            ]
             part = _moments(a, b, moved, mp.mpf(w), s, order)
             total = [t + (p if w == 0 else mp.im(p)) for t, p in zip(total, part)]
         return [float(mp.re(t)) for t in total]
 
 
 def _moments(a, b, poly, w, s, order):
-    """int_a^b p(u) exp(i w (u + s)) He_k(u) phi(u) du, k = 0 .. order, by parts. For w != 0 p is a constant."""
+    """int_a^b p(u) exp(i w (u + s)) He_k(u) phi(u) du, k = 0 .. order, by parts. For w != 0 p is a
+    constant."""
     phi = {x: (mp.mpf(0) if mp.isinf(x) else mp.npdf(x)) for x in (a, b)}
     he = {x: [mp.mpf(0)] * (order + 1) if mp.isinf(x) else _he(x, order) for x in (a, b)}
 
     def edge(k, j):  # [-u^j He_{k-1} phi exp(iw(u+s))]_a^b
-        return sum((-1 if x is b or x == b else 1) * (0 if mp.isinf(x) else x**j * he[x][k - 1] * phi[x] * mp.expj(w * (x + s))) for x in ((a, b)))
+        return sum(
+            (-1 if x is b or x == b else 1)
+            * (0 if mp.isinf(x) else x**j * he[x][k - 1] * phi[x] * mp.expj(w * (x + s)))
+            for x in ((a, b))
+        )
 
     if w != 0:
+
         def tail(x):
-            return mp.mpf(2) if x == -INF else mp.mpf(0) if x == INF else mp.erfc((x - 1j * w) / mp.sqrt(2))
+            return (
+                mp.mpf(2)
+                if x == -INF
+                else mp.mpf(0)
+                if x == INF
+                else mp.erfc((x - 1j * w) / mp.sqrt(2))
+            )
 
         out = [poly[0] * mp.expj(w * s) * mp.exp(-w * w / 2) * (tail(a) - tail(b)) / 2]
         for k in range(1, order + 1):
@@ -55,7 +74,10 @@ def _moments(a, b, poly, w, s, order):
         if j == 0:
             M[0, 0] = mp.ncdf(b) - mp.ncdf(a) if a < 0 else mp.ncdf(-a) - mp.ncdf(-b)
         else:
-            M[j, 0] = sum((-1 if x == b else 1) * (0 if mp.isinf(x) else x ** (j - 1) * phi[x]) for x in (a, b)) + (j - 1) * M.get((j - 2, 0), 0)
+            M[j, 0] = sum(
+                (-1 if x == b else 1) * (0 if mp.isinf(x) else x ** (j - 1) * phi[x])
+                for x in (a, b)
+            ) + (j - 1) * M.get((j - 2, 0), 0)
         for k in range(1, order + 1):
             M[j, k] = edge(k, j) + (j * M[j - 1, k - 1] if j else 0)
     return [sum(c * M[j, k] for j, c in enumerate(poly)) for k in range(order + 1)]
@@ -89,7 +111,8 @@ def _real_roots(c):
 
 
 def _linear(parts):
-    """A piecewise linear function from breaks b_i and (value, slope) on the right of each: pieces, f and its slope. parts: [(low, high, c0, c1)]."""
+    """A piecewise linear function from breaks b_i and (value, slope) on the right of each: pieces,
+    f and its slope. parts: [(low, high, c0, c1)]."""
     pieces = [(mp.mpf(a), mp.mpf(b), [mp.mpf(c0), mp.mpf(c1)], 0) for a, b, c0, c1 in parts]
     edges = np.array([float(a) for a, *_ in parts[1:]])
     c0, c1 = np.array([float(p[2]) for p in parts]), np.array([float(p[3]) for p in parts])
@@ -102,8 +125,21 @@ def _linear(parts):
 
 
 def random_function(rng, smooth_slope=False):
-    """One of the families, with random parameters; breaks may be anywhere, very close to 0, or to each other."""
-    kinds = ["relu", "abs", "step", "several", "leaky", "hardtanh", "triangle", "close", "clipped", "floor", "sine"]
+    """One of the families, with random parameters; breaks may be anywhere, very close to 0, or to
+    each other."""
+    kinds = [
+        "relu",
+        "abs",
+        "step",
+        "several",
+        "leaky",
+        "hardtanh",
+        "triangle",
+        "close",
+        "clipped",
+        "floor",
+        "sine",
+    ]
     kind = kinds[rng.integers(len(kinds) if not smooth_slope else 6)]
 
     def place():
@@ -116,22 +152,64 @@ def random_function(rng, smooth_slope=False):
 
     b = place()
     if kind == "relu":
-        return Known(kind, lambda u: np.maximum(u - b, 0), lambda u: (u > b) * 1.0, [(mp.mpf(b), INF, [-mp.mpf(b), mp.mpf(1)], 0)])
+        return Known(
+            kind,
+            lambda u: np.maximum(u - b, 0),
+            lambda u: (u > b) * 1.0,
+            [(mp.mpf(b), INF, [-mp.mpf(b), mp.mpf(1)], 0)],
+        )
     if kind == "abs":
-        return Known(kind, lambda u: np.abs(u - b), lambda u: np.sign(u - b), [(mp.mpf(b), INF, [-mp.mpf(b), mp.mpf(1)], 0), (-INF, mp.mpf(b), [mp.mpf(b), mp.mpf(-1)], 0)])
+        return Known(
+            kind,
+            lambda u: np.abs(u - b),
+            lambda u: np.sign(u - b),
+            [
+                (mp.mpf(b), INF, [-mp.mpf(b), mp.mpf(1)], 0),
+                (-INF, mp.mpf(b), [mp.mpf(b), mp.mpf(-1)], 0),
+            ],
+        )
     if kind == "step":
-        return Known(kind, lambda u: (u > b) * 1.0, lambda u: 0 * u, [(mp.mpf(b), INF, [mp.mpf(1)], 0)])
+        return Known(
+            kind, lambda u: (u > b) * 1.0, lambda u: 0 * u, [(mp.mpf(b), INF, [mp.mpf(1)], 0)]
+        )
     if kind == "leaky":
         s = float(rng.uniform(-0.5, 0.9))
-        return Known(kind, lambda u: np.where(u > b, u - b, s * (u - b)), lambda u: np.where(u > b, 1.0, s),
-                     [(mp.mpf(b), INF, [-mp.mpf(b), mp.mpf(1)], 0), (-INF, mp.mpf(b), [-mp.mpf(b) * s, mp.mpf(s)], 0)])
+        return Known(
+            kind,
+            lambda u: np.where(u > b, u - b, s * (u - b)),
+            lambda u: np.where(u > b, 1.0, s),
+            [
+                (mp.mpf(b), INF, [-mp.mpf(b), mp.mpf(1)], 0),
+                (-INF, mp.mpf(b), [-mp.mpf(b) * s, mp.mpf(s)], 0),
+            ],
+        )
     if kind == "hardtanh":
         c = b + float(abs(place())) + 1e-3
-        return Known(kind, lambda u: np.clip(u, b, c), lambda u: ((u > b) & (u < c)) * 1.0,
-                     [(-INF, mp.mpf(b), [mp.mpf(b)], 0), (mp.mpf(b), mp.mpf(c), [mp.mpf(0), mp.mpf(1)], 0), (mp.mpf(c), INF, [mp.mpf(c)], 0)])
+        return Known(
+            kind,
+            lambda u: np.clip(u, b, c),
+            lambda u: ((u > b) & (u < c)) * 1.0,
+            [
+                (-INF, mp.mpf(b), [mp.mpf(b)], 0),
+                (mp.mpf(b), mp.mpf(c), [mp.mpf(0), mp.mpf(1)], 0),
+                (mp.mpf(c), INF, [mp.mpf(c)], 0),
+            ],
+        )
     if kind in ("several", "close"):
         n = int(rng.integers(2, 7))
-        at = sorted({place() for _ in range(n)}) if kind == "several" else sorted({b, *(float(b + s) for s in rng.choice([-1, 1], n) * 10.0 ** rng.uniform(-10, -1, n))})
+        at = (
+            sorted({place() for _ in range(n)})
+            if kind == "several"
+            else sorted(
+                {
+                    b,
+                    *(
+                        float(b + s)
+                        for s in rng.choice([-1, 1], n) * 10.0 ** rng.uniform(-10, -1, n)
+                    ),
+                }
+            )
+        )
         c0, c1 = rng.normal(size=len(at) + 1), rng.normal(size=len(at) + 1)
         if rng.integers(2):  # no jumps
             for i, x in enumerate(at):
@@ -142,44 +220,88 @@ def random_function(rng, smooth_slope=False):
         w, t = float(rng.uniform(0.3, 3.0)), float(rng.uniform())
         pieces = []
         for n in range(math.floor(-17 * w) - 2, math.ceil(17 * w) + 2):
-            for low, sign in ((2 * n - mp.mpf(t), 1), (2 * n + 1 - mp.mpf(t), -1)):  # |(w u + t) mod 2 - 1|
+            for low, sign in (
+                (2 * n - mp.mpf(t), 1),
+                (2 * n + 1 - mp.mpf(t), -1),
+            ):  # |(w u + t) mod 2 - 1|
                 a, z = low / mp.mpf(w), (low + 1) / mp.mpf(w)
                 top = 2 * n + 1
                 pieces.append((a, z, [sign * (top - mp.mpf(t)), -sign * mp.mpf(w)], 0))
-        return Known(kind, lambda u: np.abs(np.mod(w * u + t, 2) - 1), lambda u: np.where(np.mod(w * u + t, 2) > 1, w, -w), pieces)
+        return Known(
+            kind,
+            lambda u: np.abs(np.mod(w * u + t, 2) - 1),
+            lambda u: np.where(np.mod(w * u + t, 2) > 1, w, -w),
+            pieces,
+        )
     if kind == "floor":
         w, t = float(rng.uniform(0.2, 2.5)), float(rng.uniform())
-        pieces = [((n - mp.mpf(t)) / mp.mpf(w), (n + 1 - mp.mpf(t)) / mp.mpf(w), [mp.mpf(n)], 0) for n in range(math.floor(-17 * w) - 2, math.ceil(17 * w) + 2)]
+        pieces = [
+            ((n - mp.mpf(t)) / mp.mpf(w), (n + 1 - mp.mpf(t)) / mp.mpf(w), [mp.mpf(n)], 0)
+            for n in range(math.floor(-17 * w) - 2, math.ceil(17 * w) + 2)
+        ]
         return Known(kind, lambda u: np.floor(w * u + t), lambda u: 0 * u, pieces)
     if kind == "clipped":
         p = [float(x) for x in rng.normal(size=4)]
         low, high = -float(rng.uniform(0.1, 1)), float(rng.uniform(0.1, 1))
         roots = []
         for level in (low, high):
-            roots += _real_roots([mp.mpf(p[0]) - mp.mpf(level), mp.mpf(p[1]), mp.mpf(p[2]), mp.mpf(p[3])])
+            roots += _real_roots(
+                [mp.mpf(p[0]) - mp.mpf(level), mp.mpf(p[1]), mp.mpf(p[2]), mp.mpf(p[3])]
+            )
         edges = [-INF, *sorted(roots), INF]
         pieces = []
         for a, z in itertools.pairwise(edges):
-            middle = (a + z) / 2 if not (mp.isinf(a) or mp.isinf(z)) else (z - 1 if mp.isinf(a) and not mp.isinf(z) else a + 1)
+            middle = (
+                (a + z) / 2
+                if not (mp.isinf(a) or mp.isinf(z))
+                else (z - 1 if mp.isinf(a) and not mp.isinf(z) else a + 1)
+            )
             y = _value([mp.mpf(x) for x in p], middle)
-            pieces.append((a, z, [mp.mpf(low)] if y < low else [mp.mpf(high)] if y > high else [mp.mpf(x) for x in p], 0))
+            pieces.append(
+                (
+                    a,
+                    z,
+                    [mp.mpf(low)]
+                    if y < low
+                    else [mp.mpf(high)]
+                    if y > high
+                    else [mp.mpf(x) for x in p],
+                    0,
+                )
+            )
+
         def f(u):
             return np.clip(((p[3] * u + p[2]) * u + p[1]) * u + p[0], low, high)
-        return Known(kind, f, lambda u: np.where((f(u) > low) & (f(u) < high), (3 * p[3] * u + 2 * p[2]) * u + p[1], 0.0), pieces)
+
+        return Known(
+            kind,
+            f,
+            lambda u: np.where(
+                (f(u) > low) & (f(u) < high), (3 * p[3] * u + 2 * p[2]) * u + p[1], 0.0
+            ),
+            pieces,
+        )
     w = float(rng.uniform(0.3, 6.0))
-    return Known(kind, lambda u: np.sign(u - b) * np.sin(w * u), lambda u: np.sign(u - b) * w * np.cos(w * u),
-                 [(mp.mpf(b), INF, [mp.mpf(1)], w), (-INF, mp.mpf(b), [mp.mpf(-1)], w)])
+    return Known(
+        kind,
+        lambda u: np.sign(u - b) * np.sin(w * u),
+        lambda u: np.sign(u - b) * w * np.cos(w * u),
+        [(mp.mpf(b), INF, [mp.mpf(1)], w), (-INF, mp.mpf(b), [mp.mpf(-1)], w)],
+    )
 
 
 def coefficient_ratios(n, order, seed, shifted=False):
-    """|error| / stated error of E[g He_k], for n random functions: {kind: (functions, order + 1)}."""
-    from seqsgd.theory._pieces import Line
+    """|error| / stated error of E[g He_k], for n random functions: {kind: (functions, order +
+    1)}."""
+    from seqsgd.theory._line import Line
 
     rng, out = np.random.default_rng(seed), {}
     for _ in range(n):
         g = random_function(rng)
         shift = float(rng.normal()) if shifted else 0.0
-        value, error = Line(lambda u: np.asarray(g.f(u), dtype=np.float64)[:, None], order, shift).coefficients()
+        value, error = Line(
+            lambda u: np.asarray(g.f(u), dtype=np.float64)[:, None], order, shift
+        ).coefficients()
         exact = np.array(g.coefficients(order, shift))
         ratio = np.abs(value[:, 0] - exact) / np.maximum(error[:, 0], 1e-300)
         out.setdefault(g.name, []).append(ratio)
@@ -187,11 +309,12 @@ def coefficient_ratios(n, order, seed, shifted=False):
 
 
 def risk_ratios(n, seed):
-    """|error| / stated error of R, its gradient and Hessian in m, and V, for y = a He_2(z*) + b z*, L = 1, an injected c and a random activation."""
+    """|error| / stated error of R, its gradient and Hessian in m, and V, for y = a He_2(z*) + b z*,
+    L = 1, an injected c and a random activation."""
     import seqsgd as sq
     from seqsgd.theory._link_terms import terms_of
     from seqsgd.theory._network import NetworkEngine
-    from seqsgd.theory._pieces import Mesh
+    from seqsgd.theory._line import Mesh
     from seqsgd.theory._setup import Setup
 
     rng, out = np.random.default_rng(seed), {}
@@ -200,15 +323,25 @@ def risk_ratios(n, seed):
         if g.name == "sine":
             continue
         n -= 1
-        a, b, c, m = float(rng.normal()), float(rng.normal()), float(rng.choice([0.0, rng.normal()])), float(rng.uniform(-1, 1))
-        task = sq.Task(sq.SSI(sq.Hermite([(a, {1: 2}), (b, {1: 1})]), 1), sq.Tied((_zero, _zero), position=sq.Injected(c)))
+        a, b, c, m = (
+            float(rng.normal()),
+            float(rng.normal()),
+            float(rng.choice([0.0, rng.normal()])),
+            float(rng.uniform(-1, 1)),
+        )
+        task = sq.Task(
+            sq.SSI(sq.Hermite([(a, {1: 2}), (b, {1: 1})]), 1),
+            sq.Tied((_zero, _zero), position=sq.Injected(c)),
+        )
         setup = Setup(task)
         setup.mesh = Mesh(lambda u: np.stack([g.f(u) + 0.0, g.slope(u) + 0.0], axis=1))
         engine = NetworkEngine(setup, terms_of(task.teacher))
         engine.integrals.sigma = lambda u: (g.f(u) + 0.0, g.slope(u) + 0.0)
         best, error = engine.moments(np.zeros((1, 0)), np.array([[m]]), None, 2)
         one = g.coefficients(2, c)
-        slopes = [[j * p for j, p in enumerate(poly)][1:] or [mp.mpf(0)] for _, _, poly, _ in g.pieces]
+        slopes = [
+            [j * p for j, p in enumerate(poly)][1:] or [mp.mpf(0)] for _, _, poly, _ in g.pieces
+        ]
 
         def of(*powers):
             """E[sigma^p sigma'^q He_k], k to 4."""
@@ -217,22 +350,42 @@ def risk_ratios(n, seed):
                 whole = [mp.mpf(1)]
                 for factor, power in zip((poly, slope), powers):
                     for _ in range(power):
-                        whole = [sum(whole[i] * factor[j - i] for i in range(len(whole)) if 0 <= j - i < len(factor)) for j in range(len(whole) + len(factor) - 1)]
+                        whole = [
+                            sum(
+                                whole[i] * factor[j - i]
+                                for i in range(len(whole))
+                                if 0 <= j - i < len(factor)
+                            )
+                            for j in range(len(whole) + len(factor) - 1)
+                        ]
                 product.append((low, high, whole, 0))
             return g.coefficients(4, c, product)
 
         mean = {2: a * m**2, 1: b * m}
-        square = {0: 2 * a * a + b * b, 1: 4 * a * b * m, 2: (4 * a * a + b * b) * m**2, 3: 2 * a * b * m**3, 4: a * a * m**4}
+        square = {
+            0: 2 * a * a + b * b,
+            1: 4 * a * b * m,
+            2: (4 * a * a + b * b) * m**2,
+            3: 2 * a * b * m**3,
+            4: a * a * m**4,
+        }
         gg, fgg, ffgg = of(0, 2), of(1, 2), of(2, 2)
         exact = {
-            "value": 0.5 * (2 * a * a + b * b) - a * m**2 * one[2] - b * m * one[1] + 0.5 * of(2, 0)[0],
+            "value": 0.5 * (2 * a * a + b * b)
+            - a * m**2 * one[2]
+            - b * m * one[1]
+            + 0.5 * of(2, 0)[0],
             "gradient": -2 * a * m * one[2] - b * one[1],
             "hessian": -2 * a * one[2],
-            "V": ffgg[0] - 2 * sum(x * fgg[k] for k, x in mean.items()) + sum(x * gg[k] for k, x in square.items()),
+            "V": ffgg[0]
+            - 2 * sum(x * fgg[k] for k, x in mean.items())
+            + sum(x * gg[k] for k, x in square.items()),
         }
         for name, x in exact.items():
             found, doubt = (float(np.ravel(getattr(y, name))[0]) for y in (best, error))
-            out.setdefault(name, []).append(0.0 if found == x else abs(found - x) / max(doubt, 1e-300))
+            out.setdefault(name, []).append(
+                0.0 if found == x else abs(found - x) / max(doubt, 1e-300)
+            )
     return {k: np.array(v) for k, v in out.items()}
 
 
@@ -241,7 +394,8 @@ def _zero(u):
 
 
 def link_ratios(L, n, seed, orders=(1, 2, 3)):
-    """The same for links of L tokens: 1{v . z > c}, its products with |q . z| and with relu along orthogonal directions, max(z_1, z_2), boxes."""
+    """The same for links of L tokens: 1{v . z > c}, its products with |q . z| and with relu along
+    orthogonal directions, max(z_1, z_2), boxes."""
     from seqsgd.theory import _cubature
 
     rng, out = np.random.default_rng(seed), {}
@@ -249,33 +403,51 @@ def link_ratios(L, n, seed, orders=(1, 2, 3)):
         name, f, parts = _random_link(L, rng)
         for k in orders:
             rule = _cubature.rule(L, k, 1, None, True)
-            C = _cubature.integrate(lambda z: f(z)[:, None], 1, rule, k, int(rng.integers(2**31)))[0][0]
+            C = _cubature.integrate(lambda z: f(z)[:, None], 1, rule, k, int(rng.integers(2**31)))[
+                0
+            ][0]
             exact = np.zeros(len(C.value))
-            for weight, factors in parts:  # sums of products of functions along orthonormal directions
+            for (
+                weight,
+                factors,
+            ) in parts:  # sums of products of functions along orthonormal directions
                 exact += weight * _entries(factors, C.index, L, k)
             out.setdefault(name, []).extend((np.abs(C.value - exact) / C.error).tolist())
     return {k: np.array(v) for k, v in sorted(out.items())}
 
 
 def _entries(factors, index, L, k):
-    """Entries of C_k of prod_i g_i(q_i . z): d^k / dx^k of prod_i sum_j c_ij (q_i . x)^j / j! at 0."""
+    """Entries of C_k of prod_i g_i(q_i . z): d^k / dx^k of prod_i sum_j c_ij (q_i . x)^j / j! at
+    0."""
     out = np.zeros(len(index))
     for row, tokens in enumerate(index):
         total = 0.0
         for which in np.ndindex(*[len(factors)] * k):  # each derivative acts on one of the factors
             counts = [which.count(i) for i in range(len(factors))]
-            total += math.prod(c[n] for (c, _), n in zip(factors, counts)) * math.prod(factors[i][1][t] for i, t in zip(which, tokens))
+            total += math.prod(c[n] for (c, _), n in zip(factors, counts)) * math.prod(
+                factors[i][1][t] for i, t in zip(which, tokens)
+            )
         out[row] = total
     return out
 
 
 def _random_link(L, rng):
     def step(c):
-        return [float(mp.ncdf(-c)), *(float(_he(mp.mpf(c), 4)[k - 1] * mp.npdf(c)) for k in range(1, 4))]
+        return [
+            float(mp.ncdf(-c)),
+            *(float(_he(mp.mpf(c), 4)[k - 1] * mp.npdf(c)) for k in range(1, 4)),
+        ]
 
     c = float(rng.normal() * rng.choice([0.03, 1.0]))
     q = np.linalg.qr(rng.normal(size=(L, L)))[0].T
-    kind = ["half space, axis", "half space", "half space, small integers", "max", "step times |.|", "box"][rng.integers(3 if L == 1 else 6)]
+    kind = [
+        "half space, axis",
+        "half space",
+        "half space, small integers",
+        "max",
+        "step times |.|",
+        "box",
+    ][rng.integers(3 if L == 1 else 6)]
     if kind == "half space, axis":
         v = np.eye(L)[rng.integers(L)]
     elif kind == "half space, small integers":
@@ -292,19 +464,38 @@ def _random_link(L, rng):
         plus, minus = np.zeros(L), np.zeros(L)
         plus[:2], minus[:2] = [1, 1], [1, -1]
         plus, minus = plus / math.sqrt(2), minus / math.sqrt(2)
-        return kind, lambda z: np.maximum(z[:, 0], z[:, 1]), [(1 / math.sqrt(2), [([0.0, 1.0, 0.0, 0.0], plus)]), (1 / math.sqrt(2), [(absolute, minus)])]
+        return (
+            kind,
+            lambda z: np.maximum(z[:, 0], z[:, 1]),
+            [
+                (1 / math.sqrt(2), [([0.0, 1.0, 0.0, 0.0], plus)]),
+                (1 / math.sqrt(2), [(absolute, minus)]),
+            ],
+        )
     if kind == "box":
         cs = rng.normal(size=L)
-        return kind, lambda z: (z > cs).all(axis=1) * 1.0, [(1.0, [(step(float(x)), e) for x, e in zip(cs, np.eye(L))])]
-    return kind, lambda z: (z @ q[0] > c) * np.abs(z @ q[1]), [(1.0, [(step(c), q[0]), (absolute, q[1])])]
+        return (
+            kind,
+            lambda z: (z > cs).all(axis=1) * 1.0,
+            [(1.0, [(step(float(x)), e) for x, e in zip(cs, np.eye(L))])],
+        )
+    return (
+        kind,
+        lambda z: (z @ q[0] > c) * np.abs(z @ q[1]),
+        [(1.0, [(step(c), q[0]), (absolute, q[1])])],
+    )
 
 
 def table(title, ratios):
     """Lines for the docs: how many, how many are outside, the largest ratio."""
-    print(f"\n| {title} | errors stated | outside | covered | largest error / stated error |\n|---|---|---|---|---|")
+    print(
+        f"\n| {title} | errors stated | outside | covered | largest error / stated error |\n|---|---|---|---|---|"
+    )
     every = np.concatenate([r.ravel() for r in ratios.values()])
     for name, r in [*ratios.items(), ("all", every)]:
-        print(f"| {name} | {r.size} | {int((r > 1).sum())} | {100 * (r <= 1).mean():.2f} % | {r.max():.2g} |")
+        print(
+            f"| {name} | {r.size} | {int((r > 1).sum())} | {100 * (r <= 1).mean():.2f} % | {r.max():.2g} |"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Functions with jumps and kinks: breaks are found, and errors cover, on random functions whose coefficients are known (`breaks.py`; its tables are in the docs)."""
+"""Functions with jumps and kinks: breaks are found, and errors cover, on random functions whose
+coefficients are known (`breaks.py`; its tables are in the docs)."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import pytest
 from breaks import coefficient_ratios, link_ratios, risk_ratios
 
 import seqsgd as sq
-from seqsgd.theory._pieces import Line, Mesh
+from seqsgd.theory._line import Line, Mesh
 
 
 def jump(b):
@@ -25,7 +26,8 @@ def column(f):
 
 
 def covers(ratios, n):
-    """None of n stated errors is too small: it would happen to a coverage of 99.9 % with probability 1 - 0.999^n."""
+    """None of n stated errors is too small: it would happen to a coverage of 99.9 % with
+    probability 1 - 0.999^n."""
     every = np.concatenate([r.ravel() for r in ratios.values()])
     assert every.size >= n and every.max() <= 1, {k: float(r.max()) for k, r in ratios.items()}
 
@@ -50,7 +52,10 @@ def test_a_jump_between_the_first_nodes():
     assert np.allclose(c.value[[0, 2]], [0.5062039, -0.0062034], atol=5e-8) and c.error[0] < 1e-13
     assert "break at -0.01555" in c.method and "estimate" in c.method
     relu = sq.theory.hermite_coefficients(bent(-0.0429), 2)
-    phi, below = math.exp(-(0.0429**2) / 2) / math.sqrt(2 * math.pi), 0.5 * math.erfc(-0.0429 / math.sqrt(2))
+    phi, below = (
+        math.exp(-(0.0429**2) / 2) / math.sqrt(2 * math.pi),
+        0.5 * math.erfc(-0.0429 / math.sqrt(2)),
+    )
     assert np.allclose(relu.value, [phi + 0.0429 * below, below, phi], rtol=0, atol=1e-14)
 
 
@@ -60,7 +65,9 @@ def test_risk_law_and_gain_see_the_jump(b, expected):
     assert np.isclose(float(sq.theory.risk(task).value), expected, atol=5e-8)
     law, gain = sq.theory.complexity(task), sq.theory.gain(task, jump(b))
     assert law.k == gain.k == 2 and "never" not in repr(law) and law.decided
-    assert np.isclose(law.leading.b, math.sqrt(2) * b * math.exp(-b * b / 2) / math.sqrt(2 * math.pi))
+    assert np.isclose(
+        law.leading.b, math.sqrt(2) * b * math.exp(-b * b / 2) / math.sqrt(2 * math.pi)
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,14 +87,29 @@ def test_what_is_not_smooth_in_pieces_is_graded(f, exact):
     value, error = Line(column(f), 0).coefficients()
     if exact is None:
         pieces = ((-12, 0.1), (0.1, 0.2), (0.2, 12))
-        exact = sum(quad(lambda u: float(f(np.float64(u))) * math.exp(-u * u / 2) / math.sqrt(2 * math.pi), *x, limit=500, epsabs=1e-13)[0] for x in pieces)
+        exact = sum(
+            quad(
+                lambda u: float(f(np.float64(u))) * math.exp(-u * u / 2) / math.sqrt(2 * math.pi),
+                *x,
+                limit=500,
+                epsabs=1e-13,
+            )[0]
+            for x in pieces
+        )
     assert abs(value[0, 0] - exact) <= error[0, 0] + 1e-12 and error[0, 0] < 1e-5
 
 
-@pytest.mark.parametrize("f, least, most", [(lambda u: np.tanh(u.astype(np.float32)), 1e-9, 1e-5), (lambda u: (u * 1e6) % 1.0, 0.1, 2), (lambda u: np.sin(1 / u), 0.1, 2)])
+@pytest.mark.parametrize(
+    "f, least, most",
+    [
+        (lambda u: np.tanh(u.astype(np.float32)), 1e-9, 1e-5),
+        (lambda u: (u * 1e6) % 1.0, 0.1, 2),
+        (lambda u: np.sin(1 / u), 0.1, 2),
+    ],
+)
 def test_noise_is_in_the_error(f, least, most):
     """Single precision, a function with a million teeth, and one with infinitely many."""
-    value, error = Line(column(f), 2).coefficients()
+    error = Line(column(f), 2).coefficients()[1]
     assert least < error[0, 0] < most
 
 
@@ -95,8 +117,14 @@ def test_a_coefficient_lost_in_noise_is_no_verdict():
     def noisy(u):
         return math.tanh(u) + 1e-3 * ((u * 1e7) % 1.0)
 
-    law = sq.theory.complexity(sq.Task(sq.SSI("sum_h2", L=2), sq.Tied((noisy, lambda u: 1 - math.tanh(u) ** 2))))
-    assert law.k is None and not law.decided and repr(law).startswith("Complexity(undecided: c_2 of the activation is 0 only within")
+    law = sq.theory.complexity(
+        sq.Task(sq.SSI("sum_h2", L=2), sq.Tied((noisy, lambda u: 1 - math.tanh(u) ** 2)))
+    )
+    assert (
+        law.k is None
+        and not law.decided
+        and repr(law).startswith("Complexity(undecided: c_2 of the activation is 0 only within")
+    )
     assert math.isnan(law.best(100, 0.3).steps)
 
 
@@ -107,17 +135,27 @@ def test_values_that_are_not_finite():
 
 def test_a_mesh_grows_with_what_is_asked():
     seen = []
-    mesh = Mesh(lambda u: seen.append(len(u)) or np.stack([np.abs(u - 3.0), np.sign(u - 3.0)], axis=1))
+    mesh = Mesh(
+        lambda u: seen.append(len(u)) or np.stack([np.abs(u - 3.0), np.sign(u - 3.0)], axis=1)
+    )
     assert len(mesh.edges(-2.0, 2.0, 1.0)) and not mesh.breaks.size
     calls = len(seen)
     mesh.edges(-1.0, 1.0, 1.0)
     assert len(seen) == calls  # known already
-    assert 3.0 in np.round(mesh.edges(-2.0, 5.0, 1.0), 12) and np.allclose(mesh.breaks, [3.0], atol=1e-13)
+    assert 3.0 in np.round(mesh.edges(-2.0, 5.0, 1.0), 12) and np.allclose(
+        mesh.breaks, [3.0], atol=1e-13
+    )
 
 
 def test_derivatives_with_jumps_of_their_own():
     """V of a wedge by hand: sigma = |u - b| has sigma'^2 = 1, so V = E[(sigma - y)^2] = 2 R."""
     b = 0.37
-    task = sq.Task(sq.SSI("sum_h2", L=3, scale="1/sqrt(L)"), sq.Tied(((lambda u: abs(u - b)), (lambda u: math.copysign(1.0, u - b)))))
+    task = sq.Task(
+        sq.SSI("sum_h2", L=3, scale="1/sqrt(L)"),
+        sq.Tied(((lambda u: abs(u - b)), (lambda u: math.copysign(1.0, u - b)))),
+    )
     r = sq.theory.risk(task, m=[0.0, 0.4, -0.9])
-    assert np.all(np.abs(r.V - 2 * r.value) <= r.V_error + 2 * r.value_error) and r.V_error.max() < 1e-13
+    assert (
+        np.all(np.abs(r.V - 2 * r.value) <= r.V_error + 2 * r.value_error)
+        and r.V_error.max() < 1e-13
+    )

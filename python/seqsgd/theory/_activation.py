@@ -13,7 +13,7 @@ import numpy as np
 from .. import _build, models
 from .._checks import Float64
 from ._gaussian import trapezoid
-from ._pieces import Line, orthonormal
+from ._line import Line, orthonormal
 
 ORDER = 30
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from .._checks import Float64
 from ._gaussian import hermite_table
-from ._pieces import Line
+from ._line import Line
 from ._symmetric import Int64, SymmetricTensor, check_count, count, degrees, multi_indices
 
 Function = Callable[[Float64], Float64]  # (n, L) -> (n, outputs)
@@ -68,6 +68,8 @@ def rule(L: int, order: int, outputs: int, points: int | None, slow: bool, entri
     radius = 9.0 + 0.3 * max(order - 8, 0)
     grids = 3 if slow else 4  # tokens up to which a grid is worth it
     if L == 1:
+        if order > 150:
+            raise ValueError(f"order: expected one up to 150 for a link that is integrated, got {order}")
         return Rule(L, points or LINE, 16 * SAMPLES / (points or LINE), radius)
     if points is None:
         points = 2**17 if slow else 2**19 if L != 4 else 2**21

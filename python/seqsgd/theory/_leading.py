@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import _build, _checks, models
+from .._checks import Float64
 from . import _cubature
 from ._activation import Coefficients, coefficients
 from ._symmetric import SymmetricTensor
@@ -157,4 +158,21 @@ def _student_tensors(task: models.Task, k: int, g: HermiteTensors, points: int |
     return _cubature.integrate(lambda z: core.output(np.ascontiguousarray(z + shift)), task.k, rule, k, rng + 1, index)[0]
 
 
-__all__ = ["BestRate", "LeadingOrder", "Pairing", "loss_factor", "pairing", "student_coefficients"]
+def equal_rows(C: SymmetricTensor, sign: float, fastest: Float64) -> tuple[float | None, float]:
+    """sign <C, v^(x)k> at v = 1 / sqrt L (for odd k its size) if rows that are alike stay so, else None; and the part of v along what grows."""
+    L, k = C.L, C.order
+    v = np.full(L, 1 / math.sqrt(L))
+    w = C.contract(v[None])[0]
+    along = float(w @ v)
+    off, size = float(np.linalg.norm(w - along * v)), float(np.linalg.norm(w))
+    if size > 1e-9 * C.norm and off <= 1e-9 * size + 6 * C.norm_error:
+        return abs(along) if k % 2 else sign * along, 1.0
+    if k == 2 and L <= 2000:  # there may be several directions that grow alike
+        values, vectors = np.linalg.eigh(sign * C.dense())
+        share = float(np.linalg.norm(v @ vectors[:, values >= values[-1] - 1e-9 * np.abs(values).max()]))
+    else:
+        share = abs(float(v @ fastest))
+    return None, share if share > 1e-12 else 0.0
+
+
+__all__ = ["BestRate", "LeadingOrder", "Pairing", "checked_start", "equal_rows", "loss_factor", "pairing", "student_coefficients"]

@@ -1,8 +1,11 @@
-"""A function of one variable cut into smooth pieces, and its Gaussian integrals with an honest error estimate.
+"""A function of one variable cut into smooth pieces, by sampling it.
 
-The function is a black box: an activation or a link of one token. It is sampled on irregular panels; a panel
-whose interpolant misses the samples that it does not pass through is halved, down to machine precision at a
-jump or a kink (of the function or of its derivative). These breaks become edges of panels, and what is left is
+The function is a black box: an activation or a link of one token. It is sampled on irregular
+panels; a panel
+whose interpolant misses the samples that it does not pass through is halved, down to machine
+precision at a
+jump or a kink (of the function or of its derivative). These breaks become edges of panels, and what
+is left is
 halved until it is resolved, next to singularities that are worse in ever smaller panels.
 All of it is done twice, on independent partitions; the breaks found by either serve both.
 """
@@ -18,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import Float64
-from ._gaussian import density, hermite_table, legendre
+from ._gaussian import legendre
 
 Array = Any
 Function = Callable[[Float64], Float64]  # (n,) -> (n, values)
@@ -29,7 +32,12 @@ NODES = (16, 8)  # of an interpolant: of a panel of the first levels, and of dee
 DEEP = 5  # levels
 MOST_BREAKS = 1000
 MOST_PANELS = 20_000
-TOLERANCES = (2e-13, 1e-10, 1e-7, 1e-4)  # a function with noise of its own is resolved no better than that
+TOLERANCES = (
+    2e-13,
+    1e-10,
+    1e-7,
+    1e-4,
+)  # a function with noise of its own is resolved no better than that
 SHARP = 2e-5  # a place where panels must be narrower than this is told as a break
 LEAST = 4e-16  # width of a panel, relative to its place and to 1
 SEED = 20250602
@@ -43,7 +51,8 @@ class Partition:
     ----------
     edges : (n + 1,) ascending
     breaks : (k,) places of jumps and kinks among them
-    miss : by how much the interpolants of the panels miss the function, relative to its size there; inf where it is not resolved
+    miss : by how much the interpolants of the panels miss the function, relative to its size there;
+        inf where it is not resolved
     """
 
     edges: Float64
@@ -56,13 +65,15 @@ class Partition:
 
     @property
     def noise(self) -> float:
-        """What the function's own noise can do to an integral, relative to the integral of its size; 0 where there is none beyond rounding."""
+        """What the function's own noise can do to an integral, relative to the integral of its
+        size; 0 where there is none beyond rounding."""
         return 0.0 if self.miss <= TOLERANCES[0] else min(2 * self.miss, 1.0)
 
 
 @functools.lru_cache(maxsize=8)
 def _interpolation(nodes: int, ends: bool) -> tuple[Float64, Float64, Float64]:
-    """Gauss-Legendre nodes on (0, 1), places between them (with the ends 0 and 1, or close to them), and the
+    """Gauss-Legendre nodes on (0, 1), places between them (with the ends 0 and 1, or close to
+    them), and the
     matrix from values at the nodes to those of the interpolant at the places."""
     x = legendre(nodes)[0]
     jitter = np.random.default_rng(nodes).uniform(0.35, 0.65, nodes - 1)
@@ -77,12 +88,16 @@ def _interpolation(nodes: int, ends: bool) -> tuple[Float64, Float64, Float64]:
 
 
 def _misses(f: Function, a: Float64, b: Float64, nodes: int, ends: bool, floor: Float64) -> Float64:
-    """How far the function is from its interpolant on each panel (a, b), relative to its size there.
+    """How far the function is from its interpolant on each panel (a, b), relative to its size
+    there.
 
-    What the rounding of the places can do, a few of their last digits times the slope, is left out."""
+    What the rounding of the places can do, a few of their last digits times the slope, is left
+    out."""
     x, at, matrix = _interpolation(nodes, ends)
     width = (b - a)[:, None]
-    places = np.concatenate([a[:, None] + width * x, np.where(at == 1, b[:, None], a[:, None] + width * at)], axis=1)
+    places = np.concatenate(
+        [a[:, None] + width * x, np.where(at == 1, b[:, None], a[:, None] + width * at)], axis=1
+    )
     y = f(np.ascontiguousarray(places.ravel()))
     y = y.reshape(*places.shape, -1)
     inside, between = y[:, :nodes], y[:, nodes:]
@@ -91,7 +106,9 @@ def _misses(f: Function, a: Float64, b: Float64, nodes: int, ends: bool, floor: 
         slope = np.ptp(y, axis=1) / width
         off = off - LEAST * np.maximum(np.abs(a), np.abs(b))[:, None] * slope
         size = np.maximum(np.abs(y).max(axis=1), floor)
-        out = np.where(off > 0, off / np.where(size > 0, size, 1.0), np.where(off <= 0, 0.0, np.inf)).max(axis=1)
+        out = np.where(
+            off > 0, off / np.where(size > 0, size, 1.0), np.where(off <= 0, 0.0, np.inf)
+        ).max(axis=1)
     return np.where(np.isfinite(out), out, np.inf)
 
 
@@ -100,7 +117,8 @@ def _deep(level: int) -> int:
 
 
 def find_breaks(f: Function, edges: Float64, floor: Float64, tolerance: float) -> Float64 | None:
-    """Intervals (k, 2) to which bisection goes down; None if there are too many, so that it is rather noise."""
+    """Intervals (k, 2) to which bisection goes down; None if there are too many, so that it is
+    rather noise."""
     a, b = edges[:-1], edges[1:]
     leaves: list[tuple[Float64, Float64, int]] = []
     level = 0
@@ -131,7 +149,8 @@ def find_breaks(f: Function, edges: Float64, floor: Float64, tolerance: float) -
 
 
 def resolve(f: Function, edges: Float64, floor: Float64, tolerance: float) -> tuple[Float64, float]:
-    """Edges halved until the function is smooth between them, and the largest miss that is left; inf if that takes too many."""
+    """Edges halved until the function is smooth between them, and the largest miss that is left;
+    inf if that takes too many."""
     a, b = edges[:-1], edges[1:]
     kept, total, worst = [edges], len(a), 0.0
     while len(a):
@@ -156,8 +175,11 @@ def irregular(low: float, high: float, spacing: float, seed: int) -> Float64:
     return np.concatenate([[low], low + (high - low) * inner / n, [high]])
 
 
-def partitions(f: Function, low: float, high: float, dense: tuple[float, float], spacing: float = SPACING) -> list[Partition]:
-    """Two partitions of (low, high), independent but for the breaks, which are those of both. `dense`: where to look with panels of width `spacing`;
+def partitions(
+    f: Function, low: float, high: float, dense: tuple[float, float], spacing: float = SPACING
+) -> list[Partition]:
+    """Two partitions of (low, high), independent but for the breaks, which are those of both.
+    `dense`: where to look with panels of width `spacing`;
     beyond, they are eight times as wide."""
     near = max(low, min(dense[0], high)), min(high, max(dense[1], low))
     looks = []
@@ -190,11 +212,17 @@ def partitions(f: Function, low: float, high: float, dense: tuple[float, float],
             out.append(Partition(edges, places[width < SHARP], miss))
         if all(p.resolved for p in out):
             return out
-    return [Partition(irregular(low, high, spacing * (1 + 0.3 * seed), 11 + seed), np.zeros(0), math.inf) for seed in range(2)]
+    return [
+        Partition(
+            irregular(low, high, spacing * (1 + 0.3 * seed), 11 + seed), np.zeros(0), math.inf
+        )
+        for seed in range(2)
+    ]
 
 
 def _together(intervals: Float64) -> tuple[Float64, Float64]:
-    """The middles and widths of intervals; those that overlap (twice the same break) are one, the narrowest."""
+    """The middles and widths of intervals; those that overlap (twice the same break) are one, the
+    narrowest."""
     places: list[float] = []
     widths: list[float] = []
     for low, high in intervals[np.argsort(intervals[:, 1] - intervals[:, 0], kind="stable")]:
@@ -206,121 +234,4 @@ def _together(intervals: Float64) -> tuple[Float64, Float64]:
     return np.array(places)[order], np.array(widths)[order]
 
 
-def rule(edges: Float64, nodes: int) -> tuple[Float64, Float64]:
-    """The composite Gauss-Legendre rule, flat."""
-    x, w = legendre(nodes)
-    width = np.diff(edges)[:, None]
-    return np.ascontiguousarray((edges[:-1, None] + width * x).ravel()), (width * w).ravel()
-
-
-def orthonormal(u: Any, order: int) -> tuple[Float64, Float64]:
-    """He_k(u) / sqrt(k!) and sqrt(k!)."""
-    root = np.sqrt([float(math.factorial(k)) for k in range(order + 1)])
-    return hermite_table(u, order) / root.reshape(-1, *[1] * np.ndim(u)), root
-
-
-def finite(f: Function, name: str) -> Function:
-    """The same, with a line for values that are not finite."""
-
-    def checked(u: Float64) -> Float64:
-        y = f(u)
-        if not np.isfinite(y).all():
-            i = int(np.flatnonzero(~np.isfinite(y).all(axis=1))[0])
-            raise ValueError(f"{name}: expected finite values, got {y[i][~np.isfinite(y[i])][0]} at {float(u[i])!r}")
-        return y
-
-    return checked
-
-
-class Mesh:
-    """Where panels have to end over the argument u = ubar + s tau of a user's activation and its derivative, found when a range is asked for.
-
-    `noise`: see `Partition`; of all that was looked at.
-    """
-
-    def __init__(self, f: Function, name: str = "sigma") -> None:
-        self._f, self.noise, self.breaks = finite(f, name), 0.0, np.zeros(0)
-        self._low, self._high, self._spacing = math.inf, -math.inf, math.inf
-        self._edges = np.zeros(0)
-
-    def edges(self, low: float, high: float, spread: float) -> Float64:
-        """Ascending, (k,), for low <= u <= high where sigma is seen through a Gaussian of standard deviation `spread` or more."""
-        spacing = min(max(SPACING * min(spread, 1.0), (high - low) / (MOST_PANELS / 4)), SPACING * max(spread, 1.0))
-        if low < self._low or high > self._high or spacing < 0.7 * self._spacing:
-            low, high, spacing = min(low, self._low), max(high, self._high), min(spacing, self._spacing)
-            low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
-            both = partitions(self._f, low, high, (low, high), max(spacing, (high - low) / (MOST_PANELS / 4)))
-            self._low, self._high, self._spacing = low, high, spacing
-            self.breaks, self.noise = both[0].breaks, max(p.noise for p in both)
-            finest = both[0] if len(both[0].edges) <= len(both[1].edges) else both[1]
-            self._edges = finest.edges[1:-1]
-        return self._edges
-
-
-class Line:
-    """A function of u ~ N(centre, 1), to be integrated against Hermite polynomials of u - centre: E[f(u) He_k(u - centre)].
-
-    Parameters
-    ----------
-    f : callable
-        (n,) -> (n, values).
-    order : int
-        The largest k.
-    centre : float
-    spacing : float
-        Of the panels of the first look, within eight standard deviations.
-    name : str
-        For messages.
-    """
-
-    def __init__(self, f: Function, order: int, centre: float = 0.0, spacing: float = SPACING, name: str = "sigma") -> None:
-        self.order, self.width = order, 9 + 2 * math.sqrt(order)  # He_k exp(-u^2/4) decays beyond 2 sqrt k
-
-        f = finite(f, name)
-        low, high = centre - self.width, centre + self.width
-        both = partitions(f, low, high, (centre - 8, centre + 8), spacing)
-        self.breaks, self.resolved = both[0].breaks, both[0].resolved
-        self.noise = max(p.noise for p in both)
-        self._rules = []
-        for p, nodes in zip(both, (20, 24), strict=True):
-            u, w = rule(p.edges, nodes)
-            small = np.repeat(np.diff(p.edges) < 64 * LEAST * np.maximum(1.0, np.abs(p.edges[1:])), nodes)
-            outer = np.zeros(len(u), dtype=bool)
-            outer[:nodes] = outer[-nodes:] = True
-            self._rules.append((u - centre, w, w * density(u - centre), f(u), small | outer))
-
-    def coefficients(self, order: int | None = None) -> tuple[Float64, Float64]:
-        """E[f He_k] for k = 0 .. order, (order + 1, values), and the error of each.
-
-        The error: the difference of the two partitions, the rounding (also of where breaks are), what the function's own
-        noise can do, and all that the smallest and the outermost panels contribute.
-        """
-        order = self.order if order is None else order
-        sums = []
-        for u, length, w, y, doubtful in self._rules:
-            he, root = orthonormal(u, order)
-            parts = he[:, :, None] * (w[:, None] * y)
-            peak = np.abs(parts / length[:, None]).max(axis=1)
-            sums.append((parts.sum(axis=1), np.abs(parts).sum(axis=1) + len(self.breaks) * peak, np.abs(parts[:, doubtful]).sum(axis=1)))
-        (one, size, loose), (two, _, loose2) = sums
-        error = 2 * np.abs(one - two) + (2.0**-48 + self.noise) * size + loose + loose2
-        return one * root[:, None], error * root[:, None]
-
-    @property
-    def method(self) -> str:
-        """What was done."""
-        return f"piecewise Gauss-Legendre, {described(self.breaks, self.resolved)} (estimate)"
-
-
-def described(breaks: Float64, resolved: bool = True) -> str:
-    """In words."""
-    if not resolved:
-        return "not resolved"
-    if not len(breaks):
-        return "no breaks found"
-    if len(breaks) > 4:
-        return f"{len(breaks)} breaks from {breaks[0]:.4g} to {breaks[-1]:.4g}"
-    return f"break{'s' if len(breaks) > 1 else ''} at {', '.join(f'{x:.4g}' for x in breaks)}"
-
-
-__all__ = ["Line", "Mesh", "Partition", "described", "orthonormal", "partitions", "rule"]
+__all__ = ["Partition", "find_breaks", "irregular", "partitions", "resolve"]

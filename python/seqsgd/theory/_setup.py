@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import _build, _checks, models
 from .._checks import Float64
-from ._pieces import Mesh
+from ._line import Mesh
 
 Array = Any
 

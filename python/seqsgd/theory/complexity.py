@@ -12,13 +12,12 @@ from .._checks import Float64
 from ..models.rates import PowerLaw, constant
 from ._activation import Coefficients
 from ._expansion import expansion
-from ._leading import MAX_ORDER, BestRate, LeadingOrder, checked_start, loss_factor, pairing, student_coefficients
+from ._leading import MAX_ORDER, BestRate, LeadingOrder, checked_start, equal_rows, loss_factor, pairing, student_coefficients
 from ._passage import random_starts, times
 from .flatness import flatness_index
 from .flow import drift
 from ._gain import Gain, doubts, gain
 from ._norms import one_sided
-from ._symmetric import SymmetricTensor
 from .hermite import Exponent, hermite, sie
 from .risk import risk
 
@@ -216,7 +215,7 @@ def complexity(task: models.Task, *, tol: float = 1e-9, max_order: int = MAX_ORD
             note = f"the activation has no part of order {exponent.value}"
         b = scale * top.value
         error = scale * (top.upper - top.lower) / 2 + abs(b / c[k]) * c.error[k]
-        alike, share = _equal_rows(C[0], float(np.sign(c[k])), top.vector)
+        alike, share = equal_rows(C[0], float(np.sign(c[k])), top.vector)
         start = LeadingOrder(k, b if alike is None else scale * alike, V / task.L)
         note = ", ".join(x for x in (note, doubts(exponent, c, first, k)) if x)
         return Complexity(task, exponent, k, LeadingOrder(k, b, V / task.L), 0, error, dV / task.L, note, start, share)
@@ -227,23 +226,6 @@ def _none(task: models.Task, exponent: Exponent, dV: float, note: str, c: Coeffi
     """No order was found: because there is none, or because errors are too large to tell."""
     doubt = doubts(exponent, c, first, last + 1)
     return Complexity(task, exponent, None, None, 0, 0.0, dV, doubt or note, decided=not doubt)
-
-
-def _equal_rows(C: SymmetricTensor, sign: float, fastest: Float64) -> tuple[float | None, float]:
-    """sign <C, v^(x)k> at v = 1 / sqrt L (for odd k its size) if rows that are alike stay so, else None; and the part of v along what grows."""
-    L, k = C.L, C.order
-    v = np.full(L, 1 / math.sqrt(L))
-    w = C.contract(v[None])[0]
-    along = float(w @ v)
-    off, size = float(np.linalg.norm(w - along * v)), float(np.linalg.norm(w))
-    if size > 1e-9 * C.norm and off <= 1e-9 * size + 6 * C.norm_error:
-        return abs(along) if k % 2 else sign * along, 1.0
-    if k == 2 and L <= 2000:  # there may be several directions that grow alike
-        values, vectors = np.linalg.eigh(sign * C.dense())
-        share = float(np.linalg.norm(v @ vectors[:, values >= values[-1] - 1e-9 * np.abs(values).max()]))
-    else:
-        share = abs(float(v @ fastest))
-    return None, share if share > 1e-12 else 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from ._activation import ORDER, Coefficients, coefficients
 from ._expansion import expansion
 from ._norms import NormBounds
 from ._odeco import Odeco
-from ._pieces import Line
+from ._line import Line
 from ._symmetric import SymmetricTensor
 
 
