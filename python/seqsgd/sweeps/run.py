@@ -42,7 +42,8 @@ class Plan:
     cells, cells_done : int
     run_steps, run_steps_left : int
     seconds : float
-        Estimated time for what is left, from trials on one core of this machine.
+        Estimated time for what is left, from trials on one core of this machine: the steps, what a
+        cell costs beside them, and the start of processes.
     workers : int
         Cores that share it.
     """
@@ -106,7 +107,8 @@ def sweep(
     ConfigError, TypeError, ValueError, MemoryError
         Before anything runs: one line about the base, the grid or the store (StoreError).
     SweepError
-        With errors="raise", if a cell failed; if the executor is of no use.
+        With errors="raise", if a cell failed; if the executor is of no use: its workers cannot
+        start, or cannot read what they are sent.
     SweepInterrupted
         On Ctrl-C: a KeyboardInterrupt with a `result`. Finished cells are stored.
 
