@@ -65,6 +65,7 @@ def simulate(
     record : Every, LogSpaced, a list of steps, or None
         None: about 200 records, evenly.
     stop : WeakRecovery, optional
+        Notes each run's first step at eta; with ``halt=True`` the run stops there.
     dtype : "float32" or "float64"
         Of weights and tokens; of the normals alone with dynamics="reduced", whose state is float64. Records are float64 always.
     threads : int, optional
@@ -80,7 +81,8 @@ def simulate(
     progress : bool, optional
         A progress bar on stderr. None: if somebody watches (a terminal).
     callback : callable, optional
-        `callback(run_steps_done, run_steps_in_all)`, about every 50 ms in the calling thread. True ends the simulation with what was recorded.
+        `callback(run_steps_done, run_steps_in_all)`, about every 50 ms in the calling thread. True ends the simulation with what was recorded, and
+        the result says that it is not complete.
 
     Returns
     -------
@@ -175,7 +177,7 @@ class Course:
         self.written = time.monotonic()
 
     def result(self) -> Result:
-        return assemble(self.run, self.seed, self.grid, self.engine, self.wall_time())
+        return assemble(self.run, self.seed, self.grid, self.engine, self.wall_time(), "callback" if self.ended else "Ctrl-C")
 
     def interrupted(self) -> SimulationInterrupted:
         self.save()
