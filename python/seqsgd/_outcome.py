@@ -83,10 +83,9 @@ class Outcome:
         last = np.where(gone, self.done[self.computed], np.inf)
         first = np.flatnonzero(self.computed)[int(last.argmin())]
         of = f"the first of {self.runs} runs" if self.runs > 1 else "it"
-        if self.halted[first]:
-            return f"until {of} halts" + (f" ({int(self.halted.sum())} do)" if self.runs > 1 else "")
-        if self.nonfinite[first]:
-            return f"until {of} meets values not finite" + (f" ({int(self.nonfinite.sum())} do)" if self.runs > 1 else "")
+        for kind, does in ((self.halted, "halts"), (self.nonfinite, "meets values not finite")):
+            if kind[first]:
+                return f"until {of} {does}" + (f" ({int(kind.sum())} in all)" if self.runs > 1 else "")
         return ""
 
 

@@ -26,7 +26,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 WHAT = ("m", "e", "loss")
-_WRAP = 36  # letters of a line in the legend
+_WRAP = 48  # letters of a line in the legend
 _CURVE = "learning curve"  # marks our lines on axes
 # sizes, not signs: weak recovery is about them, and where the target is even the sign is a matter of chance
 _NAMES = {"m": "overlap $|m|$", "e": "positional overlap $|e|$", "loss": "one-pass loss"}
