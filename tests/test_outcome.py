@@ -1,5 +1,5 @@
-"""Runs that stop before others: no mean, median or picture may be made of those that are left, and a
-result that is not complete says so everywhere."""
+"""Runs that stop before others: no mean, median or picture may be made of those that are left, and
+a result that is not complete says so everywhere."""
 
 import json
 import math
@@ -63,9 +63,13 @@ def legend(ax):
 
 
 def test_halting_is_asked_for(whole, halted):
-    assert sq.WeakRecovery(0.5) == sq.WeakRecovery(0.5, halt=False) != sq.WeakRecovery(0.5, halt=True)
+    assert (
+        sq.WeakRecovery(0.5) == sq.WeakRecovery(0.5, halt=False) != sq.WeakRecovery(0.5, halt=True)
+    )
     assert np.isfinite(whole.m).all() and (whole.dataset.steps_done == 200).all()
-    assert whole.weak_recovery.equals(halted.weak_recovery) and whole.censored.equals(halted.censored)
+    assert whole.weak_recovery.equals(halted.weak_recovery) and whole.censored.equals(
+        halted.censored
+    )
     assert len(set(halted.dataset.steps_done.values)) > 3, "runs halt at different steps"
 
 
@@ -104,7 +108,10 @@ def test_a_result_says_how_many_halted(whole, halted, tmp_path):
     n, last = int(np.isfinite(halted.weak_recovery).sum()), int(halted.weak_recovery.min()) // 5 * 5
     at = np.median(whole.m.sel(step=last))
     said = repr(halted)
-    assert f"-> {at:.3g} (median over runs, steps 0 to {last}, until the first of 9 runs halts ({n} in all))" in said
+    assert (
+        f"-> {at:.3g} (median over runs, steps 0 to {last}, until the first of 9 runs halts ({n} in all))"
+        in said
+    )
     assert f"{n} of 9 runs halted at eta, and have no records after that" in said
     halted.save(tmp_path / "r.nc")
     for r in (halted, sq.load(tmp_path / "r.nc")):
@@ -125,12 +132,18 @@ def test_runs_that_are_not_finite_end_curves_too(halt):
 
     task = sq.Task(sq.SSI(link, 1), sq.Tied("identity"))
     with pytest.warns(sq.NonFiniteWarning):
-        r = sq.simulate(task, **RUN | {"runs": 3, "threads": 1, "record": sq.Every(1)}, stop=sq.WeakRecovery(0.999, halt=halt))
+        r = sq.simulate(
+            task,
+            **RUN | {"runs": 3, "threads": 1, "record": sq.Every(1)},
+            stop=sq.WeakRecovery(0.999, halt=halt),
+        )
     done = int(r.dataset.steps_done.min())
     assert np.isfinite(r.dataset.nonfinite_step).sum() == 1 and done < 200
     ax = r.plot()
     assert ax.lines[0].get_xdata()[-1] == done
-    assert legend(ax) == ["overlap $|m|$\nuntil the first of 3 runs meets values\nnot finite (1 in all)"]
+    assert legend(ax) == [
+        "overlap $|m|$\nuntil the first of 3 runs meets values not\nfinite (1 in all)"
+    ]
     assert r.complete and "1 of 3 runs met values that are not finite" in r.m.attrs["comment"]
     bad = np.isfinite(r.dataset.nonfinite_step.values)
     assert np.isposinf(r.weak_recovery.values[bad]).all() and r.censored.values[bad].all()
@@ -144,7 +157,10 @@ def test_several_results_on_one_axes_are_told_apart(whole, halted):
     assert legend(ax)[0] == "all" and legend(ax)[1].startswith(" _short\nuntil the first of 9 runs")
     whole.plot(ax, what="loss")
     assert ax.get_ylabel() == "overlap $|m|$, one-pass loss" and len(legend(ax)) == 3
-    with pytest.raises(ValueError, match=r"^time: expected the same as of the curves that are on these axes, step .*, got True$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^time: expected that of the curves on these axes \(step .*\), got True$",
+    ):
         whole.plot(ax, time=True)
     with pytest.raises(TypeError, match="^label: expected a string, got 3$"):
         whole.plot(label=3)
@@ -157,7 +173,10 @@ def test_several_results_on_one_axes_are_told_apart(whole, halted):
 # --- interrupted, ended
 
 
-@pytest.mark.parametrize(("name", "words"), [("ended", "ended by the callback after"), ("interrupted", "interrupted after")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("ended", "ended by the callback after"), ("interrupted", "interrupted after")],
+)
 def test_what_is_not_complete_says_so_everywhere(name, words, request, tmp_path):
     r = request.getfixturevalue(name)
     done = r.dataset.steps_done.values
@@ -189,9 +208,14 @@ def test_a_callback_at_the_very_end_leaves_a_complete_result():
 
 def test_runs_that_had_not_begun_are_counted():
     """The flow goes from run to run; a curve of all of them has no point then."""
-    r = sq.simulate(TASK, **RUN, dynamics="flow", init=sq.Uniform(), callback=lambda done, total: True)
+    r = sq.simulate(
+        TASK, **RUN, dynamics="flow", init=sq.Uniform(), callback=lambda done, total: True
+    )
     assert "interrupted" not in repr(r)
-    assert "\n  incomplete ended by the callback after 0 of 200 steps, 1 of 9 runs had ended\n" in repr(r)
+    assert (
+        "\n  incomplete ended by the callback after 0 of 200 steps, 1 of 9 runs had ended\n"
+        in repr(r)
+    )
     assert "no record that all runs have" in repr(r)
     ax = r.plot()
     ax.figure.canvas.draw()
@@ -205,7 +229,12 @@ def old(dataset):
     """As format 1 had it."""
     attrs = {k: v for k, v in dataset.attrs.items() if k != "complete"} | {"format_version": 1}
     passed = dataset.weak_recovery.where(np.isfinite(dataset.weak_recovery))
-    return sq.Result(dataset.assign(weak_recovery=passed).assign_attrs(attrs).drop_attrs(deep=False).assign_attrs(attrs))
+    return sq.Result(
+        dataset.assign(weak_recovery=passed)
+        .assign_attrs(attrs)
+        .drop_attrs(deep=False)
+        .assign_attrs(attrs)
+    )
 
 
 def test_files_of_before_are_read(tmp_path):
@@ -234,13 +263,19 @@ def test_sweeps_have_inf_for_not_reached_and_nan_for_not_computed(tmp_path, monk
     r = sq.sweep(base, {"lr, runs": [[0.1, 0.4], [9, 7]]}, store=path, rng=0)
     passed, below = r["weak_recovery"], r["censored"]
     assert np.isnan(passed.sel(lr=0.4, run=[7, 8])).all() and passed.isnull().sum() == 2
-    assert (np.isposinf(passed) == (below == 1)).all() and np.isposinf(passed).sum(["run"]).min() > 0
+    assert (np.isposinf(passed) == (below == 1)).all() and np.isposinf(passed).sum(
+        ["run"]
+    ).min() > 0
     assert passed.attrs["long_name"] == "first step with ||(e, m)|| >= eta, inf if not reached"
     assert (passed.median("run") == math.inf).all() and "NaN: not computed" in r.m.attrs["comment"]
     assert r.dataset.attrs["complete"] == 1 == r.provenance().attrs["complete"]
     for lr, runs in ((0.1, 9), (0.4, 7)):
         cell = r.cell(lr=lr)
-        assert cell.complete and np.isposinf(cell.weak_recovery).sum() == cell.censored.sum() and cell.m.sizes["run"] == runs
+        assert (
+            cell.complete
+            and np.isposinf(cell.weak_recovery).sum() == cell.censored.sum()
+            and cell.m.sizes["run"] == runs
+        )
     r.to_netcdf(tmp_path / "s.nc")
     with xr.open_dataset(tmp_path / "s.nc", engine="h5netcdf") as plain:
         np.testing.assert_array_equal(plain.weak_recovery, passed)
@@ -264,4 +299,6 @@ def test_a_sweep_that_lacks_cells_or_runs_says_so(tmp_path):
     assert not cell.complete and "incomplete 3 of 12 runs not computed" in repr(cell)
     assert cell.passage.runs == 9
     (line,) = cell.plot().lines
-    assert line.get_xdata()[-1] == 200 and legend(line.axes) == ["overlap $|m|$\n3 of 12 runs not computed"]
+    assert line.get_xdata()[-1] == 200 and legend(line.axes) == [
+        "overlap $|m|$\n3 of 12 runs not computed"
+    ]

@@ -174,11 +174,19 @@ class Flow:
             self._done[i] = math.ceil(path.reached - 1e-9)
         if not path.finite:
             self._nonfinite[i] = self._done[i]
-        elif self._halted[i] and path.reached < self._done[i]:  # to the end of the step it stops in, as other dynamics do
-            clock = self._done[i : i + 1].astype(np.float64)
-            path = integrate(drift, path.end[:-1], clock, run.schedule, run.d, eta=None, halt=False, begin=path.reached, integral=path.end[-1])
-            here = self._grid == self._done[i]
-            self._states[i, here], self._integral[i, here], self._end[i] = path.states[0], path.integral[0], path.end
+        elif self._halted[i] and path.reached < self._done[i]:
+            self._finish(i, drift, path)
+
+    def _finish(self, i: int, drift: Any, path: Any) -> None:
+        """From where run i halted to the end of that step, which other dynamics do and record."""
+        from .theory._path import integrate
+
+        run, x, clock = self._run, path.end, self._done[i : i + 1].astype(np.float64)
+        span: dict[str, Any] = {"begin": path.reached, "integral": x[-1]}
+        rest = integrate(drift, x[:-1], clock, run.schedule, run.d, eta=None, halt=False, **span)
+        here = self._grid == self._done[i]
+        self._states[i, here], self._integral[i, here] = rest.states[0], rest.integral[0]
+        self._end[i] = rest.end
 
     def _copy(self, source: int, i: int) -> None:
         fresh = np.isfinite(self._integral[source])

@@ -1,7 +1,7 @@
 """How the runs of a result ended, and which records all of them have.
 
-Runs that stop early leave the others behind: they stop because of what they did (passed eta, met values that are not finite), so that a mean or a median over the rest is
-not one over all runs.
+Runs that stop early leave the others behind: they stop because of what they did (passed eta, met
+values that are not finite), so that a mean or a median over the rest is not one over all runs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Outcome:
     computed : bool
         False for runs of a sweep that were not computed yet.
     halted, nonfinite, unfinished : bool
-        Whether it stopped short of `steps` at eta, at values that are not finite, or because the simulation was ended.
+        Whether it stopped short of `steps` at eta, at values that are not finite, or because the
+        simulation was ended.
     done : float64
         Steps done.
     steps : int
@@ -60,8 +61,12 @@ class Outcome:
         parts = []
         if self.unfinished.any():
             low, high = (int(f(self.done[self.unfinished])) for f in (np.min, np.max))
-            how = {"Ctrl-C": "interrupted", "callback": "ended by the callback"}.get(self.ended_by, "incomplete:")
-            parts.append(f"{how} after {low if low == high or brief else f'{low} to {high}'} of {self.steps} steps")
+            how = {"Ctrl-C": "interrupted", "callback": "ended by the callback"}.get(
+                self.ended_by, "incomplete:"
+            )
+            parts.append(
+                f"{how} after {low if low == high or brief else f'{low} to {high}'} of {self.steps} steps"
+            )
             if not brief and (ended := self.runs - int(self.unfinished.sum())):
                 parts.append(f"{ended} of {self.runs} runs had ended")
         if missing := len(self.computed) - self.runs:
@@ -71,12 +76,21 @@ class Outcome:
     def early(self) -> list[str]:
         """Which runs stopped early because of what they did."""
         out = [f"{n} of {self.runs} runs halted at eta"] if (n := int(self.halted.sum())) else []
-        return out + ([f"{n} of {self.runs} runs met values that are not finite"] if (n := int(self.nonfinite.sum())) else [])
+        return out + (
+            [f"{n} of {self.runs} runs met values that are not finite"]
+            if (n := int(self.nonfinite.sum()))
+            else []
+        )
 
     def limit(self, there: Bools) -> str:
-        """Why the records that all runs have, `there` (run, step), end before the last one. Nothing if they do not."""
+        """Why the records that all runs have, `there` (run, step), end before the last one.
+
+        Nothing if they do not, or where :meth:`words` has it.
+        """
         whole = np.flatnonzero(there.all(axis=0))
-        after = whole[-1] + 1 if whole.size else int(there.any(axis=0).argmax()) if there.any() else 0
+        after = (
+            whole[-1] + 1 if whole.size else int(there.any(axis=0).argmax()) if there.any() else 0
+        )
         if there.shape[1] == 0 or after == there.shape[1]:
             return ""
         gone = ~there[:, after]
@@ -85,17 +99,22 @@ class Outcome:
         of = f"the first of {self.runs} runs" if self.runs > 1 else "it"
         for kind, does in ((self.halted, "halts"), (self.nonfinite, "meets values not finite")):
             if kind[first]:
-                return f"until {of} {does}" + (f" ({int(kind.sum())} in all)" if self.runs > 1 else "")
+                return f"until {of} {does}" + (
+                    f" ({int(kind.sum())} in all)" if self.runs > 1 else ""
+                )
         return ""
 
 
 def outcome(dataset: xr.Dataset) -> Outcome:
-    """Of a result's dataset; from `steps_done`, `nonfinite_step` and `weak_recovery`, where they are there."""
+    """Of a result's dataset, from `steps_done`, `nonfinite_step`, `weak_recovery` if they are there."""
     arguments = json.loads(dataset.attrs.get("arguments", "{}"))
     runs = dataset.sizes.get("run", 1)
 
     def column(name: str, default: float) -> npt.NDArray[np.float64]:
-        return np.broadcast_to(np.asarray(dataset[name].values, dtype=np.float64) if name in dataset else default, (runs,))
+        return np.broadcast_to(
+            np.asarray(dataset[name].values, dtype=np.float64) if name in dataset else default,
+            (runs,),
+        )
 
     steps = arguments.get("steps")
     done = column("steps_done", np.inf)
@@ -106,18 +125,33 @@ def outcome(dataset: xr.Dataset) -> Outcome:
     halted = short & halts & np.isfinite(column("weak_recovery", np.inf))
     unfinished = short & ~halted
     complete = bool(dataset.attrs.get("complete", computed.all() and not unfinished.any()))
-    return Outcome(computed, halted, nonfinite, unfinished, done, int(steps or 0), complete, str(dataset.attrs.get("ended_by", "")))
+    return Outcome(
+        computed,
+        halted,
+        nonfinite,
+        unfinished,
+        done,
+        int(steps or 0),
+        complete,
+        str(dataset.attrs.get("ended_by", "")),
+    )
 
 
 def mark(dataset: xr.Dataset, ended_by: str = "") -> xr.Dataset:
-    """Note in the attributes whether the dataset is complete, what ended it if not, and in those of its records which runs they do without. Returns it."""
+    """Note in the attributes whether the dataset is complete and what ended it if not.
+
+    And in the attributes of its records which runs they do without. Returns the dataset.
+    """
     found = outcome(dataset)
     dataset.attrs["complete"] = int(found.complete)
     if not found.complete and ended_by:
         dataset.attrs["ended_by"] = ended_by
     told = found.early() + ([words] if (words := outcome(dataset).words()) else [])
     if told:
-        comment = f"{'; '.join(told)}: NaN after that. A mean or median over runs that leaves NaN out is one over the other runs"
+        comment = (
+            f"{'; '.join(told)}: NaN after that. "
+            "A mean or median over runs that leaves NaN out is one over the other runs"
+        )
         for variable in dataset.data_vars.values():
             if "step" in variable.dims:
                 variable.attrs["comment"] = comment
@@ -125,20 +159,26 @@ def mark(dataset: xr.Dataset, ended_by: str = "") -> xr.Dataset:
 
 
 def renewed(dataset: xr.Dataset) -> xr.Dataset:
-    """A dataset of format 1, which had NaN for a step that was not reached, as it would be written now."""
+    """A dataset of format 1, which had NaN for steps that were not reached, as it is written now."""
     if "weak_recovery" in dataset and "censored" in dataset:
         passed, below = dataset["weak_recovery"], dataset["censored"].values.astype(bool)
         values = np.where(below & np.isnan(passed.values), np.inf, passed.values)
-        dataset = dataset.assign(weak_recovery=(passed.dims, values, passed.attrs | {"long_name": PASSED}))
+        dataset = dataset.assign(
+            weak_recovery=(passed.dims, values, passed.attrs | {"long_name": PASSED})
+        )
     return mark(dataset)
 
 
 def by_run(variable: xr.DataArray, computed: Bools, sizes: bool) -> Any:
-    """(run, step) of the runs that were computed: a result without runs counts as one. With `sizes` the absolute value; of several tokens the root mean square."""
+    """(run, step) of the runs that were computed; a result without runs counts as one.
+
+    With `sizes` the absolute value; of several tokens the root mean square.
+    """
     values = np.abs(variable.values) if sizes else variable.values
     if "token" in variable.dims:
         values = np.sqrt((values**2).mean(axis=variable.get_axis_num("token")))
-    return np.atleast_2d(values)[computed]
+    rows = np.atleast_2d(values)
+    return rows[computed] if len(rows) == len(computed) else rows
 
 
 __all__ = ["Outcome", "by_run", "mark", "outcome", "renewed"]

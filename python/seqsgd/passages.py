@@ -217,9 +217,11 @@ class FirstPassage:
         Returns
         -------
         Comparison
-            `pvalue` (two-sided, :func:`scipy.stats.logrank`) is NaN if no run of either passed, and 1 if runs passed but none in the company of others, so that there is
-            nothing to tell the samples apart by. `ratio` is NaN if a median is not reached, or both are 0. `low` and `high` count resamples without a ratio as 0 or
-            infinitely much, so that they may be 0 and inf: nothing is known on that side.
+            `pvalue` (two-sided, :func:`scipy.stats.logrank`) is NaN if no run of either passed, and 1
+            if runs passed but there is nothing to tell the samples apart by, as where all pass at
+            once. `ratio` is NaN if a median is not reached, or both are 0. `low` and `high` count
+            resamples without a ratio as 0 or infinitely much, so that they may be 0 and inf: nothing
+            is known on that side.
         """
         _checks.instance("other", other, FirstPassage, "a FirstPassage")
         _checks.number("confidence", confidence, 0, 1, open_low=True, open_high=True)
@@ -274,7 +276,10 @@ class FirstPassage:
 
 
 def _logrank(x: FirstPassage, y: FirstPassage) -> float:
-    """p-value of the log-rank test; 1 where its statistic has no variance, as where all that are left pass at once: what passed is what was expected."""
+    """p-value of the log-rank test; 1 where its statistic has no variance.
+
+    As where all that are left pass at once: as many passed as were expected to.
+    """
     from scipy import stats
 
     passed = np.concatenate([x.step[x.reached], y.step[y.reached]])
@@ -303,8 +308,12 @@ def _told(median: float, interval: Interval) -> str:
 
 
 def of_dataset(dataset: xr.Dataset, eta: float | None) -> FirstPassage:
-    """The passages a result's dataset holds, in its `weak_recovery`, `steps_done` and `nonfinite_step`. Runs that were not computed are left out."""
+    """The passages in a result's dataset: of its `weak_recovery`, `steps_done`, `nonfinite_step`.
+
+    Runs of a sweep that were not computed are left out.
+    """
     passed, ended = (np.atleast_1d(dataset[name].values).astype(float) for name in ("weak_recovery", "steps_done"))
     computed, reached = ~np.isnan(ended), np.isfinite(passed)
     bad = np.isfinite(np.atleast_1d(dataset["nonfinite_step"].values)) & ~reached if "nonfinite_step" in dataset else np.zeros(len(reached), dtype=bool)
-    return FirstPassage(np.where(reached, passed, ended)[computed], reached[computed], eta, int(bad[computed].sum()))
+    step = np.where(reached, passed, ended)
+    return FirstPassage(step[computed], reached[computed], eta, int(bad[computed].sum()))

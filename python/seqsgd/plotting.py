@@ -1,6 +1,7 @@
 """Learning curves: median line and 10-90 % band over runs; survival curves of first passages. Colours that colour-blind people tell apart, and line styles and markers for everybody.
 
-A curve ends at the last record that all runs have: beyond it the median would be one of the runs that happened to go on.
+A curve ends at the last record that all runs have: beyond it, the median would be one of the runs
+that happened to go on.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ _NAMES = {"m": "overlap $|m|$", "e": "positional overlap $|e|$", "loss": "one-pa
 _ROOT_MEAN_SQUARE = {"m": r"overlap $\Vert m\Vert/\sqrt{L}$", "e": r"positional overlap $\Vert e\Vert/\sqrt{L}$"}
 
 
-def plot_result(result: Result, ax: Axes | None, what: str | None, time: bool, label: str | None = None) -> Axes:
+def plot_result(
+    result: Result, ax: Axes | None, what: str | None, time: bool, label: str | None
+) -> Axes:
     """See Result.plot."""
     if what is not None:
         _checks.choice("what", what, WHAT)
@@ -48,10 +51,12 @@ def plot_result(result: Result, ax: Axes | None, what: str | None, time: bool, l
         _, ax = plt.subplots(layout="tight")
     drawn, before = len(_curves(ax)), (ax.get_xlabel(), ax.get_ylabel())
     if drawn and before[0] != _abscissa(time):
-        raise ValueError(f"time: expected the same as of the curves that are on these axes, {before[0]}, got {time}")
+        there = f"that of the curves on these axes ({before[0]})"
+        raise ValueError(f"time: expected {there}, got {time}")
     for i, name in enumerate(names):
         letter = _letter(name, result)
-        _curve(ax, result, name, letter if label is None else label if len(names) == 1 else f"{label}, {letter}", drawn + i, time)
+        text = letter if label is None else label if len(names) == 1 else f"{label}, {letter}"
+        _curve(ax, result, name, text, drawn + i, time)
     _dress(ax, [result], names, time)
     if drawn and ax.get_ylabel() not in before[1]:
         ax.set_ylabel(f"{before[1]}, {ax.get_ylabel()}")
@@ -111,13 +116,17 @@ def _curve(ax: Axes, result: Result, name: str, label: str, i: int, time: bool) 
     there = np.isfinite(values)
     whole = there.all(axis=0) & (len(values) > 0)
     x = x[whole]
-    low, middle, high = np.quantile(values[:, whole], [0.1, 0.5, 0.9], axis=0) if whole.any() else np.empty((3, 0))
-    notes = [line for words in (ended.limit(there), ended.words(brief=True)) for line in textwrap.wrap(words, _WRAP)]
+    low, middle, high = np.empty((3, 0))
+    if whole.any():
+        low, middle, high = np.quantile(values[:, whole], [0.1, 0.5, 0.9], axis=0)
+    why = ended.limit(there), ended.words(brief=True)
+    notes = [line for words in why for line in textwrap.wrap(words, _WRAP)]
     text = "\n".join([_shown(label), *notes])
     colour = COLOURS[i % len(COLOURS)]
     every = max(1, len(x) // 8)
-    look: dict[str, Any] = {"linestyle": STYLES[i % len(STYLES)], "marker": MARKERS[i % len(MARKERS)], "markevery": every, "markersize": 4}
-    ax.plot(x, middle, color=colour, label=text, gid=_CURVE, **look)
+    style, marker = STYLES[i % len(STYLES)], MARKERS[i % len(MARKERS)]
+    dots: dict[str, Any] = {"marker": marker, "markevery": every, "markersize": 4}
+    ax.plot(x, middle, color=colour, linestyle=style, label=text, gid=_CURVE, **dots)
     ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
 
 

@@ -36,11 +36,12 @@ class Result:
         Dimensions run, step and token (1..L), float64. `m` (run, step), untied (run, step, token); `e` with a positional encoding: (run, step) with Opposite
         and one weight (e = e_1 = -e_2), else (run, step, token); `q` untied; `loss` (run, step): mean one-pass loss of the steps since the record before.
         Per run `steps_done`, `nonfinite_step` (NaN if none), and with a stop `weak_recovery` and `censored`, which `passage` sums up. The coordinate
-        `time` on step is the integral of the learning rate over steps, divided by d. Attributes: the provenance; `complete` (0 or 1) and, where it is 0,
-        `ended_by` ("Ctrl-C" or "callback").
+        `time` on step is the integral of the learning rate over steps, divided by d. Attributes: the
+        provenance; `complete` (0 or 1) and, where it is 0, `ended_by` ("Ctrl-C" or "callback").
 
-        Records are NaN where a run did not arrive: after it halted at eta (`WeakRecovery(eta, halt=True)`), met values that are not finite, or was interrupted.
-        ``m.mean("run")`` then leaves it out; the attribute `comment` of the records says how many runs that are.
+        Records are NaN where a run did not arrive: after it halted at eta (`WeakRecovery(eta,
+        halt=True)`), met values that are not finite, or was interrupted. ``m.mean("run")`` then leaves
+        it out; the attribute `comment` of the records says how many runs that are.
     """
 
     def __init__(self, dataset: xr.Dataset) -> None:
@@ -48,7 +49,10 @@ class Result:
 
     @property
     def complete(self) -> bool:
-        """Whether every run came to its end: all steps, eta if it halts there, or values that are not finite. False after Ctrl-C or a callback that ended it."""
+        """Whether every run came to its end, and none was interrupted.
+
+        That is all steps, eta if it halts there, or values that are not finite.
+        """
         return outcome(self.dataset).complete
 
     @property
@@ -128,13 +132,24 @@ class Result:
         rng = Seed.from_plain(plain.pop("rng"))
         return {"task": self.task, **{k: rebuild(v, k, k) for k, v in plain.items()}, "rng": rng.sequence}
 
-    def plot(self, ax: Axes | None = None, *, what: str | None = None, time: bool = False, label: str | None = None) -> Axes:
-        """Median over runs and the band from the 10 % to the 90 % quantile, as far as all runs have records; the legend says what ended them.
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        what: str | None = None,
+        time: bool = False,
+        label: str | None = None,
+    ) -> Axes:
+        """Median over runs and the band from the 10 % to the 90 % quantile.
+
+        Curves end at the last record that all runs have; the legend says why, if that is not the last
+        one: the first run halts there, meets values that are not finite, or was interrupted.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            None: a new figure of pyplot's. Several calls on the same axes take different colours, line styles and markers.
+            None: a new figure of pyplot's. Several calls on the same axes take different colours, line
+            styles and markers.
         what : "m", "e", "loss", optional
             None: m, and e where there is one. Sizes |m| and |e| are drawn, without the sign; of several tokens the root mean square.
         time : bool
@@ -161,7 +176,8 @@ class Result:
         if words := ended.words():
             rows.append(("incomplete", words))
         if "m" in d and d["m"].size:
-            rows.append(("m", _course(by_run(d["m"], ended.computed, sizes=False), d["step"].values, ended)))
+            m = by_run(d["m"], ended.computed, sizes=False)
+            rows.append(("m", _course(m, d["step"].values, ended)))
         if "weak_recovery" in d:
             passage = self._passage()
             median = f"median step {passage.median:.0f}" if np.isfinite(passage.median) else "median step not reached"
@@ -192,12 +208,16 @@ def _course(m: Any, steps: Any, ended: Outcome) -> str:
     if not len(m) or not whole.size:
         return "no record that all runs have"
     first, last = whole[0], whole[-1]
-    where = "first to last record" if last == m.shape[1] - 1 else f"steps {int(steps[first])} to {int(steps[last])}"
-    why = ended.limit(there)
-    return f"{np.median(m[:, first]):.3g} -> {np.median(m[:, last]):.3g} (median over runs, {where}{', ' + why if why else ''})"
+    where = "first to last record"
+    if last < m.shape[1] - 1:
+        where = f"steps {int(steps[first])} to {int(steps[last])}"
+    notes = ", ".join(["median over runs", where, *([why] if (why := ended.limit(there)) else [])])
+    return f"{np.median(m[:, first]):.3g} -> {np.median(m[:, last]):.3g} ({notes})"
 
 
-def assemble(run: Run, seed: Seed, grid: Steps, engine: Dynamics, wall_time: float, ended_by: str = "") -> Result:
+def assemble(
+    run: Run, seed: Seed, grid: Steps, engine: Dynamics, wall_time: float, ended_by: str = ""
+) -> Result:
     """Label what a dynamics recorded; `ended_by` says what ended it if it is not complete."""
     import xarray as xr
 
@@ -211,7 +231,10 @@ def assemble(run: Run, seed: Seed, grid: Steps, engine: Dynamics, wall_time: flo
     if "token" in dims:
         coords["token"] = ("token", np.arange(1, run.L + 1))
     dataset = xr.Dataset(
-        {name: (v.dims, np.ascontiguousarray(v.values), {"long_name": v.meaning}) for name, v in variables.items()},
+        {
+            name: (v.dims, np.ascontiguousarray(v.values), {"long_name": v.meaning})
+            for name, v in variables.items()
+        },
         coords=coords,
         attrs=provenance.attributes(run, seed, wall_time, int(done.sum())),
     )

@@ -81,8 +81,8 @@ def simulate(
     progress : bool, optional
         A progress bar on stderr. None: if somebody watches (a terminal).
     callback : callable, optional
-        `callback(run_steps_done, run_steps_in_all)`, about every 50 ms in the calling thread. True ends the simulation with what was recorded, and
-        the result says that it is not complete.
+        `callback(run_steps_done, run_steps_in_all)`, about every 50 ms in the calling thread. True ends the simulation with what was recorded;
+        the result then says that it is not complete.
 
     Returns
     -------
@@ -177,7 +177,8 @@ class Course:
         self.written = time.monotonic()
 
     def result(self) -> Result:
-        return assemble(self.run, self.seed, self.grid, self.engine, self.wall_time(), "callback" if self.ended else "Ctrl-C")
+        ended_by = "callback" if self.ended else "Ctrl-C"
+        return assemble(self.run, self.seed, self.grid, self.engine, self.wall_time(), ended_by)
 
     def interrupted(self) -> SimulationInterrupted:
         self.save()

@@ -149,6 +149,7 @@ class WeakRecovery(Stop):
     Parameters
     ----------
     eta : float in (0, 1]
+        1 is reached to rounding at best (dynamics="sampled"); the flow tends to it, but never is there.
     halt : bool
         Whether each run stops there, which is faster where nothing but the passages is wanted. Its
         records after that are NaN, so that means over runs are then means over those that have not

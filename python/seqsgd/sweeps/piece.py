@@ -92,7 +92,7 @@ def layouts(header: str) -> list[Layout]:
     """The arrays of a header."""
     out, offset = [], 0
     for name, dims, dtype, shape, meaning in json.loads(header):
-        meaning = PASSED if name == "weak_recovery" else meaning  # stores that were begun earlier have another
+        meaning = PASSED if name == "weak_recovery" else meaning  # older stores have another
         item = Layout(name, tuple(dims), np.dtype(dtype), tuple(shape), meaning, offset)
         offset += item.dtype.itemsize * int(np.prod(item.shape, dtype=np.int64))
         out.append(item)

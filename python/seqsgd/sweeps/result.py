@@ -58,9 +58,11 @@ class SweepResult:
         """Everything under its labels: the axes of the grid, then run, step and token as in :class:`Result`.
 
         Where cells differ in their records, runs or tokens, the union is taken, with NaN where a cell has nothing; counts and truth values are then float64. Read at once
-        if it is smaller than 256 MB, else when looked at. See :meth:`open`. The attribute `complete` is 0 while cells are missing.
+        if it is smaller than 256 MB, else when looked at. See :meth:`open`. The attribute `complete` is 0
+        while cells are missing.
 
-        `weak_recovery` is inf for a run that did not reach eta, so that ``weak_recovery.median("run")`` is never a number made of those that did; NaN is for what was not computed.
+        `weak_recovery` is inf for a run that did not reach eta, so that ``weak_recovery.median("run")``
+        is never a number made of those that did; NaN is for what was not computed.
         """
         return self.open()
 
@@ -282,7 +284,10 @@ class SweepResult:
 
 def _comment(dims: tuple[str, ...]) -> dict[str, str]:
     """What NaN means in records."""
-    return {"comment": "NaN: not computed, not recorded, or after a run stopped (halted at eta, or values not finite)"} if "step" in dims else {}
+    if "step" not in dims:
+        return {}
+    stopped = "after a run stopped (halted at eta, or values not finite)"
+    return {"comment": f"NaN: not computed, not recorded, or {stopped}"}
 
 
 def open_sweep(path: str | os.PathLike[str]) -> SweepResult:

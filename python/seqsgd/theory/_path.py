@@ -43,14 +43,20 @@ def norm(drift: Drift) -> Callable[[Array], Array]:
 
 
 def attainable(drift: Drift, eta: float) -> bool:
-    """Whether a start below eta can get there. On the sphere, ||(e, m)|| = 1, is where a flow from inside tends to but never is; with P not
-    orthogonal to w* the norm has other bounds."""
+    """Whether a start below eta can get there.
+
+    On the sphere, ||(e, m)|| = 1, is where a flow from inside tends to but never is. With P not
+    orthogonal to w* the norm has other bounds.
+    """
     return eta < 1 or bool(drift.setup.tied and drift.estar.any())
 
 
 def inside(drift: Drift, x: Array) -> Array:
-    """States (n, names) put back on the sphere where rounding and the tolerance have carried them beyond: by a common factor of all that
-    belongs to one weight vector. What is farther out than that is left to be seen."""
+    """States (n, names) put back on the sphere where errors of the integration have carried them out.
+
+    By a common factor of all that belongs to one weight vector. What is farther out than such errors
+    can be is left, to be seen.
+    """
     s, out = drift.setup, np.array(x, dtype=np.float64)
     ne, nm = s.ne, s.nm
     if s.tied:
@@ -59,7 +65,9 @@ def inside(drift: Drift, x: Array) -> Array:
         size = np.sqrt(np.einsum("ni,ij,nj->n", parts, np.linalg.pinv(gram, rcond=1e-10), parts))
         out[:, : ne + nm] /= _excess(size)[:, None]
         return out
-    m, q = out[:, ne : ne + nm], out[:, ne + nm : ne + nm + s.L] if drift.common or drift.rows else np.ones((len(out), s.L))
+    m, q = out[:, ne : ne + nm], np.ones((len(out), s.L))
+    if drift.common or drift.rows:
+        q = out[:, ne + nm : ne + nm + s.L]
     square = m**2
     if ne:  # of each row the part along w*, and along what p_l has beside it
         beside = np.diag(drift.K) - drift.estar**2
@@ -139,7 +147,8 @@ def integrate(
         watched = [event] if watch else None
         done = solve_ivp(right, (max(low, now), stop), x, method="LSODA", t_eval=wanted, events=watched, rtol=RTOL, atol=tolerance)
         # lists, and empty ones, where it ends before the first of the points
-        clocks, values = np.asarray(done.t, dtype=np.float64), np.reshape(np.asarray(done.y, dtype=np.float64), (n + 1, -1))
+        clocks = np.asarray(done.t, dtype=np.float64)
+        values = np.reshape(np.asarray(done.y, dtype=np.float64), (n + 1, -1))
         recorded = clocks <= (points[-1] if len(points) else -np.inf)
         note(clocks[recorded], values[:, recorded])
         if watch and done.t_events[0].size:
@@ -148,7 +157,8 @@ def integrate(
             x = done.y_events[0][0]
             return Path(states, integrals, passage, passage, True, x)
         if done.status < 0 or not np.isfinite(values).all():
-            return Path(states, integrals, passage, float(clocks[-1]) if clocks.size else max(low, now), False, x)
+            last = float(clocks[-1]) if clocks.size else max(low, now)
+            return Path(states, integrals, passage, last, False, x)
         x, now = values[:, -1], stop
     return Path(states, integrals, passage, now, True, x)
 

@@ -33,7 +33,7 @@ class Flow:
     m, e, q : (n,), untied or general encodings (n, L); e and q None where there are none. NaN after a halt
     rows : (n, L, L) overlaps w_l . w_k / d; None where they do not matter (one weight, or independent tokens)
     risk : (n,) R along the way
-    weak_recovery : t at which ||(e, m)|| passed eta; inf if it did not by the end, NaN if it was not asked for
+    weak_recovery : t at which ||(e, m)|| passed eta; inf if it did not, NaN if it was not asked for
     weak_recovery_step : the same in steps; None without d
     error : tolerance of the integration and of the expectations in it, absolute on m; NaN where that of the expectations is not known
     """
@@ -157,7 +157,9 @@ def flow(
     )
 
 
-def _passage(clock: float, eta: float | None, plan: Schedule | None, d: int | None, rate: float) -> tuple[float, float | None]:
+def _passage(
+    clock: float, eta: float | None, plan: Schedule | None, d: int | None, rate: float
+) -> tuple[float, float | None]:
     """Time and step of a passage on the clock of the integration."""
     if not np.isfinite(clock):
         clock = np.nan if eta is None else np.inf
