@@ -191,7 +191,9 @@ def test_what_is_not_complete_says_so_everywhere(name, words, request, tmp_path)
     assert r.plot().lines[0].get_xdata()[-1] <= low
     r.save(tmp_path / "r.nc")
     sq.ResultSet({"a": r, "b": r}).save(tmp_path / "s.nc")
-    for again in (sq.load(tmp_path / "r.nc"), sq.load(tmp_path / "s.nc")["b"]):
+    several = sq.load(tmp_path / "s.nc")
+    assert not several.complete
+    for again in (sq.load(tmp_path / "r.nc"), several["b"]):
         assert not again.complete and repr(again) == repr(r)
 
 

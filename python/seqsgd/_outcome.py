@@ -61,12 +61,10 @@ class Outcome:
         parts = []
         if self.unfinished.any():
             low, high = (int(f(self.done[self.unfinished])) for f in (np.min, np.max))
-            how = {"Ctrl-C": "interrupted", "callback": "ended by the callback"}.get(
-                self.ended_by, "incomplete:"
-            )
-            parts.append(
-                f"{how} after {low if low == high or brief else f'{low} to {high}'} of {self.steps} steps"
-            )
+            by = {"Ctrl-C": "interrupted", "callback": "ended by the callback"}
+            how = by.get(self.ended_by, "incomplete:")
+            done = f"{low}" if low == high or brief else f"{low} to {high}"
+            parts.append(f"{how} after {done} of {self.steps} steps")
             if not brief and (ended := self.runs - int(self.unfinished.sum())):
                 parts.append(f"{ended} of {self.runs} runs had ended")
         if missing := len(self.computed) - self.runs:
@@ -75,12 +73,8 @@ class Outcome:
 
     def early(self) -> list[str]:
         """Which runs stopped early because of what they did."""
-        out = [f"{n} of {self.runs} runs halted at eta"] if (n := int(self.halted.sum())) else []
-        return out + (
-            [f"{n} of {self.runs} runs met values that are not finite"]
-            if (n := int(self.nonfinite.sum()))
-            else []
-        )
+        kinds = (self.halted, "halted at eta"), (self.nonfinite, "met values that are not finite")
+        return [f"{int(k.sum())} of {self.runs} runs {did}" for k, did in kinds if k.any()]
 
     def limit(self, there: Bools) -> str:
         """Why the records that all runs have, `there` (run, step), end before the last one.
@@ -88,9 +82,7 @@ class Outcome:
         Nothing if they do not, or where :meth:`words` has it.
         """
         whole = np.flatnonzero(there.all(axis=0))
-        after = (
-            whole[-1] + 1 if whole.size else int(there.any(axis=0).argmax()) if there.any() else 0
-        )
+        after = whole[-1] + 1 if whole.size else int(there.any(axis=0).argmax()) if there.any() else 0
         if there.shape[1] == 0 or after == there.shape[1]:
             return ""
         gone = ~there[:, after]
@@ -99,9 +91,8 @@ class Outcome:
         of = f"the first of {self.runs} runs" if self.runs > 1 else "it"
         for kind, does in ((self.halted, "halts"), (self.nonfinite, "meets values not finite")):
             if kind[first]:
-                return f"until {of} {does}" + (
-                    f" ({int(kind.sum())} in all)" if self.runs > 1 else ""
-                )
+                in_all = f" ({int(kind.sum())} in all)" if self.runs > 1 else ""
+                return f"until {of} {does}{in_all}"
         return ""
 
 
@@ -111,17 +102,16 @@ def outcome(dataset: xr.Dataset) -> Outcome:
     runs = dataset.sizes.get("run", 1)
 
     def column(name: str, default: float) -> npt.NDArray[np.float64]:
-        return np.broadcast_to(
-            np.asarray(dataset[name].values, dtype=np.float64) if name in dataset else default,
-            (runs,),
-        )
+        values: object = dataset[name].values if name in dataset else default
+        return np.broadcast_to(np.asarray(values, dtype=np.float64), (runs,))
 
-    steps = arguments.get("steps")
+    steps, stop = arguments.get("steps"), arguments.get("stop")
+    steps = steps if isinstance(steps, int) else 0  # not known
     done = column("steps_done", np.inf)
     computed = ~np.isnan(done)
     nonfinite = np.isfinite(column("nonfinite_step", np.nan))
-    short = computed & ~nonfinite & (done < (0 if steps is None else steps))
-    halts = bool((arguments.get("stop") or {}).get("halt"))
+    short = computed & ~nonfinite & (done < steps)
+    halts = isinstance(stop, dict) and bool(stop.get("halt"))
     halted = short & halts & np.isfinite(column("weak_recovery", np.inf))
     unfinished = short & ~halted
     complete = bool(dataset.attrs.get("complete", computed.all() and not unfinished.any()))
@@ -131,7 +121,7 @@ def outcome(dataset: xr.Dataset) -> Outcome:
         nonfinite,
         unfinished,
         done,
-        int(steps or 0),
+        steps,
         complete,
         str(dataset.attrs.get("ended_by", "")),
     )
@@ -146,7 +136,7 @@ def mark(dataset: xr.Dataset, ended_by: str = "") -> xr.Dataset:
     dataset.attrs["complete"] = int(found.complete)
     if not found.complete and ended_by:
         dataset.attrs["ended_by"] = ended_by
-    told = found.early() + ([words] if (words := outcome(dataset).words()) else [])
+    told = [*found.early(), *filter(None, [outcome(dataset).words()])]
     if told:
         comment = (
             f"{'; '.join(told)}: NaN after that. "

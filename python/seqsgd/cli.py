@@ -51,7 +51,7 @@ def run(file: Path | None, example: bool, sets: tuple[str, ...], output: str | N
     try:
         plan = read(example_path() if file is None else file, sets)
         stem = plan.output if output is None else output
-        for suffix in (".nc", ".png"):
+        for suffix in (".nc", ".png", "-interrupted.png"):
             _files.check_folder("output", stem + suffix)
         for i, case in enumerate(plan.cases):
             case.run.check_memory()

@@ -43,6 +43,11 @@ class ResultSet(Mapping[str, Result]):
     def __len__(self) -> int:
         return len(self._results)
 
+    @property
+    def complete(self) -> bool:
+        """Whether all results are."""
+        return all(result.complete for result in self.values())
+
     def plot(self, figure: Figure | None = None, *, what: str = "m", time: bool = False) -> Figure:
         """All results as curves with bands, as `Result.plot` draws them, in the panels they belong to.
 
