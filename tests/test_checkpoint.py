@@ -44,7 +44,7 @@ def partly(path, task, **run):
 @pytest.mark.parametrize("task", [TASK, UNTIED], ids=["tied", "untied"])
 def test_continued_bit_for_bit(tmp_path, task, dtype):
     path = tmp_path / "c"
-    run = RUN | {"dtype": dtype, "steps": 400_000, "record": sq.Every(20_000), "stop": sq.WeakRecovery(0.5, halt=False)}
+    run = RUN | {"dtype": dtype, "steps": 400_000, "record": sq.Every(20_000), "stop": sq.WeakRecovery(0.5)}
     partly(path, task, **run)
     resumed = sq.simulate(task, **run, checkpoint=path, threads=2)
     same(resumed, sq.simulate(task, **run))
@@ -67,7 +67,7 @@ def test_a_finished_one_returns_at_once(tmp_path):
 
 
 def test_halted_and_stopped_runs_stay_so(tmp_path):
-    run = RUN | {"steps": 30_000, "stop": sq.WeakRecovery(0.3), "lr": 0.5}
+    run = RUN | {"steps": 30_000, "stop": sq.WeakRecovery(0.3, halt=True), "lr": 0.5}
     first = sq.simulate(TASK, **run, checkpoint=tmp_path / "c")
     assert (~first.censored).any()
     same(first, sq.simulate(TASK, **run, checkpoint=tmp_path / "c"))

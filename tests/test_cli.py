@@ -143,6 +143,8 @@ def wait_for(check):
 def test_ctrl_c_keeps_what_there_is_and_goes_on_from_it(tmp_path):
     text = TWO.replace("d = 30", 'd = 30\ncheckpoint = "c.npz"\ncheckpoint_every = 0.1')
     write(tmp_path, text)
+    for name in ("out.nc", "out.png"):  # of an earlier run
+        (tmp_path / name).write_bytes(b"complete")
     process = subprocess.Popen(
         [sys.executable, "-m", "seqsgd", "run", "job.toml", "--set", "steps=50000000"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -155,10 +157,12 @@ def test_ctrl_c_keeps_what_there_is_and_goes_on_from_it(tmp_path):
     print(f"first word after {seconds:.3f} s, exit after {time.monotonic() - sent:.3f} s")
     assert process.returncode == 130 and out == "" and seconds < 1
     assert first == "seqsgd: interrupted, writing what was recorded ...\n"
-    assert err == "seqsgd: interrupted; wrote what was recorded to out.nc and out.png; 'c.npz' is kept, the same command continues from it\n"
-    assert names(tmp_path) == ["c-000.npz", "job.toml", "out.nc", "out.png"]
-    partial = sq.load(tmp_path / "out.nc")
-    assert list(partial) == ["L = 1"]
+    assert err == "seqsgd: interrupted; wrote what was recorded to out-interrupted.nc and out-interrupted.png; 'c.npz' is kept, the same command continues from it\n"
+    assert names(tmp_path) == ["c-000.npz", "job.toml", "out-interrupted.nc", "out-interrupted.png", "out.nc", "out.png"]
+    assert (tmp_path / "out.nc").read_bytes() == b"complete" and (tmp_path / "out.png").read_bytes() == b"complete"
+    partial = sq.load(tmp_path / "out-interrupted.nc")
+    assert list(partial) == ["L = 1"] and partial.title == "Two cases (interrupted in case 1 of 2)"
+    assert not partial["L = 1"].complete and "interrupted after " in repr(partial)
     reached = int(partial["L = 1"].dataset["steps_done"].max())
     done = seqsgd("run", "job.toml", "--set", f"steps={reached + 10}", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -57,7 +57,7 @@ def test_every_model_can_be_said():
     lr = { type = "Piecewise", pieces = [[0, 0.1], [5, { type = "PowerLaw", c = 1, d = -1.0 }]] }
     init = { type = "Overlap", m0 = 0.5, random_sign = true }
     record = [0, 5, 100]
-    stop = { type = "WeakRecovery", eta = 0.3, halt = false }
+    stop = { type = "WeakRecovery", eta = 0.3, halt = true }
     tokens = { type = "Correlated", C = [[1, 0.5], [0.5, 1]] }
     [base.task]
     loss = "square"
@@ -74,7 +74,7 @@ def test_every_model_can_be_said():
     hermite = sq.Hermite([(1, {1: 1, 2: 4}), (0.5, {})])
     assert run.task == sq.Task(sq.SSI(hermite, 2, "1/L"), sq.Untied(sq.HermiteSeries([0, 1, 0.5]), position=sq.Positions(np.eye(2, 3))), "square", 0.5)
     assert run.lr == sq.Piecewise([(0, 0.1), (5, sq.PowerLaw(1, d=-1))]) and run.record == sq.At([0, 5, 100])
-    assert run.init == sq.Overlap(0.5, True) and run.stop == sq.WeakRecovery(0.3, halt=False) and run.tokens == sq.Correlated([[1, 0.5], [0.5, 1]])
+    assert run.init == sq.Overlap(0.5, True) and run.stop == sq.WeakRecovery(0.3, halt=True) and run.tokens == sq.Correlated([[1, 0.5], [0.5, 1]])
     assert (run.dtype, run.step, run.first_run, run.threads, plan.cases[0].rng) == ("float64", "projected", 4, 1, 5)
     again = parse({"base": {k: v for k, v in run.to_plain().items() if k != "type" and v is not None}}).cases[0].run
     assert again == run

@@ -43,7 +43,7 @@ GOLDEN = [
     ("LogSpaced(5)", sq.LogSpaced(5)),
     ("At((0, 3, 7))", sq.At([7, 0, 3, 3])),
     ("WeakRecovery(0.3)", sq.WeakRecovery(0.3)),
-    ("WeakRecovery(0.3, halt=False)", sq.WeakRecovery(0.3, False)),
+    ("WeakRecovery(0.3, halt=True)", sq.WeakRecovery(0.3, True)),
     ("PowerLaw(0.5, d=-1.0, L=0.5)", sq.PowerLaw(0.5, d=-1, L=0.5)),
     ("Decay(PowerLaw(1.0, d=-1.0), 100.0, 0.5)", sq.Decay(sq.PowerLaw(1, -1), 100, 0.5)),
     ("Piecewise([(0, 1.0), (10, PowerLaw(0.5))])", sq.Piecewise([(0, 1), (10, sq.PowerLaw(0.5))])),

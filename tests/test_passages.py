@@ -263,7 +263,7 @@ def test_runs_that_blow_up_are_censored_and_told_of():
         return math.nan if calls["n"] == 25 else z[0]
 
     with pytest.warns(sq.NonFiniteWarning):
-        r = sq.simulate(sq.Task(sq.SSI(link, 1), sq.Tied("identity")), **RUN | {"runs": 3}, stop=sq.WeakRecovery(0.99, halt=False))
+        r = sq.simulate(sq.Task(sq.SSI(link, 1), sq.Tied("identity")), **RUN | {"runs": 3}, stop=sq.WeakRecovery(0.99))
     with pytest.warns(sq.NonFiniteWarning, match="^1 of 3 runs met values that are not finite before eta; they count as censored there") as caught:
         f = r.passage
     assert caught[0].filename == __file__
@@ -271,7 +271,7 @@ def test_runs_that_blow_up_are_censored_and_told_of():
     assert not f.reached[bad].any() and f.step[bad] == r.dataset["nonfinite_step"].values[bad] - 1
     assert f.nonfinite == 1 and f.number_censored >= 1
     assert "1 of the censored runs met values that are not finite" in repr(f)
-    assert "1 runs stopped early" in repr(r)  # no second warning
+    assert "1 of 3 runs met values that are not finite, and have no records" in repr(r)  # no second warning
 
 
 # --- the object

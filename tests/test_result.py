@@ -19,7 +19,7 @@ RUN = {"d": 30, "steps": 100, "lr": 0.5, "runs": 5, "rng": 1, "record": sq.Every
 
 @pytest.fixture
 def result():
-    return sq.simulate(TASK, **RUN, stop=sq.WeakRecovery(0.5, halt=False))
+    return sq.simulate(TASK, **RUN, stop=sq.WeakRecovery(0.5))
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def fixed():
         xr.Dataset(
             {
                 "m": (("run", "step"), m),
-                "weak_recovery": ("run", [15.0, np.nan]),
+                "weak_recovery": ("run", [15.0, np.inf]),
                 "censored": ("run", [False, True]),
                 "steps_done": ("run", [20, 11]),
                 "nonfinite_step": ("run", [np.nan, 12.0]),
@@ -61,15 +61,15 @@ GOLDEN = """\
 <seqsgd.Result>
   task       Task(<&>)
   size       2 runs, 3 records from step 0 to 20, d = 100
-  m          0.1 -> 0.6 (median over runs, first to last record)
+  m          0.1 -> 0.25 (median over runs, steps 0 to 10, until the first of 2 runs meets values not finite (1 in all))
   recovery   1 of 2 runs reached eta = 0.5, median step 15
-  non-finite 1 runs stopped early
+  stopped    1 of 2 runs met values that are not finite, and have no records after that
   made       sampled, rng 7, 0.50 s, 80 steps/s"""
 
 GOLDEN_SET = """\
 <seqsgd.ResultSet of 2> two
-  a       0.1 -> 0.6 (median over runs, first to last record)
-  longer  0.1 -> 0.6 (median over runs, first to last record)"""
+  a       0.1 -> 0.25 (median over runs, steps 0 to 10, until the first of 2 runs meets values not finite (1 in all))
+  longer  0.1 -> 0.25 (median over runs, steps 0 to 10, until the first of 2 runs meets values not finite (1 in all))"""
 
 
 def test_repr_is_golden():
@@ -96,7 +96,7 @@ def test_provenance_is_complete(result):
     assert a["wall_time"] > 0 and a["run_steps_per_second"] > 0 and a["simd"] in ("baseline", "avx2", "avx512")
     assert result.task == TASK
     arguments = result.arguments
-    assert arguments["stop"] == sq.WeakRecovery(0.5, halt=False) and arguments["record"] == sq.Every(10) and arguments["lr"] == 0.5
+    assert arguments["stop"] == sq.WeakRecovery(0.5) and arguments["record"] == sq.Every(10) and arguments["lr"] == 0.5
     xr.testing.assert_identical(sq.simulate(**arguments).dataset.drop_attrs(), result.dataset.drop_attrs())
 
 

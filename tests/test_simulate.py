@@ -202,16 +202,16 @@ def test_projected_steps_differ():
 def test_weak_recovery_to_the_step():
     run = {"d": 30, "steps": 3000, "lr": 0.5, "runs": 6, "rng": 1}
     task = sq.Task(sq.SSI("sum", 2), sq.Tied("relu"))
-    full = sq.simulate(task, **run, record=sq.Every(1), stop=sq.WeakRecovery(0.5, halt=False))
+    full = sq.simulate(task, **run, record=sq.Every(1), stop=sq.WeakRecovery(0.5))
     first = [int(np.argmax(np.abs(m) >= 0.5)) for m in full.m.values]
     assert full.weak_recovery.values.tolist() == first and not full.censored.any()
-    halted = sq.simulate(task, **run, record=sq.Every(1), stop=sq.WeakRecovery(0.5))
+    halted = sq.simulate(task, **run, record=sq.Every(1), stop=sq.WeakRecovery(0.5, halt=True))
     assert halted.weak_recovery.values.tolist() == first and halted.dataset["steps_done"].values.tolist() == first
     for m, whole, step in zip(halted.m.values, full.m.values, first, strict=True):
         np.testing.assert_array_equal(m[: step + 1], whole[: step + 1])
         assert np.isnan(m[step + 1 :]).all()
     short = sq.simulate(task, **run | {"steps": 3}, stop=sq.WeakRecovery(0.999))
-    assert np.isnan(short.weak_recovery).all() and short.censored.all()
+    assert np.isposinf(short.weak_recovery).all() and short.censored.all() and short.passage.median == np.inf
 
 
 LONG = SMALL | {"d": 1000, "steps": 10**9, "runs": 2, "record": sq.Every(10**7)}

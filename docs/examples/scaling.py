@@ -111,7 +111,7 @@ def measure(k: int, dims: Sequence[int], budget: float, *, fixed: bool = False, 
         expected = flow(k, d, m0)
         steps, runs = math.ceil(4 * expected), 64 * int(np.clip(budget / expected / 64, 1, most // 64))
         started = time.perf_counter()
-        result = sq.simulate(task(k), d, steps, rate(k), runs=runs, rng=rng, dynamics="reduced", init=sq.Overlap(m0), record=[0], stop=sq.WeakRecovery(ETA))
+        result = sq.simulate(task(k), d, steps, rate(k), runs=runs, rng=rng, dynamics="reduced", init=sq.Overlap(m0), record=[0], stop=sq.WeakRecovery(ETA, halt=True))
         points.append(Point(d, result.passage, int(result.dataset["steps_done"].sum()), time.perf_counter() - started))
     return points
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _build, _core, _memory
-from ._dynamics import Arrays, Variable, Watch
+from ._dynamics import PASSED, Arrays, Variable, Watch
 from ._run import Run
 from ._seed import Seed
 from .models import Opposite
@@ -83,9 +83,9 @@ class Compiled:
                 out["e"] = Variable(("run", "step", "token"), records["e"], "positional overlap p_l . w / sqrt(d)")
         out["loss"] = Variable(("run", "step"), records["loss"], "mean one-pass loss since the record before")
         if self._run.stop is not None:
-            out["weak_recovery"] = Variable(("run",), _nan_where_none(status["passage"]), "first step with ||(e, m)|| >= eta, NaN if not reached")
+            out["weak_recovery"] = Variable(("run",), _steps(status["passage"], np.inf), PASSED)
             out["censored"] = Variable(("run",), status["passage"] < 0, "whether the run ended below eta")
-        out["nonfinite_step"] = Variable(("run",), _nan_where_none(status["nonfinite"]), "step at which a value was not finite, NaN if none")
+        out["nonfinite_step"] = Variable(("run",), _steps(status["nonfinite"], np.nan), "step at which a value was not finite, NaN if none")
         out["steps_done"] = Variable(("run",), status["step"], "steps done")
         return out
 
@@ -107,5 +107,6 @@ class Compiled:
         self._core.set_state(adapted)
 
 
-def _nan_where_none(steps: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    return np.where(steps < 0, np.nan, steps)
+def _steps(steps: npt.NDArray[np.int64], none: float) -> npt.NDArray[np.float64]:
+    """As float64, with `none` where there is no such step."""
+    return np.where(steps < 0, none, steps)

@@ -18,6 +18,9 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 Watch = Callable[[int], bool]
 
 
+PASSED = "first step with ||(e, m)|| >= eta, inf if not reached"  # what weak_recovery holds
+
+
 class Variable(NamedTuple):
     """A labelled array: dims among run, step, token."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _memory, models
-from ._dynamics import Arrays, Variable, Watch
+from ._dynamics import PASSED, Arrays, Variable, Watch
 from ._run import Run
 from ._seed import Seed
 from .models.course import Steps
@@ -174,6 +174,19 @@ class Flow:
             self._done[i] = math.ceil(path.reached - 1e-9)
         if not path.finite:
             self._nonfinite[i] = self._done[i]
+        elif self._halted[i] and path.reached < self._done[i]:
+            self._finish(i, drift, path)
+
+    def _finish(self, i: int, drift: Any, path: Any) -> None:
+        """From where run i halted to the end of that step, which other dynamics do and record."""
+        from .theory._path import integrate
+
+        run, x, clock = self._run, path.end, self._done[i : i + 1].astype(np.float64)
+        span: dict[str, Any] = {"begin": path.reached, "integral": x[-1]}
+        rest = integrate(drift, x[:-1], clock, run.schedule, run.d, eta=None, halt=False, **span)
+        here = self._grid == self._done[i]
+        self._states[i, here], self._integral[i, here] = rest.states[0], rest.integral[0]
+        self._end[i] = rest.end
 
     def _copy(self, source: int, i: int) -> None:
         fresh = np.isfinite(self._integral[source])
@@ -210,8 +223,9 @@ class Flow:
             loss[:, 0] = self._integral[:, 0] / self._grid[0]
         out["loss"] = Variable(("run", "step"), loss, "population risk, mean over the steps since the record before")
         if run.stop is not None:
-            out["weak_recovery"] = Variable(("run",), self._passage.copy(), "first step with ||(e, m)|| >= eta, NaN if not reached")
-            out["censored"] = Variable(("run",), np.isnan(self._passage), "whether the run ended below eta")
+            below = np.isnan(self._passage)
+            out["weak_recovery"] = Variable(("run",), np.where(below, np.inf, self._passage), PASSED)
+            out["censored"] = Variable(("run",), below, "whether the run ended below eta")
         bad = np.where(self._nonfinite < 0, np.nan, self._nonfinite)
         out["nonfinite_step"] = Variable(("run",), bad, "step at which a value was not finite, NaN if none")
         out["steps_done"] = Variable(("run",), self.steps_done(), "steps done")

@@ -42,7 +42,7 @@ def cli() -> None:
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--example", is_flag=True, help="Run the learning curves that come with the package (see `seqsgd example`).")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of [base], such as d=500 or task.loss=square. May be repeated.")
-@click.option("--output", metavar="STEM", help="Write STEM.nc and STEM.png.")
+@click.option("--output", metavar="STEM", help="Write STEM.nc and STEM.png; after Ctrl-C STEM-interrupted.*.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no report.")
 def run(file: Path | None, example: bool, sets: tuple[str, ...], output: str | None, quiet: bool) -> None:
     """Run the simulations of a TOML file; write STEM.nc (data) and STEM.png (picture)."""
@@ -51,7 +51,7 @@ def run(file: Path | None, example: bool, sets: tuple[str, ...], output: str | N
     try:
         plan = read(example_path() if file is None else file, sets)
         stem = plan.output if output is None else output
-        for suffix in (".nc", ".png"):
+        for suffix in (".nc", ".png", "-interrupted.png"):
             _files.check_folder("output", stem + suffix)
         for i, case in enumerate(plan.cases):
             case.run.check_memory()
@@ -59,7 +59,13 @@ def run(file: Path | None, example: bool, sets: tuple[str, ...], output: str | N
     except (ValueError, TypeError, MemoryError) as e:
         raise _Refused(str(e)) from None
     results, interrupted = _all(plan, quiet)
-    written = _write(ResultSet(results, plan.title, {c.label: c.panel for c in plan.cases}), stem, several=len(plan.cases) > 1)
+    title = plan.title
+    if interrupted is not None:  # beside a complete file of that name, not over it
+        stem = f"{stem}-interrupted"
+        where = f" in case {len(results)} of {len(plan.cases)}" if len(plan.cases) > 1 else ""
+        title = f"{title} (interrupted{where})".strip()
+    panels = {c.label: c.panel for c in plan.cases}
+    written = _write(ResultSet(results, title, panels), stem, several=len(plan.cases) > 1)
     if interrupted is not None:
         kept = f"; {plan.checkpoint!r} is kept, the same command continues from it" if plan.checkpoint else ""
         click.echo(f"seqsgd: interrupted; wrote what was recorded to {written}{kept}", err=True)

@@ -217,18 +217,17 @@ class FirstPassage:
         Returns
         -------
         Comparison
-            `pvalue` (two-sided, :func:`scipy.stats.logrank`) is NaN if no run of either passed. `ratio` is NaN if a median is not reached. `low` and `high` count resamples
-            without a median as 0 or infinitely much, so that they may be 0 and inf: nothing is known on that side.
+            `pvalue` (two-sided, :func:`scipy.stats.logrank`) is NaN if no run of either passed, and 1
+            if runs passed but there is nothing to tell the samples apart by, as where all pass at
+            once. `ratio` is NaN if a median is not reached, or both are 0. `low` and `high` count
+            resamples without a ratio as 0 or infinitely much, so that they may be 0 and inf: nothing
+            is known on that side.
         """
-        from scipy import stats
-
         _checks.instance("other", other, FirstPassage, "a FirstPassage")
         _checks.number("confidence", confidence, 0, 1, open_low=True, open_high=True)
         _checks.integer("resamples", resamples, 1)
         generator = np.random.default_rng(rng)
-        pvalue = math.nan
-        if self.number_reached + other.number_reached:
-            pvalue = float(stats.logrank(self._sample(), other._sample()).pvalue)
+        pvalue = _logrank(self, other) if self.number_reached + other.number_reached else math.nan
         mine, theirs = (np.concatenate(list(x._medians(resamples, generator))) for x in (self, other))
         tail = (1 - confidence) / 2
         low = np.quantile(_ratio(mine, theirs, 0.0), tail, method="lower")
@@ -276,6 +275,21 @@ class FirstPassage:
             yield step[np.where(below.any(axis=1), below.argmax(axis=1), n)]
 
 
+def _logrank(x: FirstPassage, y: FirstPassage) -> float:
+    """p-value of the log-rank test; 1 where its statistic has no variance.
+
+    As where all that are left pass at once: as many passed as were expected to.
+    """
+    from scipy import stats
+
+    passed = np.concatenate([x.step[x.reached], y.step[y.reached]])
+    at, events = np.unique(passed, return_counts=True)
+    left = [len(f.step) - np.searchsorted(np.sort(f.step), at) for f in (x, y)]
+    if not ((left[0] > 0) & (left[1] > 0) & (events < left[0] + left[1])).any():
+        return 1.0
+    return float(stats.logrank(x._sample(), y._sample()).pvalue)
+
+
 def _first(step: _Array, values: _Array, level: float) -> float:
     """First step at which a decreasing curve is at or below the level; inf if none."""
     there = np.flatnonzero(values <= level + _EQUAL)
@@ -294,8 +308,12 @@ def _told(median: float, interval: Interval) -> str:
 
 
 def of_dataset(dataset: xr.Dataset, eta: float | None) -> FirstPassage:
-    """The passages a result's dataset holds, in its `weak_recovery`, `censored`, `steps_done` and `nonfinite_step`."""
+    """The passages in a result's dataset: of its `weak_recovery`, `steps_done`, `nonfinite_step`.
+
+    Runs of a sweep that were not computed are left out.
+    """
     passed, ended = (np.atleast_1d(dataset[name].values).astype(float) for name in ("weak_recovery", "steps_done"))
-    reached = ~np.atleast_1d(dataset["censored"].values).astype(bool)
+    computed, reached = ~np.isnan(ended), np.isfinite(passed)
     bad = np.isfinite(np.atleast_1d(dataset["nonfinite_step"].values)) & ~reached if "nonfinite_step" in dataset else np.zeros(len(reached), dtype=bool)
-    return FirstPassage(np.where(reached, passed, ended), reached, eta, int(bad.sum()))
+    step = np.where(reached, passed, ended)
+    return FirstPassage(step[computed], reached[computed], eta, int(bad[computed].sum()))

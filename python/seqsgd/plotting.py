@@ -1,15 +1,20 @@
-"""Learning curves: median line and 10-90 % band over runs; survival curves of first passages. Colours that colour-blind people tell apart, and line styles and markers for everybody."""
+"""Learning curves: median line and 10-90 % band over runs; survival curves of first passages. Colours that colour-blind people tell apart, and line styles and markers for everybody.
+
+A curve ends at the last record that all runs have: beyond it, the median would be one of the runs
+that happened to go on.
+"""
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _checks
+from ._outcome import by_run, outcome
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -22,15 +27,21 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 WHAT = ("m", "e", "loss")
+_WRAP = 48  # letters of a line in the legend
+_CURVE = "learning curve"  # marks our lines on axes
 # sizes, not signs: weak recovery is about them, and where the target is even the sign is a matter of chance
 _NAMES = {"m": "overlap $|m|$", "e": "positional overlap $|e|$", "loss": "one-pass loss"}
 _ROOT_MEAN_SQUARE = {"m": r"overlap $\Vert m\Vert/\sqrt{L}$", "e": r"positional overlap $\Vert e\Vert/\sqrt{L}$"}
 
 
-def plot_result(result: Result, ax: Axes | None, what: str | None, time: bool) -> Axes:
+def plot_result(
+    result: Result, ax: Axes | None, what: str | None, time: bool, label: str | None
+) -> Axes:
     """See Result.plot."""
     if what is not None:
         _checks.choice("what", what, WHAT)
+    if label is not None:
+        _checks.instance("label", label, str, "a string")
     names = [what] if what else [name for name in ("m", "e") if name in result.dataset]
     for name in names:
         result._variable(name, "nothing was recorded")
@@ -38,9 +49,17 @@ def plot_result(result: Result, ax: Axes | None, what: str | None, time: bool) -
         import matplotlib.pyplot as plt
 
         _, ax = plt.subplots(layout="tight")
+    drawn, before = len(_curves(ax)), (ax.get_xlabel(), ax.get_ylabel())
+    if drawn and before[0] != _abscissa(time):
+        there = f"that of the curves on these axes ({before[0]})"
+        raise ValueError(f"time: expected {there}, got {time}")
     for i, name in enumerate(names):
-        _curve(ax, result, name, _letter(name, result), i, time)
+        letter = _letter(name, result)
+        text = letter if label is None else label if len(names) == 1 else f"{label}, {letter}"
+        _curve(ax, result, name, text, drawn + i, time)
     _dress(ax, [result], names, time)
+    if drawn and ax.get_ylabel() not in before[1]:
+        ax.set_ylabel(f"{before[1]}, {ax.get_ylabel()}")
     return ax
 
 
@@ -77,7 +96,7 @@ def plot_passage(passage: FirstPassage, ax: Axes | None, confidence: float, labe
         _, ax = plt.subplots(layout="tight")
     i = len([line for line in ax.lines if line.get_gid() == "survival"])
     colour = COLOURS[i % len(COLOURS)]
-    text = f"{passage.number_reached} of {passage.runs} runs passed" if label is None else label
+    text = f"{passage.number_reached} of {passage.runs} runs passed" if label is None else _shown(label)
     ax.step(curve.step, curve.survival, where="post", color=colour, linestyle=STYLES[i % len(STYLES)], label=text, gid="survival")
     ax.fill_between(curve.step, curve.low, curve.high, step="post", color=colour, alpha=0.18, linewidth=0)
     ended = np.unique(passage.step[~passage.reached])
@@ -91,25 +110,33 @@ def plot_passage(passage: FirstPassage, ax: Axes | None, confidence: float, labe
 
 
 def _curve(ax: Axes, result: Result, name: str, label: str, i: int, time: bool) -> None:
+    ended = outcome(result.dataset)
     x = result.dataset["time" if time else "step"].values.astype(float)
-    values = _by_run(result.dataset[name])
-    arrived = np.isfinite(values).any(axis=0)
-    if not arrived.any():
-        return
-    x, values = x[arrived], values[:, arrived]
-    low, middle, high = np.nanquantile(values, [0.1, 0.5, 0.9], axis=0)
+    values = by_run(result.dataset[name], ended.computed, sizes=name in ("m", "e"))
+    there = np.isfinite(values)
+    whole = there.all(axis=0) & (len(values) > 0)
+    x = x[whole]
+    low, middle, high = np.empty((3, 0))
+    if whole.any():
+        low, middle, high = np.quantile(values[:, whole], [0.1, 0.5, 0.9], axis=0)
+    why = ended.limit(there), ended.words(brief=True)
+    notes = [line for words in why for line in textwrap.wrap(words, _WRAP)]
+    text = "\n".join([_shown(label), *notes])
     colour = COLOURS[i % len(COLOURS)]
     every = max(1, len(x) // 8)
-    ax.plot(x, middle, color=colour, linestyle=STYLES[i % len(STYLES)], marker=MARKERS[i % len(MARKERS)], markevery=every, markersize=4, label=label)
+    style, marker = STYLES[i % len(STYLES)], MARKERS[i % len(MARKERS)]
+    dots: dict[str, Any] = {"marker": marker, "markevery": every, "markersize": 4}
+    ax.plot(x, middle, color=colour, linestyle=style, label=text, gid=_CURVE, **dots)
     ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
-def _by_run(variable: xr.DataArray) -> Any:
-    """(run, step), of overlaps the size; of several tokens the root mean square; a result without runs counts as one."""
-    values = np.abs(variable.values) if variable.name in ("m", "e") else variable.values
-    if "token" in variable.dims:
-        values = np.sqrt((values**2).mean(axis=variable.get_axis_num("token")))
-    return np.atleast_2d(values)
+def _curves(ax: Axes) -> list[Any]:
+    return [line for line in ax.lines if line.get_gid() == _CURVE]
+
+
+def _shown(label: str) -> str:
+    """Matplotlib leaves labels that begin with an underscore out of the legend."""
+    return f" {label}" if label.startswith("_") and label != "_nolegend_" else label
 
 
 def _letter(name: str, result: Result) -> str:
@@ -119,13 +146,17 @@ def _letter(name: str, result: Result) -> str:
 
 def _dress(ax: Axes, results: list[Result], names: list[str], time: bool) -> None:
     """Axis labels, scale and legend."""
-    ax.set_xlabel(r"time $t = \int \gamma\, d\tau / d$" if time else r"step $\tau$")
+    ax.set_xlabel(_abscissa(time))
     if any(_log_spaced(r.dataset["step"].values) for r in results):
         ax.set_xscale("symlog" if time else "log")
     ax.set_ylabel(_ordinate(results, names))
     ax.grid(alpha=0.25)
     if ax.lines:
         ax.legend(fontsize="small")
+
+
+def _abscissa(time: bool) -> str:
+    return r"time $t = \int \gamma\, d\tau / d$" if time else r"step $\tau$"
 
 
 def _ordinate(results: list[Result], names: list[str]) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._run import Run
     from ._seed import Seed
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had NaN where weak_recovery is inf, and no `complete`
 
 
 def attributes(run: Run, seed: Seed, wall_time: float, run_steps: int) -> dict[str, Any]:

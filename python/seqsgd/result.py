@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import provenance
+from ._outcome import by_run, mark, outcome
 from ._seed import Seed
 from .errors import NonFiniteWarning
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ._dynamics import Dynamics
+    from ._outcome import Outcome
     from ._run import Run
     from .models import Task
     from .models.course import Steps
@@ -33,12 +35,25 @@ class Result:
     dataset : xarray.Dataset
         Dimensions run, step and token (1..L), float64. `m` (run, step), untied (run, step, token); `e` with a positional encoding: (run, step) with Opposite
         and one weight (e = e_1 = -e_2), else (run, step, token); `q` untied; `loss` (run, step): mean one-pass loss of the steps since the record before.
-        Per run `steps_done`, `nonfinite_step` (NaN if none), and with a stop `weak_recovery` and `censored`, which `passage` sums up. NaN where a run did not arrive. The coordinate
-        `time` on step is the integral of the learning rate over steps, divided by d. Attributes: the provenance.
+        Per run `steps_done`, `nonfinite_step` (NaN if none), and with a stop `weak_recovery` and `censored`, which `passage` sums up. The coordinate
+        `time` on step is the integral of the learning rate over steps, divided by d. Attributes: the
+        provenance; `complete` (0 or 1) and, where it is 0, `ended_by` ("Ctrl-C" or "callback").
+
+        Records are NaN where a run did not arrive: after it halted at eta (`WeakRecovery(eta,
+        halt=True)`), met values that are not finite, or was interrupted. ``m.mean("run")`` then leaves
+        it out; the attribute `comment` of the records says how many runs that are.
     """
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self.dataset = dataset
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run came to its end, and none was interrupted.
+
+        That is all steps, eta if it halts there, or values that are not finite.
+        """
+        return outcome(self.dataset).complete
 
     @property
     def m(self) -> xr.DataArray:
@@ -62,7 +77,7 @@ class Result:
 
     @property
     def weak_recovery(self) -> xr.DataArray:
-        """First step at which ||(e, m)|| >= eta, per run, float; NaN where it was not reached (see `censored`)."""
+        """First step at which ||(e, m)|| >= eta, per run, float; inf where it was not reached (see `censored`)."""
         return self._variable("weak_recovery", "it was not asked for; pass stop=WeakRecovery(eta)")
 
     @property
@@ -117,21 +132,34 @@ class Result:
         rng = Seed.from_plain(plain.pop("rng"))
         return {"task": self.task, **{k: rebuild(v, k, k) for k, v in plain.items()}, "rng": rng.sequence}
 
-    def plot(self, ax: Axes | None = None, *, what: str | None = None, time: bool = False) -> Axes:
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        what: str | None = None,
+        time: bool = False,
+        label: str | None = None,
+    ) -> Axes:
         """Median over runs and the band from the 10 % to the 90 % quantile.
+
+        Curves end at the last record that all runs have; the legend says why, if that is not the last
+        one: the first run halts there, meets values that are not finite, or was interrupted.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            None: a new figure of pyplot's.
+            None: a new figure of pyplot's. Several calls on the same axes take different colours, line
+            styles and markers.
         what : "m", "e", "loss", optional
             None: m, and e where there is one. Sizes |m| and |e| are drawn, without the sign; of several tokens the root mean square.
         time : bool
             Against t = (integral of lr) / d instead of the step.
+        label : str, optional
+            In the legend. None: the letter of what is drawn.
         """
         from .plotting import plot_result
 
-        return plot_result(self, ax, what, time)
+        return plot_result(self, ax, what, time, label)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a netCDF4 file, whole or not at all. :func:`seqsgd.load` reads it."""
@@ -144,15 +172,17 @@ class Result:
         d, a = self.dataset, self.dataset.attrs
         arguments = json.loads(a.get("arguments", "{}"))
         rows = [("task", str(a.get("task_repr", "unknown"))), ("size", _size(d, arguments))]
+        ended = outcome(d)
+        if words := ended.words():
+            rows.append(("incomplete", words))
         if "m" in d and d["m"].size:
-            m = d["m"].values if "token" not in d["m"].dims else np.sqrt((d["m"].values ** 2).mean(axis=-1))
-            rows.append(("m", f"{_median(m[..., 0])} -> {_last_median(m)} (median over runs, first to last record)"))
+            m = by_run(d["m"], ended.computed, sizes=False)
+            rows.append(("m", _course(m, d["step"].values, ended)))
         if "weak_recovery" in d:
             passage = self._passage()
             median = f"median step {passage.median:.0f}" if np.isfinite(passage.median) else "median step not reached"
             rows.append(("recovery", f"{passage.number_reached} of {passage.runs} runs reached eta = {passage.eta}, {median}"))
-        if "nonfinite_step" in d and (bad := int(np.isfinite(d["nonfinite_step"].values).sum())):
-            rows.append(("non-finite", f"{bad} runs stopped early"))
+        rows += [("stopped", f"{early}, and have no records after that") for early in ended.early()]
         rows.append(("made", f"{a.get('dynamics', '?')}, rng {a.get('rng_entropy', '?')}, {a.get('wall_time', 0):.2f} s, {a.get('run_steps_per_second', 0):.3g} steps/s"))
         return rows
 
@@ -171,19 +201,24 @@ def _size(d: xr.Dataset, arguments: dict[str, Any]) -> str:
     return ", ".join(parts + [f"d = {arguments['d']}"] if "d" in arguments else parts)
 
 
-def _median(values: Any) -> str:
-    finite = np.asarray(values)[np.isfinite(values)]
-    return f"{np.median(finite):.3g}" if finite.size else "nothing"
+def _course(m: Any, steps: Any, ended: Outcome) -> str:
+    """Medians over all runs at the first and the last record that all of them have."""
+    there = np.isfinite(m)
+    whole = np.flatnonzero(there.all(axis=0))
+    if not len(m) or not whole.size:
+        return "no record that all runs have"
+    first, last = whole[0], whole[-1]
+    where = "first to last record"
+    if last < m.shape[1] - 1:
+        where = f"steps {int(steps[first])} to {int(steps[last])}"
+    notes = ", ".join(["median over runs", where, *([why] if (why := ended.limit(there)) else [])])
+    return f"{np.median(m[:, first]):.3g} -> {np.median(m[:, last]):.3g} ({notes})"
 
 
-def _last_median(values: Any) -> str:
-    """Median of each run's last record (a run that stopped early keeps its own)."""
-    rows = np.atleast_2d(values)
-    return _median([row[np.isfinite(row)][-1] for row in rows if np.isfinite(row).any()])
-
-
-def assemble(run: Run, seed: Seed, grid: Steps, engine: Dynamics, wall_time: float) -> Result:
-    """Label what a dynamics recorded."""
+def assemble(
+    run: Run, seed: Seed, grid: Steps, engine: Dynamics, wall_time: float, ended_by: str = ""
+) -> Result:
+    """Label what a dynamics recorded; `ended_by` says what ended it if it is not complete."""
     import xarray as xr
 
     variables = engine.variables()
@@ -195,10 +230,12 @@ def assemble(run: Run, seed: Seed, grid: Steps, engine: Dynamics, wall_time: flo
         coords["run"] = ("run", np.arange(run.first_run, run.first_run + run.runs))
     if "token" in dims:
         coords["token"] = ("token", np.arange(1, run.L + 1))
-    return Result(
-        xr.Dataset(
-            {name: (v.dims, np.ascontiguousarray(v.values), {"long_name": v.meaning}) for name, v in variables.items()},
-            coords=coords,
-            attrs=provenance.attributes(run, seed, wall_time, int(done.sum())),
-        )
+    dataset = xr.Dataset(
+        {
+            name: (v.dims, np.ascontiguousarray(v.values), {"long_name": v.meaning})
+            for name, v in variables.items()
+        },
+        coords=coords,
+        attrs=provenance.attributes(run, seed, wall_time, int(done.sum())),
     )
+    return Result(mark(dataset, ended_by))

@@ -43,6 +43,11 @@ class ResultSet(Mapping[str, Result]):
     def __len__(self) -> int:
         return len(self._results)
 
+    @property
+    def complete(self) -> bool:
+        """Whether all results are."""
+        return all(result.complete for result in self.values())
+
     def plot(self, figure: Figure | None = None, *, what: str = "m", time: bool = False) -> Figure:
         """All results as curves with bands, as `Result.plot` draws them, in the panels they belong to.
 
@@ -66,9 +71,14 @@ class ResultSet(Mapping[str, Result]):
 
     def __repr__(self) -> str:
         width = max((len(label) for label in self), default=0)
-        lines = [f"  {label:<{width}}  {dict(r._rows()).get('m', '')}".rstrip() for label, r in self.items()]
+        lines = [f"  {label:<{width}}  {_short(r)}".rstrip() for label, r in self.items()]
         return "\n".join([f"<seqsgd.ResultSet of {len(self)}>{' ' + self.title if self.title else ''}", *lines])
 
     def _repr_html_(self) -> str:
         parts = "".join(f"<details><summary>{html.escape(label)}</summary>{r._repr_html_()}</details>" for label, r in self.items())
         return f"<div><strong>seqsgd.ResultSet</strong> {html.escape(self.title)}{parts}</div>"
+
+
+def _short(result: Result) -> str:
+    rows = dict(result._rows())
+    return "; ".join(rows[name] for name in ("m", "incomplete") if name in rows)

@@ -63,6 +63,7 @@ def simulate(
     record : Every, LogSpaced, a list of steps, or None
         None: about 200 records, evenly.
     stop : WeakRecovery, optional
+        Notes each run's first step at eta; with ``halt=True`` the run stops there.
     dtype : "float32" or "float64"
         Of weights and tokens; of the normals alone with dynamics="reduced", whose state is float64. Records are float64 always.
     threads : int, optional
@@ -80,8 +81,9 @@ def simulate(
         A progress bar on stderr. None: if somebody watches (a terminal).
     callback : callable, optional
         `callback(run_steps_done, run_steps_in_all)`, about every 50 ms in the calling thread.
-        True (also NumPy's) ends the simulation with what was recorded; False and None go on;
-        anything else is a TypeError, of which the simulation ends.
+        True (also NumPy's) ends the simulation with what was recorded, and the result then says
+        that it is not complete; False and None go on; anything else is a TypeError, which ends
+        the simulation.
 
     Returns
     -------
@@ -176,7 +178,8 @@ class Course:
         self.written = time.monotonic()
 
     def result(self) -> Result:
-        return assemble(self.run, self.seed, self.grid, self.engine, self.wall_time())
+        ended_by = "callback" if self.ended else "Ctrl-C"
+        return assemble(self.run, self.seed, self.grid, self.engine, self.wall_time(), ended_by)
 
     def interrupted(self) -> SimulationInterrupted:
         self.save()

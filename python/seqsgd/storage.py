@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _files, provenance
+from ._outcome import renewed
 from .result import Result
 from .resultset import ResultSet
 
@@ -57,7 +58,7 @@ def load(path: str | os.PathLike[str]) -> Result | ResultSet:
     _check(p, root)
     if root.attrs["format"] != _SET["format"]:
         _sound(p, root)
-        return _told(Result(root))
+        return _told(Result(_current(root)))
     try:
         with xr.open_datatree(p, engine="h5netcdf") as tree:
             datasets = [tree[name].to_dataset().load() for name in sorted(tree.children)]
@@ -67,7 +68,7 @@ def load(path: str | os.PathLike[str]) -> Result | ResultSet:
         raise _unreadable(p, e) from None
     for d in datasets:
         _sound(p, d)
-    results = {label: _told(Result(d)) for label, d in zip(labels, datasets, strict=True)}
+    results = {label: _told(Result(_current(d))) for label, d in zip(labels, datasets, strict=True)}
     return ResultSet(results, title=str(root.attrs.get("title", "")), panels=panels)
 
 
@@ -95,6 +96,10 @@ def _sound(path: Path, dataset: xr.Dataset) -> None:
             there = False
         if not there:
             raise ValueError(f"path: {str(path)!r} is damaged (the attribute {name!r} is not JSON of a table)")
+
+
+def _current(dataset: xr.Dataset) -> xr.Dataset:
+    return dataset if "complete" in dataset.attrs else renewed(dataset)
 
 
 def _told(result: Result) -> Result:

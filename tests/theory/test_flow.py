@@ -188,17 +188,17 @@ def test_steps_time_and_schedules_agree():
 
 def test_simulate_flow_watches_records_and_stops():
     arguments = {"d": 1000, "steps": 200_000, "lr": 0.1, "dynamics": "flow", "rng": 3}
-    r = sq.simulate(EVEN, init=sq.Overlap(0.2), stop=sq.WeakRecovery(0.5), **arguments)
+    r = sq.simulate(EVEN, init=sq.Overlap(0.2), stop=sq.WeakRecovery(0.5, halt=True), **arguments)
     exact = flow(EVEN, 0.1, d=1000, steps=200_000, m=0.2, eta=0.5)
     assert r.weak_recovery.values == math.ceil(exact.weak_recovery_step) and not r.censored.values.any()
     assert r.dataset.steps_done.values == r.weak_recovery.values
     assert np.isnan(r.m.values[0, -1]) and np.isfinite(r.m.sel(step=21_000).values)
-    on = sq.simulate(EVEN, init=sq.Overlap(0.2), stop=sq.WeakRecovery(0.5, halt=False), **arguments)
+    on = sq.simulate(EVEN, init=sq.Overlap(0.2), stop=sq.WeakRecovery(0.5), **arguments)
     assert on.weak_recovery.values == r.weak_recovery.values and np.isfinite(on.m.values).all()
     start = sq.simulate(EVEN, init=sq.Overlap(0.6), stop=sq.WeakRecovery(0.5), **arguments)
     assert start.weak_recovery.values == 0
     never = sq.simulate(EVEN, init=sq.Overlap(0.2), stop=sq.WeakRecovery(0.99), **arguments)
-    assert never.censored.values.all() and np.isnan(never.weak_recovery.values).all()
+    assert never.censored.values.all() and np.isposinf(never.weak_recovery.values).all()
     few = sq.simulate(EVEN, init=sq.Overlap(0.2), record=[3, 5000], **arguments)
     assert few.m.dims == ("run", "step") and few.dataset.step.values.tolist() == [3, 5000] and few.dataset.steps_done.values == 200_000
     alone = sq.simulate(EVEN, **(arguments | {"steps": 0}), init=sq.Overlap(0.2))

@@ -139,8 +139,8 @@ CUBE = sq.Task(sq.SSI(sq.Hermite([(1.0, {1: 3})]), 1), sq.Tied("He3"))
 def test_the_diffusion_gives_the_distribution_of_a_simulation(task, init, d, lr, steps):
     """128 runs, Kolmogorov-Smirnov at 1e-4, what takes longer than the runs counted as one value; the flow alone, from starts at random, is refused for k = 2."""
     eta = 0.3
-    runs = sq.simulate(task, d=d, steps=steps, lr=lr, runs=128, rng=7, dynamics="reduced", init=init, stop=sq.WeakRecovery(eta), record=sq.Every(steps))
-    seen = np.nan_to_num(runs.weak_recovery.values, nan=np.inf)
+    runs = sq.simulate(task, d=d, steps=steps, lr=lr, runs=128, rng=7, dynamics="reduced", init=init, stop=sq.WeakRecovery(eta, halt=True), record=sq.Every(steps))
+    seen = runs.weak_recovery.values
     found = weak_recovery(task, d=d, lr=lr, eta=eta, init=init, noise=True)
     assert kstest(np.minimum(seen, steps), np.minimum(found.steps, steps)).pvalue > 1e-4
     if isinstance(init, sq.Uniform) and task.teacher.link == "sum_h2":

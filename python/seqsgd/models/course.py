@@ -144,17 +144,20 @@ class Stop(Model):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WeakRecovery(Stop):
-    """The first step at which ||(e, m)|| >= eta (untied: ||m|| / sqrt L >= eta), to the step (theory: section 3).
+    """The first step at which ||(e, m)|| >= eta (untied: ||m|| / sqrt L >= eta), to the step.
 
     Parameters
     ----------
     eta : float in (0, 1]
+        1 is reached to rounding at best (dynamics="sampled"); the flow tends to it, but never is there.
     halt : bool
-        Whether the run stops there.
+        Whether each run stops there, which is faster where nothing but the passages is wanted. Its
+        records after that are NaN, so that means over runs are then means over those that have not
+        arrived (docs/passages.md, "What halting does to means").
     """
 
     eta: float
-    halt: bool = True
+    halt: bool = False
 
     _positional: ClassVar[tuple[str, ...]] = ("eta",)
 

@@ -116,6 +116,8 @@ class Assembly:
             if item.name not in out:
                 continue
             values = decode(item, data).transpose(sorted(range(len(item.dims)), key=lambda i: _rank(item.dims[i])))
+            if item.name == "weak_recovery":  # older stores have NaN for what was not reached
+                values = np.where(np.isnan(values), np.inf, values)
             dims = self.variables[item.name].dims
             where: list[Any] = []
             for dim in dims:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _checks, _files
+from .._outcome import mark
+from ..provenance import FORMAT_VERSION
 from ..result import Result
 
 if TYPE_CHECKING:
@@ -61,7 +63,11 @@ class SweepResult:
         """Everything under its labels: the axes of the grid, then run, step and token as in :class:`Result`.
 
         Where cells differ in their records, runs or tokens, the union is taken, with NaN where a cell has nothing; counts and truth values are then float64. Read at once
-        if it is smaller than 256 MB, else when looked at. See :meth:`open`.
+        if it is smaller than 256 MB, else when looked at. See :meth:`open`. The attribute `complete` is 0
+        while cells are missing.
+
+        `weak_recovery` is inf for a run that did not reach eta, so that ``weak_recovery.median("run")``
+        is never a number made of those that did; NaN is for what was not computed.
         """
         return self.open()
 
@@ -79,9 +85,9 @@ class SweepResult:
         if lazy is None:
             lazy = sum(int(np.prod(v.shape, dtype=np.float64)) * v.dtype.itemsize for v in a.variables.values()) > EAGER
         values = {name: a.lazy(name) for name in a.variables} if lazy else a.everything()
-        data = {name: ((*self.dims, *v.dims), values[name], {"long_name": v.meaning}) for name, v in a.variables.items()}
+        data = {name: ((*self.dims, *v.dims), values[name], {"long_name": v.meaning} | _comment(v.dims)) for name, v in a.variables.items()}
         with self._reader.whole():
-            return xr.Dataset(data, coords=self._axes_coords() | self._record_coords(a), attrs=self._attributes())
+            return xr.Dataset(data, coords=self._axes_coords() | self._record_coords(a), attrs=self._attributes(a))
 
     def _assembly(self) -> Assembly:
         from .assembly import Assembly
@@ -104,8 +110,8 @@ class SweepResult:
             coords["token"] = ("token", np.arange(1, tokens + 1))
         return coords
 
-    def _attributes(self) -> dict[str, Any]:
-        return {"format": "seqsgd sweep", "format_version": 1, "base": json.dumps(self._definition["base"]), "store": self._store}
+    def _attributes(self, a: Assembly) -> dict[str, Any]:
+        return {"format": "seqsgd sweep", "format_version": FORMAT_VERSION, "complete": int(all(a.complete)), "base": json.dumps(self._definition["base"]), "store": self._store}
 
     @property
     def _store(self) -> str:
@@ -218,11 +224,9 @@ class SweepResult:
             raise ValueError(f"{', '.join(words) or 'cell'}: it was not computed yet, or failed (see `errors`)")
         values = a.everything()
         data = {name: (v.dims, values[name], {"long_name": v.meaning}) for name, v in a.variables.items()}
-        return Result(xr.Dataset(data, coords=self._record_coords(a), attrs=self._cell_attributes(index, a)))
+        return Result(mark(xr.Dataset(data, coords=self._record_coords(a), attrs=self._cell_attributes(index, a))))
 
     def _cell_attributes(self, index: int, a: Assembly) -> dict[str, Any]:
-        from ..provenance import FORMAT_VERSION
-
         _, first, runs = self._cells[index]
         parts = a.parts[0]
         kept = self._reader.inputs({bytes(self._cells[index]["key"])})[bytes(self._cells[index]["key"])]
@@ -266,7 +270,7 @@ class SweepResult:
                 "key": [k.hex() for k in keys],
             }
         data = {name: (self.dims, np.array(values, None if name in ("seconds", "complete") else object).reshape(self.shape)) for name, values in columns.items()}
-        return xr.Dataset(data, coords=self._axes_coords(), attrs=self._attributes())
+        return xr.Dataset(data, coords=self._axes_coords(), attrs=self._attributes(a))
 
     @property
     def errors(self) -> dict[str, str]:
@@ -331,6 +335,14 @@ def _free_words(d: xr.Dataset) -> xr.Dataset:
     return d.assign_coords(
         {name: d[name].astype(object) for name in d.coords if d[name].dtype.kind == "U"}
     )
+
+
+def _comment(dims: tuple[str, ...]) -> dict[str, str]:
+    """What NaN means in records."""
+    if "step" not in dims:
+        return {}
+    stopped = "after a run stopped (halted at eta, or values not finite)"
+    return {"comment": f"NaN: not computed, not recorded, or {stopped}"}
 
 
 def open_sweep(path: str | os.PathLike[str]) -> SweepResult:

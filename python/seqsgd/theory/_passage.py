@@ -14,7 +14,7 @@ from .._checks import Float64
 from ..models.course import Start
 from ._drift import Drift
 from ._network import NetworkEngine
-from ._path import norm
+from ._path import attainable, norm
 
 Array = Any
 NODES = 8
@@ -92,6 +92,8 @@ def line_rate(drift: Drift) -> Callable[[Float64], Float64]:
 
 def times(drift: Drift, starts: Float64, eta: float) -> Float64:
     """Times from each of the starts (n, names)."""
+    if not attainable(drift, eta):
+        return np.where(norm(drift)(starts) >= eta, 0.0, np.inf)
     if drift.names == ("m",):
         return line_times(line_rate(drift), starts[:, 0], eta)
     return np.array([path_time(drift, x, eta) for x in starts])

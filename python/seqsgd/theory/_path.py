@@ -14,11 +14,12 @@ from ._drift import Drift
 
 Array = Any
 RTOL, ATOL = 1e-9, 1e-12
+BEYOND = 1e-6  # how far beyond the sphere the errors of a solution may lie
 
 
 @dataclass
 class Path:
-    """A solution at the points of a grid; NaN beyond `reached`."""
+    """A solution at the points of a grid, on or inside the sphere; NaN beyond `reached`."""
 
     states: Float64  # (grid, n)
     integral: Float64  # of R along the clock, (grid,)
@@ -39,6 +40,49 @@ def norm(drift: Drift) -> Callable[[Array], Array]:
         return np.sqrt(np.square(m).sum(axis=-1) / share + np.einsum("...i,ij,...j->...", a, inverse, a))
 
     return of
+
+
+def attainable(drift: Drift, eta: float) -> bool:
+    """Whether a start below eta can get there.
+
+    On the sphere, ||(e, m)|| = 1, is where a flow from inside tends to but never is. With P not
+    orthogonal to w* the norm has other bounds.
+    """
+    return eta < 1 or bool(drift.setup.tied and drift.estar.any())
+
+
+def inside(drift: Drift, x: Array) -> Array:
+    """States (n, names) put back on the sphere where errors of the integration have carried them out.
+
+    By a common factor of all that belongs to one weight vector. What is farther out than such errors
+    can be is left, to be seen.
+    """
+    s, out = drift.setup, np.array(x, dtype=np.float64)
+    ne, nm = s.ne, s.nm
+    if s.tied:
+        gram = np.block([[np.eye(1), drift.estar[None, :]], [drift.estar[:, None], drift.K]])
+        parts = np.concatenate([out[:, ne : ne + 1], out[:, :ne]], axis=1)
+        size = np.sqrt(np.einsum("ni,ij,nj->n", parts, np.linalg.pinv(gram, rcond=1e-10), parts))
+        out[:, : ne + nm] /= _excess(size)[:, None]
+        return out
+    m, q = out[:, ne : ne + nm], np.ones((len(out), s.L))
+    if drift.common or drift.rows:
+        q = out[:, ne + nm : ne + nm + s.L]
+    square = m**2
+    if ne:  # of each row the part along w*, and along what p_l has beside it
+        beside = np.diag(drift.K) - drift.estar**2
+        across = (out[:, :ne] - m * drift.estar) ** 2
+        square = square + np.divide(across, beside, out=np.zeros_like(across), where=beside > 1e-10)
+    factor = _excess(np.sqrt(square / q))
+    out[:, ne : ne + nm] /= factor
+    if ne:
+        out[:, :ne] /= factor
+    return out
+
+
+def _excess(size: Array) -> Array:
+    """What to divide by so that a size just above 1 is at most 1, and 1 for others."""
+    return np.where((size > 1) & (size < 1 + BEYOND), size * (1 + 4 * np.finfo(float).eps), 1.0)
 
 
 def integrate(
@@ -70,17 +114,18 @@ def integrate(
 
     def note(clocks: Array, values: Array) -> None:
         where = np.searchsorted(grid, clocks)
-        states[where], integrals[where] = values[:-1].T, values[-1]
+        states[where], integrals[where] = inside(drift, values[:-1].T), values[-1]
 
     at_start = grid == now
     states[at_start], integrals[at_start] = x[:-1], x[-1]
-    if eta is not None and size(x[:-1]) >= eta:
-        passage = now
+    watch = eta is not None and attainable(drift, eta)
+    if eta is not None and (watch or now == 0) and size(x[:-1]) >= eta:
+        passage, watch = now, False
         if halt:
             return Path(states, integrals, passage, now, True, x)
     edges = [0.0] if schedule is None else [float(e) for e in schedule.steps]
-    values = [0.0] if schedule is None else list(schedule.values)
-    for value, low, high in zip(values, edges, [*edges[1:], np.inf], strict=True):
+    rates = [0.0] if schedule is None else list(schedule.values)
+    for value, low, high in zip(rates, edges, [*edges[1:], np.inf], strict=True):
         stop = min(high, end)
         if stop <= now:
             continue
@@ -99,19 +144,23 @@ def integrate(
         points = grid[(grid > now) & (grid <= stop)]
         wanted = points if len(points) and points[-1] == stop else np.append(points, stop)
         tolerance = np.append(np.full(n, ATOL), 1e-9)
-        watched = [event] if eta is not None else None
+        watched = [event] if watch else None
         done = solve_ivp(right, (max(low, now), stop), x, method="LSODA", t_eval=wanted, events=watched, rtol=RTOL, atol=tolerance)
-        inside = done.t <= (points[-1] if len(points) else -np.inf)
-        note(done.t[inside], done.y[:, inside])
-        if eta is not None and np.isnan(passage) and done.t_events[0].size:
-            passage = float(done.t_events[0][0])
+        # lists, and empty ones, where it ends before the first of the points
+        clocks = np.asarray(done.t, dtype=np.float64)
+        values = np.reshape(np.asarray(done.y, dtype=np.float64), (n + 1, -1))
+        recorded = clocks <= (points[-1] if len(points) else -np.inf)
+        note(clocks[recorded], values[:, recorded])
+        if watch and done.t_events[0].size:
+            passage, watch = float(done.t_events[0][0]), False
         if done.status == 1 and halt:
             x = done.y_events[0][0]
             return Path(states, integrals, passage, passage, True, x)
-        if done.status < 0 or not np.isfinite(done.y).all():
-            return Path(states, integrals, passage, float(done.t[-1]) if done.t.size else max(low, now), False, x)
-        x, now = done.y[:, -1], stop
+        if done.status < 0 or not np.isfinite(values).all():
+            last = float(clocks[-1]) if clocks.size else max(low, now)
+            return Path(states, integrals, passage, last, False, x)
+        x, now = values[:, -1], stop
     return Path(states, integrals, passage, now, True, x)
 
 
-__all__ = ["Path", "integrate", "norm"]
+__all__ = ["Path", "attainable", "inside", "integrate", "norm"]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .. import _checks, models
 from .._checks import Float64
-from ..models.rates import schedule
+from ..models.rates import Schedule, schedule
 from ._drift import Drift, covariance, drift
 from ._path import integrate
 from ._rows import RowsDrift
@@ -33,7 +33,7 @@ class Flow:
     m, e, q : (n,), untied or general encodings (n, L); e and q None where there are none. NaN after a halt
     rows : (n, L, L) overlaps w_l . w_k / d; None where they do not matter (one weight, or independent tokens)
     risk : (n,) R along the way
-    weak_recovery : t at which ||(e, m)|| passed eta, NaN if it did not or was not asked for
+    weak_recovery : t at which ||(e, m)|| passed eta; inf if it did not, NaN if it was not asked for
     weak_recovery_step : the same in steps; None without d
     error : the larger of the integration's tolerance on m, 1e-8, and an estimate of the error of the expectations that drive it; NaN where that is not known
     """
@@ -91,7 +91,7 @@ def flow(
         For normalization="global" the squared norms at the start, with mean 1. None: 1. For untied weights under correlated tokens also all overlaps w_l . w_k / d; else
         rows have nothing in common but what m and e say.
     eta : float in (0, 1], optional
-        Threshold of weak recovery.
+        Threshold of weak recovery. 1 is tended to, but not reached unless it is where the flow starts.
     halt : bool
         Stop there.
     inhibitive : bool
@@ -137,11 +137,7 @@ def flow(
     path = integrate(right, start, clock, plan, float(d or 1), eta=eta, halt=halt)
     s = right.setup
     time = clock if plan is None else plan.integral(clock) / float(d or 1)
-    passage, passage_step = path.passage, None
-    if plan is not None:
-        passage_step, passage = path.passage, float(plan.integral(np.array([path.passage]))[0] / float(d or 1))
-    elif d is not None:
-        passage_step = path.passage * d / rate
+    passage, passage_step = _passage(path.passage, eta, plan, d, rate)
     in_steps = None if d is None else (clock if plan is not None else clock * d / rate)
     a, overlaps, norms = np.split(path.states[:, : s.ne + s.nm + s.L], [s.ne, s.ne + s.nm], axis=1)
     alive = np.isfinite(overlaps[:, 0])
@@ -159,6 +155,18 @@ def flow(
         float(np.maximum(1e-8, right.error)),
         right.matrices(path.states)[0] if isinstance(right, RowsDrift) else None,
     )
+
+
+def _passage(
+    clock: float, eta: float | None, plan: Schedule | None, d: int | None, rate: float
+) -> tuple[float, float | None]:
+    """Time and step of a passage on the clock of the integration."""
+    if not np.isfinite(clock):
+        clock = np.nan if eta is None else np.inf
+        return clock, None if d is None else clock
+    if plan is not None:
+        return float(plan.integral(np.array([clock]))[0] / float(d or 1)), clock
+    return clock, None if d is None else clock * d / rate
 
 
 def initial(right: Drift, m: Any, e: Any, q: Any) -> Float64:

@@ -1,0 +1,174 @@
+"""How the runs of a result ended, and which records all of them have.
+
+Runs that stop early leave the others behind: they stop because of what they did (passed eta, met
+values that are not finite), so that a mean or a median over the rest is not one over all runs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._dynamics import PASSED
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of each run; arrays are (run,).
+
+    Attributes
+    ----------
+    computed : bool
+        False for runs of a sweep that were not computed yet.
+    halted, nonfinite, unfinished : bool
+        Whether it stopped short of `steps` at eta, at values that are not finite, or because the
+        simulation was ended.
+    done : float64
+        Steps done.
+    steps : int
+    complete : bool
+    ended_by : str
+        "Ctrl-C", "callback" or "".
+    """
+
+    computed: Bools
+    halted: Bools
+    nonfinite: Bools
+    unfinished: Bools
+    done: npt.NDArray[np.float64]
+    steps: int
+    complete: bool
+    ended_by: str
+
+    @property
+    def runs(self) -> int:
+        """How many were computed."""
+        return int(self.computed.sum())
+
+    def words(self, brief: bool = False) -> str:
+        """What is not complete, or nothing; `brief` for pictures."""
+        if self.complete:
+            return ""
+        parts = []
+        if self.unfinished.any():
+            low, high = (int(f(self.done[self.unfinished])) for f in (np.min, np.max))
+            by = {"Ctrl-C": "interrupted", "callback": "ended by the callback"}
+            how = by.get(self.ended_by, "incomplete:")
+            done = f"{low}" if low == high or brief else f"{low} to {high}"
+            parts.append(f"{how} after {done} of {self.steps} steps")
+            if not brief and (ended := self.runs - int(self.unfinished.sum())):
+                parts.append(f"{ended} of {self.runs} runs had ended")
+        if missing := len(self.computed) - self.runs:
+            parts.append(f"{missing} of {len(self.computed)} runs not computed")
+        return ", ".join(parts) or "incomplete"
+
+    def early(self) -> list[str]:
+        """Which runs stopped early because of what they did."""
+        kinds = (self.halted, "halted at eta"), (self.nonfinite, "met values that are not finite")
+        return [f"{int(k.sum())} of {self.runs} runs {did}" for k, did in kinds if k.any()]
+
+    def limit(self, there: Bools) -> str:
+        """Why the records that all runs have, `there` (run, step), end before the last one.
+
+        Nothing if they do not, or where :meth:`words` has it.
+        """
+        whole = np.flatnonzero(there.all(axis=0))
+        after = whole[-1] + 1 if whole.size else int(there.any(axis=0).argmax()) if there.any() else 0
+        if there.shape[1] == 0 or after == there.shape[1]:
+            return ""
+        gone = ~there[:, after]
+        last = np.where(gone, self.done[self.computed], np.inf)
+        first = np.flatnonzero(self.computed)[int(last.argmin())]
+        of = f"the first of {self.runs} runs" if self.runs > 1 else "it"
+        for kind, does in ((self.halted, "halts"), (self.nonfinite, "meets values not finite")):
+            if kind[first]:
+                in_all = f" ({int(kind.sum())} in all)" if self.runs > 1 else ""
+                return f"until {of} {does}{in_all}"
+        return ""
+
+
+def outcome(dataset: xr.Dataset) -> Outcome:
+    """Of a result's dataset, from `steps_done`, `nonfinite_step`, `weak_recovery` if they are there."""
+    arguments = json.loads(dataset.attrs.get("arguments", "{}"))
+    runs = dataset.sizes.get("run", 1)
+
+    def column(name: str, default: float) -> npt.NDArray[np.float64]:
+        values: object = dataset[name].values if name in dataset else default
+        return np.broadcast_to(np.asarray(values, dtype=np.float64), (runs,))
+
+    steps, stop = arguments.get("steps"), arguments.get("stop")
+    steps = steps if isinstance(steps, int) else 0  # not known
+    done = column("steps_done", np.inf)
+    computed = ~np.isnan(done)
+    nonfinite = np.isfinite(column("nonfinite_step", np.nan))
+    short = computed & ~nonfinite & (done < steps)
+    halts = isinstance(stop, dict) and bool(stop.get("halt"))
+    halted = short & halts & np.isfinite(column("weak_recovery", np.inf))
+    unfinished = short & ~halted
+    complete = bool(dataset.attrs.get("complete", computed.all() and not unfinished.any()))
+    return Outcome(
+        computed,
+        halted,
+        nonfinite,
+        unfinished,
+        done,
+        steps,
+        complete,
+        str(dataset.attrs.get("ended_by", "")),
+    )
+
+
+def mark(dataset: xr.Dataset, ended_by: str = "") -> xr.Dataset:
+    """Note in the attributes whether the dataset is complete and what ended it if not.
+
+    And in the attributes of its records which runs they do without. Returns the dataset.
+    """
+    found = outcome(dataset)
+    dataset.attrs["complete"] = int(found.complete)
+    if not found.complete and ended_by:
+        dataset.attrs["ended_by"] = ended_by
+    told = [*found.early(), *filter(None, [outcome(dataset).words()])]
+    if told:
+        comment = (
+            f"{'; '.join(told)}: NaN after that. "
+            "A mean or median over runs that leaves NaN out is one over the other runs"
+        )
+        for variable in dataset.data_vars.values():
+            if "step" in variable.dims:
+                variable.attrs["comment"] = comment
+    return dataset
+
+
+def renewed(dataset: xr.Dataset) -> xr.Dataset:
+    """A dataset of format 1, which had NaN for steps that were not reached, as it is written now."""
+    if "weak_recovery" in dataset and "censored" in dataset:
+        passed, below = dataset["weak_recovery"], dataset["censored"].values.astype(bool)
+        values = np.where(below & np.isnan(passed.values), np.inf, passed.values)
+        dataset = dataset.assign(
+            weak_recovery=(passed.dims, values, passed.attrs | {"long_name": PASSED})
+        )
+    return mark(dataset)
+
+
+def by_run(variable: xr.DataArray, computed: Bools, sizes: bool) -> Any:
+    """(run, step) of the runs that were computed; a result without runs counts as one.
+
+    With `sizes` the absolute value; of several tokens the root mean square.
+    """
+    values = np.abs(variable.values) if sizes else variable.values
+    if "token" in variable.dims:
+        values = np.sqrt((values**2).mean(axis=variable.get_axis_num("token")))
+    rows = np.atleast_2d(values)
+    return rows[computed] if len(rows) == len(computed) else rows
+
+
+__all__ = ["Outcome", "by_run", "mark", "outcome", "renewed"]
