@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _checks, _core, _files, provenance
 from .._run import cores
 from .._version import __version__
+from ..storage import netcdf_size
 from ..sweeps.cost import duration
 from .definition import Figure, Finding
 from .laboratory import Laboratory
@@ -113,7 +114,7 @@ def make(
             "versions": json.dumps(provenance.versions()),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        with _files.atomic(paths["nc"]) as part:
+        with _files.atomic(paths["nc"], netcdf_size(data)) as part:
             data.to_netcdf(part, engine="h5netcdf", encoding={name: {"zlib": True} for name, v in data.variables.items() if v.dtype.kind == "f" and v.ndim})
     return _drawn(figure, data, paths)
 

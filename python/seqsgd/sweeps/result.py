@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import _checks, _files
 from ..result import Result
+from ..storage import netcdf_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -244,9 +245,11 @@ class SweepResult:
 
     def to_netcdf(self, path: str | os.PathLike[str]) -> None:
         """Write one netCDF4 file, whole or not at all: the dataset, and the provenance of every cell in the group `provenance`."""
-        with _files.atomic(_files.check_folder("path", path)) as part:
-            self.dataset.to_netcdf(part, engine="h5netcdf")
-            self.provenance().to_netcdf(part, mode="a", group="provenance", engine="h5netcdf")
+        target = _files.check_netcdf("path", path, "; for others there are to_zarr and dataset.to_dataframe()")
+        dataset, words = self.dataset, self.provenance()
+        with _files.atomic(target, netcdf_size(dataset, words)) as part:
+            dataset.to_netcdf(part, engine="h5netcdf")
+            words.to_netcdf(part, mode="a", group="provenance", engine="h5netcdf")
 
     def to_zarr(self, path: str | os.PathLike[str]) -> None:
         """Write a zarr folder with the same contents (needs the package zarr). A folder that is there already is refused."""

@@ -61,7 +61,8 @@ def told(path: Path) -> Iterator[None]:
         elif "locked" in text:
             advice = f"; another process has kept it for more than {BUSY:.0f} s"
         elif "not a database" in text or "malformed" in text or isinstance(e, UnicodeDecodeError):
-            advice = "; it is not a store of sweeps, or was damaged"
+            netcdf = _files.kind(path) == "netCDF"
+            advice = "; it is a netCDF file, which seqsgd.load or xarray reads" if netcdf else "; it is not a store of sweeps, or was damaged"
         else:
             advice = "; what was stored before is not touched, run again"
         raise StoreError(f"store: {str(path)!r}: {text}{advice}") from None
