@@ -8,7 +8,7 @@ import pytest
 import seqsgd as sq
 from seqsgd.cli import example_path
 from seqsgd.config import known
-from seqsgd.runfile import parse, read
+from seqsgd.runfile import _sets, parse, read
 
 BASE = """
 [base]
@@ -25,12 +25,13 @@ def runs(text, *sets):
     return cases(text, *sets)[0].run
 
 
-def cases(text, *sets, tmp="unused"):
-    tree = tomllib.loads(text)
-    from seqsgd import runfile
+def cases(text, *sets):
+    return plan(text, *sets).cases
 
-    changed = [key for s in sets if (key := runfile.change(tree, s, runfile._TOP))]
-    return parse(tree, changed=changed).cases
+
+def plan(text, *sets):
+    tree = tomllib.loads(text)
+    return parse(tree, sets=_sets(tree, sets))
 
 
 def test_the_least_that_can_be_said():

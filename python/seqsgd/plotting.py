@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _checks
+from . import _checks, _drawing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,9 +35,7 @@ def plot_result(result: Result, ax: Axes | None, what: str | None, time: bool) -
     for name in names:
         result._variable(name, "nothing was recorded")
     if ax is None:
-        import matplotlib.pyplot as plt
-
-        _, ax = plt.subplots(layout="tight")
+        _, ax = _drawing.pyplot().subplots(layout="tight")
     for i, name in enumerate(names):
         _curve(ax, result, name, _letter(name, result), i, time)
     _dress(ax, [result], names, time)
@@ -49,9 +47,7 @@ def plot_set(results: ResultSet, figure: Figure | None, what: str, time: bool) -
     _checks.choice("what", what, WHAT)
     panels = list(dict.fromkeys(results.panels.values())) or [""]
     if figure is None:
-        import matplotlib.pyplot as plt
-
-        figure = plt.figure()
+        figure = _drawing.pyplot().figure()
     figure.set_size_inches(max(6.4, 4.4 * len(panels)), 4.6)
     figure.set_layout_engine("tight")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -59,12 +55,12 @@ def plot_set(results: ResultSet, figure: Figure | None, what: str, time: bool) -
         members = [label for label in results if results.panels[label] == panel]
         for i, label in enumerate(members):
             if what in results[label].dataset:
-                _curve(ax, results[label], what, label, i, time)
+                _curve(ax, results[label], what, _drawing.text(label), i, time)
         _dress(ax, [results[label] for label in members], [what], time)
-        ax.set_title(panel)
+        ax.set_title(_drawing.text(panel))
         ax.set_ylabel("")
     axes[0].set_ylabel(_ordinate(list(results.values()), [what]))
-    figure.suptitle(results.title)
+    figure.suptitle(_drawing.text(results.title))
     return figure
 
 
@@ -72,12 +68,10 @@ def plot_passage(passage: FirstPassage, ax: Axes | None, confidence: float, labe
     """See FirstPassage.plot."""
     curve = passage.curve(confidence)
     if ax is None:
-        import matplotlib.pyplot as plt
-
-        _, ax = plt.subplots(layout="tight")
+        _, ax = _drawing.pyplot().subplots(layout="tight")
     i = len([line for line in ax.lines if line.get_gid() == "survival"])
     colour = COLOURS[i % len(COLOURS)]
-    text = f"{passage.number_reached} of {passage.runs} runs passed" if label is None else label
+    text = f"{passage.number_reached} of {passage.runs} runs passed" if label is None else _drawing.text(label)
     ax.step(curve.step, curve.survival, where="post", color=colour, linestyle=STYLES[i % len(STYLES)], label=text, gid="survival")
     ax.fill_between(curve.step, curve.low, curve.high, step="post", color=colour, alpha=0.18, linewidth=0)
     ended = np.unique(passage.step[~passage.reached])

@@ -120,7 +120,7 @@ def test_a_checkpoint_that_says_it_is_encrypted(tmp_path) -> None:
         while (i := raw.find(mark, i + 1)) >= 0:
             raw[i + at] |= 1
     (tmp_path / "c").write_bytes(raw)
-    with pytest.raises(ValueError, match=r"^checkpoint: '.*' is not a checkpoint of seqsgd .*encrypted"):
+    with pytest.raises(ValueError, match=r"^checkpoint: '.*' is not a checkpoint of seqsgd, .*encrypted"):
         sq.simulate(**targets.ARGUMENTS, rng=1, checkpoint=tmp_path / "c", progress=False)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import _drawing
 from ..plotting import COLOURS, MARKERS, STYLES
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ FLAT = "#E69F00"
 def _axes(ax: Axes | None, **options: Any) -> Axes:
     if ax is not None:
         return ax
-    import matplotlib.pyplot as plt
-
-    made: Axes = plt.subplots(layout="tight", **options)[1]
+    made: Axes = _drawing.pyplot().subplots(layout="tight", **options)[1]
     return made
 
 
@@ -167,12 +166,12 @@ def _legend(ax: Axes) -> None:
 
 def plot_phases(diagram: PhaseDiagram, ax: Axes | None) -> Axes:
     """See PhaseDiagram.plot."""
+    ax = _axes(ax, figsize=(8.6, 4.8))
     from matplotlib.colors import BoundaryNorm, ListedColormap
     from matplotlib.patches import Patch
 
     from .phases import REGIONS
 
-    ax = _axes(ax, figsize=(8.6, 4.8))
     a, omega, region = diagram.a, diagram.omega, diagram.region
     colours = ListedColormap(["#FFFFFF", *SHADES])
     # cells around their points

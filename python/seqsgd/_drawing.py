@@ -1,0 +1,92 @@
+"""What every picture needs of matplotlib: loading it, a figure that needs no screen, and texts that come out as they were typed."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+VARIABLE = "MPLBACKEND"
+# A dollar is mathematics where it touches what it encloses and no digit follows, as in Pandoc: $5 to $6 is money.
+_SPAN = re.compile(r"(?<!\\)\$(?!\s)((?:[^$\\\n]|\\.)+)(?<!\s)\$(?!\d)")
+_DOLLAR = re.compile(r"(?<!\\)\$")
+
+
+_unknown: str | None = None  # what the environment names, where matplotlib does not know it
+
+
+def load() -> None:
+    """Import matplotlib whatever the environment says of its backend.
+
+    A shell opened from a notebook hands on the notebook's backend, which is an error at import where its package is missing.
+    """
+    global _unknown
+    if "matplotlib" in sys.modules:
+        return
+    wanted = os.environ.pop(VARIABLE, None)
+    try:
+        import matplotlib
+    finally:
+        if wanted is not None:
+            os.environ[VARIABLE] = wanted
+    if wanted:
+        try:
+            matplotlib.rcParams["backend"] = wanted
+        except ValueError:
+            _unknown = wanted
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot, with the user's backend."""
+    load()
+    if _unknown is not None and os.environ.get(VARIABLE) == _unknown and "matplotlib.pyplot" not in sys.modules:
+        raise ValueError(f"{VARIABLE}: expected a backend that matplotlib has here, got {_unknown!r}")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def agg_figure(**options: Any) -> Figure:
+    """A figure for files: pyplot does not know it, and no screen is needed."""
+    load()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(**options)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def text(words: str) -> str:
+    """A text of the user's for matplotlib: mathematics that it can read stays, all other dollars stand for themselves."""
+    if "$" not in words:
+        return words
+    load()
+    from matplotlib import rcParams
+
+    if not rcParams["text.parse_math"]:
+        return words
+    parts, end = [], 0
+    for found in _SPAN.finditer(words):
+        if rcParams["text.usetex"] or _parses(found[0]):
+            parts += [_plain(words[end : found.start()]), found[0]]
+            end = found.end()
+    return "".join([*parts, _plain(words[end:])])
+
+
+def _plain(words: str) -> str:
+    return _DOLLAR.sub(r"\\$", words)
+
+
+def _parses(formula: str) -> bool:
+    from matplotlib.mathtext import MathTextParser
+
+    try:
+        MathTextParser("path").parse(formula)
+    except ValueError:
+        return False
+    return True
