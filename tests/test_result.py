@@ -220,8 +220,11 @@ def test_plot_of_tokens_and_encodings():
     assert len(lines(r.plot(what="loss"))) == 1
     with pytest.raises(ValueError, match="^what: expected one of 'm', 'e', 'loss', got 'x'$"):
         r.plot(what="x")
-    with pytest.raises(AttributeError, match="^e: this result has none"):
-        sq.simulate(TASK, **RUN).plot(what="e")
+    plain = sq.simulate(TASK, **RUN)
+    for drawn in (plain, sq.ResultSet({"a": plain})):
+        with pytest.raises(ValueError, match=r"^what: expected something that was recorded, got 'e' \(the student has no positional encoding with vectors\)$"):
+            drawn.plot(what="e")
+    assert len(lines(sq.ResultSet({"a": plain, "b": r}).plot(what="e").axes[0])) == 1
 
 
 def test_log_axis_where_records_are(result):

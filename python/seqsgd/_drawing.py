@@ -7,7 +7,10 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from . import _checks
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 VARIABLE = "MPLBACKEND"
@@ -48,6 +51,24 @@ def pyplot() -> Any:
     from matplotlib import pyplot
 
     return pyplot
+
+
+def axes(ax: Any, **options: Any) -> Axes:
+    """Axes to draw into: those that were given, or of a new figure of pyplot's."""
+    if ax is None:
+        made: Axes = pyplot().subplots(layout="tight", **options)[1]
+        return made
+    given: Axes = checked("ax", ax, "axes.Axes")
+    return given
+
+
+def checked(name: str, value: Any, kind: str) -> Any:
+    """A matplotlib object of a kind such as axes.Axes, or a refusal."""
+    load()
+    from importlib import import_module
+
+    module, _, cls = kind.rpartition(".")
+    return _checks.instance(name, value, getattr(import_module(f"matplotlib.{module}"), cls), f"matplotlib {cls.removesuffix('Base')}")
 
 
 def agg_figure(**options: Any) -> Figure:

@@ -68,7 +68,7 @@ def run(file: Path | None, example: bool, sets: tuple[str, ...], output: str | N
     for note in () if quiet else plan.notes:
         click.echo(f"seqsgd: {note}", err=True)
     results, interrupted = _all(plan, quiet)
-    written = _write(ResultSet(results, plan.title, {c.label: c.panel for c in plan.cases}), stem, several=len(plan.cases) > 1)
+    written = _write(ResultSet(results, plan.title, {c.label: c.panel for c in plan.cases if c.label in results}), stem, several=len(plan.cases) > 1)
     if interrupted is not None:
         kept = f"; {plan.checkpoint!r} is kept, the same command continues from it" if plan.checkpoint else ""
         click.echo(f"seqsgd: interrupted; wrote what was recorded to {written}{kept}", err=True)

@@ -33,21 +33,31 @@ def plot_result(result: Result, ax: Axes | None, what: str | None, time: bool) -
         _checks.choice("what", what, WHAT)
     names = [what] if what else [name for name in ("m", "e") if name in result.dataset]
     for name in names:
-        result._variable(name, "nothing was recorded")
-    if ax is None:
-        _, ax = _drawing.pyplot().subplots(layout="tight")
+        _check_there(name, [result])
+    ax = _drawing.axes(ax)
     for i, name in enumerate(names):
         _curve(ax, result, name, _letter(name, result), i, time)
     _dress(ax, [result], names, time)
     return ax
 
 
+def _check_there(what: str, results: list[Result]) -> None:
+    """Refuse what none of the results has."""
+    if results and not any(what in r.dataset for r in results):
+        try:
+            getattr(results[0], what)
+        except AttributeError as e:  # "e: this result has none (the student has ...)"
+            raise ValueError(f"what: expected something that was recorded, got {what!r}{str(e)[str(e).find(' (') :]}") from None
+
+
 def plot_set(results: ResultSet, figure: Figure | None, what: str, time: bool) -> Figure:
     """See ResultSet.plot."""
     _checks.choice("what", what, WHAT)
+    _check_there(what, list(results.values()))
     panels = list(dict.fromkeys(results.panels.values())) or [""]
     if figure is None:
         figure = _drawing.pyplot().figure()
+    _drawing.checked("figure", figure, "figure.FigureBase")
     figure.set_size_inches(max(6.4, 4.4 * len(panels)), 4.6)
     figure.set_layout_engine("tight")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -67,8 +77,7 @@ def plot_set(results: ResultSet, figure: Figure | None, what: str, time: bool) -
 def plot_passage(passage: FirstPassage, ax: Axes | None, confidence: float, label: str | None) -> Axes:
     """See FirstPassage.plot."""
     curve = passage.curve(confidence)
-    if ax is None:
-        _, ax = _drawing.pyplot().subplots(layout="tight")
+    ax = _drawing.axes(ax)
     i = len([line for line in ax.lines if line.get_gid() == "survival"])
     colour = COLOURS[i % len(COLOURS)]
     text = f"{passage.number_reached} of {passage.runs} runs passed" if label is None else _drawing.text(label)

@@ -27,12 +27,17 @@ class ResultSet(Mapping[str, Result]):
     """
 
     def __init__(self, results: Mapping[str, Result], title: str = "", panels: Mapping[str, str] | None = None) -> None:
-        self._results = dict(results)
+        self._results: dict[str, Result] = dict(_checks.instance("results", results, Mapping, "a mapping from labels to results"))
         for label, result in self._results.items():
-            _checks.instance("results", label, str, "labels that are strings")
+            _checks.text("results", _checks.instance("results", label, str, "labels that are strings"))
             _checks.instance(f"results[{label!r}]", result, Result, "a Result")
-        self.title = title
-        self.panels = {label: (panels or {}).get(label, "") for label in self._results}
+        self.title = _checks.text("title", title)
+        given = {} if panels is None else _checks.instance("panels", panels, Mapping, "a mapping from labels to titles of panels")
+        for label, panel in given.items():
+            if label not in self._results:
+                raise ValueError(f"panels: expected labels of results, got {_checks.short(label)}")
+            _checks.text(f"panels[{label!r}]", panel)
+        self.panels = {label: given.get(label, "") for label in self._results}
 
     def __getitem__(self, label: str) -> Result:
         return self._results[label]

@@ -131,6 +131,9 @@ def gain(link: Any, sigma: Any = "relu", *, max_order: int = MAX_ORDER, points: 
     exponent = sie(teacher, max_order=max_order, points=points, rng=rng)
     polynomial = expansion(teacher)
     last = polynomial.degree if polynomial is not None else max_order
+    if isinstance(sigma, models.Student):
+        its = "pass its sigma" if hasattr(sigma, "sigma") else "attention has none, and no gain"
+        raise TypeError(f"sigma: expected the activation of tied and untied networks, got the student {sigma!r}; {its}")
     c = coefficients(check_sigma(sigma), last)
     k = _common(teacher, c, exponent.value or 1, last, points, rng)
     C = hermite(teacher, k, points=points, rng=rng)[0]
