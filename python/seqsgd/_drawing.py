@@ -43,20 +43,25 @@ def load() -> None:
             _unknown = wanted
 
 
-def pyplot() -> Any:
-    """matplotlib.pyplot, with the user's backend."""
+def figure(**options: Any) -> Figure:
+    """A new figure of pyplot's, with the user's backend."""
     load()
-    if _unknown is not None and os.environ.get(VARIABLE) == _unknown and "matplotlib.pyplot" not in sys.modules:
-        raise ValueError(f"{VARIABLE}: expected a backend that matplotlib has here, got {_unknown!r}")
+    wanted = os.environ.get(VARIABLE)
+    wrong = f"{VARIABLE}: expected a backend that matplotlib has here, got {wanted!r}"
+    if _unknown is not None and wanted == _unknown and "matplotlib.pyplot" not in sys.modules:
+        raise ValueError(wrong)
     from matplotlib import pyplot
 
-    return pyplot
+    try:
+        return pyplot.figure(**options)
+    except ImportError as e:
+        raise ValueError(f"{wrong} ({e})") from None
 
 
-def axes(ax: Any, **options: Any) -> Axes:
+def axes(ax: Any, *, figsize: tuple[float, float] | None = None, **options: Any) -> Axes:
     """Axes to draw into: those that were given, or of a new figure of pyplot's."""
     if ax is None:
-        made: Axes = pyplot().subplots(layout="tight", **options)[1]
+        made: Axes = figure(layout="tight", figsize=figsize).subplots(**options)
         return made
     given: Axes = checked("ax", ax, "axes.Axes")
     return given

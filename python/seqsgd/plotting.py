@@ -56,7 +56,7 @@ def plot_set(results: ResultSet, figure: Figure | None, what: str, time: bool) -
     _check_there(what, list(results.values()))
     panels = list(dict.fromkeys(results.panels.values())) or [""]
     if figure is None:
-        figure = _drawing.pyplot().figure()
+        figure = _drawing.figure()
     _drawing.checked("figure", figure, "figure.FigureBase")
     figure.set_size_inches(max(6.4, 4.4 * len(panels)), 4.6)
     figure.set_layout_engine("tight")
