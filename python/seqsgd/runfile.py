@@ -219,7 +219,6 @@ def _case(base: Mapping[str, Any], v: _Variant, sets: Mapping[str, Any], several
     without = frozenset[str]()
     while True:
         whole = copy.deepcopy(tree)
-        key = ""
         try:
             for key, value in sets.items():
                 if key not in without:
@@ -228,7 +227,7 @@ def _case(base: Mapping[str, Any], v: _Variant, sets: Mapping[str, Any], several
         except ConfigError as e:
             misplaced = [k for k in sets if k not in without and str(e).startswith((f"base.{k}: unknown key", f"base.{k}: base."))]
             if strict or not misplaced:
-                raise ConfigError(_place(str(e), v, several)) from None
+                raise ConfigError(_place(str(e), v, sets, several)) from None
             without |= {misplaced[0]}
         else:
             return Case(v.label, v.panel, run, rng), without
@@ -253,11 +252,12 @@ def _list(labels: Iterable[str]) -> str:
     return "the cases " + ", ".join(map(repr, labels))
 
 
-def _place(message: str, v: _Variant, several: bool) -> str:
-    """Name the key of the case that said it, if one did."""
+def _place(message: str, v: _Variant, sets: Mapping[str, Any], several: bool) -> str:
+    """Name the key of the case that said it, if one did and no --set has the last word."""
     path = message.split(":", 1)[0].removeprefix("base.")
+    said = any(_covers(key, path) for key in sets)
     for key, (where, _) in sorted(v.changes.items(), key=lambda item: -len(item[0])):
-        if _covers(key, path):
+        if _covers(key, path) and not said:
             return where + message.removeprefix("base.")[len(key) :]
     return f"{message} (in the case {v.label!r})" if several else message
 

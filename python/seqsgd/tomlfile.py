@@ -10,6 +10,7 @@ from typing import Any
 
 from . import _checks
 from .errors import ConfigError
+from .sweeps.grid import WORDS
 
 _TABLES = ("base", "case", "grid")
 
@@ -73,7 +74,7 @@ def put(tree: Any, key: str, value: Any, where: str) -> None:
     for i, part in enumerate(parents):
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
-            raise ConfigError(f"{where}: base.{'.'.join(parents[: i + 1])} is no table")
+            raise ConfigError(f"{where}: base.{'.'.join(parents[: i + 1])} is no table{_checks.nearest(parents[i + 1] if i + 1 < len(parents) else last, WORDS)}")
     tree[last] = value
 
 

@@ -167,7 +167,8 @@ def points(where: str, value: Mapping[str, Any]) -> list[Any]:
     """The values of one axis that is written as a table: values or a range, perhaps rounded."""
     for word in value:
         if word not in ("values", *RANGES, "round"):
-            raise ConfigError(f"{where}.{word}: expected one of values, {', '.join(RANGES)}, round")
+            known = ("values", *RANGES, "round")
+            raise ConfigError(f"{where}.{word}: expected one of {', '.join(known)}, got {word!r}{_checks.nearest(word, known)}")
     rounded = value.get("round", False)
     if not isinstance(rounded, bool):
         raise ConfigError(f"{where}.round: expected true or false, got {_checks.short(rounded)}")
