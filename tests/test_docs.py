@@ -51,6 +51,24 @@ def test_links_between_pages_lead_somewhere():
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_references_in_the_sources_lead_somewhere():
+    """help() and --help point to pages of the site and their headings by title, and to nothing else."""
+    navigation = dict(re.findall(r"^ +- (.+?): ((?:\w|-)+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE))
+    found = 0
+    for source in sorted((ROOT / "python").rglob("*.py*")):
+        if source.suffix not in (".py", ".pyi"):
+            continue
+        text = " ".join(source.read_text(encoding="utf-8").split())
+        assert not re.findall(r"\bdocs/\w+|\w+\.md\b|\bsections? \d|theory: ", text), source
+        for page, heading in re.findall(r'\bdocs: "([^"]+)"(?:, ([^)".;]+))?', text):
+            found += 1
+            assert page in navigation, f"{source.name}: {page}"
+            headings = re.findall(r"^#+ (.*)$", (ROOT / "docs" / navigation[page]).read_text(encoding="utf-8"), re.MULTILINE)
+            assert not heading or heading in headings, f"{source.name}: {heading}"
+        assert text.count("docs: ") == len(re.findall(r'\bdocs: "', text)), source
+    assert found > 20
+
+
 def test_the_site_builds_and_has_every_public_name(tmp_path):
     """Links, navigation and references: mkdocs is strict about all of them."""
     import seqsgd

@@ -13,7 +13,7 @@ function compiled by numba with ``nogil=True`` as they are.
                       sample's loss (1), each float64 or 0 if not wanted
 ``weights``           weights (weight vectors, d) float64
 ``sizes``             six int64: L, d, k, number of weight vectors, of positional overlaps, bytes of a number in X
-``normals_float32``   n standard normals of the block addressed by (seed, stream < 256, run, block < 2^56), docs/reproducibility.md
+``normals_float32``   n standard normals of the block addressed by (seed, stream < 256, run, block < 2^56), docs: "Reproducibility"
 ``normals_float64``   the same in double precision
 ====================  ==============================================================================================================
 

@@ -72,7 +72,7 @@ class Result:
 
     @property
     def passage(self) -> FirstPassage:
-        """The steps of weak recovery as a censored sample: survival curve, median, quantiles, restricted mean, comparison (docs/passages.md).
+        """The steps of weak recovery as a censored sample: survival curve, median, quantiles, restricted mean, comparison (docs: "First passages").
 
         Runs that met values that are not finite before they got there count as censored at their last finite step; a NonFiniteWarning says so.
         """

@@ -1,4 +1,4 @@
-"""What can be known without a simulation: Hermite tensors and exponents, risk, flow, complexity, landscape (theory.md, sections 5 to 7).
+"""What can be known without a simulation: Hermite tensors and exponents, risk, flow, complexity, landscape (docs: "What is known without a simulation" and "Risk, flow, landscapes, phases").
 
 Every number comes with an error estimate, or the statement that it is exact. The model itself is always the compiled task of the core.
 """

@@ -1,4 +1,4 @@
-"""What one weight for all tokens gains over one weight each (theory.md, section 6)."""
+"""What one weight for all tokens gains over one weight each (docs: "What is known without a simulation", Tied against untied)."""
 
 from __future__ import annotations
 
