@@ -141,6 +141,21 @@ def test_files_that_are_not_to_be_replaced(tmp_path):
     assert done.returncode == 2 and done.stderr.startswith("seqsgd: output: expected a name of at most ") and names(tmp_path) == ["job.toml"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not take any bytes for a name")
+def test_names_of_any_bytes(tmp_path):
+    """Of files; a title of such bytes could not be written to one."""
+    os.rename(tmp_path / write(tmp_path, FILE.replace('output = "out"\n', "")), os.path.join(os.fsencode(tmp_path), b"caf\xe9.toml"))
+    done = subprocess.run([sys.executable, "-m", "seqsgd", "run", b"caf\xe9.toml"], cwd=tmp_path, capture_output=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, b"") and sorted(os.listdir(os.fsencode(tmp_path))) == [b"caf\xe9.nc", b"caf\xe9.png", b"caf\xe9.toml"]
+    done = subprocess.run([sys.executable, "-m", "seqsgd", "run", b"caf\xe9.toml", "--set", b"title=\xe9"], cwd=tmp_path, capture_output=True, timeout=100)
+    assert (done.returncode, done.stderr) == (2, b"seqsgd: title: expected a text without NUL and surrogate characters, got '\\udce9'\n")
+
+
+def test_a_figure_folder_that_is_a_file(tmp_path):
+    done = seqsgd("figure", "4", "--set", "cells=8", "--output", write(tmp_path, FILE), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "seqsgd: folder: expected a folder, got 'job.toml' (File exists)\n")
+
+
 def test_a_set_that_cases_say_otherwise(tmp_path):
     done = seqsgd("run", write(tmp_path, TWO), "--set", "task.teacher.L=3", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "seqsgd: --set task.teacher.L holds instead of case[0].grid.task.teacher.L\n")

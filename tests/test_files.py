@@ -87,6 +87,15 @@ def test_names_as_long_as_the_file_system_takes(tmp_path, writer):
     assert sorted(tmp_path.iterdir()) == sorted([path, accents])
 
 
+def test_names_of_stores_leave_room_for_what_lies_beside(tmp_path):
+    base = {"d": 20, "steps": 20, "lr": 0.1, "task": TASK}
+    longest = os.pathconf(tmp_path, "PC_NAME_MAX") - len("-journal")
+    sq.sweep(base, {}, rng=0, store=tmp_path / ("s" * longest))
+    with pytest.raises(sq.StoreError, match=rf"^store: expected a name of at most {longest} bytes, got {longest + 1} in "):
+        sq.sweep(base, {}, rng=0, store=tmp_path / ("s" * (longest + 1)))
+    assert [len(p.name) for p in tmp_path.iterdir()] == [longest]
+
+
 def test_paths_that_are_none(tmp_path, writer):
     name, write = writer
     with pytest.raises(ValueError, match=rf"^{name}: expected a path without NUL characters, got 'a\\x00b.nc'$"):

@@ -27,7 +27,7 @@ def atomic(path: str | os.PathLike[str], size: int = 0) -> Iterator[Path]:
     written: libraries such as HDF5 do not always survive a full disk. An OSError names `path`, not the name to write to.
     """
     final = Path(os.path.realpath(path))
-    part = final.with_name(f".{os.fsencode(final.name)[:60].decode(errors='ignore')}.{secrets.token_hex(4)}.part")
+    part = beside(final)
     try:
         _make(part, size)
         yield part
@@ -48,6 +48,11 @@ def atomic(path: str | os.PathLike[str], size: int = 0) -> Iterator[Path]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def beside(final: Path) -> Path:
+    """A name that nobody has, in the same folder: hidden, told by its beginning, and short enough where that of `final` is long."""
+    return final.with_name(f".{os.fsencode(final.name)[:60].decode(errors='ignore')}.{secrets.token_hex(4)}.part")
 
 
 def _make(part: Path, size: int) -> None:
@@ -104,19 +109,22 @@ def check_path(name: str, path: str | os.PathLike[str]) -> Path:
     return p
 
 
-def check_folder(name: str, path: str | os.PathLike[str]) -> Path:
-    """A path to which a file can be written: its folder is there, its name fits, and what it replaces is a file that may be written to."""
+def check_folder(name: str, path: str | os.PathLike[str], longer: int = 0) -> Path:
+    """A path to which a file can be written: its folder is there, its name fits, and what it replaces is a file that may be written to.
+
+    `longer`: bytes that names of other files beside it have more.
+    """
     p = check_path(name, path)
     try:
-        _check_place(name, p)
+        _check_place(name, p, longer)
     except OSError as e:
         raise ValueError(f"{name}: {e.strerror or e}: {_brief(p)}") from None
     return p
 
 
-def _check_place(name: str, p: Path) -> None:
+def _check_place(name: str, p: Path, longer: int) -> None:
     final = Path(os.path.realpath(p))
-    if final.parent.is_dir() and (size := len(os.fsencode(final.name))) > (longest := _longest(final.parent)):
+    if final.parent.is_dir() and (size := len(os.fsencode(final.name))) > (longest := _longest(final.parent) - longer):
         raise ValueError(f"{name}: expected a name of at most {longest} bytes, got {size} in {_brief(p)}")
     if p.is_dir():
         raise ValueError(f"{name}: expected a file, got the folder {str(p)!r}")
@@ -143,6 +151,16 @@ def _longest(folder: Path) -> int:
         return os.pathconf(folder, "PC_NAME_MAX")
     except (AttributeError, OSError, ValueError):  # Windows, or a file system that does not say
         return LONGEST
+
+
+def make_folder(name: str, path: str | os.PathLike[str]) -> Path:
+    """A folder, made if it is not there."""
+    p = check_path(name, path)
+    try:
+        p.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise ValueError(f"{name}: expected a folder, got {_brief(p)} ({e.strerror})") from None
+    return p
 
 
 def check_netcdf(name: str, path: str | os.PathLike[str], elsewise: str = "") -> Path:

@@ -24,6 +24,11 @@ class ResultSet(Mapping[str, Result]):
         Goes above the picture.
     panels : mapping of str to str, optional
         For each label the title of the panel it is drawn in. None: all in one panel.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a label, a title or a result is none, or `panels` has a label that `results` has not.
     """
 
     def __init__(self, results: Mapping[str, Result], title: str = "", panels: Mapping[str, str] | None = None) -> None:
@@ -64,7 +69,7 @@ class ResultSet(Mapping[str, Result]):
         return plot_set(self, figure, what, time)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one netCDF4 file with a group for each result, whole or not at all. :func:`seqsgd.load` reads it."""
+        """Write one netCDF4 file with a group for each result, whole or not at all. :func:`seqsgd.load` reads it. `path` is as of :meth:`Result.save`."""
         from .storage import save_set
 
         save_set(self, path)

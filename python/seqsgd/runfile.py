@@ -17,7 +17,7 @@ from ._run import Run
 from .config import build_run
 from .errors import ConfigError
 from .sweeps.grid import WORDS, points
-from .tomlfile import change, known_keys, put, table, text, toml
+from .tomlfile import change, known_keys, path, put, table, text, toml
 
 _TOP = ("title", "output", "base", "case")
 _OF_BASE = ("rng", "checkpoint", "checkpoint_every")  # beside the arguments of `Run`
@@ -107,7 +107,7 @@ def parse(tree: Mapping[str, Any], default_output: str = "results", sets: Mappin
     """Check the contents of a run file; `sets` are values that hold for keys of base in all cases."""
     known_keys(tree, _TOP, "")
     sets = {} if sets is None else sets
-    title, output = (text(tree, key, default) for key, default in (("title", ""), ("output", default_output)))
+    title, output = text(tree, "title", ""), path(tree, "output", default_output)
     base = copy.deepcopy(dict(table(tree.get("base"), "base")))
     known_keys(base, (*(f.name for f in dataclasses.fields(Run)), *_OF_BASE), "base.")
     checkpoint, every = base.pop("checkpoint", None), base.pop("checkpoint_every", 60.0)

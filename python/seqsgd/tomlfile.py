@@ -95,6 +95,14 @@ def text(of: Mapping[str, Any], key: str, default: str, prefix: str = "") -> str
         raise ConfigError(str(e)) from None
 
 
+def path(of: Mapping[str, Any], key: str, default: str) -> str:
+    """As `text`, of any bytes that the file system takes."""
+    value = of.get(key, default)
+    if not isinstance(value, str):
+        raise ConfigError(f"{key}: expected a text, got {_checks.short(value)}")
+    return value
+
+
 def known_keys(of: Mapping[str, Any], keys: Sequence[str], prefix: str) -> None:
     """Refuse others."""
     for key in of:

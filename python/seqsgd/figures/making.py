@@ -95,7 +95,7 @@ def make(
     settings = figure.settings(size, changes)
     workers = cores() if workers is None else _checks.integer("workers", workers, 1)
     paths = files(figure, folder)
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    _files.make_folder("folder", folder)
     for path in paths.values():
         _files.check_folder("folder", path)
     with Laboratory(Path(folder) / f".figure-{figure.name}.{size}.sweep", workers, progress) as laboratory:

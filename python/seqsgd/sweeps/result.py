@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -253,10 +252,10 @@ class SweepResult:
 
     def to_zarr(self, path: str | os.PathLike[str]) -> None:
         """Write a zarr folder with the same contents (needs the package zarr). A folder that is there already is refused."""
-        final = Path(path)
+        final = _files.check_path("path", path)
         if final.exists():
             raise ValueError(f"path: {str(final)!r} exists already")
-        part = final.with_name(f".{final.name}.{os.getpid()}.part")
+        part = _files.beside(_files.check_folder("path", final))
         try:
             self.dataset.to_zarr(part, mode="w-", consolidated=False)
             words = self.provenance()

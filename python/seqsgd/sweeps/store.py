@@ -95,7 +95,7 @@ class Store:
 
     def __init__(self, path: str | os.PathLike[str], *, durable: bool = True) -> None:
         try:
-            self.path = _files.check_folder("store", path)
+            self.path = _files.check_folder("store", path, longer=len("-journal"))
         except ValueError as e:
             raise StoreError(str(e)) from None
         if self.path.exists() and not os.access(self.path, os.W_OK):

@@ -12,6 +12,7 @@ from typing import Any
 from .. import _checks
 from ..errors import ConfigError
 from ..tomlfile import change, known_keys, put, table, text, toml
+from ..tomlfile import path as path_of
 from .definition import Sweep
 
 _TOP = ("title", "store", "output", "rng", "workers", "checkpoint_every", "base", "grid")
@@ -54,7 +55,7 @@ def read(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> SweepFile:
     tree = toml(p)
     known_keys(tree, _TOP, "")
     changed = [change(tree, item, _TOP) for item in sets]
-    title, store, output = (text(tree, key, default) for key, default in (("title", ""), ("store", f"{p.stem}.sweep"), ("output", "")))
+    title, store, output = text(tree, "title", ""), path_of(tree, "store", f"{p.stem}.sweep"), path_of(tree, "output", "")
     check_output(output)
     base = copy.deepcopy(dict(table(tree.get("base", {} if changed else None), "base")))
     for key, value in changed:
