@@ -26,6 +26,7 @@ from .simulate import simulate
 
 EXAMPLE = "learning_curves.toml"
 SWEEP_EXAMPLE = "transition.toml"
+INTERRUPTED = "-interrupted"  # what files are called after Ctrl-C, beside a complete one
 
 
 class _Refused(click.ClickException):
@@ -58,8 +59,9 @@ def run(file: Path | None, example: bool, sets: tuple[str, ...], output: str | N
         source = example_path() if file is None else file
         plan = read(source, sets)
         stem = plan.output if output is None else stem_of(output, source.stem)
-        _files.check_netcdf("output", f"{stem}.nc")
-        _files.check_folder("output", f"{stem}.png")
+        for name in (stem, stem + INTERRUPTED):
+            _files.check_netcdf("output", f"{name}.nc")
+            _files.check_folder("output", f"{name}.png")
         for i, case in enumerate(plan.cases):
             case.run.check_memory()
             _check_checkpoint(plan, i)
@@ -276,7 +278,7 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(f"seqsgd: {' '.join(e.format_message().split())}", err=True)
         sys.exit(e.exit_code)
     except BrokenPipeError:  # whoever read our output has seen enough
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  else the interpreter complains at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
         sys.exit(1)
     except OSError as e:
         click.echo(f"seqsgd: {e.strerror or ' '.join(str(e).split())}" + (f": {e.filename}" if e.filename else ""), err=True)

@@ -109,7 +109,8 @@ def parse(tree: Mapping[str, Any], default_output: str = "results", sets: Mappin
     sets = {} if sets is None else sets
     title, output = text(tree, "title", ""), path(tree, "output", default_output)
     base = copy.deepcopy(dict(table(tree.get("base"), "base")))
-    known_keys(base, (*(f.name for f in dataclasses.fields(Run)), *_OF_BASE), "base.")
+    for keys in (base, dict.fromkeys(key.split(".")[0] for key in sets)):
+        known_keys(keys, (*(f.name for f in dataclasses.fields(Run)), *_OF_BASE), "base.")
     checkpoint, every = base.pop("checkpoint", None), base.pop("checkpoint_every", 60.0)
     if checkpoint is not None and not isinstance(checkpoint, str):
         raise ConfigError(f"base.checkpoint: expected a path, got {_checks.short(checkpoint)}")
@@ -129,7 +130,8 @@ def parse(tree: Mapping[str, Any], default_output: str = "results", sets: Mappin
         seen.add(v.label)
     for key in sets:
         if all(key in without for _, without in built):
-            _case(base, variants[0], {key: sets[key]}, "case" in tree, strict=True)  # says why
+            rest = {k: value for k, value in sets.items() if k == key or k not in built[0][1]}
+            _case(base, variants[0], rest, "case" in tree, strict=True)  # says why
     return RunFile(title, stem(output, default_output), tuple(case for case, _ in built), checkpoint, every, tuple(_notes(variants, built)))
 
 
