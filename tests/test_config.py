@@ -375,6 +375,13 @@ def test_a_set_of_a_part_and_of_a_whole():
     assert again.cases[0].run.lr == 2 and again.cases[0].run.task.student == sq.Tied("erf")
 
 
+def test_cases_that_a_set_makes_equal():
+    """Wholly, or by a part of what they say."""
+    text = BASE + "".join(f"[[case]]\nlabel = '{s}'\nset = {{ 'task.student' = {{ type = 'Tied', sigma = '{s}' }} }}\n" for s in ("relu", "erf", "tanh"))
+    assert plan(text).notes == () and plan(text, "lr=1.0").notes == ()
+    assert plan(text, "task.student.sigma=identity").notes == ("the cases 'relu', 'erf', 'tanh' are the same with --set",)
+
+
 def test_cases_that_are_equal_anyway_are_not_blamed_on_a_set():
     text = BASE + "[[case]]\nlabel = 'a'\n[[case]]\nlabel = 'b'\n"
     assert plan(text, "lr=0.2").notes == () and plan(text).notes == ()

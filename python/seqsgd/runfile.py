@@ -132,7 +132,7 @@ def parse(tree: Mapping[str, Any], default_output: str = "results", sets: Mappin
         if all(key in without for _, without in built):
             rest = {k: value for k, value in sets.items() if k == key or k not in built[0][1]}
             _case(base, variants[0], rest, "case" in tree, strict=True)  # says why
-    return RunFile(title, stem(output, default_output), tuple(case for case, _ in built), checkpoint, every, tuple(_notes(variants, built)))
+    return RunFile(title, stem(output, default_output), tuple(case for case, _ in built), checkpoint, every, tuple(_notes(variants, built, sets)))
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def _case(base: Mapping[str, Any], v: _Variant, sets: Mapping[str, Any], several
             return Case(v.label, v.panel, run, rng), without
 
 
-def _notes(variants: Sequence[_Variant], built: Sequence[tuple[Case, frozenset[str]]]) -> Iterator[str]:
+def _notes(variants: Sequence[_Variant], built: Sequence[tuple[Case, frozenset[str]]], sets: Mapping[str, Any]) -> Iterator[str]:
     """What a --set did to cases that say something else, in words."""
     for where, by in {place: by for v in variants for place, by in v.overruled.items()}.items():
         yield f"--set {by} holds instead of {where}"
@@ -244,7 +244,7 @@ def _notes(variants: Sequence[_Variant], built: Sequence[tuple[Case, frozenset[s
     equal: dict[str, list[str]] = {}
     for v, (case, _) in zip(variants, built, strict=True):
         equal.setdefault(repr((case.run.to_plain(), case.rng)), []).append(case.label)
-    changed = {v.label for v in variants if v.overruled}
+    changed = {v.label for v in variants if v.overruled or any(_covers(k, key) for k in v.changes for key in sets)}
     for labels in equal.values():
         if len(labels) > 1 and changed.intersection(labels):
             yield f"{_list(labels)} are the same with --set"
