@@ -1,4 +1,4 @@
-"""Texts in pictures come out as they were typed unless they are mathematics, and pictures need no backend but the user's."""
+"""Texts in pictures come out as typed unless they are formulas; backends are the user's."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ def pixels(words, **options):
 
 @pytest.mark.parametrize(("typed", "formulas"), TEXTS)
 def test_dollars(typed, formulas):
-    """What is no mathematics looks as it does to a matplotlib that parses none; what is, as it does to one that does."""
+    """Plain text looks as without parsing; formulas look as matplotlib by itself draws them."""
     text = _drawing.text(typed)
     drawn = pixels(text)
     if not formulas:
@@ -59,14 +59,18 @@ def test_dollars(typed, formulas):
         for formula in formulas:
             assert formula in text
             rest = rest.replace(formula, "")
-        assert text.replace("\\$", "$").replace("$", "") == typed.replace("\\$", "$").replace("$", "")
+        assert text.replace("\\$", "$").replace("$", "") == typed.replace("\\$", "$").replace(
+            "$", ""
+        )
         if "$" not in rest:
             np.testing.assert_array_equal(drawn, pixels(typed))
         assert (drawn != pixels(typed, parse_math=False)).any()
 
 
 def test_an_escaped_dollar_is_one():
-    np.testing.assert_array_equal(pixels(_drawing.text("\\$5 and $6")), pixels("$5 and $6", parse_math=False))
+    np.testing.assert_array_equal(
+        pixels(_drawing.text("\\$5 and $6")), pixels("$5 and $6", parse_math=False)
+    )
 
 
 def test_settings_of_the_user_are_obeyed():
@@ -93,7 +97,13 @@ def test_everything_the_user_names_in_a_picture(tmp_path):
 def test_what_is_no_place_to_draw():
     r = sq.simulate(TASK, **RUN, stop=sq.WeakRecovery(0.3, halt=False))
     flow = sq.theory.flow(TASK, lr=0.1, d=20, steps=100)
-    for plot in (r.plot, r.passage.plot, flow.plot, sq.theory.landscape(TASK).plot, sq.theory.phase_diagram([0.5, 1], [0.2, 0.4]).plot):
+    for plot in (
+        r.plot,
+        r.passage.plot,
+        flow.plot,
+        sq.theory.landscape(TASK).plot,
+        sq.theory.phase_diagram([0.5, 1], [0.2, 0.4]).plot,
+    ):
         for wrong in ("x", Figure()):
             with pytest.raises(TypeError, match=r"^ax: expected matplotlib Axes, got "):
                 plot(wrong)
@@ -118,18 +128,34 @@ for _ in range(2):
 """
 
 
-@pytest.mark.parametrize(("backend", "said"), [("svg", "svg"), ("module://our_backend", "module://our_backend"), ("nonsense", None), ("module://no_such_package.backend", None), ("", "")])
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        ("svg", "svg"),
+        ("module://our_backend", "module://our_backend"),
+        ("nonsense", None),
+        ("module://no_such_package.backend", None),
+        ("", ""),
+    ],
+)
 def test_the_backend_is_the_users(tmp_path, backend, said):
-    """Pictures for files are drawn whatever it is; pyplot's obey it, or say what is wrong with it."""
+    """Pictures for files are drawn whatever it is; pyplot's obey it, or say what is wrong."""
     (tmp_path / "our_backend.py").write_text("from matplotlib.backends.backend_agg import *\n")
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [sys.executable, "-c", BACKENDS], cwd=tmp_path, capture_output=True, text=True, timeout=100, env=os.environ | {"MPLBACKEND": backend, "PYTHONPATH": path}
+        [sys.executable, "-c", BACKENDS],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env=os.environ | {"MPLBACKEND": backend, "PYTHONPATH": path},
     )
     assert done.returncode == 0 and (tmp_path / "panels.png").is_file(), done.stderr
     lines = done.stdout.splitlines()
     if said is None:
-        assert lines[0] == lines[1] and lines[0].startswith(f"MPLBACKEND: expected a backend that matplotlib has here, got {backend!r}")
+        assert lines[0] == lines[1] and lines[0].startswith(
+            f"MPLBACKEND: expected a backend that matplotlib has here, got {backend!r}"
+        )
     elif said:
         assert lines == [said] * 2
     else:

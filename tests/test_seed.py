@@ -1,4 +1,4 @@
-"""What a user passes as `rng` becomes one seed, and what is noted of it gives the same seed again."""
+"""What a user passes as `rng` becomes one seed, and what is noted of it gives the same again."""
 
 import json
 
@@ -8,7 +8,19 @@ import pytest
 import seqsgd as sq
 from seqsgd._seed import Seed
 
-ENTROPIES = [7, [1, 2, 3], (), [[1, 2], 3], [[1], [[2, 3]], []], ["12", "0x1F"], [2**70, [1]], np.array([1, 2], np.uint32), np.array([2**40, 1]), np.zeros((2, 2), int), [np.uint8(3), True]]
+ENTROPIES = [
+    7,
+    [1, 2, 3],
+    (),
+    [[1, 2], 3],
+    [[1], [[2, 3]], []],
+    ["12", "0x1F"],
+    [2**70, [1]],
+    np.array([1, 2], np.uint32),
+    np.array([2**40, 1]),
+    np.zeros((2, 2), int),
+    [np.uint8(3), True],
+]
 
 
 @pytest.mark.parametrize("entropy", ENTROPIES, ids=repr)
@@ -35,7 +47,16 @@ class Odd(np.random.SeedSequence):
     entropy = ["a", 1]
 
 
-@pytest.mark.parametrize(("rng", "said"), [(Odd(1), "rng: expected a numpy SeedSequence of integers, got one of "), ("x", "rng: expected an integer >= 0, a numpy SeedSequence"), ([1, 2], "rng: expected an integer"), (1.5, "rng: expected an integer"), (True, "rng: expected an integer")])
+@pytest.mark.parametrize(
+    ("rng", "said"),
+    [
+        (Odd(1), "rng: expected a numpy SeedSequence of integers, got one of "),
+        ("x", "rng: expected an integer >= 0, a numpy SeedSequence"),
+        ([1, 2], "rng: expected an integer"),
+        (1.5, "rng: expected an integer"),
+        (True, "rng: expected an integer"),
+    ],
+)
 def test_others_are_refused_by_name(rng, said):
     with pytest.raises(TypeError, match=f"^{said}"):
         Seed.of(rng)

@@ -12,7 +12,7 @@ import click
 
 @contextlib.contextmanager
 def one_line_warnings() -> Iterator[None]:
-    """Until the end, whatever is warned of becomes a line on stderr; what matplotlib writes to its log too."""
+    """Make a line on stderr of every warning, and of what matplotlib writes to its log."""
     said: set[str] = set()
 
     def say(message: object) -> None:

@@ -1,4 +1,4 @@
-"""What every picture needs of matplotlib: loading it, a figure that needs no screen, and texts that come out as they were typed."""
+"""What every picture needs of matplotlib: a backend or none, and texts as they were typed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 VARIABLE = "MPLBACKEND"
-# A dollar is mathematics where it touches what it encloses and no digit follows, as in Pandoc: $5 to $6 is money.
+# Dollars are mathematics where they touch what they enclose and no digit follows, as in Pandoc:
+# $5 to $6 is money.
 _SPAN = re.compile(r"(?<!\\)\$(?!\s)((?:[^$\\\n]|\\.)+)(?<!\s)\$(?!\d)")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 
@@ -25,7 +26,8 @@ _unknown: str | None = None  # what the environment names, where matplotlib does
 def load() -> None:
     """Import matplotlib whatever the environment says of its backend.
 
-    A shell opened from a notebook hands on the notebook's backend, which is an error at import where its package is missing.
+    A shell opened from a notebook hands on the notebook's backend, which is an error at import
+    where its package is missing.
     """
     global _unknown
     if "matplotlib" in sys.modules:
@@ -73,7 +75,12 @@ def checked(name: str, value: Any, kind: str) -> Any:
     from importlib import import_module
 
     module, _, cls = kind.rpartition(".")
-    return _checks.instance(name, value, getattr(import_module(f"matplotlib.{module}"), cls), f"matplotlib {cls.removesuffix('Base')}")
+    return _checks.instance(
+        name,
+        value,
+        getattr(import_module(f"matplotlib.{module}"), cls),
+        f"matplotlib {cls.removesuffix('Base')}",
+    )
 
 
 def agg_figure(**options: Any) -> Figure:
@@ -88,7 +95,7 @@ def agg_figure(**options: Any) -> Figure:
 
 
 def text(words: str) -> str:
-    """A text of the user's for matplotlib: mathematics that it can read stays, all other dollars stand for themselves."""
+    """A text for matplotlib: formulas that it can read stay, other dollars are themselves."""
     if "$" not in words:
         return words
     load()

@@ -21,10 +21,11 @@ _ERRNO = re.compile(r"errno = (\d+)")  # in what HDF5 says
 
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike[str], size: int = 0) -> Iterator[Path]:
-    """A name to write to; it takes the place of `path` once written and synced, and vanishes on any error.
+    """A name to write to; it takes the place of `path` once written, and vanishes on any error.
 
-    A link is followed, and the mode of a file that is replaced is kept. `size` bytes are known to fit before anything is
-    written: libraries such as HDF5 do not always survive a full disk. An OSError names `path`, not the name to write to.
+    A link is followed, and the mode of a file that is replaced is kept. `size` bytes are known to
+    fit before anything is written: HDF5 does not always survive a full disk. An OSError names
+    `path`, not the name to write to.
     """
     final = Path(os.path.realpath(path))
     part = beside(final)
@@ -51,8 +52,10 @@ def atomic(path: str | os.PathLike[str], size: int = 0) -> Iterator[Path]:
 
 
 def beside(final: Path) -> Path:
-    """A name that nobody has, in the same folder: hidden, told by its beginning, and short enough where that of `final` is long."""
-    return final.with_name(f".{os.fsencode(final.name)[:60].decode(errors='ignore')}.{secrets.token_hex(4)}.part")
+    """A hidden name that nobody has, in the same folder; not longer where that of `final` is."""
+    return final.with_name(
+        f".{os.fsencode(final.name)[:60].decode(errors='ignore')}.{secrets.token_hex(4)}.part"
+    )
 
 
 def _make(part: Path, size: int) -> None:
@@ -80,7 +83,7 @@ def _check_room(file: int, size: int) -> None:
 
 
 def _like(old: Path, new: int) -> None:
-    """Give a new file the mode of the one that it replaces, and its owner and group where that is allowed."""
+    """Give a new file the mode of the one that it replaces, and owner and group where allowed."""
     if os.name == "posix" and old.exists():
         was = old.stat()
         for owner in (was.st_uid, -1):  # only root may give files away; others, to their groups
@@ -105,12 +108,14 @@ def check_path(name: str, path: str | os.PathLike[str]) -> Path:
     except TypeError:
         raise TypeError(f"{name}: expected a path, got {_checks.short(path)}") from None
     if "\0" in str(p):
-        raise ValueError(f"{name}: expected a path without NUL characters, got {_checks.short(str(p))}")
+        raise ValueError(
+            f"{name}: expected a path without NUL characters, got {_checks.short(str(p))}"
+        )
     return p
 
 
 def check_folder(name: str, path: str | os.PathLike[str], longer: int = 0) -> Path:
-    """A path to which a file can be written: its folder is there, its name fits, and what it replaces is a file that may be written to.
+    """A path to which a file can be written, perhaps in place of another that may be replaced.
 
     `longer`: bytes that names of other files beside it have more.
     """
@@ -124,8 +129,12 @@ def check_folder(name: str, path: str | os.PathLike[str], longer: int = 0) -> Pa
 
 def _check_place(name: str, p: Path, longer: int) -> None:
     final = Path(os.path.realpath(p))
-    if final.parent.is_dir() and (size := len(os.fsencode(final.name))) > (longest := _longest(final.parent) - longer):
-        raise ValueError(f"{name}: expected a name of at most {longest} bytes, got {size} in {_brief(p)}")
+    if final.parent.is_dir() and (size := len(os.fsencode(final.name))) > (
+        longest := _longest(final.parent) - longer
+    ):
+        raise ValueError(
+            f"{name}: expected a name of at most {longest} bytes, got {size} in {_brief(p)}"
+        )
     if p.is_dir():
         raise ValueError(f"{name}: expected a file, got the folder {str(p)!r}")
     linked = f"{str(p)!r} links to {str(final)!r}; " if p.is_symlink() else ""
@@ -164,12 +173,17 @@ def make_folder(name: str, path: str | os.PathLike[str]) -> Path:
 
 
 def check_netcdf(name: str, path: str | os.PathLike[str], elsewise: str = "") -> Path:
-    """As `check_folder`, for a netCDF4 file: neither under the suffix of another format, which `elsewise` says how to have, nor over a file of one."""
+    """As `check_folder`, for a netCDF4 file: not under the name, nor over a file, of another format.
+
+    `elsewise` says how other formats are had.
+    """
     p = check_folder(name, path)
     if re.fullmatch(r"\.[A-Za-z]\w*", p.suffix) and p.suffix not in NETCDF:  # "lr0.1" has none
         raise ValueError(f"{name}: expected a name that ends in .nc, got {str(p)!r}{elsewise}")
     if p.is_file() and p.stat().st_size and kind(p) != "netCDF":
-        raise ValueError(f"{name}: {str(p)!r} is there already and is no netCDF file; it is not replaced")
+        raise ValueError(
+            f"{name}: {str(p)!r} is there already and is no netCDF file; it is not replaced"
+        )
     return p
 
 
@@ -177,7 +191,12 @@ def kind(path: Path) -> str:
     """What a file is by its first bytes: netCDF, SQLite, zip, or nothing of these."""
     with contextlib.suppress(OSError), open(path, "rb") as f:
         start = f.read(16)
-        for name, first in (("netCDF", b"\x89HDF\r\n\x1a\n"), ("netCDF", b"CDF"), ("SQLite", b"SQLite format 3\0"), ("zip", b"PK")):
+        for name, first in (
+            ("netCDF", b"\x89HDF\r\n\x1a\n"),
+            ("netCDF", b"CDF"),
+            ("SQLite", b"SQLite format 3\0"),
+            ("zip", b"PK"),
+        ):
             if start.startswith(first):
                 return name
     return ""

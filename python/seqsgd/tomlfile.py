@@ -27,7 +27,9 @@ def toml(p: Path) -> dict[str, Any]:
         words = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as e:
         line = data[: e.start].count(b"\n") + 1
-        raise ConfigError(f"{p}: expected text in UTF-8, got the byte {data[e.start]:#x} in line {line}") from None
+        raise ConfigError(
+            f"{p}: expected text in UTF-8, got the byte {data[e.start]:#x} in line {line}"
+        ) from None
     return _parsed(words, str(p))
 
 
@@ -41,7 +43,7 @@ def _parsed(words: str, where: str) -> dict[str, Any]:
 
 
 def change(tree: dict[str, Any], text: str, top: Sequence[str]) -> tuple[str, Any]:
-    """The key of base that a --set is for, and the value; or "", and the one of the top is changed."""
+    """The key of base that a --set is for, and the value; or "", and one of the top is changed."""
     key, equals, raw = text.partition("=")
     key = key.strip()
     if not equals or not key:
@@ -52,7 +54,8 @@ def change(tree: dict[str, Any], text: str, top: Sequence[str]) -> tuple[str, An
         return "", value
     key = key.removeprefix("base.")
     if key.split(".")[0] in _TABLES:
-        raise ConfigError(f"{key}: --set reaches {', '.join(k for k in top if k not in _TABLES)} and the keys of base only")
+        reached = ", ".join(k for k in top if k not in _TABLES)
+        raise ConfigError(f"{key}: --set reaches {reached} and the keys of base only")
     return key, value
 
 
@@ -70,12 +73,13 @@ def toml_value(key: str, raw: str) -> Any:
 
 def put(tree: Any, key: str, value: Any, where: str) -> None:
     """Set tree[a][b] = value for the key "a.b"."""
-    *parents, last = key.split(".")
-    for i, part in enumerate(parents):
+    parts = key.split(".")
+    for i, part in enumerate(parts[:-1]):
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
-            raise ConfigError(f"{where}: base.{'.'.join(parents[: i + 1])} is no table{_checks.nearest(parents[i + 1] if i + 1 < len(parents) else last, WORDS)}")
-    tree[last] = value
+            hint = _checks.nearest(parts[i + 1], WORDS)
+            raise ConfigError(f"{where}: base.{'.'.join(parts[: i + 1])} is no table{hint}")
+    tree[parts[-1]] = value
 
 
 def table(value: Any, path: str) -> Mapping[str, Any]:
