@@ -66,7 +66,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """What is for users: tab completion shows the lazy parts too, and nothing that is imported here for other ends."""
+    """What is for users: tab completion shows the lazy parts too, and nothing of the inside."""
     return sorted([*__all__, "ffi", *(name for name in globals() if name.startswith("__"))])
 
 

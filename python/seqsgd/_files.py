@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import _checks
+from .errors import ConfigError
 
 LONGEST = 255  # bytes of a name, where the system does not say
 ALLOCATED = 2**30  # bytes; more would take long where a file system only pretends to allocate
@@ -172,8 +173,25 @@ def make_folder(name: str, path: str | os.PathLike[str]) -> Path:
     return p
 
 
+def stem(output: str, name: str) -> str:
+    """What files are called up to their suffix: `output`, or `name` in the folder that it is.
+
+    Raises
+    ------
+    ConfigError
+        If nothing is left without .nc or .png.
+    """
+    if output and os.path.basename(output) in ("", ".", ".."):
+        return os.path.join(output, name)
+    last = os.path.basename(output)
+    short = last.removesuffix(".nc").removesuffix(".png")
+    if not short:
+        raise ConfigError(f"output: expected a name, got {output!r}")
+    return output[: len(output) - (len(last) - len(short))]
+
+
 def check_netcdf(name: str, path: str | os.PathLike[str], elsewise: str = "") -> Path:
-    """As `check_folder`, for a netCDF4 file: not under the name, nor over a file, of another format.
+    """As `check_folder`, for a netCDF4 file: not under the name of another format, nor over one.
 
     `elsewise` says how other formats are had.
     """

@@ -13,7 +13,7 @@ Rng = int | np.random.SeedSequence | np.random.Generator | None
 
 
 def _whole(value: Any) -> tuple[int, ...]:
-    """Entropy as a flat tuple; NumPy takes nested sequences and texts of digits, and joins them in this order."""
+    """Entropy as a flat tuple; NumPy takes nested sequences and texts of digits, in this order."""
     if isinstance(value, (int, np.integer)):
         return (int(value),)
     if isinstance(value, str):
@@ -21,7 +21,8 @@ def _whole(value: Any) -> tuple[int, ...]:
     try:
         return tuple(n for v in value for n in _whole(v))
     except (TypeError, ValueError):
-        raise TypeError(f"rng: expected a numpy SeedSequence of integers, got one of {_checks.short(value)}") from None
+        wanted = "rng: expected a numpy SeedSequence of integers"
+        raise TypeError(f"{wanted}, got one of {_checks.short(value)}") from None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from .errors import SimulationInterrupted
 from .info import build_config
 from .resultset import ResultSet
 from .runfile import Case, RunFile, read
-from .runfile import stem as stem_of
 from .simulate import simulate
 
 EXAMPLE = "learning_curves.toml"
@@ -58,7 +57,7 @@ def run(file: Path | None, example: bool, sets: tuple[str, ...], output: str | N
     try:
         source = example_path() if file is None else file
         plan = read(source, sets)
-        stem = plan.output if output is None else stem_of(output, source.stem)
+        stem = plan.output if output is None else _files.stem(output, source.stem)
         for name in (stem, stem + INTERRUPTED):
             _files.check_netcdf("output", f"{name}.nc")
             _files.check_folder("output", f"{name}.png")
@@ -70,7 +69,8 @@ def run(file: Path | None, example: bool, sets: tuple[str, ...], output: str | N
     for note in () if quiet else plan.notes:
         click.echo(f"seqsgd: {note}", err=True)
     results, interrupted = _all(plan, quiet)
-    written = _write(ResultSet(results, plan.title, {c.label: c.panel for c in plan.cases if c.label in results}), stem, several=len(plan.cases) > 1)
+    panels = {c.label: c.panel for c in plan.cases if c.label in results}
+    written = _write(ResultSet(results, plan.title, panels), stem, several=len(plan.cases) > 1)
     if interrupted is not None:
         kept = f"; {plan.checkpoint!r} is kept, the same command continues from it" if plan.checkpoint else ""
         click.echo(f"seqsgd: interrupted; wrote what was recorded to {written}{kept}", err=True)
@@ -106,7 +106,9 @@ def _figure_names(context: click.Context, _: click.Parameter, incomplete: str) -
     """For the shell's completion."""
     from . import figures
 
-    return [name for name in (*figures.names(), "all", "list") if name.startswith(incomplete) and name not in (context.params.get("names") or ())]
+    given = context.params.get("names") or ()
+    every = (*figures.names(), "all", "list")
+    return [name for name in every if name.startswith(incomplete) and name not in given]
 
 
 @cli.command()
@@ -278,9 +280,10 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(f"seqsgd: {' '.join(e.format_message().split())}", err=True)
         sys.exit(e.exit_code)
     except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails
         sys.exit(1)
     except OSError as e:
-        click.echo(f"seqsgd: {e.strerror or ' '.join(str(e).split())}" + (f": {e.filename}" if e.filename else ""), err=True)
+        where = f": {e.filename}" if e.filename else ""
+        click.echo(f"seqsgd: {e.strerror or ' '.join(str(e).split())}{where}", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

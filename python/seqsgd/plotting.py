@@ -47,7 +47,8 @@ def _check_there(what: str, results: list[Result]) -> None:
         try:
             getattr(results[0], what)
         except AttributeError as e:  # "e: this result has none (the student has ...)"
-            raise ValueError(f"what: expected something that was recorded, got {what!r}{str(e)[str(e).find(' (') :]}") from None
+            why = str(e)[str(e).find(" (") :]
+            raise ValueError(f"what: expected something that was recorded, got {what!r}{why}") from None
 
 
 def plot_set(results: ResultSet, figure: Figure | None, what: str, time: bool) -> Figure:

@@ -139,14 +139,17 @@ class Result:
         Parameters
         ----------
         path : path
-            A name that ends in .nc, .nc4, .h5 or .hdf5, or has no suffix. A link is followed; a file that is replaced keeps its mode.
+            A name that ends in .nc, .nc4, .h5 or .hdf5, or has no suffix. A link is followed; a
+            file that is replaced keeps its mode.
 
         Raises
         ------
         ValueError
-            If the suffix is of another format (for CSV: `dataset.to_dataframe().to_csv(path)`), or the file that is there is read-only or no netCDF file.
+            If the suffix is of another format (for CSV: `dataset.to_dataframe().to_csv(path)`), or
+            the file that is there is read-only or no netCDF file.
         OSError
-            If the file cannot be written, for instance because the disk is full; what was there before stays.
+            If the file cannot be written, for instance because the disk is full; what was there
+            before stays.
         """
         from .storage import save_result
 

@@ -32,12 +32,14 @@ class ResultSet(Mapping[str, Result]):
     """
 
     def __init__(self, results: Mapping[str, Result], title: str = "", panels: Mapping[str, str] | None = None) -> None:
-        self._results: dict[str, Result] = dict(_checks.instance("results", results, Mapping, "a mapping from labels to results"))
+        _checks.instance("results", results, Mapping, "a mapping from labels to results")
+        self._results = dict(results)
         for label, result in self._results.items():
             _checks.text("results", _checks.instance("results", label, str, "labels that are strings"))
             _checks.instance(f"results[{label!r}]", result, Result, "a Result")
         self.title = _checks.text("title", title)
-        given = {} if panels is None else _checks.instance("panels", panels, Mapping, "a mapping from labels to titles of panels")
+        given = {} if panels is None else panels
+        _checks.instance("panels", given, Mapping, "a mapping from labels to titles of panels")
         for label, panel in given.items():
             if label not in self._results:
                 raise ValueError(f"panels: expected labels of results, got {_checks.short(label)}")
@@ -69,7 +71,10 @@ class ResultSet(Mapping[str, Result]):
         return plot_set(self, figure, what, time)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one netCDF4 file with a group for each result, whole or not at all. :func:`seqsgd.load` reads it. `path` is as of :meth:`Result.save`."""
+        """Write one netCDF4 file with a group for each result, whole or not at all.
+
+        :func:`seqsgd.load` reads it. `path` is as of :meth:`Result.save`.
+        """
         from .storage import save_set
 
         save_set(self, path)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import _checks
+from . import _checks, _files
 from ._run import Run
 from .config import build_run
 from .errors import ConfigError
@@ -86,25 +86,10 @@ def _sets(tree: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
     return held
 
 
-def stem(output: str, name: str) -> str:
-    """What files are called up to their suffix: `output` itself, without .nc or .png, or `name` in the folder that it is.
-
-    Raises
-    ------
-    ConfigError
-        If nothing is left.
-    """
-    if output and os.path.basename(output) in ("", ".", ".."):
-        return os.path.join(output, name)
-    last = os.path.basename(output)
-    short = last.removesuffix(".nc").removesuffix(".png")
-    if not short:
-        raise ConfigError(f"output: expected a name, got {output!r}")
-    return output[: len(output) - (len(last) - len(short))]
-
-
-def parse(tree: Mapping[str, Any], default_output: str = "results", sets: Mapping[str, Any] | None = None) -> RunFile:
-    """Check the contents of a run file; `sets` are values that hold for keys of base in all cases."""
+def parse(
+    tree: Mapping[str, Any], default_output: str = "results", sets: Mapping[str, Any] | None = None
+) -> RunFile:
+    """Check the contents of a run file; `sets` are values that hold for keys of base everywhere."""
     known_keys(tree, _TOP, "")
     sets = {} if sets is None else sets
     title, output = text(tree, "title", ""), path(tree, "output", default_output)
@@ -121,23 +106,39 @@ def parse(tree: Mapping[str, Any], default_output: str = "results", sets: Mappin
     entries = tree.get("case", [{}])
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"case: expected tables [[case]], got {_checks.short(entries)}")
-    variants = [v for i, entry in enumerate(entries) for v in _variants(table(entry, f"case[{i}]"), i, sets)]
+    variants = [
+        v for i, entry in enumerate(entries) for v in _variants(table(entry, f"case[{i}]"), i, sets)
+    ]
     built = [_case(base, v, sets, "case" in tree) for v in variants]
     seen: set[str] = set()
     for v in variants:
         if v.label in seen:
-            raise ConfigError(f"case[{v.index}].label: two cases are called {v.label!r}; tell them apart, for instance by {{L}}")
+            raise ConfigError(
+                f"case[{v.index}].label: two cases are called {v.label!r}; "
+                "tell them apart, for instance by {L}"
+            )
         seen.add(v.label)
     for key in sets:
         if all(key in without for _, without in built):
             rest = {k: value for k, value in sets.items() if k == key or k not in built[0][1]}
             _case(base, variants[0], rest, "case" in tree, strict=True)  # says why
-    return RunFile(title, stem(output, default_output), tuple(case for case, _ in built), checkpoint, every, tuple(_notes(variants, built, sets)))
+    return RunFile(
+        title,
+        _files.stem(output, default_output),
+        tuple(case for case, _ in built),
+        checkpoint,
+        every,
+        tuple(_notes(variants, built, sets)),
+    )
 
 
 @dataclass(frozen=True)
 class _Variant:
-    """One point of a case's grid: what it changes in the base, with the place that says so; and the places that --set has overruled."""
+    """One point of a case's grid.
+
+    `changes` is what it changes in the base, with the place that says so; `overruled` the places
+    where --set has the last word, with its key.
+    """
 
     index: int
     label: str
@@ -150,8 +151,13 @@ def _variants(entry: Mapping[str, Any], i: int, sets: Mapping[str, Any]) -> Iter
     where = f"case[{i}]"
     known_keys(entry, _CASE, f"{where}.")
     label, panel = (text(entry, key, "", f"{where}.") for key in ("label", "panel"))
-    fixed = {k: (f"{where}.set.{k}", v) for k, v in _flat(table(entry.get("set", {}), f"{where}.set"))}
-    grid = {k: _points(f"{where}.grid.{k}", v) for k, v in _flat(table(entry.get("grid", {}), f"{where}.grid"))}
+    fixed = {
+        k: (f"{where}.set.{k}", v) for k, v in _flat(table(entry.get("set", {}), f"{where}.set"))
+    }
+    grid = {
+        k: _points(f"{where}.grid.{k}", v)
+        for k, v in _flat(table(entry.get("grid", {}), f"{where}.grid"))
+    }
     for key in (*fixed, *grid):
         if key.split(".")[0] in _OF_BASE[1:]:
             raise ConfigError(f"{where}: {key} belongs to [base]")
@@ -164,11 +170,21 @@ def _variants(entry: Mapping[str, Any], i: int, sets: Mapping[str, Any]) -> Iter
             if _covers(by, key):
                 overruled[f"{where}.{'set' if key in fixed else 'grid'}.{key}"] = by
                 there = (f"base.{by}", _part(value, key[len(by) + 1 :]))
-                fixed, grid = ({**fixed, key: there}, grid) if key in fixed else (fixed, {**grid, key: [there[1]]})
+                fixed, grid = (
+                    ({**fixed, key: there}, grid)
+                    if key in fixed
+                    else (fixed, {**grid, key: [there[1]]})
+                )
     for values in itertools.product(*grid.values()):
         changes = fixed | {k: (f"{where}.grid.{k}", v) for k, v in zip(grid, values, strict=True)}
         filled = _fill(label, grid, values, changes, where)
-        yield _Variant(i, filled, panel, {k: c for k, c in changes.items() if not any(_covers(by, k) for by in sets)}, overruled)
+        yield _Variant(
+            i,
+            filled,
+            panel,
+            {k: c for k, c in changes.items() if not any(_covers(by, k) for by in sets)},
+            overruled,
+        )
 
 
 def _points(where: str, value: Any) -> list[Any]:
@@ -177,7 +193,10 @@ def _points(where: str, value: Any) -> list[Any]:
         return points(where, value)
     if not isinstance(value, list) or not value:
         last = where.rsplit(".", 1)[-1]
-        raise ConfigError(f"{where}: expected a list of values, got {_checks.short(value)}{_checks.nearest(last, WORDS)}")
+        raise ConfigError(
+            f"{where}: expected a list of values, got {_checks.short(value)}"
+            + _checks.nearest(last, WORDS)
+        )
     return value
 
 
@@ -188,32 +207,64 @@ def _part(value: Any, key: str) -> Any:
     return value
 
 
-def _fill(label: str, grid: Mapping[str, Any], values: tuple[Any, ...], changes: Mapping[str, tuple[str, Any]], where: str) -> str:
-    """The label with {L} and the like filled in; points of a grid that it does not tell apart get their values appended."""
+def _fill(
+    label: str,
+    grid: Mapping[str, Any],
+    values: tuple[Any, ...],
+    changes: Mapping[str, tuple[str, Any]],
+    where: str,
+) -> str:
+    """The label with {L} and the like filled in.
+
+    Points of a grid that it does not tell apart get their values appended.
+    """
     last = [k.rsplit(".", 1)[-1] for k in changes]
-    named = {short: _word(v) for short, (_, v) in zip(last, changes.values(), strict=True) if last.count(short) == 1}
+    named = {
+        short: _word(v)
+        for short, (_, v) in zip(last, changes.values(), strict=True)
+        if last.count(short) == 1
+    }
     used = set()
 
     def word(match: re.Match[str]) -> str:
         if match[0] in ("{{", "}}"):
             return match[0][0]
         if match[1] is None:
-            raise ConfigError(f"{where}.label: expected braces in pairs, got {_checks.short(label)}; braces that stay are doubled, {{{{ and }}}}")
+            raise ConfigError(
+                f"{where}.label: expected braces in pairs, got {_checks.short(label)}; "
+                "braces that stay are doubled, {{ and }}"
+            )
         if match[1] not in named:
-            raise ConfigError(f"{where}.label: {{{match[1]}}} is not the last part of a key of grid or set, expected one of {', '.join(named) or 'none'}; braces that stay are doubled")
+            raise ConfigError(
+                f"{where}.label: {{{match[1]}}} is not the last part of a key of grid or set, "
+                f"expected one of {', '.join(named) or 'none'}; braces that stay are doubled"
+            )
         used.add(match[1])
         return named[match[1]]
 
     filled = re.sub(r"\{\{|\}\}|\{([^{}]*)\}|[{}]", word, label)
-    missing = [f"{k.rsplit('.', 1)[-1]}={_word(v)}" for k, v in zip(grid, values, strict=True) if k.rsplit(".", 1)[-1] not in used]
-    return ", ".join([filled, *missing] if filled else missing) or (where if where != "case[0]" else "run")
+    missing = [
+        f"{k.rsplit('.', 1)[-1]}={_word(v)}"
+        for k, v in zip(grid, values, strict=True)
+        if k.rsplit(".", 1)[-1] not in used
+    ]
+    return ", ".join([filled, *missing] if filled else missing) or (
+        where if where != "case[0]" else "run"
+    )
 
 
 def _word(value: Any) -> str:
     return str(value.get("type", "table")) if isinstance(value, Mapping) else str(value)
 
 
-def _case(base: Mapping[str, Any], v: _Variant, sets: Mapping[str, Any], several: bool, *, strict: bool = False) -> tuple[Case, frozenset[str]]:
+def _case(
+    base: Mapping[str, Any],
+    v: _Variant,
+    sets: Mapping[str, Any],
+    several: bool,
+    *,
+    strict: bool = False,
+) -> tuple[Case, frozenset[str]]:
     """The case, and those of `sets` that it has no place for: an attention has no sigma."""
     tree = copy.deepcopy(dict(base))
     for key, (where, value) in v.changes.items():
@@ -227,7 +278,12 @@ def _case(base: Mapping[str, Any], v: _Variant, sets: Mapping[str, Any], several
                     put(whole, key, copy.deepcopy(value), f"base.{key}")
             run, rng = build_run(whole)
         except ConfigError as e:
-            misplaced = [k for k in sets if k not in without and str(e).startswith((f"base.{k}: unknown key", f"base.{k}: base."))]
+            misplaced = [
+                k
+                for k in sets
+                if k not in without
+                and str(e).startswith((f"base.{k}: unknown key", f"base.{k}: base."))
+            ]
             if strict or not misplaced:
                 raise ConfigError(_place(str(e), v, sets, several)) from None
             without |= {misplaced[0]}
@@ -235,19 +291,28 @@ def _case(base: Mapping[str, Any], v: _Variant, sets: Mapping[str, Any], several
             return Case(v.label, v.panel, run, rng), without
 
 
-def _notes(variants: Sequence[_Variant], built: Sequence[tuple[Case, frozenset[str]]], sets: Mapping[str, Any]) -> Iterator[str]:
+def _notes(
+    variants: Sequence[_Variant],
+    built: Sequence[tuple[Case, frozenset[str]]],
+    sets: Mapping[str, Any],
+) -> Iterator[str]:
     """What a --set did to cases that say something else, in words."""
     for where, by in {place: by for v in variants for place, by in v.overruled.items()}.items():
         yield f"--set {by} holds instead of {where}"
     for key in {k: None for _, without in built for k in without}:
-        yield f"--set {key} has no place in {_list(case.label for case, without in built if key in without)}"
+        labels = _list(case.label for case, without in built if key in without)
+        yield f"--set {key} has no place in {labels}"
     equal: dict[str, list[str]] = {}
     for v, (case, _) in zip(variants, built, strict=True):
         equal.setdefault(repr((case.run.to_plain(), case.rng)), []).append(case.label)
-    changed = {v.label for v in variants if v.overruled or any(_covers(k, key) for k in v.changes for key in sets)}
-    for labels in equal.values():
-        if len(labels) > 1 and changed.intersection(labels):
-            yield f"{_list(labels)} are the same with --set"
+    changed = {
+        v.label
+        for v in variants
+        if v.overruled or any(_covers(k, key) for k in v.changes for key in sets)
+    }
+    for alike in equal.values():
+        if len(alike) > 1 and changed.intersection(alike):
+            yield f"{_list(alike)} are the same with --set"
 
 
 def _list(labels: Iterable[str]) -> str:
@@ -271,7 +336,12 @@ def _covers(key: str, path: str) -> bool:
 def _flat(of: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values; a table with a `type` is a value, and one that says a range."""
     for key, value in of.items():
-        if isinstance(value, Mapping) and value and "type" not in value and not any(word in WORDS for word in value):
+        if (
+            isinstance(value, Mapping)
+            and value
+            and "type" not in value
+            and not any(word in WORDS for word in value)
+        ):
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SET = {"format": "seqsgd result set", "format_version": provenance.FORMAT_VERSION}
 
-# what other parts of seqsgd write, by the first bytes or by the attribute `format`, and how it is read
+# what other parts of seqsgd write, by the first bytes or the attribute `format`, and how it is read
 _READERS = {
     "SQLite": "a database; if it is the store of a sweep, read it with open_sweep",
     "zip": "a zip archive; if it is a checkpoint, the same simulate(..., checkpoint=...) or Simulator.load_state goes on from it",
@@ -45,12 +45,17 @@ def save_set(results: ResultSet, path: str | os.PathLike[str]) -> None:
 
 
 def _target(path: str | os.PathLike[str], name: str) -> Path:
-    return _files.check_netcdf("path", path, f"; for CSV write {name}.dataset.to_dataframe().to_csv(path), and so on with xarray")
+    others = f"; for CSV write {name}.dataset.to_dataframe().to_csv(path), and so on with xarray"
+    return _files.check_netcdf("path", path, others)
 
 
 def netcdf_size(*datasets: xr.Dataset) -> int:
-    """Bytes that datasets take in one netCDF4 file without compression, a little too many: names and attributes come to 10 to 15 kB each."""
-    return sum(2**15 + sum(len(str(a)) for a in d.attrs.values()) + sum(map(_bytes, d.variables.values())) for d in datasets)
+    """Bytes that datasets take in one netCDF4 file without compression, rather too many.
+
+    Names, dimensions and short attributes come to 10 to 15 kB for each dataset.
+    """
+    texts = sum(len(str(a)) for d in datasets for a in d.attrs.values())
+    return len(datasets) * 2**15 + texts + sum(_bytes(v) for d in datasets for v in d.variables.values())
 
 
 def _bytes(variable: xr.Variable) -> int:
