@@ -255,9 +255,13 @@ def test_unreadable_files_are_named(tmp_path, damage):
     else:
         with open(path, "wb") as f:
             np.savez(f, meta=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(ValueError, match=r"^checkpoint: '.*c' is not a readable checkpoint \(.*\); delete it to start anew$") as caught:
-        sq.simulate(TASK, **RUN, checkpoint=path)
-    assert "\n" not in str(caught.value)
+    was = path.read_bytes()
+    why = "" if damage in ("empty", "text") else r", or is damaged \(.*\)"
+    for attempt in (lambda: sq.simulate(TASK, **RUN, checkpoint=path), lambda: sq.Simulator(TASK, RUN["d"], RUN["lr"]).load_state(path)):
+        with pytest.raises(ValueError, match=rf"^checkpoint: '.*c' is not a checkpoint of seqsgd{why}$") as caught:
+            attempt()
+        assert "\n" not in str(caught.value) and "delete" not in str(caught.value)
+    assert path.read_bytes() == was
 
 
 def test_nothing_executable_in_the_file(tmp_path):

@@ -96,6 +96,123 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(tmp_path, argu
     assert names(tmp_path) == ["job.toml"]
 
 
+def test_without_a_command_the_help_is_shown(tmp_path):
+    """As click does: on stderr, with exit code 2; in lines, not in one."""
+    done = seqsgd(cwd=tmp_path)
+    shown = seqsgd("--help", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "") and shown.returncode == 0
+    assert done.stderr == shown.stdout and done.stderr.startswith("Usage: seqsgd ") and "\n  run " in done.stderr
+
+
+def completed(words, cwd):
+    said = seqsgd(cwd=cwd, env=os.environ | {"_SEQSGD_COMPLETE": "bash_complete", "COMP_WORDS": f"seqsgd {words}", "COMP_CWORD": str(len(words.split(" ")))})
+    assert (said.returncode, said.stderr) == (0, "")
+    return [line.split(",")[1] for line in said.stdout.splitlines()]
+
+
+def test_the_shell_completes_names(tmp_path):
+    assert completed("s", tmp_path) == ["sweep"]
+    assert completed("figure 1", tmp_path) == ["1", *map(str, range(10, 14))]
+    assert completed("figure scaling s", tmp_path) == ["staircase", "sharpening"] and "all" in completed("figure ", tmp_path)
+    assert completed("example tr", tmp_path) == ["transition"]
+    assert "_SEQSGD_COMPLETE" in seqsgd(cwd=tmp_path, env=os.environ | {"_SEQSGD_COMPLETE": "zsh_source"}).stdout
+
+
+@pytest.mark.parametrize(("output", "stem"), [("o.nc", "o"), ("o.png", "o"), ("there/", "there/job"), ("there", "there")])
+def test_where_the_files_go(tmp_path, output, stem):
+    (tmp_path / "there").mkdir()
+    done = seqsgd("run", write(tmp_path, FILE), "--output", output, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"wrote {stem}.nc and {stem}.png\n", "")
+    assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == sorted([tmp_path / "job.toml", tmp_path / f"{stem}.nc", tmp_path / f"{stem}.png"])
+
+
+def test_files_that_are_not_to_be_replaced(tmp_path):
+    write(tmp_path, FILE)
+    for name, mode, said in (("out.nc", 0o644, "'out.nc' is there already and is no netCDF file; it is not replaced"), ("out.png", 0o444, "the file 'out.png' is read-only")):
+        (tmp_path / name).write_text("mine")
+        (tmp_path / name).chmod(mode)
+        done = seqsgd("run", "job.toml", "--set", "steps=1000000000", cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"seqsgd: output: {said}\n")
+        assert names(tmp_path) == sorted(["job.toml", name])
+        assert (tmp_path / name).read_text() == "mine"
+        (tmp_path / name).unlink()
+    too_long = "x" * (os.pathconf(tmp_path, "PC_NAME_MAX") - 3)
+    done = seqsgd("run", "job.toml", "--set", "steps=1000000000", "--output", too_long, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("seqsgd: output: expected a name of at most ") and names(tmp_path) == ["job.toml"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not take any bytes for a name")
+def test_names_of_any_bytes(tmp_path):
+    """Of files; a title of such bytes could not be written to one."""
+    os.rename(tmp_path / write(tmp_path, FILE.replace('output = "out"\n', "")), os.path.join(os.fsencode(tmp_path), b"caf\xe9.toml"))
+    done = subprocess.run([sys.executable, "-m", "seqsgd", "run", b"caf\xe9.toml"], cwd=tmp_path, capture_output=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, b"") and sorted(os.listdir(os.fsencode(tmp_path))) == [b"caf\xe9.nc", b"caf\xe9.png", b"caf\xe9.toml"]
+    done = subprocess.run([sys.executable, "-m", "seqsgd", "run", b"caf\xe9.toml", "--set", b"title=\xe9"], cwd=tmp_path, capture_output=True, timeout=100)
+    assert (done.returncode, done.stderr) == (2, b"seqsgd: title: expected a text without NUL and surrogate characters, got '\\udce9'\n")
+
+
+def test_a_figure_folder_that_is_a_file(tmp_path):
+    done = seqsgd("figure", "4", "--set", "cells=8", "--output", write(tmp_path, FILE), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "seqsgd: folder: expected a folder, got 'job.toml' (File exists)\n")
+
+
+def test_a_set_that_cases_say_otherwise(tmp_path):
+    done = seqsgd("run", write(tmp_path, TWO), "--set", "task.teacher.L=3", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "seqsgd: --set task.teacher.L holds instead of case[0].grid.task.teacher.L\n")
+    r = sq.load(tmp_path / "out.nc")
+    assert isinstance(r, sq.Result) and r.task.teacher.L == 3
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense"])
+def test_a_backend_of_a_notebook(tmp_path, backend):
+    environment = os.environ | {"MPLBACKEND": backend}
+    for words in (["run", write(tmp_path, FILE)], ["figure", "4", "--output", "f", "--set", "cells=8", "--quiet"], ["info"]):
+        done = seqsgd(*words, cwd=tmp_path, env=environment)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out.png").is_file() and (tmp_path / "f" / "figure-4.png").is_file()
+
+
+def test_texts_that_matplotlib_cannot_draw(tmp_path):
+    """Mathematics that is none, and characters that its font lacks: said in lines like all others, each once."""
+    text = TWO.replace("Two cases", "set $x_{1$ of \u65e5 for $5 to $6").replace("L = {L}", "$\\\\omega_{{$ {L}")
+    done = seqsgd("run", write(tmp_path, text), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "wrote out.nc and out.png\n")
+    assert done.stderr == "seqsgd: warning: Glyph 26085 (\\N{CJK UNIFIED IDEOGRAPH-65E5}) missing from font(s) DejaVu Sans.\n"
+    assert list(sq.load(tmp_path / "out.nc")) == [r"$\omega_{$ 1", r"$\omega_{$ 2"]
+
+
+def test_a_style_that_cannot_be_drawn_costs_no_data(tmp_path):
+    write(tmp_path, FILE)
+    (tmp_path / "matplotlibrc").write_text("text.usetex: true\nfont.family: no such font\n")
+    (tmp_path / "bin").mkdir()
+    done = seqsgd("run", "job.toml", cwd=tmp_path, env=os.environ | {"PATH": str(tmp_path / "bin")})  # no latex there
+    assert (done.returncode, done.stdout) == (1, "") and names(tmp_path) == ["bin", "job.toml", "matplotlibrc", "out.nc"]
+    *warned, last = done.stderr.splitlines()
+    assert last.startswith("seqsgd: wrote out.nc, but not out.png: ") and all(line.startswith("seqsgd: warning: ") for line in warned)
+
+
+LIMITED = """
+import resource
+from seqsgd.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+main(["run", "job.toml"])
+"""
+
+
+@pytest.mark.parametrize(("steps", "there", "said"), [(10, ["job.toml", "out.nc"], "wrote out.nc, but not out.png: File too large"), (10**5, ["job.toml"], "File too large: out.nc")])
+def test_a_full_disk(tmp_path, steps, there, said):
+    """As far as a limit of the process stands for it: one line, nothing half-written, and no crash."""
+    write(tmp_path, FILE.replace("steps = 200", f"steps = {steps}").replace('{ type = "LogSpaced", n = 4 }', '{ type = "Every", n = 10 }'))
+    done = subprocess.run([sys.executable, "-c", LIMITED], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"seqsgd: {said}\n") and names(tmp_path) == there
+
+
+def test_a_reader_who_has_seen_enough(tmp_path):
+    command = f"{sys.executable} -m seqsgd example | true; {sys.executable} -m seqsgd figure list | head -1"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.stderr == "" and done.stdout.startswith("1 ")
+
+
 def test_a_wrong_case_is_found_before_the_first_runs(tmp_path):
     text = TWO + '[[case]]\nlabel = "late"\nset = { "task.teacher.link" = "z1*z2*z3" }\n'
     started = time.monotonic()

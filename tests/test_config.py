@@ -8,7 +8,8 @@ import pytest
 import seqsgd as sq
 from seqsgd.cli import example_path
 from seqsgd.config import known
-from seqsgd.runfile import parse, read
+from seqsgd.runfile import _sets, parse, read
+from seqsgd.sweeps.sweepfile import read as read_sweep
 
 BASE = """
 [base]
@@ -25,12 +26,13 @@ def runs(text, *sets):
     return cases(text, *sets)[0].run
 
 
-def cases(text, *sets, tmp="unused"):
-    tree = tomllib.loads(text)
-    from seqsgd import runfile
+def cases(text, *sets):
+    return plan(text, *sets).cases
 
-    changed = [key for s in sets if (key := runfile.change(tree, s, runfile._TOP))]
-    return parse(tree, changed=changed).cases
+
+def plan(text, *sets):
+    tree = tomllib.loads(text)
+    return parse(tree, sets=_sets(tree, sets))
 
 
 def test_the_least_that_can_be_said():
@@ -142,7 +144,7 @@ CASE = BASE + "[[case]]\n"
 BAD = [
     # keys
     (BASE + "sigma = 1", "base.task.sigma: unknown key, expected one of teacher, student, loss, noise"),
-    (replaced("d = 20", "d = 20\nstpes = 3"), "base.stpes: unknown key, expected one of task, d, steps, lr, runs, dynamics, init, record, stop, dtype, threads, step, tokens, first_run"),
+    (replaced("d = 20", "d = 20\nstpes = 3"), "base.stpes: unknown key, expected one of task, d, steps, lr, runs, dynamics, init, record, stop, dtype, threads, step, tokens, first_run, rng, checkpoint, checkpoint_every"),
     (replaced('type = "Tied"', 'type = "Tied", sigmaa = "relu"'), "base.task.student.sigmaa: unknown key, expected one of sigma, position"),
     ("titel = 'x'" + BASE, "titel: unknown key, expected one of title, output, base, case"),
     (CASE + "lable = 'x'", "case[0].lable: unknown key, expected one of label, panel, set, grid"),
@@ -156,7 +158,7 @@ BAD = [
     (replaced('type = "Tied"', 'type = "SSI"'), "base.task.student.type: expected one of 'Attention', 'LinearAttention', 'Tied', 'Untied', got 'SSI'"),
     (replaced('type = "Tied"', "type = 3"), "base.task.student.type: expected one of 'Attention', 'LinearAttention', 'Tied', 'Untied', got 3"),
     # types
-    (replaced("d = 20", "d = 20.0"), "base.d: expected an integer in [1, 1099511627776], got 20.0"),
+    (replaced("d = 20", "d = 20.5"), "base.d: expected an integer in [1, 1099511627776], got 20.5"),
     (replaced("d = 20", "d = '20'"), "base.d: expected an integer in [1, 1099511627776], got '20'"),
     (replaced("d = 20", "d = true"), "base.d: expected an integer in [1, 1099511627776], got True"),
     (replaced("lr = 0.1", "lr = 'x'"), "base.lr: expected a number >= 0, PowerLaw, Decay or Piecewise, got 'x'"),
@@ -205,7 +207,20 @@ BAD = [
         BASE.replace('type = "Tied"', 'type = "Tied", position = { type = "Opposite" }') + "[[case]]\nlabel = 'a'\n" + 'set = { "task.teacher.L" = 3 }',
         "base.task.student.position: Opposite needs L = 2, got L = 3 (in the case 'a')",
     ),
-    (CASE + "label = '{L}'\nset = { d = 3 }", "case[0].label: {L} is not the last part of a key of grid or set, expected one of d"),
+    (CASE + "label = '{L}'\nset = { d = 3 }", "case[0].label: {L} is not the last part of a key of grid or set, expected one of d; braces that stay are doubled"),
+    (CASE + "label = 'L = {L'\nset = { d = 3 }", "case[0].label: expected braces in pairs, got 'L = {L'; braces that stay are doubled, {{ and }}"),
+    (CASE + "label = 'd}'\nset = { d = 3 }", "case[0].label: expected braces in pairs, got 'd}'; braces that stay are doubled, {{ and }}"),
+    (CASE + "label = '$x_{1$'", "case[0].label: expected braces in pairs, got '$x_{1$'; braces that stay are doubled, {{ and }}"),
+    (CASE + 'label = "a\\u0000b"', "case[0].label: expected a text without NUL and surrogate characters, got 'a\\x00b'"),
+    ('title = "\\u0000"' + BASE, "title: expected a text without NUL and surrogate characters, got '\\x00'"),
+    (CASE + "set = { checkpoint = 'x' }", "case[0]: checkpoint belongs to [base]"),
+    (CASE + "grid = { checkpoint_every = [1] }", "case[0]: checkpoint_every belongs to [base]"),
+    (CASE + "grid = { lr = { linspac = [0.1, 0.2, 3] } }", "case[0].grid.lr.linspac: base.lr is no table; did you mean 'linspace'?"),
+    (CASE + "grid = { lr = { linspace = [0.1, 0.2] } }", "case[0].grid.lr.linspace: expected [start, stop, n], got [0.1, 0.2]"),
+    (CASE + "grid = { lr = { linspace = [0.1, 0.2, 3], n = 1 } }", "case[0].grid.lr.n: expected one of values, linspace, geomspace, range, round, got 'n'"),
+    (CASE + "grid = { lr = { linspace = [0.1, 0.2, 3], round = 1 } }", "case[0].grid.lr.round: expected true or false, got 1"),
+    ("output = ''" + BASE, "output: expected a name, got ''"),
+    ("output = '.nc'" + BASE, "output: expected a name, got '.nc'"),
     (CASE + "label = 'a'\n[[case]]\nlabel = 'a'", "case[1].label: two cases are called 'a'; tell them apart, for instance by {L}"),
     (CASE + "set = { d = 3 }\ngrid = { d = [3, 4] }", "case[0].grid.d: also in set"),
 ]
@@ -232,8 +247,13 @@ def test_refused_in_one_line(text, message):
         (BASE, ["case.label=1"], "case.label: --set reaches title, output and the keys of base only"),
         (BASE, ["base=1"], "base: --set reaches title, output and the keys of base only"),
         (BASE, ["record=[1, 2"], "record: "),
-        (CASE + "set = { lr = 1 }", ["lr=2"], "base.lr: every case sets this itself, so that --set would change nothing"),
-        (CASE + 'set = { "task.student" = { type = "Tied" } }', ["task.student.sigma=tanh"], "base.task.student.sigma: every case sets this itself, so that --set would change nothing"),
+        (CASE + "set = { lr = 1 }", ["lr=-2"], "base.lr: expected a finite number >= 0, got -2 (in the case 'run')"),
+        (CASE + "[[case]]\nset = { lr = 1 }", ["lr.c=-2"], "base.lr.c: base.lr is no table (in the case 'run')"),
+        (CASE + 'set = { "task.student" = { type = "LinearAttention" } }', ["task.student.sigma=tanh"], "base.task.student.sigma: unknown key, "),
+        (CASE + "set = { d = 3 }", ["rgn=1"], "base.rgn: unknown key, expected one of task, d, steps, lr, runs, dynamics, init, record, stop, dtype, threads, step, tokens, first_run, rng, checkpoint, checkpoint_every"),
+        (BASE, ['task.student={type="LinearAttention"}', "task.student.sigma=tanh"], "base.task.student.sigma: unknown key, "),
+        (BASE, ["title='\ud800'"], "title: expected a text without NUL and surrogate characters, got '\\ud800'"),
+        (BASE, ["record=" + "[" * 3000], "record: nested too deeply"),
     ],
 )
 def test_wrong_sets(text, sets, message):
@@ -250,9 +270,126 @@ def test_unreadable_files(tmp_path):
     (tmp_path / "bad.toml").write_text("a = \nb")
     with pytest.raises(sq.ConfigError, match=r"bad.toml: Invalid value \(at line 1, column 5\)$"):
         read(tmp_path / "bad.toml")
-    (tmp_path / "bin.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(sq.ConfigError, match=r"bin.toml: 'utf-8' codec"):
-        read(tmp_path / "bin.toml")
+    for data, said in (
+        (b"\xff\xfe" + BASE.encode("utf-16-le"), "expected text in UTF-8, got UTF-16 or no text"),
+        (BASE.encode("utf-16-be"), "expected text in UTF-8, got UTF-16 or no text"),
+        (b"# ok\ntitle = 'caf\xe9'\n", "expected text in UTF-8, got the byte 0xe9 in line 2"),
+        (b"a = " + b"[" * 3000, "nested too deeply"),
+        (b"a = " + b"1" * 5000, "Exceeds the limit "),
+    ):
+        (tmp_path / "bin.toml").write_bytes(data)
+        for reader in (read, read_sweep):
+            with pytest.raises(sq.ConfigError, match=rf"bin.toml: {said}") as caught:
+                reader(tmp_path / "bin.toml")
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+def test_files_of_any_editor(tmp_path, mark, end):
+    """With or without a byte order mark, whatever ends their lines."""
+    (tmp_path / "f.toml").write_bytes(mark + ("title = 'd \u00e9'\n" + BASE).encode().replace(b"\n", end))
+    plan = read(tmp_path / "f.toml")
+    assert plan.title == "d \u00e9" and plan.cases[0].run == cases(BASE)[0].run
+    (tmp_path / "s.toml").write_bytes(mark + (BASE + "[grid]\nlr = [0.1, 0.2]\n").encode().replace(b"\n", end))
+    assert read_sweep(tmp_path / "s.toml").sweep.shape == (2,)
+
+
+def test_ranges_in_grids():
+    text = BASE + """
+    [[case]]
+    label = "{c}"
+    set.lr = { type = "PowerLaw", c = 1 }
+    grid = { "lr.c" = { linspace = [0.5, 1.5, 3] } }
+    [[case]]
+    grid.task.teacher.L = { geomspace = [1, 100, 3], round = true }
+    [[case]]
+    label = "d"
+    grid.d = { range = [3, 9, 3] }
+    """
+    assert [c.label for c in cases(text)] == ["0.5", "1.0", "1.5", "L=1", "L=10", "L=100", "d, d=3", "d, d=6"]
+    assert [c.run.lr.c for c in cases(text)[:3]] == [0.5, 1.0, 1.5] and [c.run.L for c in cases(text)[3:6]] == [1, 10, 100]
+
+
+def test_braces_in_labels():
+    text = BASE + """
+    [[case]]
+    label = '$\\omega_{{{L}}}$ = {{L}}'
+    grid.task.teacher.L = [1, 2]
+    """
+    assert [c.label for c in cases(text)] == [r"$\omega_{1}$ = {L}", r"$\omega_{2}$ = {L}"]
+
+
+@pytest.mark.parametrize(
+    ("output", "stem"), [("o", "o"), ("o.nc", "o"), ("o.png", "o"), ("a/o.nc", "a/o"), ("lr0.1", "lr0.1"), ("a/", "a/f"), (".", "./f"), ("..", "../f"), ("a/.", "a/./f"), ("a.nc/b", "a.nc/b"), (".o", ".o")]
+)
+def test_output_is_a_stem(tmp_path, output, stem):
+    (tmp_path / "f.toml").write_text(f"output = '{output}'" + BASE)
+    assert read(tmp_path / "f.toml").output == stem
+    (tmp_path / "f.toml").write_text(BASE)
+    assert read(tmp_path / "f.toml", [f"output={output}"]).output == stem
+
+
+# --- what --set says holds in every case
+
+CASES = BASE + """
+[[case]]
+label = "a"
+[[case]]
+label = "b"
+set = { lr = 2.0, d = 30 }
+[[case]]
+label = "c, lr = {lr}"
+grid = { lr = [3.0, 4.0], "task.teacher.L" = [1, 2] }
+[[case]]
+set = { "task.student" = { type = "LinearAttention" } }
+task = 3
+"""
+CASES = CASES.replace("task = 3\n", 'set.task.teacher = { type = "PositionalSemantic", omega = 0.5 }\n').replace('set = { "task.student" = { type = "LinearAttention" } }', 'label = "d"\nset."task.student" = { type = "Attention" }')
+
+
+def test_a_set_holds_in_every_case():
+    was = plan(CASES)
+    assert [c.run.lr for c in was.cases] == [0.1, 2, 3, 3, 4, 4, 0.1] and was.notes == ()
+    now = plan(CASES, "lr=0.01")
+    assert [(c.label, c.run.lr, c.run.d, c.run.L) for c in now.cases] == [
+        ("a", 0.01, 20, 2),
+        ("b", 0.01, 30, 2),
+        ("c, lr = 0.01, L=1", 0.01, 20, 1),
+        ("c, lr = 0.01, L=2", 0.01, 20, 2),
+        ("d", 0.01, 20, 2),
+    ]
+    assert now.notes == ("--set lr holds instead of case[1].set.lr", "--set lr holds instead of case[2].grid.lr", "the cases 'a', 'c, lr = 0.01, L=2' are the same with --set")
+
+
+def test_a_set_of_a_part_and_of_a_whole():
+    part = plan(CASES, "task.student.sigma=tanh")
+    assert [getattr(c.run.task.student, "sigma", None) for c in part.cases] == ["tanh"] * 6 + [None]
+    assert part.notes == ("--set task.student.sigma has no place in the cases 'd'",)
+    whole = plan(CASES, 'task.teacher={type="SSI", link="sum_h2", L=3}', 'task.student={type="Untied"}')
+    assert {c.run.task for c in whole.cases} == {sq.Task(sq.SSI("sum_h2", 3), sq.Untied())}
+    assert [c.label for c in whole.cases] == ["a", "b", "c, lr = 3.0, L=3", "c, lr = 4.0, L=3", "d"]
+    table = plan(BASE + "[[case]]\nset = { lr = { type = 'PowerLaw', c = 1 } }", "lr.d=-1.0")
+    assert table.cases[0].run.lr == sq.PowerLaw(1, d=-1) and table.notes == ()
+    again = plan(BASE, "lr=1.0", "lr=2.0", "task.student.sigma=tanh", 'task.student={type="Tied", sigma="erf"}')
+    assert again.cases[0].run.lr == 2 and again.cases[0].run.task.student == sq.Tied("erf")
+
+
+def test_cases_that_a_set_makes_equal():
+    """Wholly, or by a part of what they say."""
+    text = BASE + "".join(f"[[case]]\nlabel = '{s}'\nset = {{ 'task.student' = {{ type = 'Tied', sigma = '{s}' }} }}\n" for s in ("relu", "erf", "tanh"))
+    assert plan(text).notes == () and plan(text, "lr=1.0").notes == ()
+    assert plan(text, "task.student.sigma=identity").notes == ("the cases 'relu', 'erf', 'tanh' are the same with --set",)
+
+
+def test_cases_that_are_equal_anyway_are_not_blamed_on_a_set():
+    text = BASE + "[[case]]\nlabel = 'a'\n[[case]]\nlabel = 'b'\n"
+    assert plan(text, "lr=0.2").notes == () and plan(text).notes == ()
+
+
+def test_checkpoints_can_be_set(tmp_path):
+    made = plan(BASE, "checkpoint=c.npz", "base.checkpoint_every=3")
+    assert (made.checkpoint, made.checkpoint_every) == ("c.npz", 3.0)
 
 
 def test_the_example_says_the_main_job():

@@ -61,3 +61,21 @@ def test_the_cluster_page_with_dask_jobqueue_on_this_machine(tmp_path):
     (tmp_path / "example.py").write_text(local, encoding="utf-8")
     done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "5 of 5 done" in done.stdout, done.stdout + done.stderr
+
+
+def test_references_in_the_sources_lead_somewhere():
+    """help() and --help point to pages of the site and their headings by title, and to nothing else."""
+    navigation = dict(re.findall(r"^ +- (.+?): ((?:\w|-)+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE))
+    found = 0
+    for source in sorted((ROOT / "python").rglob("*.py*")):
+        if source.suffix not in (".py", ".pyi"):
+            continue
+        text = " ".join(source.read_text(encoding="utf-8").split())
+        assert not re.findall(r"\bdocs/\w+|\w+\.md\b|\bsections? \d|theory: ", text), source
+        for page, heading in re.findall(r'\bdocs: "([^"]+)"(?:, ([^)".;]+))?', text):
+            found += 1
+            assert page in navigation, f"{source.name}: {page}"
+            headings = re.findall(r"^#+ (.*)$", (ROOT / "docs" / navigation[page]).read_text(encoding="utf-8"), re.MULTILINE)
+            assert not heading or heading in headings, f"{source.name}: {heading}"
+        assert text.count("docs: ") == len(re.findall(r'\bdocs: "', text)), source
+    assert found > 20

@@ -42,6 +42,15 @@ def test_how_many_modules(loaded):
     assert len(ours) <= 55 and len(added - ours) <= 80
 
 
+def test_names_that_a_shell_completes():
+    """The lazy parts too; nothing that is there for the package's own sake."""
+    import seqsgd
+
+    shown = {name for name in dir(seqsgd) if not name.startswith("__")}
+    assert shown == {*seqsgd.__all__, "ffi"} - {"__version__"} and "__version__" in dir(seqsgd)
+    assert all(hasattr(seqsgd, name) for name in dir(seqsgd))
+
+
 def test_what_is_lazy_is_there():
     """Every public name, the version and the theory too; what does not exist is refused as ever."""
     code = "import sys, seqsgd; assert all(hasattr(seqsgd, n) for n in seqsgd.__all__) and seqsgd.theory and not hasattr(seqsgd, 'theorem'); from importlib.metadata import version; assert seqsgd.__version__ == version('seqsgd')"

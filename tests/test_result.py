@@ -136,8 +136,26 @@ def test_sets_in_files(tmp_path, result):
     many = sq.ResultSet({f"n{i}": result for i in range(12)})
     many.save(tmp_path / "m.nc")
     assert list(sq.load(tmp_path / "m.nc")) == list(many)
-    with pytest.raises(TypeError, match=r"^results\['x'\]: expected a Result, got 3$"):
-        sq.ResultSet({"x": 3})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "said"),
+    [
+        (lambda r: {"results": {"x": 3}}, TypeError, r"results\['x'\]: expected a Result, got 3$"),
+        (lambda r: {"results": [r]}, TypeError, r"results: expected a mapping from labels to results, got \["),
+        (lambda r: {"results": {1: r}}, TypeError, "results: expected labels that are strings, got 1$"),
+        (lambda r: {"results": {"a\0": r}}, ValueError, "results: expected a text without NUL and surrogate characters, got "),
+        (lambda r: {"results": {"a": r}, "title": 3}, TypeError, "title: expected a text, got 3$"),
+        (lambda r: {"results": {"a": r}, "title": "\ud800"}, ValueError, "title: expected a text without NUL and surrogate characters, got "),
+        (lambda r: {"results": {"a": r}, "panels": ["a"]}, TypeError, "panels: expected a mapping from labels to titles of panels, got "),
+        (lambda r: {"results": {"a": r}, "panels": {"b": "left"}}, ValueError, "panels: expected labels of results, got 'b'$"),
+        (lambda r: {"results": {"a": r}, "panels": {"a": None}}, TypeError, r"panels\['a'\]: expected a text, got None$"),
+    ],
+)
+def test_wrong_sets_are_refused_at_once(result, arguments, kind, said):
+    """Not when they are saved or drawn."""
+    with pytest.raises(kind, match=f"^{said}"):
+        sq.ResultSet(**arguments(result))
 
 
 def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch, result):
@@ -220,8 +238,11 @@ def test_plot_of_tokens_and_encodings():
     assert len(lines(r.plot(what="loss"))) == 1
     with pytest.raises(ValueError, match="^what: expected one of 'm', 'e', 'loss', got 'x'$"):
         r.plot(what="x")
-    with pytest.raises(AttributeError, match="^e: this result has none"):
-        sq.simulate(TASK, **RUN).plot(what="e")
+    plain = sq.simulate(TASK, **RUN)
+    for drawn in (plain, sq.ResultSet({"a": plain})):
+        with pytest.raises(ValueError, match=r"^what: expected something that was recorded, got 'e' \(the student has no positional encoding with vectors\)$"):
+            drawn.plot(what="e")
+    assert len(lines(sq.ResultSet({"a": plain, "b": r}).plot(what="e").axes[0])) == 1
 
 
 def test_log_axis_where_records_are(result):

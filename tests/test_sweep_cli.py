@@ -84,7 +84,7 @@ def test_workers_and_options(tmp_path):
         (FILE, ["--set", "runs=0"], "base.runs: expected an integer in [1, 4294967296], got 0"),
         (FILE, ["--set", "grid.lr=[1]"], "grid.lr: --set reaches title, store, output, rng, workers, checkpoint_every and the keys of base only"),
         (FILE.replace("\nlr = {", "\nlrr = {"), [], "grid.lrr: unknown key, expected one of task, d, "),
-        (FILE.replace("geomspace", "geomspice"), [], "grid.lr.geomspice: expected base.lr to be a table or a model, got 0.3"),
+        (FILE.replace("geomspace", "geomspice"), [], "grid.lr.geomspice: base.lr is 0.3 and has no 'geomspice', nor is it one of values, linspace, geomspace, range, labels; did you mean 'geomspace'?"),
         (FILE.replace("[100, 200, 300]", "[100, 200]"), [], "grid.d, steps: expected lists of one length, got 3 values of d, 2 values of steps"),
         (FILE.replace("[1, 2]", "[]"), [], "grid.task.teacher.L: expected at least one value, got an empty list"),
         (FILE.replace("[1, 2]", "[1, 2.5]"), [], "grid.task.teacher.L: expected an integer >= 1, got 2.5"),

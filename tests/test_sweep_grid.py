@@ -151,7 +151,7 @@ def test_names_of_results_are_taken(dynamics):
         ({"task.teacher.omega": [0, 1.5]}, "grid.task.teacher.omega: expected a number in [0, 1], got 1.5"),
         ({"task": [TASK, 3]}, "grid.task: expected a Task, got 3"),
         ({"task.student": [sq.Tied()]}, "grid.task.student: expected an output of dimension 4 as the teacher's, got 1 from Tied('relu')"),
-        ({"lr.c": [1]}, "grid.lr.c: expected base.lr to be a table or a model, got 0.1"),
+        ({"lr.c": [1]}, "grid.lr.c: base.lr is 0.1 and has no 'c', nor is it one of values, linspace, geomspace, range, labels"),
         ({"dynamics": ["magic"]}, "grid.dynamics: expected one of "),
         ({"rng": [1.5]}, "grid.rng: expected an integer >= 0"),
         ({"rng": [-1]}, "grid.rng: expected an integer >= 0, got -1"),

@@ -48,14 +48,14 @@ from .storage import load
 from .sweeps import JobExecutor, Plan, Sweep, SweepResult, open_sweep, plan, sweep
 
 if TYPE_CHECKING:
-    from . import figures, theory
+    from . import ffi, figures, theory
     from ._version import __version__
 
 # xarray, scipy, matplotlib, tqdm, click, the theory and the version are imported where they are used: `import seqsgd` costs little more than `import numpy`.
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("figures", "theory"):
+    if name in ("ffi", "figures", "theory"):
         from importlib import import_module
 
         return import_module(f".{name}", __name__)
@@ -64,6 +64,11 @@ def __getattr__(name: str) -> Any:
 
         return _version.__version__
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What is for users: tab completion shows the lazy parts too, and nothing of the inside."""
+    return sorted([*__all__, "ffi", *(name for name in globals() if name.startswith("__"))])
 
 
 __all__ = [

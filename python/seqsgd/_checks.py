@@ -91,6 +91,23 @@ def choice(name: str, value: object, options: Sequence[str]) -> str:
     return str.__str__(value)  # a plain one: of NumPy's, and of enumerations, str() may be another
 
 
+def text(name: str, value: object) -> str:
+    """A string that files can hold."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected a text, got {short(value)}")
+    if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+        raise ValueError(f"{name}: expected a text without NUL and surrogate characters, got {short(value)}")
+    return value
+
+
+def nearest(word: str, words: Sequence[str]) -> str:
+    """A hint for a slip of the keyboard, to be put at the end of a message."""
+    import difflib
+
+    close = difflib.get_close_matches(word, words, 1, 0.7)
+    return f"; did you mean {close[0]!r}?" if close and word not in words else ""
+
+
 def instance(name: str, value: object, types: type | tuple[type, ...], words: str) -> Any:
     """An object of one of the types, described by `words`."""
     if not isinstance(value, types):

@@ -9,8 +9,8 @@ import click
 
 from . import _files, figures
 from .errors import ConfigError
-from .runfile import toml_value
 from .sweeps.cost import duration
+from .tomlfile import toml_value
 
 
 def run_figures(names: tuple[str, ...], *, size: str, output: str, sets: tuple[str, ...], page: str | None, redraw: bool, workers: int | None, quiet: bool) -> int:

@@ -25,7 +25,7 @@ def run_sweep(file: Path, *, dry_run: bool, sets: tuple[str, ...], store: str | 
     written = job.output if output is None else output
     check_output(written)
     if written:
-        _files.check_folder("output", Path(written).parent / f".{Path(written).name}")
+        (_files.check_netcdf if written.endswith(".nc") else _files.check_folder)("output", written)
     if workers is not None and dask is not None:
         raise ConfigError("--dask: has workers of its own, so that --workers cannot be given too")
     if dry_run:

@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import errno
 import os
+import re
+import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-_count = itertools.count()
+from . import _checks
+from .errors import ConfigError
+
+LONGEST = 255  # bytes of a name, where the system does not say
+ALLOCATED = 2**30  # bytes; more would take long where a file system only pretends to allocate
+NETCDF = (".nc", ".nc4", ".h5", ".hdf5")
+_ERRNO = re.compile(r"errno = (\d+)")  # in what HDF5 says
 
 
 @contextlib.contextmanager
-def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A name to write to, in the folder of `path`; it takes the place of `path` once written and synced, and vanishes on any error."""
-    final = Path(path)
-    part = final.with_name(f".{final.name}.{os.getpid()}-{next(_count)}.part")
+def atomic(path: str | os.PathLike[str], size: int = 0) -> Iterator[Path]:
+    """A name to write to; it takes the place of `path` once written, and vanishes on any error.
+
+    A link is followed, and the mode of a file that is replaced is kept. `size` bytes are known to
+    fit before anything is written: HDF5 does not always survive a full disk. An OSError names
+    `path`, not the name to write to.
+    """
+    final = Path(os.path.realpath(path))
+    part = beside(final)
     try:
+        _make(part, size)
         yield part
         with open(part, "rb+") as f:
+            _like(final, f.fileno())
             os.fsync(f.fileno())
         os.replace(part, final)
+    except (OSError, RuntimeError) as e:  # h5py raises either
+        if (number := _number(e, part)) is None:
+            raise
+        raise OSError(number, os.strerror(number), os.fspath(path)) from None
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
     if os.name == "posix":  # the new name itself must survive a power cut
         folder = os.open(final.parent, os.O_RDONLY)
         try:
@@ -31,16 +52,174 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.close(folder)
 
 
-def check_folder(name: str, path: str | os.PathLike[str]) -> Path:
-    """A path whose folder exists and can be written to, and which is no folder itself."""
+def beside(final: Path) -> Path:
+    """A hidden name that nobody has, in the same folder; not longer where that of `final` is."""
+    return final.with_name(
+        f".{os.fsencode(final.name)[:60].decode(errors='ignore')}.{secrets.token_hex(4)}.part"
+    )
+
+
+def _make(part: Path, size: int) -> None:
+    """An empty file of a name that nobody has, with the umask's mode, and room for it."""
+    made = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        if size and os.name == "posix":
+            _check_room(made, size)
+    finally:
+        os.close(made)
+
+
+def _check_room(file: int, size: int) -> None:
+    """Refuse what a full disk, a quota or a limit of this process would not let pass."""
+    there = os.fstatvfs(file)
+    if there.f_blocks and there.f_bavail * there.f_frsize < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if size <= ALLOCATED and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file, 0, size)
+            os.ftruncate(file, 0)
+        except OSError as e:  # others mean that the file system cannot do it
+            if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+
+
+def _like(old: Path, new: int) -> None:
+    """Give a new file the mode of the one that it replaces, and owner and group where allowed."""
+    if os.name == "posix" and old.exists():
+        was = old.stat()
+        for owner in (was.st_uid, -1):  # only root may give files away; others, to their groups
+            with contextlib.suppress(OSError):
+                os.fchown(new, owner, was.st_gid)
+                break
+        os.fchmod(new, stat.S_IMODE(was.st_mode))
+
+
+def _number(error: OSError | RuntimeError, part: Path) -> int | None:
+    """The number of the system's error if it is about `part`; HDF5 hides it in its text."""
+    if isinstance(error, OSError) and error.errno and error.filename in (None, str(part)):
+        return error.errno
+    found = _ERRNO.search(str(error))
+    return int(found[1]) if found else None
+
+
+def check_path(name: str, path: str | os.PathLike[str]) -> Path:
+    """Something that can be a path."""
     try:
         p = Path(path)
     except TypeError:
-        raise TypeError(f"{name}: expected a path, got {path!r}") from None
+        raise TypeError(f"{name}: expected a path, got {_checks.short(path)}") from None
+    if "\0" in str(p):
+        raise ValueError(
+            f"{name}: expected a path without NUL characters, got {_checks.short(str(p))}"
+        )
+    return p
+
+
+def check_folder(name: str, path: str | os.PathLike[str], longer: int = 0) -> Path:
+    """A path to which a file can be written, perhaps in place of another that may be replaced.
+
+    `longer`: bytes that names of other files beside it have more.
+    """
+    p = check_path(name, path)
+    try:
+        _check_place(name, p, longer)
+    except OSError as e:
+        raise ValueError(f"{name}: {e.strerror or e}: {_brief(p)}") from None
+    return p
+
+
+def _check_place(name: str, p: Path, longer: int) -> None:
+    final = Path(os.path.realpath(p))
+    if final.parent.is_dir() and (size := len(os.fsencode(final.name))) > (
+        longest := _longest(final.parent) - longer
+    ):
+        raise ValueError(
+            f"{name}: expected a name of at most {longest} bytes, got {size} in {_brief(p)}"
+        )
     if p.is_dir():
         raise ValueError(f"{name}: expected a file, got the folder {str(p)!r}")
-    if not p.parent.is_dir():
-        raise ValueError(f"{name}: the folder {str(p.parent)!r} does not exist")
-    if not os.access(p.parent, os.W_OK):
-        raise ValueError(f"{name}: the folder {str(p.parent)!r} cannot be written to")
+    linked = f"{str(p)!r} links to {str(final)!r}; " if p.is_symlink() else ""
+    folder = str(final.parent if linked else p.parent)
+    if final.is_symlink():
+        raise ValueError(f"{name}: {str(p)!r} is a link that leads back to itself")
+    if not final.parent.is_dir():
+        raise ValueError(f"{name}: {linked}the folder {folder!r} does not exist")
+    if not os.access(final.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{name}: {linked}the folder {folder!r} cannot be written to")
+    if not final.exists():
+        return
+    if not final.is_file():
+        raise ValueError(f"{name}: expected a file, got {str(p)!r}, which is a device or the like")
+    anybody = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+    if not final.stat().st_mode & anybody or not os.access(final, os.W_OK):  # root may write to all
+        raise ValueError(f"{name}: the file {str(p)!r} is read-only")
+
+
+def _longest(folder: Path) -> int:
+    """Bytes that a name may have."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows, or a file system that does not say
+        return LONGEST
+
+
+def make_folder(name: str, path: str | os.PathLike[str]) -> Path:
+    """A folder, made if it is not there."""
+    p = check_path(name, path)
+    try:
+        p.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise ValueError(f"{name}: expected a folder, got {_brief(p)} ({e.strerror})") from None
     return p
+
+
+def stem(output: str, name: str) -> str:
+    """What files are called up to their suffix: `output`, or `name` in the folder that it is.
+
+    Raises
+    ------
+    ConfigError
+        If nothing is left without .nc or .png.
+    """
+    if output and os.path.basename(output) in ("", ".", ".."):
+        return os.path.join(output, name)
+    last = os.path.basename(output)
+    short = last.removesuffix(".nc").removesuffix(".png")
+    if not short:
+        raise ConfigError(f"output: expected a name, got {output!r}")
+    return output[: len(output) - (len(last) - len(short))]
+
+
+def check_netcdf(name: str, path: str | os.PathLike[str], elsewise: str = "") -> Path:
+    """As `check_folder`, for a netCDF4 file: not under the name of another format, nor over one.
+
+    `elsewise` says how other formats are had.
+    """
+    p = check_folder(name, path)
+    if re.fullmatch(r"\.[A-Za-z]\w*", p.suffix) and p.suffix not in NETCDF:  # "lr0.1" has none
+        raise ValueError(f"{name}: expected a name that ends in .nc, got {str(p)!r}{elsewise}")
+    if p.is_file() and p.stat().st_size and kind(p) != "netCDF":
+        raise ValueError(
+            f"{name}: {str(p)!r} is there already and is no netCDF file; it is not replaced"
+        )
+    return p
+
+
+def kind(path: Path) -> str:
+    """What a file is by its first bytes: netCDF, SQLite, zip, or nothing of these."""
+    with contextlib.suppress(OSError), open(path, "rb") as f:
+        start = f.read(16)
+        for name, first in (
+            ("netCDF", b"\x89HDF\r\n\x1a\n"),
+            ("netCDF", b"CDF"),
+            ("SQLite", b"SQLite format 3\0"),
+            ("zip", b"PK"),
+        ):
+            if start.startswith(first):
+                return name
+    return ""
+
+
+def _brief(p: Path) -> str:
+    text = repr(str(p))
+    return text if len(text) <= 100 else f"{text[:60]}...{text[-37:]}"

@@ -1,4 +1,4 @@
-"""The flow: the deterministic limit d -> infinity from each run's start (docs: section 5). Only starts are random."""
+"""The flow: the deterministic limit d -> infinity from each run's start (docs: "Risk, flow, landscapes, phases", Flow). Only starts are random."""
 
 from __future__ import annotations
 

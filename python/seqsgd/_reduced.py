@@ -1,4 +1,4 @@
-"""The reduced dynamics: order parameters alone, exact in law, at a cost that does not depend on d (theory: section 4; docs/reduced.md)."""
+"""The reduced dynamics: order parameters alone, exact in law, at a cost that does not depend on d (docs: "The reduced dynamics")."""
 
 from __future__ import annotations
 

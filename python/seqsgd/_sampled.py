@@ -1,4 +1,4 @@
-"""The sampled dynamics: full sequences X are drawn (theory: section 3)."""
+"""The sampled dynamics: full sequences X are drawn (docs: "The model and its letters", Step)."""
 
 from __future__ import annotations
 

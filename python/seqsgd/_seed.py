@@ -12,6 +12,19 @@ from . import _checks
 Rng = int | np.random.SeedSequence | np.random.Generator | None
 
 
+def _whole(value: Any) -> tuple[int, ...]:
+    """Entropy as a flat tuple; NumPy takes nested sequences and texts of digits, in this order."""
+    if isinstance(value, (int, np.integer)):
+        return (int(value),)
+    if isinstance(value, str):
+        return (int(value, 16 if value.startswith("0x") else 10),)
+    try:
+        return tuple(n for v in value for n in _whole(v))
+    except (TypeError, ValueError):
+        wanted = "rng: expected a numpy SeedSequence of integers"
+        raise TypeError(f"{wanted}, got one of {_checks.short(value)}") from None
+
+
 @dataclass(frozen=True)
 class Seed:
     """Entropy, spawn key and pool size of a NumPy SeedSequence: all that a run's randomness comes from."""
@@ -30,8 +43,8 @@ class Seed:
             return cls(int(low) | int(high) << 64)
         if isinstance(rng, np.random.SeedSequence):
             e: Any = rng.entropy
-            entropy = int(e) if isinstance(e, (int, np.integer)) else tuple(int(x) for x in e)
-            return cls(entropy, tuple(int(k) for k in rng.spawn_key), int(rng.pool_size))
+            entropy = int(e) if isinstance(e, (int, np.integer)) else _whole(e)
+            return cls(entropy, _whole(rng.spawn_key), int(rng.pool_size))
         if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)):
             raise TypeError(f"rng: expected an integer >= 0, a numpy SeedSequence, a numpy Generator or None, got {_checks.short(rng)}")
         return cls(_checks.integer("rng", rng, 0))

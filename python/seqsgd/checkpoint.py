@@ -95,7 +95,8 @@ class Checkpoint:
         return found, functions
 
     def _unreadable(self, why: object) -> ValueError:
-        return ValueError(f"checkpoint: {str(self.path)!r} is not a readable checkpoint ({' '.join(str(why).split()) or type(why).__name__}); delete it to start anew")
+        damaged = f", or is damaged ({' '.join(str(why).split()) or type(why).__name__})" if _files.kind(self.path) == "zip" else ""
+        return ValueError(f"checkpoint: {str(self.path)!r} is not a checkpoint of seqsgd{damaged}")
 
     def load(self, *, adopt: bool) -> None:
         """Read the file; `adopt` takes its entropy over instead of comparing it."""

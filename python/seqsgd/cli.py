@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-import warnings
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from . import _files, _stderr
+from . import _drawing, _files, _stderr
+from ._cli_warnings import one_line_warnings
 from ._seed import Seed
 from ._version import __version__
 from .checkpoint import Checkpoint
@@ -24,6 +25,7 @@ from .simulate import simulate
 
 EXAMPLE = "learning_curves.toml"
 SWEEP_EXAMPLE = "transition.toml"
+INTERRUPTED = "-interrupted"  # what files are called after Ctrl-C, beside a complete one
 
 
 class _Refused(click.ClickException):
@@ -32,39 +34,47 @@ class _Refused(click.ClickException):
     exit_code = 2
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(__version__, prog_name="seqsgd", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """One-pass spherical SGD for sequence single-index models and single-layer attention networks."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
 
 
 @cli.command()
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--example", is_flag=True, help="Run the learning curves that come with the package (see `seqsgd example`).")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of [base], such as d=500 or task.loss=square. May be repeated.")
-@click.option("--output", metavar="STEM", help="Write STEM.nc and STEM.png; after Ctrl-C STEM-interrupted.*.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of [base], such as d=500 or task.loss=square, in every case. May be repeated.")
+@click.option("--output", metavar="STEM", help="Write STEM.nc and STEM.png, after Ctrl-C STEM-interrupted.*; of a folder/, files of the run file's name in it.")
 @click.option("--quiet", is_flag=True, help="No progress bar and no report.")
 def run(file: Path | None, example: bool, sets: tuple[str, ...], output: str | None, quiet: bool) -> None:
     """Run the simulations of a TOML file; write STEM.nc (data) and STEM.png (picture)."""
     if (file is None) != example:
         raise _Refused("run: expected a FILE, or --example for the one that comes with the package")
     try:
-        plan = read(example_path() if file is None else file, sets)
-        stem = plan.output if output is None else output
-        for suffix in (".nc", ".png", "-interrupted.png"):
-            _files.check_folder("output", stem + suffix)
+        source = example_path() if file is None else file
+        plan = read(source, sets)
+        stem = plan.output if output is None else _files.stem(output, source.stem)
+        for name in (stem, stem + INTERRUPTED):
+            _files.check_netcdf("output", f"{name}.nc")
+            _files.check_folder("output", f"{name}.png")
         for i, case in enumerate(plan.cases):
             case.run.check_memory()
             _check_checkpoint(plan, i)
     except (ValueError, TypeError, MemoryError) as e:
         raise _Refused(str(e)) from None
+    for note in () if quiet else plan.notes:
+        click.echo(f"seqsgd: {note}", err=True)
     results, interrupted = _all(plan, quiet)
     title = plan.title
     if interrupted is not None:  # beside a complete file of that name, not over it
-        stem = f"{stem}-interrupted"
+        stem += INTERRUPTED
         where = f" in case {len(results)} of {len(plan.cases)}" if len(plan.cases) > 1 else ""
         title = f"{title} (interrupted{where})".strip()
-    panels = {c.label: c.panel for c in plan.cases}
+    panels = {c.label: c.panel for c in plan.cases if c.label in results}
     written = _write(ResultSet(results, title, panels), stem, several=len(plan.cases) > 1)
     if interrupted is not None:
         kept = f"; {plan.checkpoint!r} is kept, the same command continues from it" if plan.checkpoint else ""
@@ -91,15 +101,23 @@ def sweep(file: Path | None, **options: Any) -> None:
     if (file is None) != options.pop("example"):
         raise _Refused("sweep: expected a FILE, or --example for the one that comes with the package")
     try:
-        with _one_line_warnings():
-            code = run_sweep(example_path(SWEEP_EXAMPLE) if file is None else file, **options)
+        code = run_sweep(example_path(SWEEP_EXAMPLE) if file is None else file, **options)
     except (ValueError, TypeError, MemoryError) as e:
         raise _Refused(str(e)) from None
     sys.exit(code)
 
 
+def _figure_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """For the shell's completion."""
+    from . import figures
+
+    given = context.params.get("names") or ()
+    every = (*figures.names(), "all", "list")
+    return [name for name in every if name.startswith(incomplete) and name not in given]
+
+
 @cli.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=_figure_names)
 @click.option("--quick", "size", flag_value="quick", default="quick", help="A first look: under a minute a figure on two cores (the default).")
 @click.option("--full", "size", flag_value="full", help="The size of the paper: minutes a figure.")
 @click.option("--output", default="figures", metavar="DIR", help="Write figure-NAME.nc, .png, .pdf and .md to DIR (default: figures).")
@@ -116,8 +134,7 @@ def figure(names: tuple[str, ...], **options: Any) -> None:
     from ._cli_figure import run_figures
 
     try:
-        with _one_line_warnings():
-            code = run_figures(names, **options)
+        code = run_figures(names, **options)
     except (ValueError, TypeError, MemoryError) as e:
         raise _Refused(str(e)) from None
     sys.exit(code)
@@ -144,11 +161,11 @@ def example_path(name: str = EXAMPLE) -> Path:
 
 def _all(plan: RunFile, quiet: bool) -> tuple[dict[str, Any], SimulationInterrupted | None]:
     """Every case in turn, under one progress bar."""
-    import matplotlib.figure  # noqa: F401  loaded now, so that after Ctrl-C files are there at once
+    _drawing.agg_figure()  # loaded now, so that after Ctrl-C files are there at once
     import xarray  # noqa: F401
 
     results: dict[str, Any] = {}
-    with _bar(plan, quiet) as bar, _one_line_warnings():
+    with _bar(plan, quiet) as bar:
         for i, case in enumerate(plan.cases):
             bar.case(case)
             try:
@@ -187,24 +204,26 @@ def _check_checkpoint(plan: RunFile, i: int) -> None:
 
 def _write(results: ResultSet, stem: str, several: bool) -> str:
     """Data first: it is what cannot be made again from the rest."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     data, picture = f"{stem}.nc", f"{stem}.png"
-    figure = Figure()
-    FigureCanvasAgg(figure)
-    if not several:
-        (result,) = results.values()
-        result.save(data)
-        figure.set_layout_engine("tight")
-        ax = result.plot(figure.subplots())
-        ax.set_title(results.title)
-    else:
-        results.save(data)
+    (results if several else next(iter(results.values()))).save(data)
+    try:
+        _draw(results, picture, several)
+    except Exception as e:  # fonts, TeX or a style of the user's, a disk that is full
+        why = e.strerror if isinstance(e, OSError) and e.strerror else str(e) or type(e).__name__
+        raise click.ClickException(f"wrote {data}, but not {picture}: {why}") from None
+    return f"{data} and {picture}"
+
+
+def _draw(results: ResultSet, picture: str, several: bool) -> None:
+    figure = _drawing.agg_figure()
+    if several:
         results.plot(figure)
+    else:
+        figure.set_layout_engine("tight")
+        (result,) = results.values()
+        result.plot(figure.subplots()).set_title(_drawing.text(results.title))
     with _files.atomic(picture) as part:
         figure.savefig(part, format="png", dpi=150)
-    return f"{data} and {picture}"
 
 
 class _Silent:
@@ -251,28 +270,22 @@ def _bar(plan: RunFile, quiet: bool) -> Iterator[_Silent]:
         bar.close()
 
 
-@contextlib.contextmanager
-def _one_line_warnings() -> Iterator[None]:
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        click.echo(f"seqsgd: warning: {message}", err=True)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = show
-        yield
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Entry point. Whatever goes wrong by the user's doing ends with one line on stderr and exit code 2."""
     try:
-        code = cli.main(arguments, prog_name="seqsgd", standalone_mode=False)
+        with one_line_warnings():
+            code = cli.main(arguments, prog_name="seqsgd", standalone_mode=False)
     except click.Abort:
         click.echo("seqsgd: interrupted", err=True)
         sys.exit(130)
     except click.ClickException as e:
         click.echo(f"seqsgd: {' '.join(e.format_message().split())}", err=True)
         sys.exit(e.exit_code)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails
+        sys.exit(1)
     except OSError as e:
-        click.echo(f"seqsgd: {e.strerror or e}: {e.filename}", err=True)
+        where = f": {e.filename}" if e.filename else ""
+        click.echo(f"seqsgd: {e.strerror or ' '.join(str(e).split())}{where}", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

@@ -15,7 +15,7 @@ function compiled by numba with ``nogil=True`` as they are.
 - ``sizes``: six int64: L, d, k, number of weight vectors, of positional overlaps, bytes of a number
   in X.
 - ``normals_float32``: n standard normals of the block addressed by (seed, stream < 256, run,
-  block < 2^56), docs/reproducibility.md.
+  block < 2^56), docs: "Reproducibility".
 - ``normals_float64``: the same in double precision.
 
 All return int64; negative: `IN_USE`, `FAILED` or `BAD_ARGUMENT`, and nothing was done (after FAILED of ``advance`` or

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _checks
+from . import _checks, _drawing
 from ._outcome import by_run, outcome
 
 if TYPE_CHECKING:
@@ -44,11 +44,8 @@ def plot_result(
         _checks.instance("label", label, str, "a string")
     names = [what] if what else [name for name in ("m", "e") if name in result.dataset]
     for name in names:
-        result._variable(name, "nothing was recorded")
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        _, ax = plt.subplots(layout="tight")
+        _check_there(name, [result])
+    ax = _drawing.axes(ax)
     drawn, before = len(_curves(ax)), (ax.get_xlabel(), ax.get_ylabel())
     if drawn and before[0] != _abscissa(time):
         there = f"that of the curves on these axes ({before[0]})"
@@ -63,14 +60,24 @@ def plot_result(
     return ax
 
 
+def _check_there(what: str, results: list[Result]) -> None:
+    """Refuse what none of the results has."""
+    if results and not any(what in r.dataset for r in results):
+        try:
+            getattr(results[0], what)
+        except AttributeError as e:  # "e: this result has none (the student has ...)"
+            why = str(e)[str(e).find(" (") :]
+            raise ValueError(f"what: expected something that was recorded, got {what!r}{why}") from None
+
+
 def plot_set(results: ResultSet, figure: Figure | None, what: str, time: bool) -> Figure:
     """See ResultSet.plot."""
     _checks.choice("what", what, WHAT)
+    _check_there(what, list(results.values()))
     panels = list(dict.fromkeys(results.panels.values())) or [""]
     if figure is None:
-        import matplotlib.pyplot as plt
-
-        figure = plt.figure()
+        figure = _drawing.figure()
+    _drawing.checked("figure", figure, "figure.FigureBase")
     figure.set_size_inches(max(6.4, 4.4 * len(panels)), 4.6)
     figure.set_layout_engine("tight")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -80,20 +87,17 @@ def plot_set(results: ResultSet, figure: Figure | None, what: str, time: bool) -
             if what in results[label].dataset:
                 _curve(ax, results[label], what, label, i, time)
         _dress(ax, [results[label] for label in members], [what], time)
-        ax.set_title(panel)
+        ax.set_title(_drawing.text(panel))
         ax.set_ylabel("")
     axes[0].set_ylabel(_ordinate(list(results.values()), [what]))
-    figure.suptitle(results.title)
+    figure.suptitle(_drawing.text(results.title))
     return figure
 
 
 def plot_passage(passage: FirstPassage, ax: Axes | None, confidence: float, label: str | None) -> Axes:
     """See FirstPassage.plot."""
     curve = passage.curve(confidence)
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        _, ax = plt.subplots(layout="tight")
+    ax = _drawing.axes(ax)
     i = len([line for line in ax.lines if line.get_gid() == "survival"])
     colour = COLOURS[i % len(COLOURS)]
     text = f"{passage.number_reached} of {passage.runs} runs passed" if label is None else _shown(label)
@@ -135,8 +139,9 @@ def _curves(ax: Axes) -> list[Any]:
 
 
 def _shown(label: str) -> str:
-    """Matplotlib leaves labels that begin with an underscore out of the legend."""
-    return f" {label}" if label.startswith("_") and label != "_nolegend_" else label
+    """A label as it was typed; matplotlib leaves those with an underscore first out of the legend."""
+    typed = _drawing.text(label)
+    return f" {typed}" if typed.startswith("_") and typed != "_nolegend_" else typed
 
 
 def _letter(name: str, result: Result) -> str:

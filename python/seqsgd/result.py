@@ -87,7 +87,7 @@ class Result:
 
     @property
     def passage(self) -> FirstPassage:
-        """The steps of weak recovery as a censored sample: survival curve, median, quantiles, restricted mean, comparison (docs/passages.md).
+        """The steps of weak recovery as a censored sample: survival curve, median, quantiles, restricted mean, comparison (docs: "First passages").
 
         Runs that met values that are not finite before they got there count as censored at their last finite step; a NonFiniteWarning says so.
         """
@@ -162,7 +162,23 @@ class Result:
         return plot_result(self, ax, what, time, label)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a netCDF4 file, whole or not at all. :func:`seqsgd.load` reads it."""
+        """Write a netCDF4 file, whole or not at all. :func:`seqsgd.load` reads it.
+
+        Parameters
+        ----------
+        path : path
+            A name that ends in .nc, .nc4, .h5 or .hdf5, or has no suffix. A link is followed; a
+            file that is replaced keeps its mode.
+
+        Raises
+        ------
+        ValueError
+            If the suffix is of another format (for CSV: `dataset.to_dataframe().to_csv(path)`), or
+            the file that is there is read-only or no netCDF file.
+        OSError
+            If the file cannot be written, for instance because the disk is full; what was there
+            before stays.
+        """
         from .storage import save_result
 
         save_result(self, path)

@@ -24,15 +24,27 @@ class ResultSet(Mapping[str, Result]):
         Goes above the picture.
     panels : mapping of str to str, optional
         For each label the title of the panel it is drawn in. None: all in one panel.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a label, a title or a result is none, or `panels` has a label that `results` has not.
     """
 
     def __init__(self, results: Mapping[str, Result], title: str = "", panels: Mapping[str, str] | None = None) -> None:
+        _checks.instance("results", results, Mapping, "a mapping from labels to results")
         self._results = dict(results)
         for label, result in self._results.items():
-            _checks.instance("results", label, str, "labels that are strings")
+            _checks.text("results", _checks.instance("results", label, str, "labels that are strings"))
             _checks.instance(f"results[{label!r}]", result, Result, "a Result")
-        self.title = title
-        self.panels = {label: (panels or {}).get(label, "") for label in self._results}
+        self.title = _checks.text("title", title)
+        given = {} if panels is None else panels
+        _checks.instance("panels", given, Mapping, "a mapping from labels to titles of panels")
+        for label, panel in given.items():
+            if label not in self._results:
+                raise ValueError(f"panels: expected labels of results, got {_checks.short(label)}")
+            _checks.text(f"panels[{label!r}]", panel)
+        self.panels = {label: given.get(label, "") for label in self._results}
 
     def __getitem__(self, label: str) -> Result:
         return self._results[label]
@@ -64,7 +76,10 @@ class ResultSet(Mapping[str, Result]):
         return plot_set(self, figure, what, time)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one netCDF4 file with a group for each result, whole or not at all. :func:`seqsgd.load` reads it."""
+        """Write one netCDF4 file with a group for each result, whole or not at all.
+
+        :func:`seqsgd.load` reads it. `path` is as of :meth:`Result.save`.
+        """
         from .storage import save_set
 
         save_set(self, path)

@@ -41,7 +41,7 @@ def simulate(
     progress: bool | None = None,
     callback: Callback | None = None,
 ) -> Result:
-    """One-pass spherical SGD, many runs at once (theory: section 3).
+    """One-pass spherical SGD, many runs at once (docs: "The model and its letters", Step).
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def simulate(
     rng : int, numpy SeedSequence, numpy Generator or None
         All randomness comes from it; None takes fresh entropy, which the result notes. A Generator is moved on by one call.
     dynamics : "sampled", "reduced" or "flow"
-        "sampled" draws every X and moves w. "reduced" follows the order parameters alone, with the same law at any d, at a cost that does not depend on d (docs/reduced.md):
-        Gaussian tokens only. "flow" integrates the limit d -> infinity from each start (docs/theory.md).
+        "sampled" draws every X and moves w. "reduced" follows the order parameters alone, with the same law at any d, at a cost that does not depend on d (docs: "The reduced dynamics"):
+        Gaussian tokens only. "flow" integrates the limit d -> infinity from each start (docs: "Risk, flow, landscapes, phases", Flow).
     init : Overlap or Uniform
     record : Every, LogSpaced, a list of steps, or None
         None: about 200 records, evenly.

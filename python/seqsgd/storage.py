@@ -19,10 +19,18 @@ if TYPE_CHECKING:
 
 _SET = {"format": "seqsgd result set", "format_version": provenance.FORMAT_VERSION}
 
+# what other parts of seqsgd write, by the first bytes or the attribute `format`, and how it is read
+_READERS = {
+    "SQLite": "a database; if it is the store of a sweep, read it with open_sweep",
+    "zip": "a zip archive; if it is a checkpoint, the same simulate(..., checkpoint=...) or Simulator.load_state goes on from it",
+    "seqsgd sweep": "a sweep in netCDF; read it with xarray.open_dataset(..., engine='h5netcdf')",
+    "seqsgd figure": "the data of a figure; read it with figures.load or xarray.open_dataset(..., engine='h5netcdf')",
+}
+
 
 def save_result(result: Result, path: str | os.PathLike[str]) -> None:
     """See Result.save."""
-    with _files.atomic(_files.check_folder("path", path)) as part:
+    with _files.atomic(_target(path, "result"), netcdf_size(result.dataset)) as part:
         result.dataset.to_netcdf(part, engine="h5netcdf")
 
 
@@ -33,8 +41,28 @@ def save_set(results: ResultSet, path: str | os.PathLike[str]) -> None:
     groups = {"/": xr.Dataset(attrs=_SET | {"title": results.title})}
     for i, (label, result) in enumerate(results.items()):
         groups[f"/case_{i:04d}"] = result.dataset.assign_attrs(label=label, panel=results.panels[label])
-    with _files.atomic(_files.check_folder("path", path)) as part:
+    with _files.atomic(_target(path, "results[label]"), netcdf_size(*groups.values())) as part:
         xr.DataTree.from_dict(groups).to_netcdf(part, engine="h5netcdf")
+
+
+def _target(path: str | os.PathLike[str], name: str) -> Path:
+    others = f"; for CSV write {name}.dataset.to_dataframe().to_csv(path), and so on with xarray"
+    return _files.check_netcdf("path", path, others)
+
+
+def netcdf_size(*datasets: xr.Dataset) -> int:
+    """Bytes that datasets take in one netCDF4 file without compression, rather too many.
+
+    Names, dimensions and short attributes come to 10 to 15 kB for each dataset.
+    """
+    texts = sum(len(str(a)) for d in datasets for a in d.attrs.values())
+    return len(datasets) * 2**15 + texts + sum(_bytes(v) for d in datasets for v in d.variables.values())
+
+
+def _bytes(variable: xr.Variable) -> int:
+    if variable.dtype != object:
+        return int(variable.nbytes)
+    return sum(32 + len(str(v)) for v in variable.values.flat)  # texts
 
 
 def load(path: str | os.PathLike[str]) -> Result | ResultSet:
@@ -42,15 +70,21 @@ def load(path: str | os.PathLike[str]) -> Result | ResultSet:
 
     Raises
     ------
+    FileNotFoundError, TypeError
+        If there is no such file, or `path` is no path.
     ValueError
-        If it is no such file, or was written by a newer version of the format. A warning says when the task holds functions of the user's, which no
+        If it is a file of something else, or was written by a newer version of the format. A warning says when the task holds functions of the user's, which no
         file keeps: data and provenance are all there, `task` and `arguments` are not.
     """
     import xarray as xr
 
-    p = Path(path)
+    p = _files.check_path("path", path)
+    if p.is_dir():
+        raise ValueError(f"path: {str(p)!r} is a folder; if it holds a sweep in zarr, read it with xarray.open_zarr")
     if not p.is_file():
         raise FileNotFoundError(f"path: there is no file {str(p)!r}")
+    if (kind := _files.kind(p)) in _READERS:
+        raise ValueError(f"path: {str(p)!r} is {_READERS[kind]}")
     try:
         root = xr.load_dataset(p, engine="h5netcdf")
     except Exception as e:  # h5py and h5netcdf raise nearly anything for a damaged file
@@ -74,6 +108,8 @@ def load(path: str | os.PathLike[str]) -> Result | ResultSet:
 
 def _check(path: Path, root: xr.Dataset) -> None:
     name: Any = root.attrs.get("format")
+    if str(name) in _READERS:
+        raise ValueError(f"path: {str(path)!r} is {_READERS[str(name)]}")
     if name not in ("seqsgd result", _SET["format"]):
         raise ValueError(f"path: {str(path)!r} was not written by seqsgd")
     version: Any = root.attrs.get("format_version")

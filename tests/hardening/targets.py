@@ -95,7 +95,7 @@ def setting(data: bytes) -> None:
     """`--set key=value` texts."""
     text = data.decode("utf-8", "replace")
     try:
-        runfile.parse(tree := {"base": json.loads(json.dumps(BASE))}, changed=[runfile.change(tree, text, ("title", "output", "base", "case"))])
+        runfile.parse(tree := {"base": json.loads(json.dumps(BASE))}, sets=runfile._sets(tree, [text]))
     except sq.ConfigError:
         pass
 

@@ -108,7 +108,7 @@ def test_a_checkpoint_with_damaged_record_steps(grid, tmp_path) -> None:
     assert zipfile.is_zipfile(tmp_path / "c")
     with open(tmp_path / "c", "wb") as out:
         np.savez(out, allow_pickle=False, **arrays | {"grid": grid})
-    with pytest.raises(ValueError, match=r"^checkpoint: '.*' is not a readable checkpoint"):
+    with pytest.raises(ValueError, match=r"^checkpoint: '.*' is not a checkpoint of seqsgd"):
         sq.simulate(**targets.ARGUMENTS, rng=1, checkpoint=tmp_path / "c", progress=False)
 
 
@@ -120,7 +120,7 @@ def test_a_checkpoint_that_says_it_is_encrypted(tmp_path) -> None:
         while (i := raw.find(mark, i + 1)) >= 0:
             raw[i + at] |= 1
     (tmp_path / "c").write_bytes(raw)
-    with pytest.raises(ValueError, match=r"^checkpoint: '.*' is not a readable checkpoint .*encrypted"):
+    with pytest.raises(ValueError, match=r"^checkpoint: '.*' is not a checkpoint of seqsgd, .*encrypted"):
         sq.simulate(**targets.ARGUMENTS, rng=1, checkpoint=tmp_path / "c", progress=False)
 
 
@@ -131,5 +131,5 @@ def test_a_checkpoint_without_records(tmp_path) -> None:
         arrays = {k: f[k] for k in f.files}
     with open(tmp_path / "c", "wb") as out:
         np.savez(out, allow_pickle=False, **arrays | {"state/record_loss": arrays["state/record_loss"][:0]})
-    with pytest.raises(ValueError, match=r"^checkpoint: '.*' is not a readable checkpoint"):
+    with pytest.raises(ValueError, match=r"^checkpoint: '.*' is not a checkpoint of seqsgd"):
         sq.simulate(**targets.ARGUMENTS, rng=1, checkpoint=tmp_path / "c", progress=False)

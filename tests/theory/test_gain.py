@@ -74,3 +74,11 @@ def test_gain_of_one_token_by_the_full_flow():
     (a, x), (b, y) = (best_lr(sq.Task(link, s), d=10**8, eta=0.05, tol=3e-3) for s in (sq.Tied("relu"), sq.Untied("relu")))
     g = gain(link, "relu")
     assert np.isclose(y / x, g.best_lr_derived, rtol=0.1) and np.isclose(a / b, g.lr_ratio_derived, rtol=0.1)
+
+
+def test_students_are_no_activations():
+    link = sq.SSI("sum", L=2)
+    with pytest.raises(TypeError, match=r"^sigma: expected the activation of tied and untied networks, got the student Attention\('none'\); attention has none, and no gain$"):
+        gain(link, sq.Attention())
+    with pytest.raises(TypeError, match=r"^sigma: .*, got the student Tied\('relu'\); pass its sigma$"):
+        gain(link, sq.Tied())

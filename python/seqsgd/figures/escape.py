@@ -4,7 +4,7 @@ Near (e, m) = 0 the flow is linear, and noise of single samples adds up to m(t) 
 E ~ N(0, lr S_ee / (2 d lambda_e)), S the covariance of what a sample contributes. From starts (E, M) drawn so, the flow without noise goes to one pole or the other. With m_0 ~ 1/sqrt d all logarithms are (1/2) log d + O(1):
 the share of semantic runs is a step at lambda_m = lambda_e, smeared over a width of order 1 / log d, and shifted by as much since a start at m_0 > 0, e_0 = 0 favours m.
 
-The risk and V are quadratic in omega (theory.md, section 7), so three fields serve all of them.
+The risk and V are quadratic in omega (docs: "Risk, flow, landscapes, phases", Landscape and phases), so three fields serve all of them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _field(omega: float) -> Chebyshev:
 
 
 def drift(omega: float, lr: float, x: Any) -> Any:
-    """d(e, m)/dt, inhibitive terms included (theory.md, section 5), at x of shape (n, 2)."""
+    """d(e, m)/dt, inhibitive terms included (docs: "Risk, flow, landscapes, phases", Flow), at x of shape (n, 2)."""
     f = _field(omega)(x)
     g, V = f[:, 1:3], f[:, 3:]
     return -g + x * np.sum(x * g, axis=1, keepdims=True) - lr / 2 * V * x

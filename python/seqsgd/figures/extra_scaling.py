@@ -128,7 +128,7 @@ FIGURE = Figure(
     name="scaling",
     title="Steps of weak recovery over decades of d",
     about=f"y = He_k(u*)/sqrt(k!), u* = (z*_1 + z*_2)/sqrt 2, learnt by a He_k(u)/sqrt(k!) from m_0 = c/sqrt d, half square loss, at lr ~ d^-(k/2-1) for k >= 2 and constant for k = 1: median steps until |m| = {ETA} for exponents k = 1, 2, 3, beside the law of the flow from a start with noise (*ours*), which has no free number. "
-    "SIE 3 ends at d = 10^4, for a decade more takes a hundred times as long. More runs, other starts and other fits: docs/scaling.md.",
+    "SIE 3 ends at d = 10^4, for a decade more takes a hundred times as long. More runs, other starts and other fits are on the page How recovery grows with d.",
     quick=Scaling(last=(5.0, 4.0, 3.0), per_decade=(1, 1, 2), budget=2e7, most=256),
     full=Scaling(),
     compute=compute,

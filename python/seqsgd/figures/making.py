@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _checks, _core, _files, provenance
 from .._run import cores
 from .._version import __version__
+from ..storage import netcdf_size
 from ..sweeps.cost import duration
 from .definition import Figure, Finding
 from .laboratory import Laboratory
@@ -95,7 +96,7 @@ def make(
     settings = figure.settings(size, changes)
     workers = cores() if workers is None else _checks.integer("workers", workers, 1)
     paths = files(figure, folder)
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    _files.make_folder("folder", folder)
     for path in paths.values():
         _files.check_folder("folder", path)
     with Laboratory(Path(folder) / f".figure-{figure.name}.{size}.sweep", workers, progress) as laboratory:
@@ -114,7 +115,7 @@ def make(
             "versions": json.dumps(provenance.versions()),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        with _files.atomic(paths["nc"]) as part:
+        with _files.atomic(paths["nc"], netcdf_size(data)) as part:
             data.to_netcdf(part, engine="h5netcdf", encoding={name: {"zlib": True} for name, v in data.variables.items() if v.dtype.kind == "f" and v.ndim})
     return _drawn(figure, data, paths)
 

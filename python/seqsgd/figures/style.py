@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import _drawing
 from ..plotting import COLOURS, MARKERS, STYLES
 
 if TYPE_CHECKING:
@@ -19,11 +20,7 @@ __all__ = ["COLOURS", "MARKERS", "STYLES", "band", "curve", "panels", "points", 
 
 def panels(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4.8, 3.8), **options: Any) -> tuple[Figure, Any]:
     """A picture of rows x columns panels of `size` inches each; the panels as an array of shape (rows, columns)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(columns * size[0], rows * size[1]), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _drawing.agg_figure(figsize=(columns * size[0], rows * size[1]), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 

@@ -144,7 +144,7 @@ class Stop(Model):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WeakRecovery(Stop):
-    """The first step at which ||(e, m)|| >= eta (untied: ||m|| / sqrt L >= eta), to the step.
+    """The first step at which ||(e, m)|| >= eta (untied: ||m|| / sqrt L >= eta), to the step (docs: "The model and its letters", What is measured).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Positional encodings of the students (theory: section 2). Row p_l enters as x_l + p_l / sqrt(d), so z_l = x_l . w + e_l."""
+"""Positional encodings of the students (docs: "The model and its letters", Students). Row p_l enters as x_l + p_l / sqrt(d), so z_l = x_l . w + e_l."""
 
 from __future__ import annotations
 

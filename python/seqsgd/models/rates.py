@@ -54,7 +54,7 @@ class Rate(Model, ABC):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PowerLaw(Rate):
-    """A constant rate c d^a L^b: `PowerLaw(c, d=a, L=b)`; theory.md, section 6, has the exponents."""
+    """A constant rate c d^a L^b: `PowerLaw(c, d=a, L=b)`; exponents in docs: "What is known without a simulation", Sample complexity."""
 
     c: float
     d: float = 0.0

@@ -1,4 +1,4 @@
-"""Students: functions of the fields z in R^L (theory: section 2)."""
+"""Students: functions of the fields z in R^L (docs: "The model and its letters", Students)."""
 
 from __future__ import annotations
 

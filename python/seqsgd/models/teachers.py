@@ -1,4 +1,4 @@
-"""Teachers: what the labels are. y = g(z*), z* = X w* in R^L (theory: section 1)."""
+"""Teachers: what the labels are. y = g(z*), z* = X w* in R^L (docs: "The model and its letters", Data)."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class SSI(Teacher):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PositionalSemantic(Teacher):
-    """Matrix target (1 - omega) softmax(z* z*^T) + omega A, softmax by rows (theory: section 1).
+    """Matrix target (1 - omega) softmax(z* z*^T) + omega A, softmax by rows (docs: "The model and its letters", Data).
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ class PositionalSemantic(Teacher):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AttentionTarget(Teacher):
-    """An attention layer as teacher: R(softmax(t t^T)) with t = weights * z* + offset (theory: section 1, the variant without transition).
+    """An attention layer as teacher: R(softmax(t t^T)) with t = weights * z* + offset (docs: "The model and its letters", Data).
 
     Parameters
     ----------

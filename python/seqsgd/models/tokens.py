@@ -39,7 +39,7 @@ class Correlated(Tokens):
     Parameters
     ----------
     C : (L, L) array
-        Symmetric, positive semi-definite; its diagonal is the variance of each token, 1 in theory.md (copied).
+        Symmetric, positive semi-definite; its diagonal is the variance of each token, 1 in the paper (copied).
     """
 
     C: Any

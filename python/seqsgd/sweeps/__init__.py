@@ -1,4 +1,4 @@
-"""Sweeps: thousands of cells over any executor, in a store that loses nothing (docs/sweeps.md)."""
+"""Sweeps: thousands of cells over any executor, in a store that loses nothing (docs: "Sweeps")."""
 
 from .definition import Sweep
 from .jobs import JobExecutor

@@ -19,7 +19,7 @@ from ..models import Model
 from ..models._base import plain
 from ..models.identity import Functions
 from .fingerprint import SIZE, identify
-from .grid import Axis, parse
+from .grid import WORDS, Axis, parse
 
 
 class Cell(NamedTuple):
@@ -174,7 +174,8 @@ def _put(tree: dict[str, Any], parts: list[str], value: Any, key: str) -> None:
         if isinstance(inner, Model):
             inner = {"type": type(inner).__name__, **inner._values()}
         if not isinstance(inner, Mapping):
-            raise ConfigError(f"grid.{key}: expected base.{'.'.join(parts[: i + 1])} to be a table or a model, got {_checks.short(inner)}")
+            above, word = ".".join(parts[: i + 1]), parts[i + 1]
+            raise ConfigError(f"grid.{key}: base.{above} is {_checks.short(inner)} and has no {word!r}, nor is it one of {', '.join(WORDS)}{_checks.nearest(word, WORDS)}")
         tree[part] = dict(inner)
         tree = tree[part]
     tree[parts[-1]] = value

@@ -236,6 +236,19 @@ def _listed(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
+def points(where: str, value: Mapping[str, Any]) -> list[Any]:
+    """The values of one axis that is written as a table: values or a range, perhaps rounded."""
+    for word in value:
+        if word not in ("values", *RANGES, "round"):
+            known = ("values", *RANGES, "round")
+            raise ConfigError(f"{where}.{word}: expected one of {', '.join(known)}, got {word!r}{_checks.nearest(word, known)}")
+    rounded = value.get("round", False)
+    if not isinstance(rounded, bool):
+        raise ConfigError(f"{where}.round: expected true or false, got {_checks.short(rounded)}")
+    given = {word: v for word, v in value.items() if word != "round"}
+    return list(_values(where, given["values"] if set(given) == {"values"} else given, rounded))
+
+
 def _range(where: str, word: str, value: Any) -> Any:
     if isinstance(value, (str, Mapping)) or not isinstance(value, Sequence):
         raise ConfigError(f"{where}: expected [start, stop, {'step' if word == 'range' else 'n'}], got {_checks.short(value)}")
@@ -322,4 +335,4 @@ def _type(value: Any) -> str:
     return str(value) if value is None or isinstance(value, (bool, int, float, str)) else _checks.short(value, 60)
 
 
-__all__ = ["LIMIT", "Axis", "parse"]
+__all__ = ["LIMIT", "Axis", "parse", "points"]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import _files
 from .._seed import Seed
 from .._signals import signalled
 from ..errors import StoreError
@@ -51,7 +52,7 @@ class Reader:
     """A store opened for reading; nothing is changed, and it may lie in a read-only place."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = _files.check_path("store", path)
         self.owner: object = None
         if not self.path.is_file():
             raise StoreError(f"store: there is no file {str(self.path)!r}")

@@ -17,6 +17,7 @@ from .. import _checks, _files
 from .._outcome import mark
 from ..provenance import FORMAT_VERSION
 from ..result import Result
+from ..storage import netcdf_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -295,16 +296,18 @@ class SweepResult:
 
     def to_netcdf(self, path: str | os.PathLike[str]) -> None:
         """Write one netCDF4 file, whole or not at all: the dataset, and the provenance of every cell in the group `provenance`."""
-        with _files.atomic(_files.check_folder("path", path)) as part:
-            self.dataset.to_netcdf(part, engine="h5netcdf")
-            self.provenance().to_netcdf(part, mode="a", group="provenance", engine="h5netcdf")
+        target = _files.check_netcdf("path", path, "; for others there are to_zarr and dataset.to_dataframe()")
+        dataset, words = self.dataset, self.provenance()
+        with _files.atomic(target, netcdf_size(dataset, words)) as part:
+            dataset.to_netcdf(part, engine="h5netcdf")
+            words.to_netcdf(part, mode="a", group="provenance", engine="h5netcdf")
 
     def to_zarr(self, path: str | os.PathLike[str]) -> None:
         """Write a zarr folder with the same contents (needs the package zarr). A folder that is there already is refused."""
-        final = Path(path)
+        final = _files.check_path("path", path)
         if final.exists():
             raise ValueError(f"path: {str(final)!r} exists already")
-        part = final.with_name(f".{final.name}.{os.getpid()}.part")
+        part = _files.beside(_files.check_folder("path", final))
         try:
             _free_words(self.dataset).to_zarr(part, mode="w-", consolidated=False)
             _free_words(self.provenance()).to_zarr(

@@ -61,7 +61,8 @@ def told(path: Path) -> Iterator[None]:
         elif "locked" in text:
             advice = f"; another process has kept it for more than {BUSY:.0f} s"
         elif "not a database" in text or "malformed" in text or isinstance(e, UnicodeDecodeError):
-            advice = "; it is not a store of sweeps, or was damaged"
+            netcdf = _files.kind(path) == "netCDF"
+            advice = "; it is a netCDF file, which seqsgd.load or xarray reads" if netcdf else "; it is not a store of sweeps, or was damaged"
         else:
             advice = "; what was stored before is not touched, run again"
         raise StoreError(f"store: {str(path)!r}: {text}{advice}") from None
@@ -94,7 +95,7 @@ class Store:
 
     def __init__(self, path: str | os.PathLike[str], *, durable: bool = True) -> None:
         try:
-            self.path = _files.check_folder("store", path)
+            self.path = _files.check_folder("store", path, longer=len("-journal"))
         except ValueError as e:
             raise StoreError(str(e)) from None
         if self.path.exists() and not os.access(self.path, os.W_OK):

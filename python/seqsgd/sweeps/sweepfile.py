@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Any
 
 from .. import _checks
 from ..errors import ConfigError
-from ..runfile import change, known_keys, table, text, toml
+from ..tomlfile import change, known_keys, put, table, text, toml
+from ..tomlfile import path as path_of
 from .definition import Sweep
 
 _TOP = ("title", "store", "output", "rng", "workers", "checkpoint_every", "base", "grid")
@@ -53,9 +55,12 @@ def read(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> SweepFile:
     tree = toml(p)
     known_keys(tree, _TOP, "")
     changed = [change(tree, item, _TOP) for item in sets]
-    title, store, output = (text(tree, key, default) for key, default in (("title", ""), ("store", f"{p.stem}.sweep"), ("output", "")))
+    title, store, output = text(tree, "title", ""), path_of(tree, "store", f"{p.stem}.sweep"), path_of(tree, "output", "")
     check_output(output)
-    base = dict(table(tree.get("base"), "base"))
+    base = copy.deepcopy(dict(table(tree.get("base", {} if changed else None), "base")))
+    for key, value in changed:
+        if key:
+            put(base, key, value, f"base.{key}")
     grid = dict(table(tree.get("grid"), "grid"))
     try:
         workers = None if "workers" not in tree else _checks.integer("workers", tree["workers"], 1)
@@ -64,8 +69,8 @@ def read(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> SweepFile:
     except (TypeError, ValueError) as e:
         raise ConfigError(str(e)) from None
     sweep = Sweep(base, grid, rng=rng)
-    for key in changed:
-        if any(key == k or key.startswith(f"{k}.") for axis in sweep.axes for k in axis.keys):
+    for key, _ in changed:
+        if key and any(key == k or key.startswith(f"{k}.") for axis in sweep.axes for k in axis.keys):
             raise ConfigError(f"base.{key}: the grid sets this itself, so that --set would change nothing")
     return SweepFile(title, sweep, store, output, workers, every)
 

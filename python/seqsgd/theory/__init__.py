@@ -1,4 +1,4 @@
-"""What can be known without a simulation: Hermite tensors and exponents, risk, flow, complexity, landscape (theory.md, sections 5 to 7).
+"""What can be known without a simulation: Hermite tensors and exponents, risk, flow, complexity, landscape (docs: "What is known without a simulation" and "Risk, flow, landscapes, phases").
 
 Every number comes with the statement that it is exact, or with an error: one that follows from analyticity where the function is the package's own, and an
 estimate where it is the user's, which is a black box. The model itself is always the compiled task of the core.

@@ -1,4 +1,4 @@
-"""The right-hand side of the flow (docs: section 5): from R and V to d(e, m)/dt, for every way of keeping weights on spheres.
+"""The right-hand side of the flow (docs: "Risk, flow, landscapes, phases", Flow): from R and V to d(e, m)/dt, for every way of keeping weights on spheres.
 
 In the limit d -> infinity at time t = gamma tau / d, with e* = P w*/sqrt d (0 if P is orthogonal to w*), K = P P^T and s = m dR/dm + e . dR/de:
 

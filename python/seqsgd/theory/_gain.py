@@ -1,4 +1,4 @@
-"""What one weight for all tokens gains over one weight each (theory.md, section 6)."""
+"""What one weight for all tokens gains over one weight each (docs: "What is known without a simulation", Tied against untied)."""
 
 from __future__ import annotations
 
@@ -146,6 +146,9 @@ def gain(link: Any, sigma: Any = "relu", *, max_order: int = MAX_ORDER, points: 
     exponent = sie(teacher, max_order=max_order, points=points, rng=rng)
     polynomial = expansion(teacher)
     last = polynomial.degree if polynomial is not None else max_order
+    if isinstance(sigma, models.Student):
+        its = "pass its sigma" if hasattr(sigma, "sigma") else "attention has none, and no gain"
+        raise TypeError(f"sigma: expected the activation of tied and untied networks, got the student {sigma!r}; {its}")
     c = coefficients(check_sigma(sigma), last)
     first = exponent.value or 1
     k, tensors = _common(teacher, c, first, last, points, rng)

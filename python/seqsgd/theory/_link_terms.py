@@ -1,7 +1,7 @@
 """Polynomial links as sums of products over tokens, and what is left of them when only the student's preactivation u is kept.
 
 With independent tokens, E[prod_l He_{k_l}(z*_l) h(u)] = prod_l r_l^{k_l} E[h^{(k)}(u)], r_l = E[z*_l u], k = sum_l k_l. So a link acts through one polynomial
-p(x) = sum_k p_k x^k with E[y h(u)] = sum_k p_k E[h^{(k)}(u)]; products over tokens multiply, sums add (docs: section 5, Hermite expansion).
+p(x) = sum_k p_k x^k with E[y h(u)] = sum_k p_k E[h^{(k)}(u)]; products over tokens multiply, sums add (docs: "What is known without a simulation", Hermite tensors and exponents).
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Path:
 
 
 def norm(drift: Drift) -> Callable[[Array], Array]:
-    """||(e, m)|| of states (..., n); untied ||m|| / sqrt L (docs: what is measured)."""
+    """||(e, m)|| of states (..., n); untied ||m|| / sqrt L (docs: "The model and its letters", What is measured)."""
     s = drift.setup
     inverse = np.linalg.pinv(drift.K, rcond=1e-10) if s.tied else np.zeros((s.ne, s.ne))
     share = 1 if s.tied else s.L

@@ -1,4 +1,4 @@
-"""The flow of untied weights under correlated tokens, where rows see each other's fields through Q_lk = w_l . w_k / d (docs: theory-risk.md, Flow).
+"""The flow of untied weights under correlated tokens, where rows see each other's fields through Q_lk = w_l . w_k / d (docs: "Risk, flow, landscapes, phases", Flow).
 
 u = (1/sqrt L) sum_l z_l is Gaussian with variance s^2 = (1/L) sum_lk C_lk Q_lk and E[z*_l u] = r_l = (1/sqrt L) sum_k C_lk m_k, so R depends on these and on the mean of u.
 With delta = dloss/du, alpha_l = dR/dm_l at fixed Q, beta = (2/L) dR/ds^2 = E[d delta / du] / L, epsilon = E[delta] / sqrt L and V = E[delta^2], Stein's lemma gives the mean

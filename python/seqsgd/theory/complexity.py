@@ -1,4 +1,4 @@
-"""How many samples: laws in d, weak-recovery times at finite d, the best learning rate (theory.md, section 6)."""
+"""How many samples: laws in d, weak-recovery times at finite d, the best learning rate (docs: "What is known without a simulation", Sample complexity)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flatness index kappa = min{k >= 1: grad^k R(0, 0) != 0}, with a verdict instead of a bare comparison with zero (docs: section 5)."""
+"""The flatness index kappa = min{k >= 1: grad^k R(0, 0) != 0}, with a verdict instead of a bare comparison with zero (docs: "Risk, flow, landscapes, phases", Risk)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deterministic limit d -> infinity of the dynamics, and the learning rate beyond which nothing is learnt (docs: section 5)."""
+"""The deterministic limit d -> infinity of the dynamics, and the learning rate beyond which nothing is learnt (docs: "Risk, flow, landscapes, phases", Flow)."""
 
 from __future__ import annotations
 

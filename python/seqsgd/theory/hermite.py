@@ -1,4 +1,4 @@
-"""Hermite tensors of links, Hermite coefficients of activations, and the sequence information exponent (theory.md, section 5)."""
+"""Hermite tensors of links, Hermite coefficients of activations, and the sequence information exponent (docs: "What is known without a simulation", Hermite tensors and exponents)."""
 
 from __future__ import annotations
 

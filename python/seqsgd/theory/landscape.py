@@ -1,4 +1,4 @@
-"""The landscape of the risk on the ball ||(e, m)|| <= 1: critical points, where the dynamics goes first, and which minimum it ends in (docs: section 7)."""
+"""The landscape of the risk on the ball ||(e, m)|| <= 1: critical points, where the dynamics goes first, and which minimum it ends in (docs: "Risk, flow, landscapes, phases", Landscape and phases)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Positional against semantic learning: the phase diagram in (a, omega) of softmax attention with opposite positions (docs: section 7).
+"""Positional against semantic learning: the phase diagram in (a, omega) of softmax attention with opposite positions (docs: "Risk, flow, landscapes, phases", Landscape and phases).
 
 With A = lambda I + (1 - lambda) J / 2, lambda = tanh(a^2), J all ones, R is (1 - omega) R_0 + omega (lambda R_I + (1 - lambda) R_J/2) plus terms that do not
 depend on (e, m): R_0, R_I, R_J/2 are the risks of three fixed targets. So every criterion is linear in omega at given a, and no cell needs an integral.

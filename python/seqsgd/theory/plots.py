@@ -11,6 +11,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.patches import Circle, Patch
 from matplotlib.ticker import MaxNLocator
 
+from .. import _drawing
 from ..plotting import COLOURS, MARKERS, STYLES
 
 if TYPE_CHECKING:
@@ -27,23 +28,15 @@ KINDS = {"minimum": ("o", "#000000"), "saddle": ("X", "#D55E00"), "maximum": ("^
 FLAT = "#E69F00"
 
 
-def _axes(ax: Axes | None, **options: Any) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    made: Axes = plt.subplots(layout="tight", **options)[1]
-    return made
-
-
 def _size(x: Any) -> Any:
     return np.abs(x) if x.ndim == 1 else np.sqrt(np.mean(x**2, axis=1))
 
 
 def plot_flow(flow: Flow, ax: Axes | None, time: bool) -> Axes:
     """See Flow.plot. On the axes of a simulation's plot the lines are black and dashed, so that they show on its bands."""
-    over = ax is not None and bool(ax.lines)
-    ax = _axes(ax)
+    given = ax is not None
+    ax = _drawing.axes(ax)
+    over = given and bool(ax.lines)
     x = flow.t if time or flow.steps is None else flow.steps
     for i, (name, values) in enumerate((("m", flow.m), ("e", flow.e))):
         if values is None:
@@ -62,10 +55,10 @@ def plot_flow(flow: Flow, ax: Axes | None, time: bool) -> Axes:
 def plot_landscape(landscape: Landscape, ax: Axes | None, surface: bool, legend: bool) -> Axes:
     """See Landscape.plot."""
     if len(landscape.names) == 1:
-        return _curve(landscape, _axes(ax), legend)
+        return _curve(landscape, _drawing.axes(ax), legend)
     if surface:
         return _surface(landscape, ax, legend)
-    return _contours(landscape, _axes(ax, figsize=(6.4, 5.4)), legend)
+    return _contours(landscape, _drawing.axes(ax, figsize=(6.4, 5.4)), legend)
 
 
 def _curve(landscape: Landscape, ax: Axes, legend: bool) -> Axes:
@@ -134,7 +127,7 @@ def _streams(ax: Axes, x: Any, e: Any, m: Any) -> None:
 
 
 def _surface(landscape: Landscape, ax: Axes | None, legend: bool) -> Axes:
-    axes: Any = ax if ax is not None else _axes(None, subplot_kw={"projection": "3d"}, figsize=(7.0, 5.6))
+    axes: Any = _drawing.axes(ax, subplot_kw={"projection": "3d"}, figsize=(7.0, 5.6))
     r, angle = np.meshgrid(np.linspace(0, 1, 60), np.linspace(0, 2 * np.pi, 121))
     e, m = r * np.cos(angle), r * np.sin(angle)
     R = landscape.risk(e, m)
@@ -188,9 +181,9 @@ def _legend(ax: Axes, outside: bool = False) -> None:
 
 def plot_phases(diagram: PhaseDiagram, ax: Axes | None, legend: bool) -> Axes:
     """See PhaseDiagram.plot."""
+    ax = _drawing.axes(ax, figsize=(8.6, 4.8))
     from .phases import REGIONS
 
-    ax = _axes(ax, figsize=(8.6, 4.8))
     a, omega, region = diagram.a, diagram.omega, diagram.region
     colours = ListedColormap(["#FFFFFF", *SHADES])
     # cells around their points

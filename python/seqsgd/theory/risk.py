@@ -1,4 +1,4 @@
-"""The population risk R(e, m), its gradient and Hessian, and the noise V of a step, each with an error estimate (docs: section 5)."""
+"""The population risk R(e, m), its gradient and Hessian, and the noise V of a step, each with an error estimate (docs: "Risk, flow, landscapes, phases", Risk)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Risk:
     ----------
     names : the p parameters that derivatives are taken with respect to: positional overlaps, then overlaps
     value, V : (...)
-        R = E loss, and V = E ||delta||^2, for correlated tokens E delta^T C delta: what inhibits learning (docs: section 5).
+        R = E loss, and V = E ||delta||^2, for correlated tokens E delta^T C delta: what inhibits learning (docs: "Risk, flow, landscapes, phases", Risk).
     gradient, hessian : (..., p), (..., p, p); hessian is None if it was not asked for
     value_error, V_error, gradient_error, hessian_error
         Of the same shapes; *estimates*. Quadrature: the difference of two rules and rounding, for a user's link five times the largest difference of five rules; panels end
@@ -93,7 +93,7 @@ def risk(
     tokens: str | models.Tokens = "gaussian",
     hessian: bool = True,
 ) -> Risk:
-    """R, its gradient and Hessian, and V, at positional overlaps e and overlaps m, which are broadcast against each other (docs: section 5).
+    """R, its gradient and Hessian, and V, at positional overlaps e and overlaps m, which are broadcast against each other (docs: "Risk, flow, landscapes, phases", Risk).
 
     Square losses: exact up to one-dimensional integrals for networks and polynomial links at any L; tensor quadrature for networks and attention up to L = 3;
     all else by randomised quasi-Monte-Carlo. Derivatives come from Gaussian identities, not from differences.
