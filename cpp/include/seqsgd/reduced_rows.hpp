@@ -28,6 +28,16 @@ class CorrelatedRows final : public ReducedRuns {
     record_if_due();
   }
 
+  // Of one run, and of what a step of it takes for a moment.
+  static double bytes(const Coordinates& c, const Task& task) {
+    const double L = double(c.L), seen = 1 + (c.encoded ? double(std::min(c.rank, c.dimension - 1)) : 0);
+    return 8 * L * (2 * seen + 2 * L) + 8 * (4 * L + double(task.scratch() + std::size_t(task.k()))) + double(sizeof(CorrelatedRows)) + 512;
+  }
+  static double bytes_of_step(const Coordinates& c) {
+    const double L = double(c.L), seen = 1 + (c.encoded ? double(std::min(c.rank, c.dimension - 1)) : 0);
+    return 8 * L * (6 * seen + 10 * L);
+  }
+
   Index runs() const override { return 1; }
   bool done(Index target) const override { return p_.step >= target || p_.halted(s_.plan); }
   const Progress& progress(Index) const override { return p_; }

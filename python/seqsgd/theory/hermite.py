@@ -146,7 +146,7 @@ def hermite(link: Any, order: int, *, points: int | None = None, rng: int = 0) -
     """
     teacher = teacher_of(link)
     order = _checks.integer("order", order, 0)
-    seed = _checks.integer("rng", rng, 0)
+    seed = _checks.integer("rng", rng, 0, unbounded=True)
     if points is not None:
         points = _checks.integer("points", points, 2**9)
     L, outputs = teacher.L, teacher.outputs
