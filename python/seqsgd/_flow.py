@@ -62,9 +62,9 @@ class Flow:
         if not tied and isinstance(run.tokens, Correlated):  # all overlaps between rows too
             state = 3 * L + L * (L - 1) // 2 + (L * (L - 1) if positional else 0)
         full = (weights + 1) * run.d if matrix else 0
-        theory = 3 * L * L + state * state  # the covariance of the tokens and what is made of it; the solver's Jacobian
+        theory = 2 * L * L + state * state  # the covariance of the tokens and what is made of it; the solver's Jacobian
         records = len(grid) * (state + 1 + 1 + weights * (0 if tied else 2) + positional)  # with the result, whose arrays are copies in part
-        return 8 * (run.runs * (records + 3 * state + 3 * positional + 8) + full + theory)
+        return 8 * (run.runs * (records + 3 * state + 3 * positional + 8) + full + theory) + _memory.description(run)
 
     def _draw(self, seed: Seed) -> tuple[Array, Array]:
         """Start (runs, state) and P w* / sqrt d (runs, positional overlaps)."""
@@ -212,7 +212,8 @@ class Flow:
             out["e"] = Variable(("run", "step", "token"), e, "positional overlap p_l . w / sqrt(d)")
         loss = np.full(self._integral.shape, np.nan)
         if len(self._grid) > 1:
-            loss[:, 1:] = np.diff(self._integral, axis=1) / np.diff(self._grid)
+            np.subtract(self._integral[:, 1:], self._integral[:, :-1], out=loss[:, 1:])
+            loss[:, 1:] /= np.diff(self._grid)
         if len(self._grid) and self._grid[0] > 0:
             loss[:, 0] = self._integral[:, 0] / self._grid[0]
         out["loss"] = Variable(("run", "step"), loss, "population risk, mean over the steps since the record before")

@@ -61,6 +61,12 @@ def records(run: Run, count: int) -> int:
     return 8 * count * run.runs * (2 * weights + positional + 1)
 
 
+def description(run: Run) -> int:
+    """Bytes that the arguments take while they are written down as text in the result: only a matrix of positions is large."""
+    position = run.task.student.position
+    return 57 * int(position.P.size) if isinstance(position, models.Positions) else 0  # a float in a list, and its digits
+
+
 SMALL = 16_000_000  # bytes: never worth a refusal
 
 
