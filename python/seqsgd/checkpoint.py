@@ -74,6 +74,13 @@ class Checkpoint:
         return run | {"rng": self.seed.to_plain(), "seqsgd version": _version.__version__, "instruction set (SEQSGD_SIMD)": _core.level}
 
     def _unreadable(self, why: object) -> ValueError:
+        try:
+            with open(self.path, "rb") as file:
+                ours = file.read(2) in (b"PK", b"")  # a zip file, or one that was cut off at once
+        except OSError:
+            ours = False
+        if not ours:  # nobody should be told to delete it
+            return ValueError(f"checkpoint: {str(self.path)!r} is not a readable checkpoint (it was not written by seqsgd); expected a file of its own, or none yet")
         return ValueError(f"checkpoint: {str(self.path)!r} is not a readable checkpoint ({' '.join(str(why).split()) or type(why).__name__}); delete it to start anew")
 
     def load(self, *, adopt: bool) -> None:

@@ -32,7 +32,7 @@ class _Refused(click.ClickException):
     exit_code = 2
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog="`python -m seqsgd --cmake-dir` prints the folder of the CMake package, for C++ programs.")
 @click.version_option(__version__, prog_name="seqsgd", message="%(prog)s %(version)s")
 def cli() -> None:
     """One-pass spherical SGD for sequence single-index models and single-layer attention networks."""
