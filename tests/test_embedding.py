@@ -65,7 +65,7 @@ def test_find_package_in_the_python_package(tmp_path: Path) -> None:
 
 
 def test_add_subdirectory(tmp_path: Path) -> None:
-    build(EXAMPLE, tmp_path / "build", f"-Dseqsgd_SOURCE={ROOT}")
+    build(EXAMPLE, tmp_path / "build", f"-Dseqsgd_SOURCE={ROOT}", "-DNATIVE=OFF")
     run(tmp_path / "build" / "embed")
     installed = subprocess.run([tool("cmake"), "--install", str(tmp_path / "build"), "--prefix", str(tmp_path / "prefix")], capture_output=True, text=True)
     assert installed.returncode == 0 and not (tmp_path / "prefix").exists()  # a guest installs nothing of its own

@@ -1,4 +1,5 @@
 // Whatever the public interface is given, it refuses in one line that names the argument, before anything is allocated; or it goes on.
+#include <atomic>
 #include <cstdlib>
 #include <limits>
 #include <new>

@@ -120,7 +120,7 @@ def instance(name: str, value: object, types: type | tuple[type, ...], words: st
 
 def unmasked(name: str, value: object) -> object:
     """The value, unless entries of it are masked: what lies below a mask is no data."""
-    if isinstance(value, np.ma.MaskedArray) and (masked := int(np.ma.count_masked(value))):
+    if isinstance(value, np.ma.MaskedArray) and (masked := int(np.count_nonzero(np.ma.getmaskarray(value)))):
         raise TypeError(f"{name}: expected numbers without masked ones, got {short(value)}, {masked} masked")
     return value
 

@@ -90,7 +90,7 @@ class Run(models.Model):
 
     def replaced(self, **changes: object) -> Run:
         """The same with other arguments, checked."""
-        return Run(**self._values() | changes)  # type: ignore[arg-type]
+        return Run(**self._values() | changes)
 
     @property
     def L(self) -> int:
