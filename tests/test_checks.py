@@ -28,7 +28,7 @@ def test_so_do_arguments():
 
 @pytest.mark.parametrize(
     "value",
-    [1.5, np.float64(1.5), float("nan"), float("inf"), -float("inf"), True, np.True_, np.array(True), np.array(1.5), np.array([3]), np.array([3.0]), "3", b"3", None, 3 + 0j, Decimal(3), Fraction(3), [3], np.ma.masked, np.ma.array(3.0)],
+    [1.5, np.float64(1.5), float("nan"), float("inf"), -float("inf"), True, np.True_, np.array(True), np.timedelta64(3), np.array(1.5), np.array([3]), np.array([3.0]), "3", b"3", None, 3 + 0j, Decimal(3), Fraction(3), [3], np.ma.masked, np.ma.array(3.0)],
     ids=repr,
 )
 def test_others_are_not(value):
@@ -83,7 +83,7 @@ def test_numbers(value):
     assert x == 0.5 and type(x) is float
 
 
-@pytest.mark.parametrize(("value", "error"), [(np.ma.masked, TypeError), (np.array([0.5]), TypeError), (10**400, ValueError), (10**5000, ValueError), (np.array(np.nan), ValueError)], ids=lambda x: _checks.short(x, 20))
+@pytest.mark.parametrize(("value", "error"), [(np.ma.masked, TypeError), (np.timedelta64(3), TypeError), (np.array([0.5]), TypeError), (10**400, ValueError), (10**5000, ValueError), (np.array(np.nan), ValueError)], ids=lambda x: _checks.short(x, 20))
 def test_no_numbers(value, error):
     with pytest.raises(error, match=r"^x: expected a finite number, got .{1,60}$"):
         _checks.number("x", value)

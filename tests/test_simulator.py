@@ -285,6 +285,20 @@ def test_a_pickle_is_taken_up_in_another_process(tmp_path):
     assert there == sim.w.tobytes()
 
 
+class Tagged(sq.Simulator):
+    """As a user would make one."""
+
+    tag = "none"
+
+
+def test_a_class_of_the_users_may_have_attributes_of_its_own():
+    sim = Tagged(TASK, d=20, lr=0.3, rng=5, dtype="float64")
+    sim.tag = "mine"
+    sim.advance(7)
+    for other in (copy.deepcopy(sim), pickle.loads(pickle.dumps(sim))):
+        assert type(other) is Tagged and other.tag == "mine" and other.step == 7
+
+
 def test_a_function_that_cannot_be_pickled_is_named():
     sim = make(sq.Task(sq.SSI(lambda z: z[0], L=2), sq.Tied()), dtype="float32")
     with pytest.raises((pickle.PicklingError, AttributeError, TypeError), match="lambda"):

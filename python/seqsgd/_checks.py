@@ -16,6 +16,7 @@ Float64 = npt.NDArray[np.float64]
 
 MOST = 2**53  # counts up to here are exact as floats, and far from the end of int64
 INT32 = 2**31 - 1
+_NOT = (bool, np.bool_, np.timedelta64)  # no numbers, though Python counts them among the integers
 
 
 def short(value: object, width: int = 60) -> str:
@@ -62,11 +63,11 @@ def integer(name: str, value: object, low: int | None = None, high: int | None =
     """An int, NumPy's too, or a float or a 0-d array that is whole (1e5); no bool. Without `high` up to 2^53, unless `unbounded`."""
     x = scalar(value)
     whole = isinstance(x, (float, np.floating)) and x.is_integer()
-    n = int(x) if whole else operator.index(x) if isinstance(x, Integral) else 0  # type: ignore[call-overload]
+    n = int(x) if whole else operator.index(x) if isinstance(x, Integral) and not isinstance(x, _NOT) else 0  # type: ignore[call-overload]
     if high is None and not unbounded and n > MOST:  # a bound that is mentioned where it is broken
         high = MOST
     wanted = f"{name}: expected an integer{_interval(low, high)}, got {short(value)}"
-    if isinstance(x, (bool, np.bool_)) or not (whole or isinstance(x, Integral)):
+    if isinstance(x, _NOT) or not (whole or isinstance(x, Integral)):
         raise TypeError(wanted)
     if (low is not None and n < low) or (high is not None and n > high):
         raise ValueError(wanted)
@@ -81,7 +82,7 @@ def number(
     if low is not None and high is not None:
         wanted = wanted.replace("a finite number", "a number")
     given = scalar(value)
-    if isinstance(given, (bool, np.bool_)) or not isinstance(given, Real):
+    if isinstance(given, _NOT) or not isinstance(given, Real):
         raise TypeError(wanted)
     try:
         x = float(given)

@@ -210,7 +210,7 @@ class Simulator:
             self._core.set_state({str(name): np.asarray(values) for name, values in state.items()})
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in Simulator.__slots__ or name == "lr":
+        if name in Simulator.__slots__ or name == "lr" or type(self) is not Simulator:  # a class of the user's may have more
             return object.__setattr__(self, name, value)
         if hasattr(Simulator, name):
             raise AttributeError(f"{name}: cannot be set; it follows from the steps done (restore() goes back to a state)")
@@ -218,10 +218,12 @@ class Simulator:
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:
-            return {"run": self._run, "seed": self._seed, "adopt": self._adopt, "units": copy.copy(self._units), "state": self.state()}
+            return {"run": self._run, "seed": self._seed, "adopt": self._adopt, "units": copy.copy(self._units), "state": self.state(), "more": dict(getattr(self, "__dict__", {}))}
 
     def __setstate__(self, given: dict[str, Any]) -> None:
         self._run, self._seed, self._adopt, self._units = given["run"], given["seed"], given["adopt"], given["units"]
+        for name, value in given["more"].items():
+            object.__setattr__(self, name, value)
         self._lock = threading.RLock()
         self._core = allocate("Sampled", self._run, self._seed, _GRID)
         self.restore(given["state"])
