@@ -223,8 +223,8 @@ class FirstPassage:
         from scipy import stats
 
         _checks.instance("other", other, FirstPassage, "a FirstPassage")
-        _checks.number("confidence", confidence, 0, 1, open_low=True, open_high=True)
-        _checks.integer("resamples", resamples, 1)
+        confidence = _checks.number("confidence", confidence, 0, 1, open_low=True, open_high=True)
+        resamples = _checks.integer("resamples", resamples, 1)
         generator = np.random.default_rng(rng)
         pvalue = math.nan
         if self.number_reached + other.number_reached:

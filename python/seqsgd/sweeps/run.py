@@ -146,7 +146,7 @@ def carry_out(
     if progress is not None:
         _checks.boolean("progress", progress)
     if executor is not None and not isinstance(executor, Executor):
-        _checks.integer("executor", executor, 1)
+        executor = _checks.integer("executor", executor, 1)
     folder = Folder() if store is None else None
     with contextlib.closing(Store(folder.path / "sweep" if folder else store or "", durable=folder is None)) as opened:
         cells = definition.cells(opened.entropy() if definition.needs_entropy else None, loose=folder is not None)
