@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def test_find_package_in_the_python_package(tmp_path: Path) -> None:
 
 
 def test_add_subdirectory(tmp_path: Path) -> None:
-    build(EXAMPLE, tmp_path / "build", f"-Dseqsgd_SOURCE={ROOT}")
+    build(EXAMPLE, tmp_path / "build", f"-Dseqsgd_SOURCE={ROOT}", "-DNATIVE=OFF")
     run(tmp_path / "build" / "embed")
     installed = subprocess.run([tool("cmake"), "--install", str(tmp_path / "build"), "--prefix", str(tmp_path / "prefix")], capture_output=True, text=True)
     assert installed.returncode == 0 and not (tmp_path / "prefix").exists()  # a guest installs nothing of its own
@@ -102,3 +103,40 @@ def test_a_version_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "CMakeLists.txt").write_text("cmake_minimum_required(VERSION 3.20)\nproject(p LANGUAGES CXX)\nfind_package(seqsgd 9.0 REQUIRED)\n", encoding="utf-8")
     done = subprocess.run([tool("cmake"), "-S", str(tmp_path), "-B", str(tmp_path / "b"), f"-Dseqsgd_DIR={cmake_dir()}", *eigen()], capture_output=True, text=True)
     assert done.returncode != 0 and "version" in done.stderr
+
+
+PROJECT = """cmake_minimum_required(VERSION 3.20)
+project(p LANGUAGES CXX)
+{0}
+add_executable(p main.cpp)
+target_link_libraries(p PRIVATE seqsgd::seqsgd)
+"""
+
+
+@pytest.mark.parametrize("source", [True, False], ids=["add_subdirectory", "find_package"])
+@pytest.mark.parametrize(
+    ("arguments", "warned"),
+    [([], True), (["-DCMAKE_CXX_FLAGS=-Wall"], True), (["-DCMAKE_BUILD_TYPE=Release"], False), (["-DCMAKE_BUILD_TYPE=Debug"], False), (["-DCMAKE_CXX_FLAGS=-march=native -O2"], False)],
+)
+def test_a_program_compiled_without_optimisation_is_warned_of(source: bool, arguments: list[str], warned: bool, tmp_path: Path) -> None:
+    take = f"add_subdirectory({ROOT} seqsgd)" if source else "find_package(seqsgd 0.1 REQUIRED)"
+    (tmp_path / "CMakeLists.txt").write_text(PROJECT.format(take), encoding="utf-8")
+    (tmp_path / "main.cpp").write_text("#include <seqsgd/seqsgd.hpp>\nint main() {}\n", encoding="utf-8")
+    command = [tool("cmake"), "-S", str(tmp_path), "-B", str(tmp_path / "b"), "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}", *eigen(), *arguments]
+    done = subprocess.run([*command, *([] if source else [f"-Dseqsgd_DIR={cmake_dir()}"])], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert ("CMAKE_BUILD_TYPE is not set" in done.stderr) == warned, done.stderr
+
+
+def test_the_program_of_the_page(tmp_path: Path) -> None:
+    """docs/embedding.md as it is written: its CMake file, its commands' flags, its program."""
+    page = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
+    cmake, code = (re.search(rf"```{language}\n(.*?)```", page, re.DOTALL) for language in ("cmake", "cpp"))
+    assert cmake and code
+    include, _, body = code[1].partition("using namespace seqsgd;\n")
+    (tmp_path / "CMakeLists.txt").write_text(cmake[1], encoding="utf-8")
+    (tmp_path / "main.cpp").write_text(f"{include}using namespace seqsgd;\nint main() {{\nconst int L = 4;\n{body}\nreturn m > 0.3 ? 0 : 1;\n}}\n", encoding="utf-8")
+    flags = re.findall(r"-DCMAKE_BUILD_TYPE=\w+", page.split("```sh")[1])
+    assert flags == ["-DCMAKE_BUILD_TYPE=Release"]
+    build(tmp_path, tmp_path / "build", *flags, f"-Dseqsgd_DIR={cmake_dir()}")
+    assert subprocess.run([tmp_path / "build" / "my_program"]).returncode == 0

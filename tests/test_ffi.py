@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -207,3 +209,17 @@ def test_thousands_of_simulators_in_several_threads() -> None:
         alone.advance(21)
         np.testing.assert_array_equal(alone.w, sims[i].w)
         assert sims[i].step == 21
+
+
+def test_the_loop_of_the_page_ends_where_a_step_cannot_be_done() -> None:
+    """docs/embedding.md: with a handle of 0, and one of a simulator that met a value that is not finite."""
+    numba = pytest.importorskip("numba")
+    page = (Path(__file__).parent.parent / "docs" / "embedding.md").read_text(encoding="utf-8")
+    code = next(b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "until" in b)
+    names: dict[str, Any] = {}
+    exec(code.partition("task = ")[0], names)  # noqa: S102  our own page
+    stopped = sq.Simulator(sq.Task(sq.SSI("sum_h2", L=2), sq.Tied("relu")), d=50, lr=0.2, rng=0)
+    with pytest.warns(sq.NonFiniteWarning):
+        stopped.observe(np.full((1, 2, 50), 0.1), [1e300])
+    addresses = np.array([0, ffi.Handle(stopped).address])
+    assert numba and names["until"](addresses, 0.5, np.empty(1)).tolist() == [0, 0]

@@ -272,3 +272,13 @@ def test_set_has_panels_and_tells_curves_apart(result, tmp_path):
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
     given = matplotlib.figure.Figure()
     assert both.plot(given) is given
+
+
+@pytest.mark.parametrize("name", ["lr", "m", "anything"])
+def test_what_would_do_nothing_cannot_be_set(name):
+    r = sq.simulate(sq.Task(sq.SSI("sum", L=2), sq.Tied()), d=5, steps=3, lr=0.1, rng=0)
+    with pytest.raises(AttributeError) as caught:
+        setattr(r, name, 0.1)
+    assert str(caught.value) == f"{name}: cannot be set, a result is what was recorded; variables of your own go into .dataset"
+    r.dataset = r.dataset.assign(mine=1)
+    assert int(r.dataset.mine) == 1

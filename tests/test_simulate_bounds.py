@@ -10,7 +10,7 @@ from seqsgd import _core, _memory
 BAD = [
     ({"task": "t"}, TypeError, "task: expected a Task, got 't'"),
     ({"d": 0}, ValueError, "d: expected an integer in [1, 1099511627776], got 0"),
-    ({"d": 10.0}, TypeError, "d: expected an integer in [1, 1099511627776], got 10.0"),
+    ({"d": 10.5}, TypeError, "d: expected an integer in [1, 1099511627776], got 10.5"),
     ({"steps": -1}, ValueError, "steps: expected an integer in [0, 9007199254740992], got -1"),
     ({"steps": "10"}, TypeError, "steps: expected an integer in [0, 9007199254740992], got '10'"),
     ({"lr": -0.1}, ValueError, "lr: expected a finite number >= 0, got -0.1"),

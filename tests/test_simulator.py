@@ -1,5 +1,9 @@
 """Simulator: one run in the caller's hands."""
 
+import copy
+import pickle
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -141,7 +145,7 @@ def test_wrong_data_is_refused_and_nothing_moves(X, y, error, message):
     ("call", "error", "message"),
     [
         (lambda: make().advance(-1), ValueError, "n: expected an integer in [0, 4503599627370496], got -1"),
-        (lambda: make().advance(1.0), TypeError, "n: expected an integer in [0, 4503599627370496], got 1.0"),
+        (lambda: make().advance(1.5), TypeError, "n: expected an integer in [0, 4503599627370496], got 1.5"),
         (lambda: make(run=-1), ValueError, "run: expected an integer in [0, 4294967295], got -1"),
         (lambda: make(d=0), ValueError, "d: expected an integer in [1, 1099511627776], got 0"),
         (lambda: make(MATRIX, d=2), ValueError, "d: Opposite needs d >= 3 (p is orthogonal to w* and to the initial weights), got 2"),
@@ -202,12 +206,12 @@ def test_state_of_another_simulator_is_refused(tmp_path):
 
 def test_nonfinite_values_stop_it_before_the_step():
     sim = make()
-    X = np.random.default_rng(0).standard_normal((3, 3, 20))
-    X[1, 0, 0] = np.nan
+    X = np.random.default_rng(0).standard_normal((3, 3, 20)) / np.sqrt(20)
+    y = [0.0, 1e200, 0.0]
     before = make()
-    before.observe(X[:1])
+    before.observe(X[:1], y[:1])
     with pytest.warns(sq.NonFiniteWarning, match="^values were not finite at step 2; the simulator stays before it"):
-        losses = sim.observe(X)
+        losses = sim.observe(X, y)
     assert np.isfinite(losses[0]) and np.isnan(losses[1:]).all()
     assert sim.step == 1 and np.array_equal(sim.w, before.w)
 
@@ -251,3 +255,118 @@ def test_decay_does_not_warn_of_its_end():
     with pytest.warns(sq.PrecisionWarning) as caught:
         make(lr=1e-7, dtype="float32")
     assert len(caught) == 1
+
+
+# --- copies
+
+
+@pytest.mark.parametrize("made", [copy.deepcopy, copy.copy, lambda s: pickle.loads(pickle.dumps(s))], ids=["deepcopy", "copy", "pickle"])
+@pytest.mark.parametrize(("task", "dtype"), [(TASK, "float32"), (UNTIED, "float64"), (MATRIX, "float32")], ids=["tied", "untied", "matrix"])
+def test_a_copy_goes_on_bit_for_bit_and_by_itself(task, dtype, made):
+    sim = make(task, dtype=dtype, rng=np.random.SeedSequence(3).spawn(2)[1], run=4, lr=sq.Decay(0.3, 50, 1))
+    sim.advance(17)
+    other = made(sim)
+    assert (other.step, repr(other)) == (17, repr(sim))
+    sim.advance(40)
+    assert other.step == 17
+    other.advance(40)
+    np.testing.assert_array_equal(other.w, sim.w)
+    np.testing.assert_array_equal(other.teacher, sim.teacher)
+    assert other.loss == sim.loss
+
+
+def test_a_pickle_is_taken_up_in_another_process(tmp_path):
+    sim = make(dtype="float32")
+    sim.advance(17)
+    (tmp_path / "s.pickle").write_bytes(pickle.dumps(sim))
+    program = f"import pickle, sys; s = pickle.load(open({str(tmp_path / 's.pickle')!r}, 'rb')); s.advance(30); sys.stdout.buffer.write(s.w.tobytes())"
+    there = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout
+    sim.advance(30)
+    assert there == sim.w.tobytes()
+
+
+class Tagged(sq.Simulator):
+    """As a user would make one."""
+
+    tag = "none"
+
+
+def test_a_class_of_the_users_may_have_attributes_of_its_own():
+    sim = Tagged(TASK, d=20, lr=0.3, rng=5, dtype="float64")
+    sim.tag = "mine"
+    sim.advance(7)
+    for other in (copy.deepcopy(sim), pickle.loads(pickle.dumps(sim))):
+        assert type(other) is Tagged and other.tag == "mine" and other.step == 7
+
+
+def test_a_function_that_cannot_be_pickled_is_named():
+    sim = make(sq.Task(sq.SSI(lambda z: z[0], L=2), sq.Tied()), dtype="float32")
+    with pytest.raises((pickle.PicklingError, AttributeError, TypeError), match="lambda"):
+        pickle.dumps(sim)
+    sim.advance(3)
+    other = copy.deepcopy(sim)  # functions are shared
+    sim.advance(3)
+    other.advance(3)
+    np.testing.assert_array_equal(sim.w, other.w)
+
+
+# --- what may be set
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_rate_that_is_set_is_that_of_the_steps_to_come(tmp_path, dtype):
+    sim, planned = make(dtype=dtype), make(dtype=dtype, lr=sq.Piecewise([(0, 0.3), (10, 0.05), (25, sq.PowerLaw(1.0, d=-1.0))]))
+    sim.advance(10)
+    sim.lr = 0.05
+    assert sim.lr == 0.05
+    sim.advance(15)
+    sim.save_state(tmp_path / "s")
+    sim.lr = sq.PowerLaw(1.0, d=-1.0)
+    sim.advance(15)
+    planned.advance(40)
+    np.testing.assert_array_equal(sim.w, planned.w)
+    resumed = make(dtype=dtype, lr=0.05)
+    resumed.load_state(tmp_path / "s")
+    resumed.lr = sq.PowerLaw(1.0, d=-1.0)
+    again = copy.deepcopy(resumed)
+    for s in (resumed, again):
+        s.advance(15)
+        np.testing.assert_array_equal(s.w, sim.w)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("lr", -1, ValueError, "lr: expected a finite number >= 0, got -1"),
+        ("lr", "fast", TypeError, "lr: expected a number >= 0, PowerLaw, Decay or Piecewise, got 'fast'"),
+        ("w", 0, AttributeError, "w: cannot be set; it follows from the steps done (restore() goes back to a state)"),
+        ("learning_rate", 0.1, AttributeError, "learning_rate: a Simulator has no such attribute; apart from lr, what it was made with cannot be changed"),
+    ],
+)
+def test_what_would_do_nothing_cannot_be_set(name, value, error, message):
+    sim = make()
+    with pytest.raises(error) as caught:
+        setattr(sim, name, value)
+    assert str(caught.value) == message and sim.lr == 0.3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: 3,
+        lambda s: {},
+        lambda s: s | {"v": s["v"] * np.nan},
+        lambda s: s | {"v": s["v"] * 0},
+        lambda s: s | {"v": s["v"].astype("float32")},
+        lambda s: s | {"v": "weights"},
+        lambda s: s | {"state": s["state"][:, :-1]},
+        lambda s: s | {"state": s["state"] * np.inf},
+    ],
+)
+def test_a_state_that_is_none_is_refused_in_one_line(change):
+    sim = make()
+    sim.advance(5)
+    before = sim.w
+    with pytest.raises((TypeError, ValueError), match=r"^(state|v): expected .*$"):
+        sim.restore(change(sim.state()))
+    np.testing.assert_array_equal(sim.w, before)

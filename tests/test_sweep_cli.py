@@ -87,7 +87,7 @@ def test_workers_and_options(tmp_path):
         (FILE.replace("geomspace", "geomspice"), [], "grid.lr.geomspice: base.lr is 0.3 and has no 'geomspice', nor is it one of values, linspace, geomspace, range, labels; did you mean 'geomspace'?"),
         (FILE.replace("[100, 200, 300]", "[100, 200]"), [], "grid.d, steps: expected lists of one length, got 3 values of d, 2 values of steps"),
         (FILE.replace("[1, 2]", "[]"), [], "grid.task.teacher.L: expected at least one value, got an empty list"),
-        (FILE.replace("[1, 2]", "[1, 2.5]"), [], "grid.task.teacher.L: expected an integer >= 1, got 2.5"),
+        (FILE.replace("[1, 2]", "[1, 2.5]"), [], "grid.task.teacher.L: expected an integer in [1, 2147483647], got 2.5"),
         (FILE.replace("0.4, 3]", "0.4, 1_000_000]"), [], "grid: expected at most 1000000 cells, got 2 x 3 x 1000000 = 6000000"),
         (FILE.replace("[1, 2]", "{ range = [1_000_000_000_000] }"), [], "grid.task.teacher.L: expected at most 1000000 values, got 1000000000000"),
         (FILE.replace("[grid]", "[grit]"), [], "grit: unknown key, expected one of title, store, "),

@@ -21,7 +21,7 @@ class Reduced {
 
   static double bytes(const std::shared_ptr<Task>& task, const py::kwargs& kwargs) {
     const Call c = read_call(*task, kwargs);
-    return ReducedSimulation::bytes(c.s, *task, c.runs, c.threads);
+    return ReducedSimulation::bytes(c.s, *task, c.runs, c.threads, c.single);
   }
 
   bool advance(Index target, const py::object& callback) {

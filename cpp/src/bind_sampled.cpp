@@ -62,6 +62,12 @@ class Sampled final : public Steppable {
     return use([](auto& sim) { return seqsgd::order_parameters(sim); });
   }
 
+  // From now on.
+  void set_rate(const py::array& steps, const py::array& values, double t0, double power) {
+    LearningRate lr = rate_of(steps, values, t0, power);
+    use([&](auto& sim) { sim.set_rate(std::move(lr)); });
+  }
+
   // Of one run, without the arrays of status().
   Index step(Index run) {
     return use([&](auto& sim) { return sim.run(checked_run(sim, run)).progress(0).step; });
@@ -159,7 +165,7 @@ class Sampled final : public Steppable {
       const T* vp = checked<T>(v, "v", {sim.size(), n, d}, "(runs, weights, d)");
       const double* sp = checked<double>(rest, "state", {sim.size(), size}, "(runs, size)");
       check_records(sim.records(), in);
-      for (Index r = 0; r < sim.size(); ++r) sim.run(r).check_state(sp + r * size);  // all or nothing
+      for (Index r = 0; r < sim.size(); ++r) sim.run(r).check_state(vp + r * n * d, sp + r * size);  // all or nothing
       take_records(sim.records(), in);
       for (Index r = 0; r < sim.size(); ++r) sim.run(r).restore(vp + r * n * d, sp + r * size);
       return true;
@@ -190,6 +196,7 @@ void bind_sampled(py::module_& m) {
       .def_static("bytes", &Sampled::bytes, py::arg("task").none(false))
       .def("advance", &Sampled::advance, py::arg("target_step"), py::arg("callback") = py::none())
       .def("observe", &Sampled::observe, py::arg("X"), py::arg("y"), py::arg("run") = 0)
+      .def("set_rate", &Sampled::set_rate, py::arg("lr_steps"), py::arg("lr_values"), py::arg("lr_t0"), py::arg("lr_power"))
       .def("address", &Sampled::address)
       .def("records", &Sampled::records)
       .def("status", &Sampled::status)

@@ -8,6 +8,12 @@ inline namespace SEQSGD_LEVEL {
 
 namespace {
 
+template <class V>
+std::vector<V> list_of(const py::array& a, const char* key) {
+  const V* p = checked<V>(a, key, {-1}, "(n,)");
+  return std::vector<V>(p, p + a.size());
+}
+
 // Keyword arguments, each read once; errors name the key.
 class Keywords {
  public:
@@ -29,9 +35,7 @@ class Keywords {
   }
   template <class V>
   std::vector<V> list(const char* key) {
-    const py::array a = get<py::array>(key);
-    const V* p = checked<V>(a, key, {-1}, "(n,)");
-    return std::vector<V>(p, p + a.size());
+    return list_of<V>(get<py::array>(key), key);
   }
   void finish() const {
     for (const auto& item : left_) throw py::type_error("unknown keyword " + py::str(item.first).cast<std::string>());
@@ -42,6 +46,15 @@ class Keywords {
 };
 
 }  // namespace
+
+LearningRate rate_of(const py::array& steps, const py::array& values, double t0, double power) {
+  LearningRate lr;
+  lr.steps = list_of<Index>(steps, "lr_steps");
+  lr.values = list_of<double>(values, "lr_values");
+  lr.t0 = t0;
+  lr.power = power;
+  return lr;
+}
 
 Call read_call(const Task& task, const py::kwargs& kwargs) {
   Keywords kw(kwargs);
@@ -76,10 +89,9 @@ Call read_call(const Task& task, const py::kwargs& kwargs) {
     const double* p = checked<double>(C, "covariance", {L, L}, "(L, L)");
     s.tokens.factor = semidefinite_factor(std::vector<double>(p, p + L * L), int(L));
   }
-  s.lr.steps = kw.list<Index>("lr_steps");
-  s.lr.values = kw.list<double>("lr_values");
-  s.lr.t0 = kw.get<double>("lr_t0");
-  s.lr.power = kw.get<double>("lr_power");
+  const auto steps = kw.get<py::array>("lr_steps"), values = kw.get<py::array>("lr_values");
+  const double t0 = kw.get<double>("lr_t0");
+  s.lr = rate_of(steps, values, t0, kw.get<double>("lr_power"));
   s.plan.record = kw.list<Index>("record");
   s.plan.eta = kw.get<double>("eta");
   s.plan.halt = kw.get<bool>("halt");

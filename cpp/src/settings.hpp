@@ -1,5 +1,6 @@
 #pragma once
 
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
 #include "seqsgd/simulation.hpp"
@@ -15,6 +16,9 @@ struct Call {
   int threads;
   bool single;  // float32
 };
+
+// A learning rate from arrays.
+LearningRate rate_of(const py::array& steps, const py::array& values, double t0, double power);
 
 // Raises TypeError or ValueError naming the keyword.
 Call read_call(const Task& task, const py::kwargs& kwargs);

@@ -14,15 +14,27 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 
 
+MOST = 2**53  # counts up to here are exact as floats, and far from the end of int64
+INT32 = 2**31 - 1
+_NOT = (bool, np.bool_, np.timedelta64)  # no numbers, though Python counts them among the integers
+
+
 def short(value: object, width: int = 60) -> str:
     """`repr` on one line, cut to `width` characters."""
-    if isinstance(value, np.ndarray):
-        text = f"an array of shape {letters(value.shape)}"
+    if isinstance(value, np.ma.MaskedArray):
+        text = "a masked number" if value.ndim == 0 else f"a masked array of shape {letters(value.shape)}"
+    elif isinstance(value, np.ndarray):
+        text = f"an array of shape {letters(value.shape)}" if value.ndim else repr(value.item())
     elif hasattr(value, "__array__") and (shape := np.shape(value)):
         # A Series, an Index, a DataArray: long, and the type comes last if at all.
         text = f"a {type(value).__name__} of shape {letters(shape)}"
+    elif isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to write down what is very long
+        text = f"an integer of {value.bit_length()} bits"
     else:
-        text = " ".join(repr(value).split())
+        try:
+            text = " ".join(repr(value).split())
+        except Exception:  # of the user's class
+            text = f"an object of type {type(value).__name__}"
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
@@ -43,12 +55,23 @@ def _interval(low: float | None, high: float | None, open_low: bool = False, ope
     return ""
 
 
-def integer(name: str, value: object, low: int | None = None, high: int | None = None) -> int:
-    """An int (NumPy's too, no bool, no float)."""
+def scalar(value: object) -> object:
+    """What a 0-d array holds, unless it is masked; anything else as it is."""
+    if isinstance(value, np.ndarray) and value.ndim == 0 and not isinstance(value, np.ma.MaskedArray):
+        return value[()]
+    return value
+
+
+def integer(name: str, value: object, low: int | None = None, high: int | None = None, *, unbounded: bool = False) -> int:
+    """An int, NumPy's too, or a float or a 0-d array that is whole (1e5); no bool. Without `high` up to 2^53, unless `unbounded`."""
+    x = scalar(value)
+    whole = isinstance(x, (float, np.floating)) and x.is_integer()
+    n = int(x) if whole else operator.index(x) if isinstance(x, Integral) and not isinstance(x, _NOT) else 0  # type: ignore[call-overload]
+    if high is None and not unbounded and n > MOST:  # a bound that is mentioned where it is broken
+        high = MOST
     wanted = f"{name}: expected an integer{_interval(low, high)}, got {short(value)}"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+    if isinstance(x, _NOT) or not (whole or isinstance(x, Integral)):
         raise TypeError(wanted)
-    n = operator.index(value)
     if (low is not None and n < low) or (high is not None and n > high):
         raise ValueError(wanted)
     return n
@@ -61,10 +84,11 @@ def number(
     wanted = f"{name}: expected a finite number{_interval(low, high, open_low, open_high)}, got {short(value)}"
     if low is not None and high is not None:
         wanted = wanted.replace("a finite number", "a number")
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+    given = scalar(value)
+    if isinstance(given, _NOT) or not isinstance(given, Real):
         raise TypeError(wanted)
     try:
-        x = float(value)
+        x = float(given)
     except OverflowError:
         raise ValueError(wanted) from None
     below = low is not None and (x < low or (open_low and x == low))
@@ -115,11 +139,18 @@ def instance(name: str, value: object, types: type | tuple[type, ...], words: st
     return value
 
 
+def unmasked(name: str, value: object) -> object:
+    """The value, unless entries of it are masked: what lies below a mask is no data."""
+    if isinstance(value, np.ma.MaskedArray) and (masked := int(np.count_nonzero(np.ma.getmaskarray(value)))):
+        raise TypeError(f"{name}: expected numbers without masked ones, got {short(value)}, {masked} masked")
+    return value
+
+
 def array(name: str, value: object, shape: Sequence[int | str]) -> Float64:
     """A read-only float64 copy. In `shape` a letter fits any length >= 1."""
     wanted = f"{name}: expected real numbers of shape {letters(shape)}"
     try:
-        a = np.asarray(value)
+        a = np.asarray(unmasked(name, value))
     except ValueError:  # ragged nested sequences
         raise TypeError(f"{wanted}, got {short(value)}") from None
     if a.dtype.kind not in "iuf":

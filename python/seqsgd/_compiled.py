@@ -40,7 +40,7 @@ def allocate(kind: str, run: Run, seed: Seed, grid: Steps) -> Any:
     """The core's object of this class, if memory allows."""
     arguments = keywords(run, seed, grid)
     task, of = _build.task(run.task), getattr(_core, kind)
-    _memory.check(run, int(of.bytes(task, **arguments)))
+    _memory.check(run, int(of.bytes(task, **arguments)) + _memory.records(run, len(grid)) + _memory.description(run))
     return of(task, **arguments)
 
 
@@ -55,7 +55,8 @@ class Compiled:
 
     @classmethod
     def memory(cls, run: Run, grid: Steps) -> int:
-        return int(getattr(_core, cls.kind).bytes(_build.task(run.task), **keywords(run, Seed(0), grid)))
+        """The core's object, and the result: a copy of its records."""
+        return int(getattr(_core, cls.kind).bytes(_build.task(run.task), **keywords(run, Seed(0), grid))) + _memory.records(run, len(grid)) + _memory.description(run)
 
     def advance(self, watch: Watch) -> bool:
         return bool(self._core.advance(self._run.steps, watch))

@@ -54,10 +54,17 @@ class Flow:
 
     @classmethod
     def memory(cls, run: Run, grid: Steps) -> int:
-        weights = 1 if run.task.student.weights == "shared" else run.L
-        full = 2 * weights * run.d if isinstance(run.task.student.position, models.Positions) else 0
-        pairs = 2 * run.L**2 if weights > 1 and isinstance(run.tokens, Correlated) else 0
-        return 8 * (run.runs * (len(grid) + 2) * (2 * weights + run.L + 1 + pairs) + full)
+        student, L = run.task.student, run.L
+        tied, matrix = student.weights == "shared", isinstance(student.position, models.Positions)
+        positional = 0 if student.position is None or isinstance(student.position, models.Injected) else 1 if tied and not matrix else L
+        weights = 1 if tied else L
+        state = positional + weights + (L if student.weights == "global" else 0)
+        if not tied and isinstance(run.tokens, Correlated):  # all overlaps between rows too
+            state = 3 * L + L * (L - 1) // 2 + (L * (L - 1) if positional else 0)
+        full = (weights + 1) * run.d if matrix else 0
+        theory = 2 * L * L + state * state  # the covariance of the tokens and what is made of it; the solver's Jacobian
+        records = len(grid) * (state + 1 + 1 + weights * (0 if tied else 2) + positional)  # with the result, whose arrays are copies in part
+        return 8 * (run.runs * (records + 3 * state + 3 * positional + 8) + full + theory) + _memory.description(run)
 
     def _draw(self, seed: Seed) -> tuple[Array, Array]:
         """Start (runs, state) and P w* / sqrt d (runs, positional overlaps)."""
@@ -218,7 +225,8 @@ class Flow:
             out["e"] = Variable(("run", "step", "token"), e, "positional overlap p_l . w / sqrt(d)")
         loss = np.full(self._integral.shape, np.nan)
         if len(self._grid) > 1:
-            loss[:, 1:] = np.diff(self._integral, axis=1) / np.diff(self._grid)
+            np.subtract(self._integral[:, 1:], self._integral[:, :-1], out=loss[:, 1:])
+            loss[:, 1:] /= np.diff(self._grid)
         if len(self._grid) and self._grid[0] > 0:
             loss[:, 0] = self._integral[:, 0] / self._grid[0]
         out["loss"] = Variable(("run", "step"), loss, "population risk, mean over the steps since the record before")

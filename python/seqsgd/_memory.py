@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import models
+
 if TYPE_CHECKING:
     from ._run import Run
 
@@ -49,6 +51,20 @@ def text(n: float) -> str:
             break
         n /= 1000
     return f"{n:.3g} {unit}"
+
+
+def records(run: Run, count: int) -> int:
+    """Bytes of the records of a run at `count` steps: m, q of each weight vector, e of each token where positions have vectors, the loss."""
+    student = run.task.student
+    weights = 1 if student.weights == "shared" else run.L
+    positional = run.L if isinstance(student.position, (models.Opposite, models.Positions)) else 0
+    return 8 * count * run.runs * (2 * weights + positional + 1)
+
+
+def description(run: Run) -> int:
+    """Bytes that the arguments take while they are written down as text in the result: only a matrix of positions is large."""
+    position = run.task.student.position
+    return 57 * int(position.P.size) if isinstance(position, models.Positions) else 0  # a float in a list, and its digits
 
 
 SMALL = 16_000_000  # bytes: never worth a refusal

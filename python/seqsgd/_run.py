@@ -87,6 +87,10 @@ class Run(models.Model):
             self.record.grid(self.steps)
         _dynamics.find(self.dynamics).check(self)
 
+    def replaced(self, **changes: object) -> Run:
+        """The same with other arguments, checked."""
+        return Run(**self._values() | changes)
+
     @property
     def L(self) -> int:
         """Sequence length."""
@@ -107,8 +111,8 @@ class Run(models.Model):
     def grid(self) -> Steps:
         """The steps to be recorded."""
         rule = self.record if isinstance(self.record, models.Record) else models.Every(max(1, self.steps // DEFAULT_RECORDS))
-        weights = 1 if self.task.student.weights == "shared" else self.L
-        _memory.check(self, 2 * 8 * rule.count(self.steps) * self.runs * (2 * weights + self.L + 1))
+        count = rule.count(self.steps)
+        _memory.check(self, 2 * _memory.records(self, count) + 4 * 8 * count)  # the result is a copy; the grid is made in a few
         grid: Steps = rule.grid(self.steps)
         return grid
 

@@ -47,7 +47,7 @@ class Seed:
             return cls(entropy, _whole(rng.spawn_key), int(rng.pool_size))
         if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)):
             raise TypeError(f"rng: expected an integer >= 0, a numpy SeedSequence, a numpy Generator or None, got {_checks.short(rng)}")
-        return cls(_checks.integer("rng", rng, 0))
+        return cls(_checks.integer("rng", rng, 0, unbounded=True))
 
     @property
     def sequence(self) -> np.random.SeedSequence:

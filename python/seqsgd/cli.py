@@ -34,7 +34,11 @@ class _Refused(click.ClickException):
     exit_code = 2
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    epilog="`python -m seqsgd --cmake-dir` prints the folder of the CMake package, for C++ programs.",
+)
 @click.version_option(__version__, prog_name="seqsgd", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:

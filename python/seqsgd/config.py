@@ -101,7 +101,7 @@ def build_run(base: Mapping[str, Any], path: str = "base") -> tuple[Run, int | N
     rng = table.pop("rng", None)
     if rng is not None:
         try:
-            rng = _checks.integer("rng", rng, 0)
+            rng = _checks.integer("rng", rng, 0, unbounded=True)
         except (ValueError, TypeError) as e:
             raise ConfigError(f"{path}.{e}") from None
     run: Run = rebuild(table, path, "run")

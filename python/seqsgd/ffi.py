@@ -20,7 +20,8 @@ function compiled by numba with ``nogil=True`` as they are.
 
 All return int64; negative: `IN_USE`, `FAILED` or `BAD_ARGUMENT`, and nothing was done (after FAILED of ``advance`` or
 ``observe``: the steps before the one that failed). Functions of the user's in Python take the GIL when they are called. Nothing here answers
-Ctrl-C: keep n to what may run in one piece. Sizes of arrays are not checked: they cannot be.
+Ctrl-C: keep n to what may run in one piece. Sizes of arrays are not checked: they cannot be. Nor is the scale of X: divide data of unit variance by
+sqrt(d). A loop until something has happened must end where ``advance`` returns 0 or less.
 """
 
 from __future__ import annotations

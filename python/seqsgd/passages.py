@@ -224,8 +224,8 @@ class FirstPassage:
             is known on that side.
         """
         _checks.instance("other", other, FirstPassage, "a FirstPassage")
-        _checks.number("confidence", confidence, 0, 1, open_low=True, open_high=True)
-        _checks.integer("resamples", resamples, 1)
+        confidence = _checks.number("confidence", confidence, 0, 1, open_low=True, open_high=True)
+        resamples = _checks.integer("resamples", resamples, 1)
         generator = np.random.default_rng(rng)
         pvalue = _logrank(self, other) if self.number_reached + other.number_reached else math.nan
         mine, theirs = (np.concatenate(list(x._medians(resamples, generator))) for x in (self, other))

@@ -47,6 +47,11 @@ class Result:
     def __init__(self, dataset: xr.Dataset) -> None:
         self.dataset = dataset
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "dataset" and not name.startswith("_"):
+            raise AttributeError(f"{name}: cannot be set, a result is what was recorded; variables of your own go into .dataset")
+        object.__setattr__(self, name, value)
+
     @property
     def complete(self) -> bool:
         """Whether every run came to its end, and none was interrupted.

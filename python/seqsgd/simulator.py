@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _checks, models
-from ._run import Run
+from . import _build, _checks, models
 from ._compiled import allocate
+from ._own_data import Units, numbers, sequences
+from ._run import Run
 from ._seed import Rng, Seed
 from .checkpoint import Checkpoint
 from .errors import NonFiniteWarning
@@ -24,7 +27,8 @@ class Simulator:
     """One run that moves when told to, on its own draws or on the caller's data.
 
     With the same arguments, `advance` passes through the same states as run number `run` of :func:`simulate`, bit for bit.
-    Different objects may be used from different threads at once; calls on one object wait for each other.
+    Different objects may be used from different threads at once; calls on one object wait for each other. A copy (`copy.deepcopy`) and a pickled simulator go on from
+    the same state by themselves, bit for bit (on the same version and instruction set).
 
     Parameters
     ----------
@@ -33,6 +37,8 @@ class Simulator:
     run : int
         Number of the run within `rng`.
     """
+
+    __slots__ = ("__weakref__", "_adopt", "_core", "_lock", "_run", "_seed", "_units")
 
     def __init__(
         self,
@@ -51,6 +57,7 @@ class Simulator:
         self._run = Run(task, d, 2**53, lr, init=init, dtype=dtype, step=step, tokens=tokens, first_run=first_run, record=models.At((0,)), threads=1)
         self._adopt = rng is None
         self._seed = Seed.of(rng)
+        self._units = Units(self._run.d, self._run.tokens)
         if not isinstance(lr, models.Decay):  # at the end of all steps a decay is 0
             self._run.warn(stacklevel=2)
         self._lock = threading.RLock()
@@ -65,36 +72,61 @@ class Simulator:
             self._warn()
             return int(self._core.step() - before)
 
-    def observe(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None) -> _checks.Float64:
+    def observe(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None, *, check_scale: bool = True) -> _checks.Float64:
         """Do one step on each of the given sequences, in order.
 
         Parameters
         ----------
         X : (n, L, d) array
-            Sequences in the units of the model: entries of variance 1/d. Used in place if C-contiguous and of the simulator's dtype, else copied.
+            Sequences in the units of the model: entries of mean 0 and variance 1/d. Data of unit variance are to be divided by sqrt(d). Used in place if C-contiguous
+            and of the simulator's dtype, else copied.
         y : (n, k) array, optional
             Labels; (n,) for k = 1 and (n, L, L) for a matrix are taken too. None: the teacher's, without noise.
+        check_scale : bool
+            Refuse X where the mean square of the first 10 000 entries or so, over all calls, is more than 3 times off 1/d (with correlated tokens: off theirs), chance
+            allowed for: Gaussian data in the right units are refused with a probability below 2e-12. False: take any.
 
         Returns
         -------
         losses : (n,) float64
             Each before its step. NaN from a step on that was not finite.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If shapes or kinds do not fit, an entry is masked or not finite, or X is in other units. No step is done then.
         """
         L, d, k = self._run.L, self._run.d, self._run.task.k
-        sequences = _sequences("X", X, ("n", "L", "d"), (L, d), self._run.dtype)
+        _checks.boolean("check_scale", check_scale)
+        given = sequences("X", X, ("n", "L", "d"), (L, d), self._run.dtype)
         labels = None
         if y is not None:
-            a = _numbers("y", y, ("n", "k"), (k,))
-            n = len(sequences)
+            a = numbers("y", y, ("n", "k"), (k,))
+            n = len(given)
             if a.shape in ((n,), (n, L, L)) and a.size == n * k:
                 a = a.reshape(n, k)
-            labels = _sequences("y", a, ("n", "k"), (k,), "float64")
+            labels = sequences("y", a, ("n", "k"), (k,), "float64")
             if len(labels) != n:
                 raise ValueError(f"y: expected as many labels as sequences in X, n = {n}, got {len(labels)}")
         with self._lock:
-            losses: _checks.Float64 = self._core.observe(sequences, labels, 0)
+            if check_scale:
+                self._units.look(given)
+            losses: _checks.Float64 = self._core.observe(given, labels, 0)
             self._warn()
         return losses
+
+    @property
+    def lr(self) -> float | models.Rate:
+        """Learning rate of the steps to come, as of :func:`simulate`; may be set. A law counts steps from the start, not from now. Files of :meth:`save_state` belong to
+        simulators that have this rate."""
+        return self._run.lr
+
+    @lr.setter
+    def lr(self, lr: float | models.Rate) -> None:
+        with self._lock:
+            run = self._run.replaced(lr=lr)
+            self._core.set_rate(**_build.rate(run.schedule))
+            self._run = run
 
     @property
     def step(self) -> int:
@@ -172,8 +204,32 @@ class Simulator:
 
     def restore(self, state: Any) -> None:
         """Go back to what :meth:`state` gave, bit for bit."""
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state: expected what state() gave, got {_checks.short(state)}")
         with self._lock:
-            self._core.set_state(dict(state))
+            self._core.set_state({str(name): np.asarray(values) for name, values in state.items()})
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in Simulator.__slots__ or name == "lr" or type(self) is not Simulator:  # a class of the user's may have more
+            return object.__setattr__(self, name, value)
+        if hasattr(Simulator, name):
+            raise AttributeError(f"{name}: cannot be set; it follows from the steps done (restore() goes back to a state)")
+        raise AttributeError(f"{name}: a Simulator has no such attribute; apart from lr, what it was made with cannot be changed")
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {"run": self._run, "seed": self._seed, "adopt": self._adopt, "units": copy.copy(self._units), "state": self.state(), "more": dict(getattr(self, "__dict__", {}))}
+
+    def __setstate__(self, given: dict[str, Any]) -> None:
+        self._run, self._seed, self._adopt, self._units = given["run"], given["seed"], given["adopt"], given["units"]
+        for name, value in given["more"].items():
+            object.__setattr__(self, name, value)
+        self._lock = threading.RLock()
+        self._core = allocate("Sampled", self._run, self._seed, _GRID)
+        self.restore(given["state"])
+
+    def __copy__(self) -> Simulator:
+        return copy.deepcopy(self)  # two that share a state would be one
 
     def steps_done(self) -> npt.NDArray[np.int64]:
         """Steps done, (1,) int64."""
@@ -201,21 +257,3 @@ class Simulator:
 def _go_on(run_steps: int) -> bool:
     """Python runs now and then, so that signals are seen."""
     return False
-
-
-def _numbers(name: str, value: Any, letters: tuple[str, ...], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    try:
-        a = np.asarray(value)
-    except ValueError:
-        raise TypeError(f"{name}: expected shape {_checks.letters(letters)} = {_checks.letters((letters[0], *shape))}, got a ragged sequence") from None
-    if a.dtype.kind not in "iuf":
-        raise TypeError(f"{name}: expected real numbers, got dtype {a.dtype}")
-    return a
-
-
-def _sequences(name: str, value: Any, letters: tuple[str, ...], shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
-    a = _numbers(name, value, letters, shape)
-    if a.ndim != len(letters) or a.shape[1:] != shape:
-        raise ValueError(f"{name}: expected shape {_checks.letters(letters)} = {_checks.letters((letters[0], *shape))}, got {_checks.letters(a.shape)}")
-    a = np.ascontiguousarray(a, dtype=dtype)
-    return a if a.flags.aligned else a.copy()  # numbers at odd addresses, of files and records

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "checks.hpp"
 #include "losses.hpp"
 
 namespace seqsgd {
@@ -73,6 +74,7 @@ ActivationPtr make_activation(F f) {
 // sigma = sum_k c[k] He_k, with He_k' = k He_{k-1}.
 inline ActivationPtr hermite_activation(std::vector<double> c) {
   if (c.empty()) throw std::invalid_argument("coefficients: expected at least one, got none");
+  checks::finite("coefficients", c);
   return make_activation([c = std::move(c)](auto u, auto& slope) {
     using V = decltype(u);
     V value = V{} + c[0], below = V{} + 1.0, here = u;  // He_{k-1}, He_k
@@ -90,6 +92,8 @@ inline ActivationPtr hermite_activation(std::vector<double> c) {
 
 // A pair of C functions double(double), from outside.
 inline ActivationPtr pointer_activation(double (*f)(double), double (*df)(double)) {
+  checks::given("sigma", f);
+  checks::given("derivative", df);
   return make_activation([f, df](double u, double& slope) {
     slope = df(u);
     return f(u);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "checks.hpp"
 #include "exponential_sums.hpp"
 
 namespace seqsgd {
@@ -16,8 +17,15 @@ enum class Reduction { none, trace, bilinear };
 
 // Entries of an L x L output.
 inline int matrix_size(Index L) {
-  if (L > 32768) throw std::invalid_argument("L: an L x L output needs L <= 32768, got " + std::to_string(L));
+  checks::within("L", L, 1, 32768);  // what an L x L output can have
   return int(L * L);
+}
+// The vectors of a^T S b.
+inline void check_bilinear(Index L, const std::vector<double>& a, const std::vector<double>& b) {
+  for (const auto& [name, x] : {std::pair<const char*, const std::vector<double>&>{"a", a}, {"b", b}}) {
+    if (Index(x.size()) != L) checks::refuse(name, "L = " + std::to_string(L) + " entries", x.size());
+    checks::finite(name, x);
+  }
 }
 
 inline Reduction reduction_named(const std::string& name) {
@@ -27,27 +35,29 @@ inline Reduction reduction_named(const std::string& name) {
   throw std::invalid_argument("reduction: expected none, trace or bilinear, got '" + name + "'");
 }
 
-// Row l of S before division: e_k = exp(z_l z_k - max), with the sums of e_k and e_k z_k. The largest score is at an end of z's range.
+// Row l of S before division: e_k = exp(z_l z_k - z_l end), with the sums of e_k and of e_k (z_k - end). The largest score z_l end is at an end of z's range.
+// Written (z_k - end) z_l, the exponent is 0 there and has two roundings elsewhere; z_k z_l - top would lose what separates scores that are large.
 struct SoftmaxRow {
-  double sum, dot;
+  double sum, dot, end;
 };
 inline SoftmaxRow softmax_row(const double* z, int L, double zl, double low, double high, double* e) {
   using namespace simd;
   constexpr int w = width<double>;
-  const double top = zl >= 0 ? zl * high : zl * low;
+  const double end = zl >= 0 ? high : low;
   int k = 0;
   f64 s{}, h{};
   for (; k + w <= L; k += w) {
-    const f64 x = load(z + k), p = seqsgd::exp(x * zl - top);
+    const f64 x = load(z + k) - end, p = seqsgd::exp(x * zl);
     store(e + k, p);
     s += p;
     h += p * x;
   }
-  SoftmaxRow r{simd::sum<double>(s), simd::sum<double>(h)};
+  SoftmaxRow r{simd::sum<double>(s), simd::sum<double>(h), end};
   for (; k < L; ++k) {
-    e[k] = seqsgd::exp(z[k] * zl - top);
+    const double x = z[k] - end;
+    e[k] = seqsgd::exp(x * zl);
     r.sum += e[k];
-    r.dot += e[k] * z[k];
+    r.dot += e[k] * x;
   }
   return r;
 }
@@ -140,7 +150,7 @@ inline double softmax_trace(const double* z, int L, double* gradient, double* e,
     f += s;
     const double b = a * z[l] * c;
     for (int k = 0; k < L; ++k) gradient[k] -= b * e[k];
-    gradient[l] += a * (2 * z[l] - r.dot * c);
+    gradient[l] += a * (z[l] + ((z[l] - r.end) - r.dot * c));
   }
   return f * scale;
 }

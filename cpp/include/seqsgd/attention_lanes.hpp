@@ -31,15 +31,14 @@ struct Range {
       high = choose(z[l] > high, z[l], high);
     }
   }
-  SEQSGD_INLINE V top(V zl) const { return zl * choose(zl > 0.0, high, low); }
+  SEQSGD_INLINE V end(V zl) const { return choose(zl > 0.0, high, low); }  // where the largest of the scores z_l z_k is
 };
 
-// Row l of S before division, into e; its sum.
-SEQSGD_INLINE V row(const V* z, int L, V zl, const Range& range, V* e) {
-  const V top = range.top(zl);
+// Row l of S before division, into e; its sum. The exponent is exact at the largest score (attention.hpp).
+SEQSGD_INLINE V row(const V* z, int L, V zl, V end, V* e) {
   V s{};
   for (int k = 0; k < L; ++k) {
-    e[k] = seqsgd::exp(z[k] * zl - top);
+    e[k] = seqsgd::exp((z[k] - end) * zl);
     s += e[k];
   }
   return s;
@@ -57,7 +56,7 @@ inline void softmax_matrix(const V* z, int L, V* S) {
   }
   const Range range(z, L);
   for (int l = 0; l < L; ++l, S += L) {
-    const V c = 1.0 / row(z, L, z[l], range, S);
+    const V c = 1.0 / row(z, L, z[l], range.end(z[l]), S);
     for (int k = 0; k < L; ++k) S[k] *= c;
   }
 }
@@ -96,14 +95,14 @@ inline V softmax_trace(const V* z, int L, V* gradient, V* e) {
   V f{};
   for (int l = 0; l < L; ++l) gradient[l] = V{};
   for (int l = 0; l < L; ++l) {
-    const V c = 1.0 / row(z, L, z[l], range, e), s = e[l] * c, a = scale * s, b = a * z[l] * c;
+    const V end = range.end(z[l]), c = 1.0 / row(z, L, z[l], end, e), s = e[l] * c, a = scale * s, b = a * z[l] * c;
     V dot{};
     f += s;
     for (int k = 0; k < L; ++k) {
-      dot += e[k] * z[k];
+      dot += e[k] * (z[k] - end);
       gradient[k] -= b * e[k];
     }
-    gradient[l] += a * (2.0 * z[l] - dot * c);
+    gradient[l] += a * (z[l] + ((z[l] - end) - dot * c));
   }
   return f * scale;
 }
@@ -113,7 +112,7 @@ inline V softmax_bilinear(const V* z, int L, const double* a, const double* b, V
   V f{};
   for (int l = 0; l < L; ++l) gradient[l] = V{};
   for (int l = 0; l < L; ++l) {
-    const V c = 1.0 / row(z, L, z[l], range, e);
+    const V c = 1.0 / row(z, L, z[l], range.end(z[l]), e);
     V r{}, own{};
     for (int k = 0; k < L; ++k) r += e[k] * b[k];
     r *= c;

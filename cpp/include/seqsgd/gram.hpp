@@ -58,6 +58,18 @@ class GramRun final : public ReducedRuns {
     record_if_due();
   }
 
+  // Bytes of one run, and of what a step of it takes for a moment.
+  static double bytes(const Coordinates& c, const Task& task) {
+    const double L = double(c.L), p = double(c.n), k = fixed_directions(c);
+    const double fields = c.shared ? L * p : L;
+    return 8 * (p * (k + p) + 2 * L * k + L * L) + 24 * p +
+           8 * (L + 4 * fields + double(task.scratch() + std::size_t(task.k()))) + double(sizeof(GramRun)) + 512;
+  }
+  static double bytes_of_step(const Coordinates& c) {
+    const double L = double(c.L), p = double(c.n), k = fixed_directions(c);
+    return 8 * (2 * L * (k + p) + L * p + 4 * p * (k + 2 * p) + L * L);
+  }
+
   Index runs() const override { return 1; }
   bool done(Index target) const override { return progress_.step >= target || progress_.halted(s_.plan); }
   const Progress& progress(Index) const override { return progress_; }
@@ -94,6 +106,11 @@ class GramRun final : public ReducedRuns {
   }
 
  private:
+  // w* and at most the rows of P.
+  static double fixed_directions(const Coordinates& c) {
+    return 1 + (c.encoded ? double(std::min(c.rank, c.dimension - 1)) : 0);
+  }
+
   void start(const Coordinates& c) {
     const Index r = fixed_ - 1;
     OneByOne g(Use::start, Address{s_.seed, Stream::teacher, run_, 0});

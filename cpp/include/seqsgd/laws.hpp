@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "checks.hpp"
 #include "kernels.hpp"
 
 namespace seqsgd {
@@ -36,16 +38,19 @@ struct CovarianceFactor {
 };
 
 inline CovarianceFactor semidefinite_factor(std::vector<double> C, int L) {
-  if (C.size() != std::size_t(L) * L) throw std::invalid_argument("covariance: expected shape (L, L)");
+  checks::within("L", L, 1, std::numeric_limits<int>::max());
+  if (C.size() != std::size_t(L) * std::size_t(L)) checks::refuse("covariance", "L x L entries, L = " + std::to_string(L), C.size());
+  checks::finite("covariance", C);
   const auto at = [L](std::vector<double>& m, int i, int j) -> double& { return m[std::size_t(i) * L + j]; };
   CovarianceFactor f{std::vector<int>(std::size_t(L)), std::vector<double>(C.size(), 0.0)};
   for (int i = 0; i < L; ++i) f.order[std::size_t(i)] = i;
   double scale = 0;
   for (int i = 0; i < L; ++i) scale = std::max(scale, std::fabs(at(C, i, i)));
   const double tolerance = 1e-10 * scale * L;
-  const auto refuse = [] { throw std::invalid_argument("covariance: expected a positive semi-definite matrix of finite numbers"); };
-  for (double x : C)
-    if (!std::isfinite(x)) refuse();
+  const auto refuse = [] { throw std::invalid_argument("covariance: expected a positive semi-definite matrix"); };
+  for (int i = 0; i < L; ++i)
+    for (int k = 0; k < i; ++k)
+      if (std::fabs(at(C, i, k) - at(C, k, i)) > 1e-12 * std::max(scale, std::fabs(at(C, i, k)))) throw std::invalid_argument("covariance: expected a symmetric matrix");
   for (int j = 0; j < L; ++j) {  // C becomes the Schur complement, rows and columns swapped as in `order`
     int best = j;
     for (int i = j; i < L; ++i) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -22,8 +23,8 @@ struct OfSums {
 class Link {
  public:
   Link(int L, int k, OfSums of_sums = OfSums()) : L(L), k(k), of_sums(of_sums), by_sums(of_sums.first != 0 || of_sums.second != 0), sums_only(by_sums && of_sums.second == 0) {
-    if (L < 1) throw std::invalid_argument("L: expected at least 1, got " + std::to_string(L));
-    if (k < 1) throw std::invalid_argument("k: expected at least 1, got " + std::to_string(k));
+    checks::within("L", L, 1, std::numeric_limits<int>::max());
+    checks::within("k", k, 1, std::numeric_limits<int>::max());
   }
   virtual ~Link() = default;
   virtual void operator()(const double* zstar, double* y) const = 0;
@@ -129,6 +130,7 @@ inline const std::vector<NamedLink>& link_table() {
 }
 
 inline LinkPtr link_named(const std::string& name, int L, double scale) {
+  checks::finite("scale", scale);
   std::string known;
   for (const NamedLink& e : link_table()) {
     if (e.name == name) {
@@ -151,9 +153,15 @@ class HermiteLink final : public Link {
     std::vector<Factor> factors;
   };
   HermiteLink(int L, double scale, std::vector<Term> terms) : Link(L, 1), scale_(scale), terms_(std::move(terms)) {
-    for (const Term& t : terms_)
-      for (const Factor& f : t.factors)
-        if (f.token < 0 || f.token >= L || f.degree < 0) throw std::invalid_argument("terms: token or degree out of range");
+    checks::finite("scale", scale);
+    if (terms_.empty()) throw std::invalid_argument("terms: expected at least one, got none");
+    for (const Term& t : terms_) {
+      checks::finite("coefficient", t.coefficient);
+      for (const Factor& f : t.factors) {
+        checks::within("token", f.token, 0, L - 1);
+        checks::within("degree", f.degree, 0, 30);
+      }
+    }
   }
   void operator()(const double* z, double* y) const override { *y = value(z); }
   void lanes(const Runs* z, Runs* y, int) const override { *y = value(z); }
@@ -178,7 +186,7 @@ class PointerLink final : public Link {
  public:
   using Plain = void (*)(const double*, std::int64_t, double*, std::int64_t);
   using WithData = void (*)(const double*, std::int64_t, double*, std::int64_t, void*);
-  PointerLink(int L, int k, void* f, void* data) : Link(L, k), f_(f), data_(data) {}
+  PointerLink(int L, int k, void* f, void* data) : Link(L, k), f_(checks::given("function", f)), data_(data) {}
   void operator()(const double* z, double* y) const override {
     if (data_)
       reinterpret_cast<WithData>(f_)(z, L, y, k, data_);
@@ -194,10 +202,11 @@ class PointerLink final : public Link {
 class AttentionLink final : public Link {
  public:
   AttentionLink(Reduction r, std::vector<double> a, std::vector<double> b, std::vector<double> weights, std::vector<double> offset)
-      : Link(int(weights.size()), r == Reduction::none ? matrix_size(Index(weights.size())) : 1), r_(r), a_(std::move(a)), b_(std::move(b)), weights_(std::move(weights)), offset_(std::move(offset)) {
-    if (offset_.size() != weights_.size()) throw std::invalid_argument("offset: expected as many entries as weights");
-    if (r == Reduction::bilinear && (a_.size() != weights_.size() || b_.size() != weights_.size()))
-      throw std::invalid_argument("a, b: expected L entries each");
+      : Link(length(weights), r == Reduction::none ? matrix_size(Index(weights.size())) : 1), r_(r), a_(std::move(a)), b_(std::move(b)), weights_(std::move(weights)), offset_(std::move(offset)) {
+    if (offset_.size() != weights_.size()) checks::refuse("offset", "as many entries as weights, " + std::to_string(L), offset_.size());
+    checks::finite("weights", weights_);
+    checks::finite("offset", offset_);
+    if (r == Reduction::bilinear) check_bilinear(L, a_, b_);
   }
   void operator()(const double* z, double* y) const override {
     thread_local std::vector<double> scratch;  // grows once per thread
@@ -218,6 +227,10 @@ class AttentionLink final : public Link {
   }
 
  private:
+  static int length(const std::vector<double>& weights) {
+    checks::within("weights: number of entries", Index(weights.size()), 1, std::numeric_limits<int>::max());
+    return int(weights.size());
+  }
   Reduction r_;
   std::vector<double> a_, b_, weights_, offset_;
 };
@@ -226,7 +239,18 @@ class AttentionLink final : public Link {
 class PositionalSemanticLink final : public Link {
  public:
   PositionalSemanticLink(double omega, int L, std::vector<double> A) : Link(L, matrix_size(L)), omega_(omega), A_(std::move(A)) {
-    if (A_.size() != std::size_t(k)) throw std::invalid_argument("A: expected L x L entries");
+    if (!(omega >= 0 && omega <= 1)) checks::refuse("omega", "a number in [0, 1]", omega);
+    if (A_.size() != std::size_t(k)) checks::refuse("A", "L x L = " + std::to_string(k) + " entries", A_.size());
+    checks::finite("A", A_);
+    for (int l = 0; l < L; ++l) {
+      double sum = 0;
+      for (int j = 0; j < L; ++j) {
+        const double x = A_[std::size_t(l) * L + j];
+        if (x < 0) checks::refuse("A", "rows that are >= 0", x);
+        sum += x;
+      }
+      if (std::fabs(sum - 1) > 1e-9) checks::refuse("A", "rows that sum to 1", sum);
+    }
   }
   template <class Length>
   static void mix(Length n, double omega, const double* A, double* __restrict y) {

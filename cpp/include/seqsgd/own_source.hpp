@@ -15,7 +15,7 @@ template <class T, class Normal>
 class OwnSource {
  public:
   OwnSource(SampledSimulation<T>& sim, Normal normal)
-      : sim_(sim), normal_(std::move(normal)), scale_(1 / std::sqrt(double(sim.settings().d))), x_(std::size_t(sim.task().L() * sim.settings().d)), noise_(std::size_t(sim.task().noisy() ? sim.task().k() : 0)) {}
+      : sim_(gaussian(sim)), normal_(std::move(normal)), scale_(1 / std::sqrt(double(sim.settings().d))), x_(std::size_t(sim.task().L() * sim.settings().d)), noise_(std::size_t(sim.task().noisy() ? sim.task().k() : 0)) {}
 
   // One step of a run. Returns the loss before it; NaN, and no step, once a value was not finite.
   double step(Index run = 0) {
@@ -25,6 +25,10 @@ class OwnSource {
   }
 
  private:
+  static SampledSimulation<T>& gaussian(SampledSimulation<T>& sim) {
+    if (sim.settings().tokens.law != TokenLaw::gaussian) throw std::invalid_argument("tokens: OwnSource draws independent Gaussian tokens; feed those of another law to observe");
+    return sim;
+  }
   SampledSimulation<T>& sim_;
   Normal normal_;
   const double scale_;

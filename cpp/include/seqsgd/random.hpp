@@ -6,6 +6,8 @@
 #pragma once
 
 #include <array>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #include "simd.hpp"
@@ -235,9 +237,12 @@ SEQSGD_INLINE void normals_from_words(T* x) {
 inline constexpr bool staged = simd::bytes < 64;
 inline constexpr Index stretch = 8 * unit;
 
+__attribute__((noinline, cold)) inline void refuse_normals(Index n) { throw std::invalid_argument("n: expected a multiple of " + std::to_string(unit) + ", got " + std::to_string(n)); }
+
 // n standard normals, n a multiple of `unit`; x need not be aligned.
 template <class T>
 inline void fill_normal(Lanes& lanes_, T* x, Index n) {
+  if (__builtin_expect(n % unit != 0, 0)) refuse_normals(n);
   constexpr int w = simd::width<T>;
   Lanes g = lanes_;
   if constexpr (staged) {

@@ -34,6 +34,12 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
     }
   }
 
+  // Of what is kept of one run beside its records and its share of a batch.
+  static double bytes_per_run(const Coordinates& c) {
+    const double vectors = c.encoded ? double(c.L + c.shared) * double(c.r + 1) : 0;
+    return 8 * (2 * double(c.size()) + vectors) + double(sizeof(Progress)) + 2 * double(sizeof(ReducedStart)) + (c.encoded ? 64 : 0);
+  }
+
   Index runs() const override { return Index(p_.size()); }
   bool done(Index target) const override {
     return std::all_of(p_.begin(), p_.end(), [&](const Progress& p) { return p.step >= target || p.halted(o_.s.plan); });

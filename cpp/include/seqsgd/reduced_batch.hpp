@@ -23,6 +23,12 @@ class ReducedBatch {
     state_.root_ones = std::sqrt(state_.ones);
   }
   ReducedBatch(const ReducedBatch&) = delete;
+  // Of such a batch.
+  static double bytes(const Coordinates& c, const ReducedDraws& draws) {
+    const double positional = c.encoded ? double(c.L + c.shared) * double(c.r + 1) : 0;
+    const double lean = draws.lean ? double(c.n) * double(draws.single ? sizeof(LeanRow<float>) : sizeof(LeanRow<double>)) : 0;
+    return double(draws.parts_together()) * (double(sizeof(Runs)) * (2 * double(c.size()) + positional) + lean) + double(sizeof(ReducedBatch)) + 1024;
+  }
 
   // The run of a lane, at(size, 2) as high and low parts. All lanes are to be at one step; lanes without a run repeat the first.
   void load(int lane, std::uint32_t run, const double* at, const ReducedStart& start, const Progress& p) {

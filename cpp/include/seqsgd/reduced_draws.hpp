@@ -80,6 +80,14 @@ struct alignas(128) ReducedWorkspace {
         fresh(std::size_t(parts * stride)), own(std::size_t(c.shared ? 0 : even(std::min(ReducedDraws::rows_together, c.n) * draws.own) + ReducedDraws::rows_together * draws.chi.uniforms())),
         noise(std::size_t(parts * even(draws.noise))), z(std::size_t(parts * seen)), delta(z), t(std::size_t(parts * c.n)), total(std::size_t(parts)), scratch(task.scratch()),
         v(std::size_t((c.n + 1) * (c.r + 3))), x(std::size_t(c.r + 2)), lean(std::size_t(draws.lean ? parts * lean_stride * Index(sizeof(Runs)) : 0)) {}
+  // Of such a scratch.
+  static double bytes(const Task& task, const Coordinates& c, const ReducedDraws& draws) {
+    const double n = double(c.n), drawn = double(even(draws.star + draws.field + (c.shared ? draws.own : 0)) + draws.uniforms);
+    const double own = c.shared ? 0 : double(std::min(ReducedDraws::rows_together, c.n) * draws.own + ReducedDraws::rows_together * draws.chi.uniforms());
+    const double lean = !draws.lean ? 0 : c.shared ? double(draws.star + draws.field + draws.own) + 4 : 3 * n + 1;
+    const double seen = draws.sums ? 1 : double(c.L);
+    return double(sizeof(Runs)) * (parts * (drawn + double(even(draws.noise)) + 2 * seen + n + 1 + lean) + own + double(task.scratch()) + (n + 2) * double(c.r + 3)) + 8192;
+  }
   const Index uniforms_at, stride;  // of what a part draws at once
   const Index seen;         // fields that the student tells apart: L, or 1 if it sees their sum
   const Index lean_stride;  // of LeanStep: numbers of runs to a part

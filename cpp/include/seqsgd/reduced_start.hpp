@@ -13,27 +13,32 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
+inline void check_reduced(const Settings& s) {
+  if (s.tokens.law != TokenLaw::gaussian && s.tokens.law != TokenLaw::correlated)
+    throw std::invalid_argument("tokens: the reduced dynamics is exact for Gaussian tokens only; use the sampled dynamics for other laws");
+}
+
 // What all runs have in common.
 struct Coordinates {
-  Coordinates(const Settings& s, Index L) : L(L), n(weight_count(s, L)), shared(s.weights == Weights::shared), encoded(s.position == PositionKind::opposite || s.position == PositionKind::matrix) {
-    if (s.tokens.law != TokenLaw::gaussian && s.tokens.law != TokenLaw::correlated)
-      throw std::invalid_argument("tokens: the reduced dynamics is exact for Gaussian tokens only; use the sampled dynamics for other laws");
+  // `measured`: P is looked at; else nothing is computed, and its rank is a bound.
+  Coordinates(const Settings& s, Index L, bool measured = true) : L(L), n(weight_count(s, L)), dimension(s.d), shared(s.weights == Weights::shared), encoded(s.position == PositionKind::opposite || s.position == PositionKind::matrix) {
+    check_reduced(s);
     if (s.position == PositionKind::opposite) {
       mix = Matrix(2, 1);
       mix << 1, -1;
     }
-    if (s.position == PositionKind::matrix) {
+    if (s.position == PositionKind::matrix && measured) {
       const Matrix q = orthonormal_basis(s.P.transpose());
       mix = s.P * q;
     }
-    rank = mix.cols();
+    rank = s.position == PositionKind::matrix && !measured ? std::min(L, s.d) : mix.cols();
     if (encoded) r = shared ? std::min(rank, s.d - 1) : std::min<Index>(1, s.d - 1);
     rest = s.d - 1 - r >= 1;
     across = r + rest;
     dof = s.d - 1 - across;
   }
 
-  const Index L, n;
+  const Index L, n, dimension;
   const bool shared, encoded;
   Matrix mix;        // (L, rank): rows of P in an orthonormal basis of their span
   Index rank = 0;    // of P

@@ -96,24 +96,27 @@ class alignas(128) SampledRun final : public Unit {
   }
 
   void weights(double* out) const {
+    checks::given("out", out);
     double a = 0;
     for (Index i = 0; i < n_; ++i) {
       if (i == 0 || s_.weights == Weights::rows) a = w_.exact_scale(i);
       for (Index j = 0; j < s_.d; ++j) out[i * s_.d + j] = a * double(w_.row(i)[j]);
     }
   }
-  void teacher(double* out) const { std::copy_n(teacher_.data(), s_.d, out); }
+  void teacher(double* out) const { std::copy_n(teacher_.data(), s_.d, checks::given("out", out)); }
   Matrix positions() const { return positions_->matrix(); }
 
   // The whole mutable state, as two flat arrays: vectors of T, and doubles.
   Index state_size() const { return 2 * n_ + Index(along_.size()) + Progress::size; }
   void save(T* v, double* state) const {
+    checks::given("v", v);
+    checks::given("state", state);
     for (Index i = 0; i < n_; ++i) v = std::copy_n(w_.row(i), s_.d, v);
     for (const LineVector<double>* part : {&w_.norm2(), &towards_, &along_}) state = std::copy(part->begin(), part->end(), state);
     p_.save(state);
   }
   void restore(const T* v, const double* state) {
-    check_state(state);
+    check_state(v, state);
     w_.place(v, s_.d, state);
     state += n_;
     for (auto* part : {&towards_, &along_}) {
@@ -124,7 +127,17 @@ class alignas(128) SampledRun final : public Unit {
   }
 
   // Throws unless restore can take this.
-  void check_state(const double* state) const {
+  void check_state(const T* v, const double* state) const {
+    checks::given("v", v);
+    checks::given("state", state);
+    double all = 0;
+    for (Index i = 0; i < n_; ++i) {
+      double norm2 = 0;
+      for (Index j = 0; j < s_.d; ++j) norm2 += double(v[i * s_.d + j]) * double(v[i * s_.d + j]);
+      if (!std::isfinite(norm2) || (state[i] > 0) != (norm2 > 0) || (norm2 == 0 && s_.weights != Weights::global)) Progress::refuse();
+      all += norm2;
+    }
+    if (all == 0) Progress::refuse();
     const double* at = state + state_size() - Progress::size;
     for (const double* x = state; x < at; ++x)
       if (!std::isfinite(*x)) Progress::refuse();

@@ -1,4 +1,6 @@
 // A simulation of many runs by one of the dynamics: owns the runs, their records and the workers' memory.
+//
+// What cannot be is refused before anything is allocated or done: std::invalid_argument, or std::out_of_range for the number of a run, in one line that names the argument.
 #pragma once
 
 #include <memory>
@@ -17,7 +19,7 @@ class SampledSimulation {
  public:
   using Scalar = T;
   SampledSimulation(std::shared_ptr<const Task> task, Settings s, Index runs, Index first_run, int threads)
-      : task_((check(s, *task, runs, threads), std::move(task))), s_(std::move(s)),
+      : task_(accepted(std::move(task), s, runs, first_run, threads)), s_(std::move(s)),
         records_(runs, Index(s_.plan.record.size()), weight_count(s_, task_->L()), s_.position == PositionKind::opposite || s_.position == PositionKind::matrix ? task_->L() : 0) {
     const Index workers = std::min<Index>(threads, runs);
     workspaces_.reserve(std::size_t(workers));
@@ -31,11 +33,18 @@ class SampledSimulation {
   }
   SampledSimulation(const SampledSimulation&) = delete;
 
-  bool advance(Index target, const Ensemble::Watch& watch) { return Ensemble::advance(units_, target, int(workspaces_.size()), watch); }
+  // To the step `target`; runs that are there already stay. True when all are, or have halted.
+  bool advance(Index target, const Ensemble::Watch& watch) {
+    checks::within("target", target, 0, most_steps);
+    return Ensemble::advance(units_, target, int(workspaces_.size()), watch);
+  }
 
-  // Feed one sequence (L, d) of the caller's to a run, entries of variance 1/d; y (k), or null for the teacher's label with this noise (k standard
-  // normals, or null for none). Returns the loss before the step.
+  // Feed one sequence x (L, d) of the caller's to a run; y (k), or null for the teacher's label with this noise (k standard normals, or null for none). Returns
+  // the loss before the step; NaN, and no step, where a value was not finite.
+  // Units: entries of x have mean 0 and variance 1/d. Data of unit variance is to be divided by sqrt(d); nothing here looks.
   double observe(Index run, const T* x, const double* y, const double* noise = nullptr) {
+    checks::index("run", run, size());
+    checks::given("x", x);
     Workspace<T>& ws = workspaces_[0];
     if (ws.X.rows() == 0) ws.X = Rows<T>::Zero(task_->L(), row_stride<T>(s_.d));
     for (Index l = 0; l < task_->L(); ++l) std::copy_n(x + l * s_.d, s_.d, ws.X.row(l).data());
@@ -43,29 +52,42 @@ class SampledSimulation {
   }
 
   Index size() const { return Index(runs_.size()); }
-  SampledRun<T>& run(Index r) { return *runs_[std::size_t(r)]; }
-  const Progress& progress(Index r) const { return runs_[std::size_t(r)]->progress(0); }
-  OrderParameters order_parameters(Index r) const { return runs_[std::size_t(r)]->order_parameters(0); }
+  SampledRun<T>& run(Index r) { return *runs_[std::size_t(checks::index("run", r, size()))]; }
+  const Progress& progress(Index r) const { return runs_[std::size_t(checks::index("run", r, size()))]->progress(0); }
+  OrderParameters order_parameters(Index r) const { return runs_[std::size_t(checks::index("run", r, size()))]->order_parameters(0); }
+  // From now on; not while a step is done.
+  void set_rate(LearningRate lr) {
+    detail::check_rate(lr);
+    s_.lr = std::move(lr);
+  }
   const Task& task() const { return *task_; }
   const Settings& settings() const { return s_; }
   Records& records() { return records_; }
 
   // Memory of such a simulation, to good approximation, before it is made.
   static double bytes(const Settings& s, const Task& task, Index runs, int threads) {
-    check(s, task, runs, threads);
+    check(s, task, runs, 0, threads);
+    if (double(task.L()) * double(s.d) >= 0x1p60) checks::refuse("d", "L d below 2^60, with L = " + checks::text(task.L()), s.d);
     const double L = task.L(), row = double(row_stride<T>(s.d)) * sizeof(T), n = double(weight_count(s, task.L())), d = double(s.d);
-    const bool matrix = s.position == PositionKind::matrix, opposite = s.position == PositionKind::opposite;
-    const bool rows_needed = !(s.weights == Weights::shared && task.student().sums_only && s.tokens.law == TokenLaw::gaussian);
+    const bool matrix = s.position == PositionKind::matrix, opposite = s.position == PositionKind::opposite, gaussian = s.tokens.law == TokenLaw::gaussian;
+    const bool ahead = gaussian && steps_ahead(task.L(), s.d) > 0, sums = s.weights == Weights::shared && task.student().sums_only;
     const double record = double(s.plan.record.size()) * 8 * (2 * n + (matrix || opposite ? L : 0) + 1);
-    const double run = row * (n + 1 + (opposite ? n : 0)) + record + 8 * 6 * (n + (matrix ? L : 0)) + 4000;
-    const double worker = row * (rows_needed ? L : 1) + 8 * (12 * L + double(task.scratch())) + 64 * L + 40000 * double(sizeof(T)) + 8 * double(s.tokens.factor.F.size()) +
-                          (task.noisy() ? 8.0 * double(block_steps(task.L(), s.d)) * task.k() : 0);
+    const double run = row * (n + 1 + (opposite ? n : 0)) + record + 8 * 4 * (n + (matrix ? L : 0)) + double(sizeof(SampledRun<T>)) + 2000;
+    const double tails = double(block_steps(task.L(), s.d)) * L * double(s.d % unit) * sizeof(T);  // of steps that are not drawn ahead
+    const double worker = row * ((ahead || (sums && gaussian) ? 0 : L) + (sums ? 1 : 0)) + (sums ? L * simd::bytes : 0) + (ahead ? 0 : tails) + 8 * (6 * L + double(task.scratch())) +
+                          L * (2 * sizeof(T) + 16) + 40000 + 8 * double(s.tokens.factor.F.size()) + (task.noisy() ? 8.0 * double(block_steps(task.L(), s.d)) * task.k() : 0);
     const double start = 8 * d * (2 * n + 4 + (opposite ? 2 * n + 8 : 0));
     const double shared = (matrix ? row * L + 8 * L * (L + 4 * d) : 0) + 16 * double(s.tokens.factor.F.size());
     return double(runs) * run + double(std::min<Index>(threads, runs)) * worker + start + shared;
   }
 
  private:
+  static std::shared_ptr<const Task> accepted(std::shared_ptr<const Task> task, const Settings& s, Index runs, Index first_run, int threads) {
+    check(s, *checks::given("task", task.get()), runs, first_run, threads);
+    check_size(bytes(s, *task, runs, threads));
+    return task;
+  }
+
   std::shared_ptr<const Task> task_;
   Settings s_;
   Records records_;
@@ -78,7 +100,7 @@ class SampledSimulation {
 class ReducedSimulation {
  public:
   ReducedSimulation(std::shared_ptr<const Task> task, Settings s, Index runs, Index first_run, int threads, bool single)
-      : task_((check(s, *task, runs, threads), std::move(task))), s_(std::move(s)),
+      : task_(accepted(std::move(task), s, runs, first_run, threads, single)), s_(std::move(s)),
         records_(runs, Index(s_.plan.record.size()), weight_count(s_, task_->L()), s_.position == PositionKind::opposite || s_.position == PositionKind::matrix ? task_->L() : 0),
         setting_(*task_, s_, single, records_), one_by_one_(general(s_)), per_unit_(one_by_one_ ? 1 : runs_per_unit(runs, setting_.draws.together, threads)) {
     for (Index first = 0; first < runs; first += per_unit_) {
@@ -93,30 +115,42 @@ class ReducedSimulation {
   }
   ReducedSimulation(const ReducedSimulation&) = delete;
 
-  bool advance(Index target, const Ensemble::Watch& watch) { return Ensemble::advance(units_, target, int(setting_.workspaces.size()), watch); }
+  // To the step `target`; runs that are there already stay. True when all are, or have halted.
+  bool advance(Index target, const Ensemble::Watch& watch) {
+    checks::within("target", target, 0, most_steps);
+    return Ensemble::advance(units_, target, int(setting_.workspaces.size()), watch);
+  }
 
   Index size() const { return runs_; }
   const Progress& progress(Index r) const { return unit(r).progress(r % per_unit_); }
   OrderParameters order_parameters(Index r) const { return unit(r).order_parameters(r % per_unit_); }
   Index state_size() const { return owned_[0]->state_size(); }
-  void save(Index r, double* state) const { unit(r).save(r % per_unit_, state); }
-  void check_state(const double* state) const { owned_[0]->check_state(state); }
-  void restore(Index r, const double* state) { owned_[std::size_t(r / per_unit_)]->restore(r % per_unit_, state); }
+  void save(Index r, double* state) const { unit(r).save(r % per_unit_, checks::given("state", state)); }
+  void check_state(const double* state) const { owned_[0]->check_state(checks::given("state", state)); }
+  void restore(Index r, const double* state) {
+    check_state(state);
+    owned_[std::size_t(checks::index("run", r, runs_) / per_unit_)]->restore(r % per_unit_, state);
+  }
   const Task& task() const { return *task_; }
   Records& records() { return records_; }
 
   // Memory of such a simulation, to good approximation, before it is made.
-  static double bytes(const Settings& s, const Task& task, Index runs, int threads) {
-    check(s, task, runs, threads);
-    const double L = task.L(), n = double(weight_count(s, task.L()));
+  static double bytes(const Settings& s, const Task& task, Index runs, int threads, bool single) {
+    check(s, task, runs, 0, threads);
+    check_reduced(s);
+    const double L = task.L(), n = double(weight_count(s, task.L())), all = double(runs);
     const bool matrix = s.position == PositionKind::matrix, encoded = matrix || s.position == PositionKind::opposite;
-    const double r = !encoded ? 0 : matrix && n == 1 ? std::min(L, double(s.d)) : 1;
     const double record = double(s.plan.record.size()) * 8 * (2 * n + (encoded ? L : 0) + 1);
-    const bool lean = task.student().sums_only && !encoded;
-    const double run = 8 * (4 * n * (r + 2) + (lean ? 4 * n : 0) + 2 * (encoded ? (L + 1) * (r + 1) : 0) + (general(s) ? L * (8 * L + 2 * (encoded ? L : 0)) : 0)) + 1000;
-    const double worker = 16 * double(simd::bytes) * (6 * L + n * (r + 3) + double(task.scratch()) + (task.noisy() ? task.k() : 0)) + 100000;
-    const double shared = (matrix ? 8 * L * (L + 4 * double(s.d)) : 0) + 16 * double(s.tokens.factor.F.size());
-    return double(runs) * record + double(runs + batch * std::min<Index>(threads, runs)) * run + double(std::min<Index>(threads, runs)) * worker + shared;
+    const double shared = (matrix ? 8 * L * (2 * L + 4 * double(s.d)) : 0) + 16 * double(s.tokens.factor.F.size());
+    const Coordinates c(s, task.L(), false);
+    const ReducedDraws draws(task, s, c, single);
+    if (general(s)) {
+      const double workers = double(std::min<Index>(threads, runs));
+      return all * (record + GramRun::bytes(c, task)) + workers * (GramRun::bytes_of_step(c) + ReducedWorkspace::bytes(task, c, draws)) + shared;
+    }
+    const Index each = runs_per_unit(runs, draws.together, threads), units = (runs + each - 1) / each, taken = std::min(each, runs);
+    const double batches = double(units) * double((taken + draws.together - 1) / draws.together), workers = double(std::min<Index>(threads, units));
+    return all * (record + ReducedUnit::bytes_per_run(c)) + batches * ReducedBatch::bytes(c, draws) + workers * ReducedWorkspace::bytes(task, c, draws) + shared;
   }
 
  private:
@@ -126,7 +160,12 @@ class ReducedSimulation {
     const Index batches = (runs + together - 1) / together;
     return together * std::clamp<Index>(batches / (4 * threads), 1, 8);
   }
-  const ReducedRuns& unit(Index r) const { return *owned_[std::size_t(r / per_unit_)]; }
+  const ReducedRuns& unit(Index r) const { return *owned_[std::size_t(checks::index("run", r, runs_) / per_unit_)]; }
+  static std::shared_ptr<const Task> accepted(std::shared_ptr<const Task> task, const Settings& s, Index runs, Index first_run, int threads, bool single) {
+    check(s, *checks::given("task", task.get()), runs, first_run, threads);
+    check_size(bytes(s, *task, runs, threads, single));
+    return task;
+  }
   // Whether runs take the general step: asked for, or because overlaps between weights matter.
   static bool general(const Settings& s) {
     return s.general || (s.tokens.law == TokenLaw::correlated && s.weights != Weights::shared);

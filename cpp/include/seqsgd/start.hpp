@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "basis.hpp"
+#include "checks.hpp"
 #include "kernels.hpp"
 
 namespace seqsgd {
@@ -14,7 +15,7 @@ inline namespace SEQSGD_LEVEL {
 
 struct InitialCondition {
   bool overlap = true;       // else uniform on the sphere
-  double m0 = 0;             // overlap w . w* / d of every weight vector
+  double m0 = 0;             // overlap w . w* / d of every weight vector; at 0 a link without a first-order part teaches nothing for a long time
   bool random_sign = false;  // one sign per run
 };
 
@@ -64,8 +65,8 @@ inline Start make_start(std::uint64_t seed, std::uint32_t run, Index d, Index n,
 }
 
 inline void check_start(Index d, Index n, const InitialCondition& init, bool opposite) {
-  if (init.overlap && !(init.m0 >= -1 && init.m0 <= 1)) throw std::invalid_argument("m0: expected a number in [-1, 1], got " + std::to_string(init.m0));
-  if (init.overlap && d == 1 && std::fabs(init.m0) != 1) throw std::invalid_argument("m0: with d = 1 the overlap can only be -1 or 1, got " + std::to_string(init.m0));
+  if (init.overlap && !(init.m0 >= -1 && init.m0 <= 1)) checks::refuse("m0", "a number in [-1, 1]", init.m0);
+  if (init.overlap && d == 1 && std::fabs(init.m0) != 1) checks::refuse("m0", "-1 or 1, as d = 1", init.m0);
   if (opposite && d < n + 2)
     throw std::invalid_argument("d: the opposite encoding is orthogonal to w* and to the initial weights and needs d >= " + std::to_string(n + 2) + ", got " + std::to_string(d));
 }

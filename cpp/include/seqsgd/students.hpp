@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -20,7 +21,7 @@ class Student {
  public:
   // network: this student as one, if it is
   Student(int L, int k, const Network* network, std::size_t scratch) : L(L), k(k), network(network), sums_only(network), scratch(scratch) {
-    if (L < 1) throw std::invalid_argument("L: expected at least 1, got " + std::to_string(L));
+    checks::within("L", L, 1, std::numeric_limits<int>::max());
   }
   virtual ~Student() = default;
   // f(z); what backward needs is left in ws (`scratch` doubles).
@@ -41,7 +42,7 @@ using StudentPtr = std::shared_ptr<const Student>;
 // f = sigma(u), u = (1/sqrt L) sum_l z_l. Tied, untied and linear attention are all of this kind.
 class Network final : public Student {
  public:
-  Network(ActivationPtr sigma, int L) : Student(L, 1, this, 1), sigma_(std::move(sigma)), scale_(1 / std::sqrt(double(L))) {}
+  Network(ActivationPtr sigma, int L) : Student(L, 1, this, 1), sigma_(checks::given("sigma", std::move(sigma))), scale_(1 / std::sqrt(double(L))) {}
   void forward(const double* z, double* f, double* ws) const override {
     double u = 0;
     for (int l = 0; l < L; ++l) u += z[l];
@@ -63,7 +64,7 @@ class Attention final : public Student {
  public:
   Attention(int L, Reduction r, std::vector<double> a, std::vector<double> b)
       : Student(L, r == Reduction::none ? matrix_size(L) : 1, nullptr, 2 * std::size_t(L)), r_(r), a_(std::move(a)), b_(std::move(b)) {
-    if (r == Reduction::bilinear && (a_.size() != std::size_t(L) || b_.size() != std::size_t(L))) throw std::invalid_argument("a, b: expected L entries each");
+    if (r == Reduction::bilinear) check_bilinear(L, a_, b_);
   }
   void forward(const double* z, double* f, double* ws) const override {
     if (r_ == Reduction::none) softmax_matrix(z, L, f);

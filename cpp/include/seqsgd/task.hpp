@@ -15,12 +15,12 @@ inline namespace SEQSGD_LEVEL {
 class Task {
  public:
   Task(LinkPtr link, StudentPtr student, const std::string& loss, double noise)
-      : link_(std::move(link)), student_(std::move(student)), loss_(loss_named(loss)), noise_(std::sqrt(noise)) {
+      : link_(checks::given("link", std::move(link))), student_(checks::given("student", std::move(student))), loss_(loss_named(loss)), noise_(std::sqrt(noise)) {
     if (link_->L != student_->L)
       throw std::invalid_argument("student: expected L = " + std::to_string(link_->L) + " as the teacher, got " + std::to_string(student_->L));
     if (link_->k != student_->k)
       throw std::invalid_argument("student: expected an output of dimension " + std::to_string(link_->k) + " as the teacher's, got " + std::to_string(student_->k));
-    if (!(noise >= 0) || !std::isfinite(noise)) throw std::invalid_argument("noise: expected a finite variance >= 0, got " + std::to_string(noise));
+    if (!(noise >= 0) || !std::isfinite(noise)) checks::refuse("noise", "a finite variance >= 0", noise);
   }
 
   int L() const { return link_->L; }

@@ -16,7 +16,7 @@ inline namespace SEQSGD_LEVEL {
 // Learning rate: piecewise constant values, times (1 + step / t0)^-power.
 struct LearningRate {
   std::vector<Index> steps{0};  // first step of each piece; steps[0] = 0
-  std::vector<double> values{0.0};
+  std::vector<double> values;   // one to a piece, >= 0; to be set, there is no default
   double t0 = 1, power = 0;
 
   double operator()(Index step) const {
@@ -27,7 +27,7 @@ struct LearningRate {
 
 struct Plan {
   std::vector<Index> record;  // steps at which the state is recorded, ascending
-  double eta = 0;             // threshold of weak recovery; <= 0: not asked
+  double eta = 0;             // threshold of weak recovery, in (0, 1]; 0: not asked
   bool halt = true;           // whether a run stops there
 };
 

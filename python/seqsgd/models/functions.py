@@ -51,7 +51,7 @@ class Hermite(Model):
             pairs = [(token, degree) for token, degree in factors]
         except (TypeError, ValueError):
             raise TypeError(wanted) from None
-        checked = {_checks.integer(f"{name} token", t, 1): _checks.integer(f"{name} degree", k, 0, 30) for t, k in pairs}
+        checked = {_checks.integer(f"{name} token", t, 1, _checks.INT32): _checks.integer(f"{name} degree", k, 0, 30) for t, k in pairs}
         if len(checked) != len(pairs):
             raise ValueError(f"{name}: a token appears twice, got {_checks.short(entry[1])}")
         return _checks.number(f"{name} coefficient", entry[0]), tuple(sorted((t, k) for t, k in checked.items() if k > 0))
@@ -194,7 +194,7 @@ class CLink(_Pointer):
 
     def __post_init__(self) -> None:
         address("function", self.function)
-        self._set(k=_checks.integer("k", self.k, 1))
+        self._set(k=_checks.integer("k", self.k, 1, _checks.INT32))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -61,8 +61,8 @@ class SSI(Teacher):
     _functions: ClassVar[tuple[str, ...]] = ("link",)
 
     def __post_init__(self) -> None:
-        L = _checks.integer("L", self.L, 1)
-        k = _checks.integer("k", self.k, 1)
+        L = _checks.integer("L", self.L, 1, _checks.INT32)
+        k = _checks.integer("k", self.k, 1, _checks.INT32)
         if isinstance(self.scale, str):
             scale: float | str = _checks.choice("scale", self.scale, tuple(SCALES))
         else:
@@ -169,7 +169,7 @@ class AttentionTarget(Teacher):
     offset: Any = 0.0
 
     def __post_init__(self) -> None:
-        self._set(L=_checks.integer("L", self.L, 1))
+        self._set(L=_checks.integer("L", self.L, 1, _checks.INT32))
         self._set(reduction=check_reduction(self.reduction, self.L))
         for name in ("weights", "offset"):
             value = getattr(self, name)

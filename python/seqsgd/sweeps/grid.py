@@ -256,7 +256,7 @@ def _range(where: str, word: str, value: Any) -> Any:
         if word == "range":
             if not 1 <= len(value) <= 3:
                 raise ConfigError(f"{where}: expected [stop], [start, stop] or [start, stop, step], got {_checks.short(value)}")
-            whole = [_checks.integer(f"{where}[{i}]", v) for i, v in enumerate(value)]
+            whole = [_checks.integer(f"{where}[{i}]", v, unbounded=True) for i, v in enumerate(value)]
             if len(whole) == 3 and whole[2] == 0:
                 raise ConfigError(f"{where}[2]: expected a step other than 0, got 0")
             return range(*whole)

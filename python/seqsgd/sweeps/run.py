@@ -152,6 +152,7 @@ def carry_out(
     if executor is not None:
         check(executor)
         if not isinstance(executor, Executor) and not is_submitit(executor):
+            executor = _checks.integer("executor", executor, 1)
             check_processes()
     folder = Folder() if store is None else None
     with contextlib.closing(Store(folder.path / "sweep" if folder else store or "", durable=folder is None)) as opened:

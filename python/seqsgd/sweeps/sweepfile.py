@@ -65,7 +65,7 @@ def read(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> SweepFile:
     try:
         workers = None if "workers" not in tree else _checks.integer("workers", tree["workers"], 1)
         every = _checks.number("checkpoint_every", tree.get("checkpoint_every", 60.0), 0)
-        rng: Any = None if "rng" not in tree else _checks.integer("rng", tree["rng"], 0)
+        rng: Any = None if "rng" not in tree else _checks.integer("rng", tree["rng"], 0, unbounded=True)
     except (TypeError, ValueError) as e:
         raise ConfigError(str(e)) from None
     sweep = Sweep(base, grid, rng=rng)

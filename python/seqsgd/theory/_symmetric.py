@@ -185,7 +185,7 @@ class SymmetricTensor:
         """max over unit vectors of |<C, x^(x)k>|: exact where known, certified bounds otherwise (`seqsgd.theory._norms`)."""
         from ._norms import operator_norm
 
-        return operator_norm(self, np.random.default_rng(_checks.integer("rng", rng, 0)))
+        return operator_norm(self, np.random.default_rng(_checks.integer("rng", rng, 0, unbounded=True)))
 
     def odeco(self, tol: float = 1e-9) -> Odeco:
         """Whether the tensor is orthogonally decomposable, C = sum_i lambda_i v_i^(x)k with orthonormal v_i, within `tol` relative to its norm."""

@@ -314,7 +314,7 @@ def weak_recovery(
     init = _checks.instance("init", models.Overlap() if init is None else init, (models.Overlap, models.Uniform), "Overlap or Uniform")
     init.check(d)
     task.student.check(task.L, d)
-    generator = np.random.default_rng(_checks.integer("rng", rng, 0))
+    generator = np.random.default_rng(_checks.integer("rng", rng, 0, unbounded=True))
     right = drift(task, rate, tokens=tokens)
     samples = (2001 if right.names == ("m",) else 64) if samples is None else _checks.integer("samples", samples, 1)
     starts = random_starts(right, init, d, samples, generator)

@@ -154,7 +154,7 @@ def hermite(link: Any, order: int, *, points: int | None = None, rng: int = 0) -
 
 
 def _checked(rng: int, points: int | None) -> tuple[int, int | None]:
-    seed = _checks.integer("rng", rng, 0)
+    seed = _checks.integer("rng", rng, 0, unbounded=True)
     return seed, None if points is None else _checks.integer("points", points, 2**9)
 
 

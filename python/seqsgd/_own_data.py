@@ -1,0 +1,83 @@
+"""Sequences and labels of the caller's: what they must be, and whether their units are the model's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _checks, models
+
+FACTOR = 3.0
+ENOUGH = 10_000  # entries after which nothing more is looked at
+TAIL = 27.6  # -log 1e-12
+
+
+def sequences(name: str, value: Any, letters: tuple[str, ...], shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+    """An array of this shape behind its first axis, C-contiguous, aligned, of this dtype; the value itself if it is all that."""
+    a = numbers(name, value, letters, shape)
+    if a.ndim != len(letters) or a.shape[1:] != shape:
+        raise ValueError(f"{name}: expected shape {_checks.letters(letters)} = {_checks.letters((letters[0], *shape))}, got {_checks.letters(a.shape)}")
+    with np.errstate(over="ignore"):  # what does not fit float32 is said to be infinite below
+        out = np.ascontiguousarray(a, dtype=dtype)
+    out = out if out.flags.aligned else out.copy()  # numbers at odd addresses, of files and records
+    if not _surely_finite(out) and not (finite := np.isfinite(out)).all():
+        at = tuple(int(i[0]) for i in np.nonzero(~finite))
+        beyond = " beyond float32" if np.isfinite(a[at]) else ""
+        raise ValueError(f"{name}: expected finite numbers, got {_checks.short(a[at].item())}{beyond} at {name}[{', '.join(map(str, at))}]")
+    return out
+
+
+def numbers(name: str, value: Any, letters: tuple[str, ...], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """An array of real numbers, of any shape."""
+    try:
+        a = np.asarray(_checks.unmasked(name, value))
+    except ValueError:
+        raise TypeError(f"{name}: expected shape {_checks.letters(letters)} = {_checks.letters((letters[0], *shape))}, got a ragged sequence") from None
+    if a.dtype.kind not in "iuf":
+        raise TypeError(f"{name}: expected real numbers, got dtype {a.dtype}")
+    return a
+
+
+def _surely_finite(a: npt.NDArray[Any]) -> bool:
+    """One quick pass that needs no memory; false also where squares overflow."""
+    flat = a.reshape(-1)
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(np.dot(flat, flat)))
+
+
+class Units:
+    """Looks at the first sequences: their entries should have the mean square that the model's tokens have, 1/d, or sum_l C_ll / (L d) with correlated tokens.
+
+    Sequences are refused where d mean(X^2), over the first 10 000 entries or so, is above 3 (1 + 2 sqrt(t/N) + 2 t/N) or below (1 - 2 sqrt(t/N)) / 3, for N entries and
+    t = log 1e12. The factor 3 is for data that are not quite scaled; the rest is for chance: a mean of N squared normals of variance 1 leaves that interval, without
+    the factor 3, with a probability below 1e-12 on either side (Laurent and Massart, Ann. Statist. 28 (2000), lemma 1). So Gaussian data of any n, L and d are
+    refused with a probability below 2e-12 a look, of which single sequences take 10 000 / (L d). Data of unit variance are told from d = 4 on. With Student's t
+    tokens, whose squares may have no variance, nothing is looked at.
+    """
+
+    def __init__(self, d: int, tokens: str | models.Tokens) -> None:
+        self._d, self._sum, self._count = d, 0.0, 0
+        self._expected = float(np.mean(np.diag(tokens.C))) if isinstance(tokens, models.Correlated) else 1.0
+        self._known = self._expected > 0 and not isinstance(tokens, models.StudentT)
+
+    def look(self, X: npt.NDArray[Any]) -> None:
+        """Refuse X, or count it in."""
+        if self._count >= ENOUGH or not self._known or not X.size:
+            return
+        some = X[: max(1, -(-(ENOUGH - self._count) // X[0].size))].reshape(-1)
+        with np.errstate(over="ignore"):  # what is so large is refused
+            total = self._sum + float(np.dot(some, some)) * self._d / self._expected
+        n = self._count + some.size
+        ratio = total / n
+        chance = TAIL / n
+        if not (1 - 2 * math.sqrt(chance)) / FACTOR <= ratio <= FACTOR * (1 + 2 * math.sqrt(chance) + 2 * chance):
+            mean = ratio * self._expected / self._d
+            unit = f" (unit variance? divide by sqrt(d) = {math.sqrt(self._d):.4g})" if abs(ratio / self._d - 1) < 0.5 else ""
+            raise ValueError(
+                f"X: expected entries of mean square {'1/d' if self._expected == 1 else 'sum_l C_ll / (L d)'} = {self._expected / self._d:.3g}, got {mean:.3g}{unit}; "
+                "check_scale=False takes them as they are"
+            )
+        self._sum, self._count = total, n
