@@ -8,11 +8,12 @@ from pathlib import Path
 
 from .. import _files
 from ..sweeps.cost import duration
+from .catalogue import figure as named
 from .definition import VERDICTS, Figure
 from .making import Made, files, load, ran, table
 
 
-def write(figures: Sequence[Figure], folder: str | os.PathLike[str], page: str | os.PathLike[str]) -> Path:
+def write(figures: Sequence[Figure | str | int], folder: str | os.PathLike[str], page: str | os.PathLike[str]) -> Path:
     """Write a Markdown page over all figures whose data lie in a folder, with links to the pictures.
 
     Raises
@@ -22,7 +23,7 @@ def write(figures: Sequence[Figure], folder: str | os.PathLike[str], page: str |
     """
     target = _files.check_folder("page", page)
     made = []
-    for figure in figures:
+    for figure in map(named, figures):
         paths = files(figure, folder)
         if paths["nc"].is_file():
             data = load(figure, folder)
@@ -54,12 +55,12 @@ def _summary(made: Sequence[Made]) -> str:
     rows = ["| figure | | time | " + " | ".join(VERDICTS) + " |", "|---|---|---|" + "---|" * len(VERDICTS)]
     for m in made:
         counts = " | ".join(str(sum(f.verdict == v for f in m.findings) or "") for v in VERDICTS)
-        rows.append(f"| [{m.figure.name}](#{_anchor(m)}) | {m.figure.title} | {duration(m.seconds)} | {counts} |")
+        rows.append(f"| [{m.figure.name}](#{_anchor(m)}) | {m.title} | {duration(m.seconds)} | {counts} |")
     return "\n".join(rows)
 
 
 def _heading(m: Made) -> str:
-    return f"Figure {m.figure.name}: {m.figure.title}" if m.figure.name.isdigit() else m.figure.title
+    return f"Figure {m.figure.name}: {m.title}" if m.figure.name.isdigit() else m.title
 
 
 def _anchor(m: Made) -> str:
@@ -69,4 +70,4 @@ def _anchor(m: Made) -> str:
 
 def _section(m: Made, home: Path) -> str:
     picture = Path(os.path.relpath(m.files["png"], home)).as_posix()
-    return "\n\n".join([f"## {_heading(m)}", m.figure.about, f"![{_heading(m)}]({picture})", ran(m.data), table(m.findings)])
+    return "\n\n".join([f"## {_heading(m)}", m.about, f"![{_heading(m)}]({picture})", ran(m.data), table(m.findings)])
