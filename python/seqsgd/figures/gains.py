@@ -304,8 +304,10 @@ def _gain(row: Array, runs: int) -> Measured:
     if not np.isfinite(row).all():
         words = f"a median was reached in {float(np.isfinite(row[1:]).mean()):.0%} of the draws only"
         return Measured(float(np.exp(row[0])), basis=basis, lacking=words)
+    if lacking := few(runs):
+        return Measured(float(np.exp(row[0])), basis=basis, lacking=lacking)
     low, high = np.exp(np.quantile(row[1:], [0.025, 0.975]))
-    return Measured(float(np.exp(row[0])), float(low), float(high), basis, few(runs))
+    return Measured(float(np.exp(row[0])), float(low), float(high), basis)
 
 
 __all__ = ["ETA", "Network", "Race", "best_gain", "best_ratio", "best_table", "check", "curves", "decimal_ticks", "draw_curves", "draw_gains", "first_passages", "gain_exponent", "gains", "judge_check", "networks", "passages", "search", "size"]

@@ -199,9 +199,9 @@ def least(a: Array, b: Array) -> float:
 
 
 def as_predicted(
-    claim: str, counts: npt.ArrayLike, of: npt.ArrayLike, chances: npt.ArrayLike, *, fewest: float = 5, level: float = LEVEL, why: str = ""
+    claim: str, counts: npt.ArrayLike, of: npt.ArrayLike, chances: npt.ArrayLike, *, fewest: float = 5, level: float = LEVEL, given: Answer | None = None, why: str = ""
 ) -> Finding:
-    """Counts of runs beside predicted shares: chi-square over the cells with at least `fewest` expected on each side."""
+    """Counts of runs beside predicted shares: chi-square over the cells with at least `fewest` expected on each side; not known unless `given` holds."""
     from scipy.stats import chi2
 
     found, n, p = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (counts, of, chances)))
@@ -214,5 +214,7 @@ def as_predicted(
     answer = unknown(f"no cell of {found.size} has {fewest:g} runs expected on each side")
     if cells:
         answer = Answer(pvalue > level, (f"{m.sum():.0f} runs",))
+    if given is not None and given.holds is not True:
+        answer = unknown("the counts are not final")
     said = f"chi2 = {statistic:.1f} for {count(cells, 'cell')}, p = {pvalue:.2g}" if cells else "chi2 not computed"
     return finding(claim, said, answer, f"cells with at least {fewest:g} runs expected on each side; refused below {level:g}. {why}")
