@@ -44,6 +44,9 @@ class Scaling(Settings):
         for first, last in zip(self.first, self.last, strict=True):
             if not 0.3 <= first <= last:
                 raise ValueError(f"settings.last: expected powers of ten not below first, at least 0.3, got {first:g} to {last:g}")
+        for k, first in zip((1, 2, 3), self.first, strict=True):
+            if not START[k] < ETA * 10 ** (first / 2):
+                raise ValueError(f"settings.first: expected a start {START[k]:g}/sqrt d below {ETA}, got d = {10**first:.3g} at SIE {k}")
         self._least(1, "per_decade")
         self._least(64, "most")
         self._positive("budget")

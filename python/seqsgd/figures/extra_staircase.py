@@ -192,7 +192,7 @@ def _close(
     said = "; ".join(f"L = {n}: {m}, predicted {_plain(p)}" for n, m, p in zip(names, measured, predicted, strict=True))
     tolerance = {"tolerance": by} if relative else {"absolute": by, "coarse": COARSE}
     answer = every(within(m, p, **tolerance) for m, p in zip(measured, predicted, strict=True))
-    return finding(claim, said, answer & started if started else answer, f"tolerance {by:.0%}{'' if relative else ' of 1'}; {why}")
+    return finding(claim, said, answer.given(started) if started else answer, f"tolerance {by:.0%}{'' if relative else ' of 1'}; {why}")
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
@@ -235,13 +235,13 @@ def judge(data: xr.Dataset) -> list[Finding]:
         finding(
             "*ours*: the third step is not taken by relu weights per token, whose c_3 = 0, and is taken once u is shifted",
             f"m_3 at the end {third}; shifted by {float(data['shift']):g}: {moved}, predicted {float(shifted['flow'].isel(L=0, step=-1, token=2)):.3g}",
-            less(third, floor) & less(floor, moved) & _started(first),
+            (less(third, floor) & less(floor, moved)).given(_started(first)),
             f"agree if 4/sqrt d = {floor.value:.2g} lies between",
         ),
         finding(
             "*ours*: the products of higher order are learnt late or not at all without the first step (SIE 2, 3), beside it they do not delay it",
             f"overlap at the end, L = 3: {', '.join(f'{link}: {m}' for link, m in ends.items())}; their sum: {whole}",
-            less(ends["z1*z2*z3"], floor) & less(ends["z1*z2"], whole) & less(floor, whole).so_far("their sum has not been learnt in these steps"),
+            (less(ends["z1*z2*z3"], floor) & less(ends["z1*z2"], whole)).given(less(floor, whole).so_far("their sum has not been learnt in these steps")),
             f"agree if z1 z2 ends below the sum, and z1 z2 z3 below 4/sqrt d = {floor.value:.2g}, and the sum above it",
         ),
     ]

@@ -105,7 +105,7 @@ def judge(data: xr.Dataset) -> list[Finding]:
         few = "" if flat.size >= POINTS else f"R is known at {flat.size} points only"
         claim = f"He_{k} + He_{k}: without encoding attention, which is even in z, cannot see an odd target"
         why = "agree if R is constant within 1e-8 and the median of m ends less than half as far from 0 as with the encoding; what moves it is diffusion"
-        answer = fact(np.ptp(flat) < 1e-8, flat, lacking=few) & less(injected.times(0.5), none) & _moved(injected)
+        answer = fact(np.ptp(flat) < 1e-8, flat, lacking=few) & less(injected.times(0.5), none).given(_moved(injected))
         out.append(finding(claim, f"R(m) varies by {np.ptp(flat):.1e}; m at the end {none}, with the encoding {injected}", answer, why))
         kappa = index(here["kappa"].sel(encoding="injected"))
         claim = f"He_{k} + He_{k}: an injected encoding makes it learnable, with the exponent of the target, {sie:g}"

@@ -113,7 +113,7 @@ def judge(data: xr.Dataset) -> list[Finding]:
         found = end(data, network)[-1]
         measured = f"median overlap at the end {found} at L = {last}, {end(data, network)[0]} at L = {first}; tied at lr: {tied}"
         claim = f"{words}, the untied network is beyond its bound and learns less than the tied one at large L"
-        out.append(finding(claim, measured, large & less(found, tied), f"agree if its interval lies below the tied one; {why}"))
+        out.append(finding(claim, measured, less(found, tied).given(large), f"agree if its interval lies below the tied one; {why}"))
     along, flow = end(data, "untied, lr L"), data["flow"].sel(flow_network="untied, lr L").values
     spread = np.sqrt(flow**2 + 1 / float(data["d"]))
     inside = every(between(m, 0.98 * f, 1.02 * g) for m, f, g in zip(along, flow, spread, strict=True))
@@ -123,13 +123,13 @@ def judge(data: xr.Dataset) -> list[Finding]:
         finding(
             f"*ours*: by rows at lr L it does what the tied flow at lr L does in L times fewer steps{none}",
             "; ".join(f"L = {int(L)}: {m}, flow {f:.3g} to {g:.3g}" for L, m, f, g in zip(data["L"].values, along, flow, spread, strict=True)),
-            learnt & inside if last > 1 else unknown("at L = 1 alone both are the same network"),
+            inside.given(learnt) if last > 1 else unknown("at L = 1 alone both are the same network"),
             f"from the flow m to sqrt(m^2 + 1/d), for at these rates rows diffuse, each by up to 1/sqrt d, and ||m||/sqrt L has it; tolerance 2 %.{bound}",
         )
     )
     still = end(data, "untied, lr")[-1]
     slower = "at lr the untied network is L times slower than the tied one"
-    out.append(finding(slower, f"median overlap at the end {still} at L = {last}, tied {tied}", large & less(still, tied.times(0.5)), "slower: interval below half of the tied one"))
+    out.append(finding(slower, f"median overlap at the end {still} at L = {last}, tied {tied}", less(still, tied.times(0.5)).given(large), "slower: interval below half of the tied one"))
     return out
 
 

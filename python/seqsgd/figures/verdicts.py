@@ -49,6 +49,13 @@ class Answer:
         lacking = tuple(dict.fromkeys(self.lacking + other.lacking)) if holds is None else ()
         return Answer(holds, basis, lacking)
 
+    def given(self, *conditions: Answer) -> Answer:
+        """The same where the conditions hold without which it says nothing; else it is not known."""
+        for condition in conditions:
+            if condition.holds is not True:
+                return Answer(None, (), condition.lacking or ("what it rests on does not hold",))
+        return self
+
     def so_far(self, waiting: str) -> Answer:
         """The same where a no may still become a yes with more steps: then it is not known."""
         return Answer(None, self.basis, (waiting,)) if self.holds is False else self
@@ -214,7 +221,7 @@ def as_predicted(
     answer = unknown(f"no cell of {found.size} has {fewest:g} runs expected on each side")
     if cells:
         answer = Answer(pvalue > level, (f"{m.sum():.0f} runs",))
-    if given is not None and given.holds is not True:
-        answer = unknown("the counts are not final")
+    if given is not None:
+        answer = answer.given(given)
     said = f"chi2 = {statistic:.1f} for {count(cells, 'cell')}, p = {pvalue:.2g}" if cells else "chi2 not computed"
     return finding(claim, said, answer, f"cells with at least {fewest:g} runs expected on each side; refused below {level:g}. {why}")
