@@ -48,7 +48,7 @@ def _head(made: Sequence[Made]) -> str:
 
 This page is generated from the data of the figures (`seqsgd figure all --full --output DIR --page FILE`): nothing in it is written by hand but the claims, which are those of arXiv:2506.02651 ("the paper") unless they are marked *ours*.
 Each figure has its settings, its time, and its claims beside what was measured; all intervals are at 95 %. A verdict is *agree* where the interval holds what the claim says (within the tolerance that is given), *disagree* where it does
-not, and *cannot tell* where the measurement is too coarse or was not reached. {len(made)} figure{"s" * (len(made) > 1)} {which}, {steps:.3g} steps of SGD summed over runs, {duration(total)} in all on {max(int(m.data.attrs["workers"]) for m in made)} cores."""
+not, and *cannot tell* where the measurement is too coarse, was not reached, or rests on too few runs. {len(made)} figure{"s" * (len(made) > 1)} {which}, {steps:.3g} steps of SGD summed over runs, {duration(total)} in all on {max(int(m.data.attrs["workers"]) for m in made)} cores."""
 
 
 def _summary(made: Sequence[Made]) -> str:

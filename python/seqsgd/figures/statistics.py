@@ -190,7 +190,12 @@ def slope(
         with np.errstate(invalid="ignore"):
             y = y - log_medians(under, rng)
         runs = np.minimum(runs, sizes(under))
-    return fitted(np.log(np.asarray(x, dtype=float)), y, runs)
+    found = fitted(np.log(np.asarray(x, dtype=float)), y, runs)
+    if np.isnan(found.value):
+        all_of = [p for ps in (over, under or []) for p in ps if p]
+        came, number = sum(p.number_reached for p in all_of), sum(p.runs for p in all_of)
+        return replace(found, lacking=f"{found.lacking}, {came} of {count(number)} arrived")
+    return found
 
 
 def sizes(ps: Sequence[FirstPassage | None]) -> npt.NDArray[np.int64]:
