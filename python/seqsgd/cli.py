@@ -122,12 +122,13 @@ def _figure_names(context: click.Context, _: click.Parameter, incomplete: str) -
 
 @cli.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=_figure_names)
-@click.option("--quick", "size", flag_value="quick", default="quick", help="A first look: under a minute a figure on two cores (the default).")
-@click.option("--full", "size", flag_value="full", help="The size of the paper: minutes a figure.")
+@click.option("--quick", is_flag=True, help="A first look: under a minute a figure on two cores (the default).")
+@click.option("--full", is_flag=True, help="The size of the paper: minutes a figure.")
 @click.option("--output", default="figures", metavar="DIR", help="Write figure-NAME.nc, .png, .pdf and .md to DIR (default: figures).")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a setting of one figure, such as d=500 or omegas=11. May be repeated.")
 @click.option("--page", metavar="FILE", help="Then write a Markdown page of all figures in DIR.")
 @click.option("--redraw", is_flag=True, help="Draw and judge again from the data in DIR, without computing.")
+@click.option("--force", is_flag=True, help="Replace a figure of the full size, or of changed settings, by one of other settings.")
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Use N threads (default: all cores).")
 @click.option("--quiet", is_flag=True, help="No progress and no report.")
 def figure(names: tuple[str, ...], **options: Any) -> None:

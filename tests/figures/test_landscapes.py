@@ -6,14 +6,7 @@ import pytest
 import seqsgd as sq
 from seqsgd import figures
 from seqsgd.figures import escape
-from seqsgd.figures.laboratory import Laboratory
 from seqsgd.theory._drift import Drift
-
-
-def computed(name, tmp_path_factory, changes):
-    figure = figures.figure(name)
-    with Laboratory(tmp_path_factory.mktemp("lab") / ".x.sweep", 2, progress=False) as laboratory:
-        return figure, figure.compute(figure.settings("quick", changes), laboratory)
 
 
 def verdicts(figure, data):
@@ -52,8 +45,8 @@ def test_escape_limits():
     assert narrow > 2 * wide > 0  # it sharpens
 
 
-def test_figure_1(tmp_path_factory):
-    figure, data = computed("1", tmp_path_factory, {"points": 21, "degrees": [2]})
+def test_figure_1(computed):
+    figure, data = figures.figure("1"), computed("1")
     link = sq.SSI(sq.Hermite([(1.0, {1: 2}), (1.0, {2: 2})]), L=2)
     task = sq.Task(link, sq.Attention("trace", position=sq.Opposite()))
     np.testing.assert_allclose(data["disc"].sel(degree=2, e=0.3, m=-0.6, method="nearest"), sq.theory.risk(task, e=0.3, m=-0.6).value, atol=1e-7)
@@ -65,8 +58,8 @@ def test_figure_1(tmp_path_factory):
     figure.draw(data)
 
 
-def test_figure_2(tmp_path_factory):
-    figure, data = computed("2", tmp_path_factory, {"ds": [30, 60], "runs": 16, "curve_d": 60, "points": 15})
+def test_figure_2(computed):
+    figure, data = figures.figure("2"), computed("2")
     claims = figure.judge(data)
     assert claims[0].verdict == "agree" and "kappa = 4 without, 2 with" in claims[0].measured
     slowed = data.copy(deep=True)
@@ -80,19 +73,19 @@ def test_figure_2(tmp_path_factory):
     figure.draw(data)
 
 
-def test_figure_4(tmp_path_factory):
-    figure, data = computed("4", tmp_path_factory, {"cells": 60})
+def test_figure_4(computed):
+    figure, data = figures.figure("4"), computed("4")
     assert verdicts(figure, data)[:2] == ["agree", "agree"]
     moved = data.copy(deep=True)
     moved["curve_direction"][:, 1] += 0.02
-    moved["region"][:] = np.where(data["region"] == 3, 5, data["region"])
+    moved["region"][:] = np.where(data["region"] == 4, 6, data["region"])
     assert verdicts(figure, moved)[:2] == ["disagree", "disagree"]
     diagram = sq.theory.phase_diagram([0.8], [0.9])
-    assert int(data["region"].sel(a=0.8, omega=0.9, method="nearest")) == diagram.region[0, 0]
+    assert int(data["region"].sel(a=0.8, omega=0.9, method="nearest")) == diagram.region[0, 0] + 1
 
 
-def test_figure_6(tmp_path_factory):
-    figure, data = computed("6", tmp_path_factory, {"d": 60, "degrees": [1], "steps": [30_000], "lrs": [0.05], "starts": [1.0], "points": 21, "runs": 8})
+def test_figure_6(computed):
+    figure, data = figures.figure("6"), computed("6")
     assert verdicts(figure, data) == ["agree", "agree"]
     other = data.copy(deep=True)
     other["risk"][0, 0, 3] += 1e-3
@@ -101,8 +94,8 @@ def test_figure_6(tmp_path_factory):
     figure.draw(data)
 
 
-def test_figure_13(tmp_path_factory):
-    figure, data = computed("13", tmp_path_factory, {"d": 50, "steps": 50_000, "runs": 4, "points": 21})
+def test_figure_13(computed):
+    figure, data = figures.figure("13"), computed("13")
     found = figure.judge(data)
     assert found[0].verdict == "agree" and "region 4" in found[0].measured and found[1].verdict == "agree"
     # runs that leave along m do not agree with the claim, and those along e do

@@ -43,6 +43,15 @@ def test_every_figure_is_complete():
         ("5", {"rates": 0.5}, "settings.rates: expected a list"),
         ("5", {"rates": ["fast"]}, "settings.rates: expected a finite number"),
         ("7", {"start": 3}, "settings.start: expected a text"),
+        ("7", {"start": "zero"}, "settings.start: expected 'overlap' or 'uniform', got 'zero'"),
+        ("8", {"link": "sum_h3"}, "settings.link: expected one of sum_h2, sum, got 'sum_h3'"),
+        ("8", {"lr": -1}, "settings.lr: expected a number > 0, got -1"),
+        ("2", {"curve_d": 7}, "settings.curve_d: expected one of ds, got 7"),
+        ("6", {"degrees": [1, 2]}, "settings.degrees: expected odd numbers, got 2"),
+        ("6", {"steps": [100]}, "settings.steps: expected 2 values, as many as degrees, got 1"),
+        ("overlay", {"lrs": [0.1]}, "settings.lrs: expected 4 values, one for each task, got 1"),
+        ("sharpening", {"runs": [4]}, "settings.runs: expected 3 values, as many as ds, got 1"),
+        ("staircase", {"lengths": [2, 5]}, "settings.lengths: expected numbers >= 3, got 2"),
     ],
 )
 def test_settings_are_refused_by_name(name, changes, words):
@@ -62,6 +71,45 @@ def test_unknown_names_and_sizes_are_refused(tmp_path):
 def test_lists_become_tuples_and_integers_numbers():
     settings = figures.figure("5").settings("quick", {"rates": [1, 2.5], "omegas": 7})
     assert isinstance(settings, Transition) and settings.rates == (1.0, 2.5) and settings.omegas == 7
+
+
+def test_whole_floats_are_integers():
+    assert figures.figure("5").settings("quick", {"d": 3e2, "omegas": 7.0}) == figures.figure("5").settings("quick", {"d": 300, "omegas": 7})
+
+
+def test_names_and_numbers_stand_for_figures(made):
+    folder = made.files["nc"].parent
+    assert figures.figure(8) is figures.figure("8") is figures.figure(figures.figure("8"))
+    assert figures.load(5, folder).attrs == figures.load("5", folder).attrs == made.data.attrs
+    with pytest.raises(ValueError, match="figure: expected one of '1', '2'"):
+        figures.make("14", "quick", folder)
+    with pytest.raises(TypeError, match="figure: expected one of '1', '2'.*got True"):
+        figures.load(True, folder)
+
+
+def test_a_larger_figure_is_not_replaced(made, tmp_path):
+    """Nothing is computed, and the file is as it was; the same settings and force go through."""
+    path = tmp_path / "figure-5.nc"
+    path.write_bytes(made.files["nc"].read_bytes())
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"folder: .*figure-5.nc' is figure 5 in quick with changes size, with other settings; choose another folder, or --force"):
+        figures.make("5", "quick", tmp_path)
+    assert path.read_bytes() == before
+    figures.make("5", "quick", tmp_path, changes={**TINY, "steps": 200}, progress=False, force=True)
+    assert json.loads(figures.load("5", tmp_path).attrs["settings"])["steps"] == 200
+    figures.make("5", "quick", tmp_path, changes={**TINY, "steps": 200}, progress=False)
+    path.write_text("thesis")
+    with pytest.raises(ValueError, match="is there and is not the data of figure 5"):
+        figures.make("5", "quick", tmp_path, changes={**TINY, "steps": 200}, progress=False)
+    assert path.read_text() == "thesis"
+
+
+def test_an_earlier_format_is_refused(made, tmp_path):
+    data = figures.load("5", made.files["nc"].parent)
+    data.attrs["format_version"] = 1
+    data.to_netcdf(tmp_path / "figure-5.nc", engine="h5netcdf")
+    with pytest.raises(ValueError, match="was made by another version of seqsgd; make the figure again"):
+        figures.redraw("5", tmp_path)
 
 
 def test_files_and_attributes(made):
@@ -162,6 +210,8 @@ def test_command_line(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "agree        at a = 1 the first direction turns" in done.stdout and (tmp_path / "figures/figure-4.pdf").is_file() and "## Figure 4" in (tmp_path / "page.md").read_text()
     assert command("4", "--redraw", "--quiet", cwd=tmp_path).stdout == ""
+    again = command("4", "--set", "cells=20", cwd=tmp_path)
+    assert again.returncode == 2 and "with other settings; choose another folder, or --force" in again.stderr
     listed = command("list", cwd=tmp_path).stdout
     assert [line.split()[0] for line in listed.splitlines()] == list(figures.names())
 
@@ -175,6 +225,8 @@ def test_command_line(tmp_path):
         (("4", "5", "--set", "cells=10"), "--set: goes with one figure that is computed"),
         (("4", "--page", "no/where.md"), "page: the folder 'no' does not exist"),
         (("4", "--redraw"), "there is no figure-4.nc"),
+        (("4", "--quick", "--full"), "--full: does not go with --quick"),
+        (("4", "--full", "--redraw"), "--redraw: computes nothing, does not go with --full"),
     ],
 )
 def test_command_line_refuses_in_one_line(words, message, tmp_path):

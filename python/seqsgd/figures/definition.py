@@ -40,7 +40,35 @@ class Settings:
         ValueError, TypeError
             An unknown name, or a value of another kind.
         """
-        return dataclasses.replace(self, **{name: self._value(name, value) for name, value in changes.items()})
+        changed = dataclasses.replace(self, **{name: self._value(name, value) for name, value in changes.items()})
+        changed.check()
+        return changed
+
+    def check(self) -> None:
+        """Refuse what a figure cannot be made with, before anything runs; each figure has its own."""
+
+    def _alike(self, *names: str) -> None:
+        """Refuse lists that go together and are not equally long."""
+        lengths = [len(getattr(self, name)) for name in names]
+        for name, length in zip(names, lengths, strict=True):
+            if length != lengths[0]:
+                raise ValueError(f"settings.{name}: expected {lengths[0]} values, as many as {names[0]}, got {length}")
+
+    def _least(self, least: float, *names: str) -> None:
+        """Refuse numbers, or lists with a number, below a bound."""
+        for name in names:
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if number < least:
+                    raise ValueError(f"settings.{name}: expected {'numbers' if isinstance(value, tuple) else 'a number'} >= {least:g}, got {number:g}")
+
+    def _positive(self, *names: str) -> None:
+        """Refuse rates, or lists of rates, that are not above 0."""
+        for name in names:
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if not number > 0:
+                    raise ValueError(f"settings.{name}: expected {'numbers' if isinstance(value, tuple) else 'a number'} > 0, got {number:g}")
 
     def _value(self, name: str, value: Any) -> Any:
         known = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -57,7 +85,8 @@ def _like(name: str, old: Any, value: Any) -> Any:
     if isinstance(old, bool):
         return _checks.boolean(name, value)
     if isinstance(old, int):
-        return _checks.integer(name, value, 0)
+        whole = isinstance(value, float) and value.is_integer()  # 3e2, as people write it
+        return _checks.integer(name, int(value) if whole else value, 0)
     if isinstance(old, float):
         return _checks.number(name, value)
     if isinstance(old, str):
@@ -102,7 +131,7 @@ class Figure:
         The paper's number of it, or a word for those that are ours.
     title : str
     about : str
-        What is run and what is drawn, in a few sentences, for any settings.
+        What is run and what is drawn, in a few sentences, for the full size.
     quick, full : Settings
         The size for a first look, under a minute on two cores, and that of the paper.
     compute : callable
@@ -110,7 +139,9 @@ class Figure:
     draw : callable
         Dataset -> matplotlib figure.
     judge : callable
-        Dataset -> findings.
+        Dataset -> findings; each comes from :mod:`seqsgd.figures.verdicts`, which demands data for a verdict.
+    words : callable, optional
+        Settings -> (title, about), where these depend on the settings.
     """
 
     name: str
@@ -121,6 +152,11 @@ class Figure:
     compute: Callable[[Any, Laboratory], xr.Dataset]
     draw: Callable[[xr.Dataset], Picture]
     judge: Callable[[xr.Dataset], list[Finding]]
+    words: Callable[[Any], tuple[str, str]] | None = None
+
+    def described(self, settings: Settings) -> tuple[str, str]:
+        """Title and `about` for these settings."""
+        return self.words(settings) if self.words else (self.title, self.about)
 
     def settings(self, size: str = "quick", changes: Mapping[str, Any] | None = None) -> Settings:
         """The settings of a size, with changes."""

@@ -13,8 +13,9 @@ from ..models import SSI, Student, Tied, Untied
 from .definition import Figure, Finding, Settings
 from .gains import ETA, Race, best_gain, best_ratio, best_table, decimal_ticks, search
 from .laboratory import Laboratory
-from .statistics import against, median, passage
-from .style import STYLES, panels, points, reference, shade
+from .statistics import NAN, median, passage
+from .style import BARS, STYLES, legend, panels, points, reference, shade
+from .verdicts import against, finding, unknown, within
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,6 +40,10 @@ class BestRates(Settings):
     runs: int = 64
     rates: int = 5
 
+    def check(self) -> None:
+        """Refuse what cannot be computed."""
+        self._least(1, "d_1", "d_2", "lengths_1", "lengths_2", "runs", "rates")
+
 
 def compute(s: BestRates, laboratory: Laboratory) -> xr.Dataset:
     """The search for both targets, with their predictions: dimension target, L joined."""
@@ -62,14 +67,12 @@ def of(data: xr.Dataset, target: str) -> xr.Dataset:
 
 def _rates(ax: Axes, here: xr.Dataset) -> None:
     """Median steps against the learning rate, for the smallest and the largest L."""
-    for i, L in enumerate(here["L"].values[[0, -1]]):
+    for i, L in enumerate(dict.fromkeys(here["L"].values[[0, -1]].tolist())):
         for j, network in enumerate(here["network"].values):
             one = here.sel(network=network, L=L)
             one = one.isel(rate=np.flatnonzero(np.isfinite(one["lr"].values)))
             found = [median(passage(one["passed"].isel(rate=k), one["ended"].isel(rate=k))) for k in range(one.sizes["rate"])]
-            y, low, high = np.array(found).T
-            seen = np.isfinite(y)
-            points(ax, one["lr"].values[seen], y[seen], low[seen], high[seen], f"{network}, L = {L}", 2 * i + j, linestyle=STYLES[j], markersize=4)
+            points(ax, one["lr"].values, found, f"{network}, L = {L}", 2 * i + j, linestyle=STYLES[j], markersize=4)
     ax.set(xscale="log", yscale="log", xlabel=r"learning rate $\gamma$", ylabel=rf"median step with overlap $\geq$ {ETA}")
     rates = here["lr"].values[np.isfinite(here["lr"].values)]
     decimal_ticks(ax, np.array([v for v in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 4, 5, 10) if rates.min() <= v <= rates.max()]))
@@ -89,15 +92,14 @@ def draw(data: xr.Dataset) -> Picture:
             (row[1], best_ratio(here, table)[0], (here["rho"], here["derived"] / here["paper"] * here["rho"]), r"ratio of best rates, tied over untied"),
             (row[2], best_gain(here, table)[0], (here["paper"], here["derived"]), "gain at the best rates"),
         ):
-            y, low, high = np.array(found).T
-            points(ax, L, y, low, high, "measured", 0)
+            points(ax, L, found, "measured", 0)
             reference(ax, L, laws[0], r"paper: ratio $\rho$", 0)
             reference(ax, L, laws[1], "from the inhibitive terms", 1, color=shade(2))
             ax.set(xscale="log", yscale="log", xlabel="sequence length $L$", ylabel=label)
             decimal_ticks(ax, L)
     for ax in axes.flat:
         ax.grid(alpha=0.25)
-        ax.legend(fontsize="small")
+        legend(ax, BARS.format(data.sizes["run"]))
     return figure
 
 
@@ -107,24 +109,30 @@ def judge(data: xr.Dataset) -> list[Finding]:
     for name in TARGETS:
         here = of(data, name)
         L = here["L"].values
+        if not len(L):
+            out.append(finding(f"{name}: the gain at the best learning rate of each", "not measured", unknown("no lengths")))
+            continue
         table = best_table(here)
         rows, exponent = best_gain(here, table)
-        ratios, power = best_ratio(here, table)
+        ratios, ratio_power = best_ratio(here, table)
         paper, ours, rho = (_power(L, here[v].values) for v in ("paper", "derived", "rho"))
         at = f"gain {rows[-1]} at L = {int(L[-1])}; best rates there: tied {table['lr tied'][-1, 0]:.3g}, untied {table['lr untied'][-1, 0]:.3g}; steps {table['steps tied'][-1, 0]:.3g}, {table['steps untied'][-1, 0]:.3g}"
-        out.append(against(f"{name}: at the best learning rate of each the gain is L^{paper:.3g} (ratio of rates rho)", exponent, paper, what="exponent of L", why=at))
-        out.append(against(f"*ours*, {name}: it is L^{ours:.3g}, for an untied row's inhibitive term is L times smaller", exponent, ours, what="exponent of L", tolerance=0.05, why="tolerance 5 %, for d is finite"))
+        out.append(against(f"{name}: at the best learning rate of each the gain is {_law(paper)} (ratio of rates rho)", exponent, paper, what="exponent of L", why=at))
+        out.append(against(f"*ours*, {name}: it is {_law(ours)}, for an untied row's inhibitive term is L times smaller", exponent, ours, what="exponent of L", tolerance=0.05, why="tolerance 5 %, for d is finite"))
         said = ", ".join(f"L = {int(n)}: {r}" for n, r in zip(L, ratios, strict=True))
-        out.append(against(f"{name}: the ratio of best rates, tied over untied, is rho = L^{rho:.3g}", power, rho, what="exponent of L", why=said))
+        out.append(against(f"{name}: the ratio of best rates, tied over untied, is rho = {_law(rho)}", ratio_power, rho, what="exponent of L", why=said))
         near = ours - paper + rho
-        verdict = "cannot tell" if not np.isfinite(power.value) or power.high - power.low > 0.5 else "agree" if power.low - 0.05 <= near <= power.high + 0.05 else "disagree"
-        out.append(Finding(f"*ours*, {name}: the ratio is rho / L, or rho / sqrt L if k = 1: L^{near:.3g}", f"exponent of L {power}", verdict, "tolerance 0.05; cannot tell if the interval is wider than 0.5"))
+        out.append(finding(f"*ours*, {name}: the ratio is rho / L, or rho / sqrt L if k = 1: {_law(near)}", f"exponent of L {ratio_power}", within(ratio_power, near, absolute=0.05, coarse=0.5), "tolerance 0.05; cannot tell if the interval is wider than 0.5"))
     return out
 
 
+def _law(power: float) -> str:
+    return f"L^{power:.3g}" if np.isfinite(power) else "a power of L"
+
+
 def _power(L: Any, y: Any) -> float:
-    """Exponent of a law known at the ends."""
-    return round(float(np.log(y[-1] / y[0]) / np.log(L[-1] / L[0])), 6) + 0.0
+    """Exponent of a law; NaN at a single length."""
+    return round(float(np.log(y[-1] / y[0]) / np.log(L[-1] / L[0])), 6) + 0.0 if len(L) > 1 and L[-1] != L[0] else NAN
 
 
 FIGURE = Figure(

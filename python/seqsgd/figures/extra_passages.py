@@ -13,14 +13,16 @@ from ..models import SSI, Attention, Overlap, Task, Tied, Uniform, Untied, WeakR
 from ..passages import FirstPassage
 from .definition import Figure, Finding, Settings
 from .laboratory import Laboratory
-from .statistics import Measured, against, median, passage
-from .style import COLOURS, STYLES, panels
+from .statistics import NAN, Measured, arrived, count, median, passage
+from .style import COLOURS, STYLES, legend, panels
+from .verdicts import against
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure as Picture
 
 ETA = 0.5
+TAILS = 20  # fewest runs with two on either side of the quantiles of 10 and 90 %
 CHANCES = np.linspace(0.005, 0.995, 100)
 
 
@@ -32,6 +34,14 @@ class Laws(Settings):
     lrs: tuple[float, ...] = (0.2, 0.2, 1.0)
     runs: int = 128
     patience: float = 4.0
+
+    def check(self) -> None:
+        """Refuse what cannot be computed."""
+        if len(self.lrs) != len(tasks()):
+            raise ValueError(f"settings.lrs: expected {len(tasks())} values, one for each task, got {len(self.lrs)}")
+        self._positive("lrs", "patience")
+        self._least(2, "ds")
+        self._least(1, "runs")
 
 
 def tasks() -> dict[str, Task]:
@@ -54,7 +64,7 @@ def compute(s: Laws, laboratory: Laboratory) -> xr.Dataset:
             for d in s.ds:
                 law = theory.weak_recovery(task, d=d, lr=lr, eta=ETA, init=init, noise=True)
                 steps = math.ceil(s.patience * law.median)
-                base: dict[str, Any] = {"task": task, "d": d, "steps": steps, "lr": lr, "runs": s.runs, "init": init, "dynamics": "reduced", "dtype": "float32", "record": [0], "stop": WeakRecovery(ETA)}
+                base: dict[str, Any] = {"task": task, "d": d, "steps": steps, "lr": lr, "runs": s.runs, "init": init, "dynamics": "reduced", "dtype": "float32", "record": [0], "stop": WeakRecovery(ETA, halt=True)}
                 found = laboratory.sweep(base, {"d": [d]}, s.seed).isel(d=0, drop=True)
                 row = xr.Dataset({"passed": found["weak_recovery"], "ended": found["steps_done"], "predicted": ("chance", [law.quantile(float(p)) for p in CHANCES])})
                 rows.append(row.expand_dims(task=[name], start=[start], d=[d]))
@@ -70,15 +80,17 @@ def draw(data: xr.Dataset) -> Picture:
             for i, d in enumerate(data["d"].values):
                 here = data.sel(task=name, start=start, d=d)
                 unit = d * math.log(d)
-                curve = passage(here["passed"], here["ended"]).curve(0.95)
-                ax.step(curve.step / unit, curve.survival, where="post", color=COLOURS[i], linestyle=STYLES[i], label=f"$d$ = $10^{{{math.log10(d):g}}}$")
-                ax.fill_between(curve.step / unit, curve.low, curve.high, step="post", color=COLOURS[i], alpha=0.2, linewidth=0)
+                if (p := passage(here["passed"], here["ended"])) is None:
+                    continue
+                curve = p.curve(0.95)
+                ax.step(curve.step / unit, curve.survival, where="post", color=COLOURS[i % len(COLOURS)], linestyle=STYLES[i % len(STYLES)], label=f"$d$ = {d:,}".replace(",", " "))
+                ax.fill_between(curve.step / unit, curve.low, curve.high, step="post", color=COLOURS[i % len(COLOURS)], alpha=0.2, linewidth=0)
             last = data.sel(task=name, start=start, d=data["d"].values[-1])
             ax.plot(last["predicted"] / unit, 1 - last["chance"], color="black", linewidth=1.1, linestyle=(0, (1, 1)), label="predicted, largest $d$")
             ax.set(xlabel=r"steps / ($d \log d$)", title=f"{name}, start {WORDS[start]}", xlim=(0, None))
             ax.grid(alpha=0.25)
         row[0].set_ylabel(rf"share of runs below $\eta$ = {ETA}")
-    axes[0, 0].legend(fontsize="small")
+    legend(axes[0, 0], f"Kaplan-Meier, 95 % bands, {data.sizes['run']} runs")
     return figure
 
 
@@ -87,7 +99,7 @@ def _widths(p: FirstPassage, draws: int = 1000) -> Any:
     steps = np.where(p.reached, p.step.astype(float), np.inf)
     drawn = np.random.default_rng(0).choice(steps, (draws, p.runs))
     low, high = np.quantile(drawn, [0.1, 0.9], axis=1, method="inverted_cdf")
-    return high - low
+    return np.where(np.isfinite(low), high, np.inf) - np.where(np.isfinite(low), low, 0.0)
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
@@ -99,15 +111,26 @@ def judge(data: xr.Dataset) -> list[Finding]:
             here = data.sel(task=name, start=start, d=d)
             p = passage(here["passed"], here["ended"])
             at = int(np.argmin(np.abs(CHANCES - 0.5)))
-            found, law = median(p), float(here["predicted"].isel(chance=at))
-            claim = f"*ours*: {name}, start {start}: median step {law:.3g} at d = {d:.0e} by the flow from a start with noise"
-            out.append(against(claim, found, law, what="median step", tolerance=0.05, why="tolerance 5 %"))
-            wide = [float(q) for q in p.quantile([0.1, 0.9])]
-            predicted = [float(np.interp(c, CHANCES, here["predicted"])) for c in (0.1, 0.9)]
-            ratio = (wide[1] - wide[0]) / (predicted[1] - predicted[0])
-            interval = Measured(ratio, *np.quantile(_widths(p) / (predicted[1] - predicted[0]), [0.025, 0.975]).tolist())
-            out.append(against(f"*ours*: {name}, start {start}: its law has that width", interval, 1.0, what="distance of the 10 % and 90 % quantiles over the predicted one", tolerance=0.1, why="tolerance 10 %"))
+            law = float(here["predicted"].isel(chance=at))
+            claim = f"*ours*: {name}, start {start}: median step {law:.3g} at d = {d:.3g} by the flow from a start with noise"
+            out.append(against(claim, median(p), law, what="median step", tolerance=0.05, why="tolerance 5 %"))
+            low, high = (float(np.interp(c, CHANCES, here["predicted"])) for c in (0.1, 0.9))
+            what = "distance of the 10 % and 90 % quantiles over the predicted one"
+            out.append(against(f"*ours*: {name}, start {start}: its law has that width", width(p, high - low), 1.0, what=what, tolerance=0.1, why="tolerance 10 %"))
     return out
+
+
+def width(p: FirstPassage | None, predicted: float) -> Measured:
+    """Distance of the 10 % and 90 % quantiles of passages over the predicted one, bootstrapped over runs."""
+    if p is None or not predicted > 0:
+        return Measured(NAN, lacking=arrived(p) if predicted > 0 else "no predicted width")
+    low, high = (float(q) for q in p.quantile([0.1, 0.9]))
+    if not math.isfinite(high):
+        return Measured(math.inf, lacking=arrived(p))
+    drawn = _widths(p)
+    ends = np.quantile(drawn, [0.025, 0.975], method="closest_observation") / predicted
+    lacking = "" if p.runs >= TAILS else f"{count(p.runs)}, and quantiles of 10 and 90 % need {TAILS}"
+    return Measured((high - low) / predicted, float(ends[0]), float(ends[1]), arrived(p), lacking)
 
 
 FIGURE = Figure(

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .definition import Figure, Finding, Settings
-from .fig07_equal_rates import ABOUT, EqualRates
+from .fig07_equal_rates import ABOUT, FIRST, EqualRates
 from .fig07_equal_rates import compute as compute_one
 from .fig07_equal_rates import judge as judge_one
-from .fig08_first_order import FULL as FIRST
 from .gains import draw_curves, draw_gains
 from .laboratory import Laboratory
 from .style import panels
@@ -31,6 +30,14 @@ class RandomStarts(Settings):
     runs: int = 32
     lengths: tuple[int, ...] = (1, 2, 5, 10)
     curve_lengths: tuple[int, ...] = (1, 10)
+
+    def check(self) -> None:
+        """Refuse what cannot be computed."""
+        for name in ("ds", "steps", "patience"):
+            if len(getattr(self, name)) != len(LINKS):
+                raise ValueError(f"settings.{name}: expected {len(LINKS)} values, for SIE 2 and SIE 1, got {len(getattr(self, name))}")
+        self._positive("patience")
+        self._least(1, "ds", "steps", "runs", "lengths", "curve_lengths")
 
 
 def _one(s: RandomStarts, i: int) -> EqualRates:

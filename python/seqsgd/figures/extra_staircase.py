@@ -12,8 +12,9 @@ from ..models import SSI, Injected, LogSpaced, Student, Task, Tied, Untied, Weak
 from .definition import Figure, Finding, Settings
 from .gains import ETA, Network, Race
 from .laboratory import Laboratory
-from .statistics import Measured, median, middle, passage, slope
-from .style import curve, panels, points
+from .statistics import NAN, Measured, median, middle, noise_floor, passage, power, slope
+from .style import BANDS, BARS, curve, legend, panels, points
+from .verdicts import Answer, close_to, every, finding, less, within
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 LINK, SCALE = "staircase3", "sqrt(L)"
+COARSE = 0.25  # width of the interval of an overlap, which is at most 1, that says nothing
 ALONE = ("z1", "z1*z2", "z1*z2*z3")
-LATE = 1e18  # in place of infinity
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class Staircase(Settings):
     shift: float = -0.5
     patience: float = 3.0
 
+    def check(self) -> None:
+        """Refuse what cannot be computed."""
+        self._positive("lr", "patience")
+        self._least(1, "d", "steps", "runs")
+        self._least(3, "lengths", "row_lengths")
+
 
 def _run(laboratory: Laboratory, s: Staircase, student: Student, lengths: Any, steps: float, link: str = LINK) -> xr.Dataset:
     """The sweep over lengths, on to the end, with the flow at the same steps as `flow`."""
@@ -51,7 +58,7 @@ def _run(laboratory: Laboratory, s: Staircase, student: Student, lengths: Any, s
         f = theory.flow(Task(SSI(link, L=int(L), scale=SCALE), student, loss="square"), s.lr, s.d, steps=float(int(steps)), eta=ETA, records=400)
         m = f.m if f.m.ndim == 2 else f.m[:, None]
         along = np.array([np.interp(data["step"].values, np.asarray(f.steps), m[:, i]) for i in range(min(m.shape[1], 3))])
-        one = xr.Dataset({"flow": (("token", "step"), along), "flow_passage": float(f.weak_recovery_step or np.nan)})
+        one = xr.Dataset({"flow": (("token", "step"), along), "flow_passage": NAN if f.weak_recovery_step is None else float(f.weak_recovery_step)})
         solved.append((one if "token" in data["m"].dims else one.isel(token=0)).expand_dims(L=[L]))
     kept = data[["m", "weak_recovery", "steps_done"]]
     if "token" in data["m"].dims:
@@ -93,16 +100,17 @@ def part(data: xr.Dataset, word: str) -> xr.Dataset:
 def row_passages(rows: xr.Dataset, L: int) -> Measured:
     """Median step at which m_1 of an untied network passes eta, by interpolation between records."""
     here = rows["m"].sel(L=L).isel(token=0).transpose("run", "step").values
-    m = middle(np.minimum([crossed(rows["step"].values, run) for run in here], LATE))
-    return Measured(*(v if v < LATE else np.inf for v in m))
+    return middle([crossed(rows["step"].values, run) for run in here])
 
 
 def crossed(steps: Any, m: Any) -> float:
-    """Where m, linear between records, first passes eta; infinite if it does not."""
+    """Where m, linear between records, first passes eta; infinite if it does not, NaN if it may have where m has no number."""
     over = np.flatnonzero(m >= ETA)
     if not len(over):
-        return float("inf")
-    i = max(int(over[0]), 1)
+        return NAN if np.isnan(m).any() else float("inf")
+    if over[0] == 0:
+        return float(steps[0])
+    i = int(over[0])
     return float(steps[i - 1] + (steps[i] - steps[i - 1]) * (ETA - m[i - 1]) / (m[i] - m[i - 1]))
 
 
@@ -132,7 +140,8 @@ def draw(data: xr.Dataset) -> Picture:
     _rows(axes[0, 2], shifted, rf"the same, $\sigma(u {float(data['shift']):+g})$")
     for i, link in enumerate(alone["link"].values):
         _curve(axes[1, 0], alone.sel(link=link), str(link).replace("*", " "), i)
-    _curve(axes[1, 0], tied.sel(L=3), "their sum", 3)
+    if 3 in lengths:
+        _curve(axes[1, 0], tied.sel(L=3), "their sum", 3)
     axes[1, 0].set_title("tied, L = 3: each product alone")
     for ax in axes.flat[:4]:
         ax.set(xscale="log", xlabel=r"step $\tau$", ylim=(-0.05, 1.05), ylabel="overlap")
@@ -140,13 +149,12 @@ def draw(data: xr.Dataset) -> Picture:
     _against_length(axes[1, 1], axes[1, 2], tied, rows)
     for ax in axes.flat:
         ax.grid(alpha=0.25)
-        ax.legend(fontsize="small")
+        legend(ax, (BANDS if ax in axes.flat[:4] else BARS).format(data.sizes["run"]))
     return figure
 
 
 def _medians(ax: Axes, x: Any, found: list[Measured], label: str, i: int) -> None:
-    y, low, high = np.array(found).T
-    points(ax, x, y, low, high, label, i)
+    points(ax, x, found, label, i)
 
 
 def _against_length(steps: Axes, ends: Axes, tied: xr.Dataset, rows: xr.Dataset) -> None:
@@ -176,60 +184,72 @@ def _plain(x: float) -> str:
     return f"{x:.3g}".replace("e+0", "e")
 
 
-def _close(claim: str, measured: list[Measured], predicted: Any, names: Any, within: float, relative: bool, why: str) -> Finding:
-    """Agree if all intervals, widened by `within`, hold what is predicted."""
+def _close(
+    claim: str, measured: list[Measured], predicted: Any, names: Any, by: float, relative: bool, why: str, started: Answer | None = None
+) -> Finding:
+    """Agree if all intervals, widened by a tolerance, hold what is predicted."""
     predicted = np.asarray(predicted, dtype=float)
-    slack = within * (np.abs(predicted) if relative else np.ones_like(predicted))
     said = "; ".join(f"L = {n}: {m}, predicted {_plain(p)}" for n, m, p in zip(names, measured, predicted, strict=True))
-    good = all(m.low - e <= p <= m.high + e for m, p, e in zip(measured, predicted, slack, strict=True))
-    return Finding(claim, said, "agree" if good else "disagree", f"tolerance {within:.0%}{'' if relative else ' of 1'}; {why}")
+    tolerance = {"tolerance": by} if relative else {"absolute": by, "coarse": COARSE}
+    answer = every(within(m, p, **tolerance) for m, p in zip(measured, predicted, strict=True))
+    return finding(claim, said, answer.given(started) if started else answer, f"tolerance {by:.0%}{'' if relative else ' of 1'}; {why}")
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
     """Steps over L, the end, and which steps of the staircase each network takes."""
     tied, rows, shifted, alone = (part(data, word) for word in ("tied", "rows", "shifted", "alone"))
-    lengths, row_lengths = tied["L"].values, rows["L"].values
+    lengths, row_lengths, floor = tied["L"].values, rows["L"].values, noise_floor(float(data["d"]))
     ps = [passage(tied["weak_recovery"].sel(L=L), tied["steps_done"].sel(L=L)) for L in lengths]
-    exponent = slope(lengths.tolist(), ps)
-    V = data["V"].values
-    floor = 4 / np.sqrt(float(data["d"]))
+    exponent, V = slope(lengths.tolist(), ps), data["V"].values
     first = [row_passages(rows, L) for L in row_lengths]
-    over = [m.value / t for m, t in zip(first, np.interp(np.log(row_lengths), np.log(lengths), tied["flow_passage"]), strict=True)]
-    sizes = (rows["m"].isel(step=-1).fillna(0.0) ** 2).sum("token").median("run").values ** 0.5 / row_lengths**0.5
-    flows = float(np.polyfit(np.log(lengths), np.log(tied["flow_passage"].values), 1)[0])
-    out = [
-        Finding(
+    tied_flow = np.interp(np.log(row_lengths), np.log(lengths), tied["flow_passage"])
+    over = ", ".join(f"{m.value / t:.2f}" if 0 < t < np.inf and np.isfinite(m.value) else "not reached" for m, t in zip(first, tied_flow, strict=True))
+    passed = _passages(tied)
+    sizes = (rows["m"].isel(step=-1) ** 2).sum("token", skipna=False).median("run", skipna=False).values ** 0.5 / row_lengths**0.5
+    third, moved = middle(rows["m"].isel(L=0, step=-1, token=2)), middle(shifted["m"].isel(L=0, step=-1, token=2))
+    ends = {str(link): middle(alone["m"].sel(link=link).isel(step=-1)) for link in alone["link"].values}
+    whole = middle(tied["m"].sel(L=3).isel(step=-1)) if 3 in lengths else Measured(NAN, lacking="their sum was not run at L = 3")
+    return [
+        finding(
             "*ours*: SIE 1: with the factor sqrt L the drift of tied weights at the origin does not depend on L, nor does the number of steps",
-            f"exponent of L {exponent}; of the flow {flows:.3g}",
-            "cannot tell" if not np.isfinite(exponent.value) else "agree" if abs(exponent.value) < 0.1 else "disagree",
-            f"agree within 0.1; what is left is the inhibitive term, V = {V[0]:.3g} at L = {lengths[0]}, {V[-1]:.3g} at L = {lengths[-1]} (half square loss)",
+            f"exponent of L {exponent}; of the flow {power(lengths, tied['flow_passage'].values):.3g}",
+            close_to(exponent, 0.0, 0.1),
+            f"agree if the interval lies within 0.1 of 0; what is left is the inhibitive term, V = {V[0]:.3g} at L = {lengths[0]}, {V[-1]:.3g} at L = {lengths[-1]} (half square loss)",
         ),
-        _close("*ours*: median steps of tied weights are those of the flow", _passages(tied), tied["flow_passage"].values, lengths, 0.05, True, "the flow has no noise"),
+        _close("*ours*: median steps of tied weights are those of the flow", passed, tied["flow_passage"].values, lengths, 0.05, True, "the flow has no noise"),
         _close(
             "*ours*: the overlap of tied weights at the end is the flow's: it falls with L, for the inhibitive term grows like L",
-            [middle(tied["m"].sel(L=L).isel(step=-1)) for L in lengths], tied["flow"].isel(step=-1).values, lengths, 0.02, False, "d is finite",
+            [middle(tied["m"].sel(L=L).isel(step=-1)) for L in lengths], tied["flow"].isel(step=-1).values, lengths, 0.02, False, "d is finite", _started(passed),
         ),
         _close(
             "*ours*: the first row of the untied network is about as fast as tied weights (rho = 1): by this row there is no gain",
             first, [crossed(rows["step"].values, rows["flow"].sel(L=L).isel(token=0).values) for L in row_lengths], row_lengths, 0.05, True,
-            f"predicted by the flow of row 1; its steps over those of tied weights: {', '.join(f'{r:.2f}' for r in over)}, above 1 for tied weights profit from z_1 z_2 sooner. "
+            f"predicted by the flow of row 1; its steps over those of tied weights: {over}, above 1 for tied weights profit from z_1 z_2 sooner. "
             f"||m||/sqrt L, of the first three rows, ends at {', '.join(f'{x:.2g}' for x in sizes)}, for the target reads three tokens only",
         ),
         _close(
             "*ours*: the second row takes its step once the first has: dm_2/dt ~ c_2 m_1 / sqrt L",
             [middle(rows["m"].sel(L=L).isel(step=-1, token=1)) for L in row_lengths], rows["flow"].isel(step=-1, token=1).values, row_lengths, 0.02, False, "m_2 at the end, predicted by the flow",
+            _started(first),
+        ),
+        finding(
+            "*ours*: the third step is not taken by relu weights per token, whose c_3 = 0, and is taken once u is shifted",
+            f"m_3 at the end {third}; shifted by {float(data['shift']):g}: {moved}, predicted {float(shifted['flow'].isel(L=0, step=-1, token=2)):.3g}",
+            (less(third, floor) & less(floor, moved)).given(_started(first)),
+            f"agree if 4/sqrt d = {floor.value:.2g} lies between",
+        ),
+        finding(
+            "*ours*: the products of higher order are learnt late or not at all without the first step (SIE 2, 3), beside it they do not delay it",
+            f"overlap at the end, L = 3: {', '.join(f'{link}: {m}' for link, m in ends.items())}; their sum: {whole}",
+            (less(ends["z1*z2*z3"], floor) & less(ends["z1*z2"], whole)).given(less(floor, whole).so_far("their sum has not been learnt in these steps")),
+            f"agree if z1 z2 ends below the sum, and z1 z2 z3 below 4/sqrt d = {floor.value:.2g}, and the sum above it",
         ),
     ]
-    third, moved = middle(rows["m"].isel(L=0, step=-1, token=2)), middle(shifted["m"].isel(L=0, step=-1, token=2))
-    verdict = "agree" if third.high < floor < moved.low else "disagree" if third.low > floor or moved.high < floor else "cannot tell"
-    words = "*ours*: the third step is not taken by relu weights per token, whose c_3 = 0, and is taken once u is shifted"
-    out.append(Finding(words, f"m_3 at the end {third}; shifted by {float(data['shift']):g}: {moved}, predicted {float(shifted['flow'].isel(L=0, step=-1, token=2)):.3g}", verdict, f"agree if 4/sqrt d = {floor:.2g} lies between"))
-    ends = {str(link): middle(alone["m"].sel(link=link).isel(step=-1)) for link in alone["link"].values}
-    whole = middle(tied["m"].isel(L=0, step=-1))
-    good = ends["z1*z2*z3"].high < floor and ends["z1*z2"].high < whole.low
-    said = ", ".join(f"{link}: {m}" for link, m in ends.items())
-    out.append(Finding("*ours*: the products of higher order are learnt late or not at all without the first step (SIE 2, 3), beside it they do not delay it", f"overlap at the end, L = {lengths[0]}: {said}; their sum: {whole}", "agree" if good else "disagree", f"agree if z1 z2 ends below the sum, and z1 z2 z3 below 4/sqrt d = {floor:.2g}"))
-    return out
+
+
+def _started(first: list[Measured]) -> Answer:
+    """Whether runs passed the threshold, at every L: before that all is as it was at the start."""
+    return every(less(0.0, m) for m in first)
 
 
 FIGURE = Figure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from .. import theory
 from ..models import SSI, Attention, Hermite, Injected, Opposite, Task
 from .definition import Figure, Finding, Settings
 from .laboratory import Laboratory
+from .statistics import EXACT, Measured
 from .style import COLOURS, STYLES, panels
+from .verdicts import fact, finding, less
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -27,6 +30,11 @@ class Landscapes(Settings):
 
     degrees: tuple[int, ...] = (2, 4)
     points: int = 121
+
+    def check(self) -> None:
+        """Refuse what has no landscape."""
+        self._least(1, "degrees")
+        self._least(3, "points")
 
 
 def target(k: int) -> SSI:
@@ -107,22 +115,38 @@ def disc(figure: Any, ax: Any, x: Any, R: Any) -> None:
     ax.set(xlabel="positional overlap $e$", ylabel="overlap $m$", aspect="equal", xticks=TICKS, yticks=TICKS)
 
 
+def index(kappa: Any) -> float:
+    """A flatness index; NaN where none was found (0 in the data)."""
+    return float(kappa) or math.nan
+
+
+def written(kappa: Any) -> str:
+    """The same as text."""
+    return f"{index(kappa):g}" if index(kappa) == index(kappa) else "not found"
+
+
 def judge(data: xr.Dataset) -> list[Finding]:
     """Flatness indices, and whether the encoding opens a way down."""
     out = []
     for k in data["degree"].values:
         here = data.sel(degree=k)
-        without, with_ = (int(here["kappa"].sel(encoding=name)) for name in ("none", "opposite"))
-        out.append(Finding(f"He_{k} + He_{k}: without encoding the flatness index is the SIE, {int(here['sie'])}", f"kappa = {without}", "agree" if without == int(here["sie"]) else "disagree", "coefficients of R at the origin, zero within 1e-8"))
-        out.append(Finding(f"He_{k} + He_{k}: the opposite encoding can only lower it", f"kappa = {with_}", "agree" if with_ <= without else "disagree"))
+        sie = float(here["sie"])
+        without, with_ = (index(here["kappa"].sel(encoding=name)) for name in ("none", "opposite"))
+        claim = f"He_{k} + He_{k}: without encoding the flatness index is the SIE, {sie:g}"
+        out.append(finding(claim, f"kappa = {written(without)}", fact(without == sie, without, sie), "coefficients of R at the origin, zero within 1e-8"))
+        out.append(finding(f"He_{k} + He_{k}: the opposite encoding can only lower it", f"kappa = {written(with_)}", fact(with_ <= without, with_, without)))
         H, error = here["hessian"].values, here["hessian_error"].values
-        way = "goes down along e" if H[0, 0] < -error[0, 0] else "goes up along e" if H[0, 0] > error[0, 0] else "is flat along e"
-        m_way = "down" if H[1, 1] < -error[1, 1] else "up" if H[1, 1] > error[1, 1] else "flat to second order"
-        closed = H[0, 0] > error[0, 0]
+        along_e, along_m = (Measured(float(H[i, i]), float(H[i, i] - error[i, i]), float(H[i, i] + error[i, i]), EXACT) for i in (0, 1))
         claim = f"*ours*: He_{k} + He_{k}: the direction that the encoding adds is no way out of the origin, for R rises along it"
         why = "a lower index is not yet a way down: for that the target needs a constant that turns the sign, such as the 4/3 of figure 2"
-        out.append(Finding(claim, f"d2R/de2 = {H[0, 0]:.4f}, d2R/dm2 = {_zero(H[1, 1]):.4f}: R {way}, along m {m_way}", "agree" if closed else "disagree", why))
+        measured = f"d2R/de2 = {H[0, 0]:.4f}, d2R/dm2 = {_zero(H[1, 1]):.4f}: R {_way(along_e)} along e, along m {_way(along_m)}"
+        out.append(finding(claim, measured, less(0.0, along_e), why))
     return out
+
+
+def _way(x: Measured) -> str:
+    up, down = less(0.0, x).holds, less(x, 0.0).holds
+    return "goes up" if up else "goes down" if down else "flat to second order"
 
 
 FIGURE = Figure(

@@ -27,8 +27,8 @@ from .gains import (
     search,
 )
 from .laboratory import Laboratory
-from .statistics import against
-from .style import panels, points, reference
+from .style import BARS, legend, panels, points, reference
+from .verdicts import against
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -57,6 +57,12 @@ class TiedUntied(Settings):
     check_steps: int = 40_000
     check_runs: int = 48
 
+    def check(self) -> None:
+        """Refuse what cannot be computed."""
+        self._positive("lr", "check_lr", "patience")
+        self._least(1, "d", "check_d")
+        self._least(1, "steps", "runs", "best_runs", "check_L", "check_steps", "check_runs", "lengths", "curve_lengths", "best_lengths")
+
 
 def _race(s: TiedUntied) -> Race:
     return Race("sum_h2", 1.0, "square", s.d, s.lengths, s.steps, s.runs)
@@ -84,14 +90,13 @@ def best_data(data: xr.Dataset) -> xr.Dataset:
 def draw_best(ax: Any, found: xr.Dataset) -> None:
     """Gain at the best rates beside both predictions."""
     L = found["L"].values.astype(float)
-    y, low, high = np.array(best_gain(found)[0]).T
-    points(ax, L, y, low, high, "measured", 0)
+    points(ax, L, best_gain(found)[0], "measured", 0)
     reference(ax, L, L**2, r"paper: ratio of rates $\rho$, gain $L^2$", 0)
     reference(ax, L, L, r"ratio of rates $\rho/L$, gain $L$", 1)
     ax.set(xscale="log", yscale="log", xlabel="sequence length $L$", ylabel="gain", title="at the best learning rate of each")
     decimal_ticks(ax, L)
     ax.grid(alpha=0.25)
-    ax.legend(fontsize="small")
+    legend(ax, BARS.format(found.sizes["run"]))
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -106,10 +111,10 @@ def draw(data: xr.Dataset) -> Picture:
     for i, kind in enumerate(("sampled", "reduced")):
         for j, network in enumerate(data["check_network"].values):
             x = np.sort(data[f"check_{kind}"].sel(check_network=network).values)
-            ax.step(x, np.arange(1, len(x) + 1) / len(x), where="post", color=("#0072B2", "#D55E00")[i], linestyle=("-", "--")[j], label=f"{kind}, {network}")
+            ax.step(x[np.isfinite(x)], np.arange(1, np.isfinite(x).sum() + 1) / len(x), where="post", color=("#0072B2", "#D55E00")[i], linestyle=("-", "--")[j], label=f"{kind}, {network}")
     ax.set(xlabel=rf"step with overlap $\geq$ {ETA}", ylabel="share of runs", title=f"sampled against reduced, d = {int(data['check_d'])}")
     ax.grid(alpha=0.25)
-    ax.legend(fontsize="small")
+    legend(ax, f"{data.sizes['run_sampled']} and {data.sizes['run_reduced']} runs")
     return figure
 
 

@@ -11,12 +11,14 @@ from .. import theory
 from .definition import Figure, Finding, Settings
 from .laboratory import Laboratory
 from .style import panels
+from .verdicts import fact, finding
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure as Picture
 
 PAPER = 0.64  # the switch of the first direction at a = 1
+FINE, WHOLE = 200, 0.65  # cells a side, and the least a, from which on what is not found is not there
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,13 @@ class Phases(Settings):
 
     cells: int = 400
     a_min: float = 0.65
+
+    def check(self) -> None:
+        """Refuse a plane that is none."""
+        self._least(2, "cells")
+        self._positive("a_min")
+        if not self.a_min < 1:
+            raise ValueError(f"settings.a_min: expected a number < 1, got {self.a_min:g}")
 
 
 def _diagram(s: Phases) -> theory.PhaseDiagram:
@@ -38,7 +47,7 @@ def compute(s: Phases, laboratory: Laboratory) -> xr.Dataset:
     found = _diagram(s)
     data = xr.Dataset(
         {
-            "region": (("a", "omega"), found.region, {"long_name": "index into the six regions; -1: neither pole is a strict minimum"}),
+            "region": (("a", "omega"), found.region + 1, {"long_name": "number of the region, 1 to 6; 0: neither pole is a strict minimum"}),
             "between": (("a", "omega"), found.between, {"long_name": "a minimum between the poles"}),
             "boundary_error": ("boundary", list(found.boundary_error.values())),
         },
@@ -55,7 +64,7 @@ def draw(data: xr.Dataset) -> Picture:
     diagram = theory.PhaseDiagram(
         data["a"].values,
         data["omega"].values,
-        data["region"].values.astype(np.int8),
+        (data["region"].values - 1).astype(np.int8),
         data["between"].values.astype(bool),
         {name: data[f"curve_{name}"].values for name in data["boundary"].values},
         dict(zip(data["boundary"].values, data["boundary_error"].values, strict=True)),
@@ -66,25 +75,27 @@ def draw(data: xr.Dataset) -> Picture:
 
 def judge(data: xr.Dataset) -> list[Finding]:
     """Six regions; the switch at a = 1."""
-    curve = data["curve_direction"].values
-    switch = float(curve[np.argmax(curve[:, 0]), 1])
-    here = sorted({int(r) for r in np.unique(data["region"].values)} - {-1})
-    sliver, cells = int(data["between"].sum()), data["between"].size
+    curve, region, sliver = (data[name].values.astype(float) for name in ("curve_direction", "region", "between"))
+    known = curve[np.isfinite(curve).all(axis=1)]
+    at_one = known[np.abs(known[:, 0] - 1) < 1e-6, 1]
+    switch = float(at_one[0]) if len(at_one) else float("nan")
+    here = sorted(int(r) for r in np.unique(region[np.isfinite(region)]) if r > 0)
+    cells, number = region.shape, float(sliver.sum())
     error = float(data["boundary_error"].max())
+    coarse = ""
+    if min(cells) < FINE or float(data["a"].min()) > WHOLE:
+        coarse = f"a grid of {cells[0]} x {cells[1]} cells from a = {float(data['a'].min()):g} on may miss one; {FINE} x {FINE} from {WHOLE} on are enough"
+    six = here == list(range(1, 7))
+    reason = "a sliver near a = 0.76, omega = 0.97, where the risk is almost flat (hatched)" if number else ""
     return [
-        Finding("the plane of a and omega falls into six regions", f"regions found: {', '.join(str(r + 1) for r in here)}", "agree" if here == list(range(6)) else "disagree", "exact criteria at the poles"),
-        Finding(
+        finding("the plane of a and omega falls into six regions", f"regions found: {', '.join(map(str, here)) or 'none'}, on {region.size} cells", fact(six, region, lacking="" if six else coarse), "exact criteria at the poles"),
+        finding(
             f"at a = 1 the first direction turns from semantic to positional at omega = {PAPER}",
-            f"{switch:.4f}",
-            "agree" if abs(switch - PAPER) < 0.005 else "disagree",
+            f"{switch:.4f}" if np.isfinite(switch) else "not measured",
+            fact(abs(switch - PAPER) < 0.005, switch, error, lacking="" if error < 0.005 else "its error is too large"),
             f"root of a criterion, error at most {error:.0e}; the claim has two digits",
         ),
-        Finding(
-            "minima on the sphere lie at the two poles",
-            f"{sliver} of {cells} cells have one between the poles",
-            "agree" if sliver == 0 else "disagree",
-            "a sliver near a = 0.76, omega = 0.97, where the risk is almost flat (hatched)" if sliver else "",
-        ),
+        finding("minima on the sphere lie at the two poles", f"{number:.0f} of {region.size} cells have one between the poles", fact(number == 0, sliver, lacking="" if number else coarse), reason),
     ]
 
 

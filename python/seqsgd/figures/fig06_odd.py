@@ -10,10 +10,11 @@ import numpy as np
 from .. import theory
 from ..models import Injected, LogSpaced, Overlap
 from .definition import Figure, Finding, Settings
-from .fig01_landscapes import line, target, task
+from .fig01_landscapes import index, line, target, task, written
 from .laboratory import Laboratory
 from .statistics import Measured, middle
-from .style import curve, panels
+from .style import BANDS, curve, legend, panels
+from .verdicts import Answer, fact, finding, less
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,6 +33,16 @@ class Odd(Settings):
     lrs: tuple[float, ...] = (0.05, 0.02)
     starts: tuple[float, ...] = (1.0, 3.0)
     runs: int = 16
+
+    def check(self) -> None:
+        """Refuse targets that are not odd, and an encoding that is none."""
+        for k in self.degrees:
+            if k % 2 == 0:
+                raise ValueError(f"settings.degrees: expected odd numbers, got {k}")
+        self._alike("degrees", "steps", "lrs", "starts")
+        self._positive("c", "lrs", "starts")
+        self._least(1, "d", "steps", "runs")
+        self._least(3, "points")
 
 
 def compute(s: Odd, laboratory: Laboratory) -> xr.Dataset:
@@ -52,6 +63,7 @@ def compute(s: Odd, laboratory: Laboratory) -> xr.Dataset:
                 "sie": int(theory.sie(target(k))),
                 "lr": lr,
                 "start": -start / s.d**0.5,
+                "last": steps,
             },
             coords={"at": m, "encoding": ["none", "injected"]},
         )
@@ -72,14 +84,15 @@ def draw(data: xr.Dataset) -> Picture:
         row[0].set_title(rf"$He_{k}(z_1) + He_{k}(z_2)$")
         row[1].set(xscale="log", xlabel=r"step $\tau$", ylabel="overlap $m$", title=rf"$d$ = {int(data['d'])}, $\gamma$ = {float(here['lr']):g}", ylim=(-1.05, 0.3))
         row[1].grid(alpha=0.25)
-        for ax in row:
-            ax.legend(fontsize="small")
+        legend(row[0])
+        legend(row[1], BANDS.format(here.sizes["run"]))
     return figure
 
 
 def _end(data: xr.Dataset, k: int, encoding: str) -> Measured:
-    path = data["m"].sel(degree=k, encoding=encoding).dropna("step", how="all")
-    return middle(path.isel(step=-1))
+    """m of all runs at the last step of this target."""
+    here = data.sel(degree=k, encoding=encoding)
+    return middle(here["m"].isel(step=here["step"].values == float(here["last"])))
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
@@ -87,13 +100,26 @@ def judge(data: xr.Dataset) -> list[Finding]:
     out = []
     for k in data["degree"].values:
         here = data.sel(degree=k)
-        flat = here["risk"].sel(encoding="none").values
+        flat, sie = here["risk"].sel(encoding="none").values, float(here["sie"])
         none, injected = _end(data, k, "none"), _end(data, k, "injected")
-        same = float(np.ptp(flat)) < 1e-8
-        out.append(Finding(f"He_{k} + He_{k}: without encoding attention, which is even in z, cannot see an odd target", f"R(m) varies by {np.ptp(flat):.1e}; m at the end {none}", "agree" if same and none.low > injected.high / 2 else "disagree", "agree if R is constant within 1e-8 and the median of m ends less than half as far from 0 as with the encoding; what moves it is diffusion"))
-        kappa = int(here["kappa"].sel(encoding="injected"))
-        out.append(Finding(f"He_{k} + He_{k}: an injected encoding makes it learnable, with the exponent of the target, {int(here['sie'])}", f"flatness index {kappa}; m at the end {injected}", "agree" if kappa == int(here["sie"]) and injected.high < -0.5 else "disagree" if kappa != int(here["sie"]) else "cannot tell", f"runs start at m_0 = {float(here['start']):.3f}, where the risk falls towards m = -1 (c > 0); agree if the median's interval ends below -0.5"))
+        few = "" if flat.size >= POINTS else f"R is known at {flat.size} points only"
+        claim = f"He_{k} + He_{k}: without encoding attention, which is even in z, cannot see an odd target"
+        why = "agree if R is constant within 1e-8 and the median of m ends less than half as far from 0 as with the encoding; what moves it is diffusion"
+        answer = fact(np.ptp(flat) < 1e-8, flat, lacking=few) & less(injected.times(0.5), none).given(_moved(injected))
+        out.append(finding(claim, f"R(m) varies by {np.ptp(flat):.1e}; m at the end {none}, with the encoding {injected}", answer, why))
+        kappa = index(here["kappa"].sel(encoding="injected"))
+        claim = f"He_{k} + He_{k}: an injected encoding makes it learnable, with the exponent of the target, {sie:g}"
+        why = f"runs start at m_0 = {float(here['start']):.3f}, where the risk falls towards m = -1 (c > 0); agree if the median's interval ends below -0.5"
+        answer = fact(kappa == sie, kappa, sie) & _moved(injected)
+        out.append(finding(claim, f"flatness index {written(kappa)}; m at the end {injected}", answer, why))
     return out
+
+
+POINTS = 10  # of R(m), on which it is said to be constant
+
+
+def _moved(injected: Measured) -> Answer:
+    return less(injected, -0.5).so_far("with the encoding it has not been learnt in these steps")
 
 
 FIGURE = Figure(

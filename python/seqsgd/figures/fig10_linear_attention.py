@@ -23,8 +23,9 @@ from .gains import (
     passages,
 )
 from .laboratory import Laboratory
-from .statistics import against, median
-from .style import panels, points
+from .statistics import NAN, median
+from .style import BARS, legend, panels, points
+from .verdicts import against, finding, less
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,6 +44,11 @@ class Linear(Settings):
     lengths: tuple[int, ...] = (3, 4, 5, 6, 7, 8, 9)
     curve_lengths: tuple[int, ...] = (3, 9)
     curve_steps: int = 20_000_000
+
+    def check(self) -> None:
+        """Refuse what cannot be computed."""
+        self._positive("lr", "patience")
+        self._least(1, "d", "steps", "runs", "lengths", "curve_lengths", "curve_steps")
 
 
 SOFTMAX, TIED, UNTIED = "softmax, trace", "linear, tied", "linear, untied"
@@ -78,32 +84,31 @@ def draw(data: xr.Dataset) -> Picture:
         draw_curves(ax, data[["overlap"]].rename(curve_run="run"), str(network))
     ax, L = axes[0, 3], data["L"].values.astype(float)
     for i, network in enumerate(data["network"].values):
-        y, low, high = np.array([median(p) for p in passages(data, network)]).T
-        points(ax, L, y, low, high, str(network), i, linestyle=("-", "--", "-.")[i])
+        points(ax, L, [median(p) for p in passages(data, network)], str(network), i, linestyle=("-", "--", "-.")[i])
         ax.plot(L, data["predicted"].sel(network=network), color="black", linewidth=0.8, linestyle=":", label="flow near the origin" if i == 0 else None)
     ax.set(xscale="log", yscale="log", xlabel="sequence length $L$", ylabel=rf"median step with overlap $\geq$ {ETA}", title=rf"$\gamma$ = {float(data['lr']):g}, $d$ = {int(data['d'])}")
     decimal_ticks(ax, L)
     ax.set_yticks(ax.get_yticks(), [f"{v:.0e}".replace("e+0", "e") for v in ax.get_yticks()])
     ax.grid(alpha=0.25)
-    ax.legend(fontsize="small")
+    legend(ax, BARS.format(data.sizes["run"]))
     return figure
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
     """How the ratio grows with L, and its values beside the flow's near the origin."""
-    ends = [int(L) for L in data["L"].values[[0, -1]]]
+    lengths = [int(L) for L in data["L"].values]
     found, exponent = gains(data, UNTIED, SOFTMAX), gain_exponent(data, UNTIED, SOFTMAX)
     words = "the gain of softmax trace attention over linear attention with a weight per token grows with L"
-    measured = f"ratio of median steps {found[0]} at L = {ends[0]}, {found[-1]} at L = {ends[1]}; exponent of L {exponent}"
-    verdict = "cannot tell" if not np.isfinite(exponent.value) else "agree" if exponent.low > 0 else "disagree"
-    below = [int(L) for L, g in zip(data["L"].values, found, strict=True) if g.high < 1]
+    measured = f"ratio of median steps {found[0]} at L = {lengths[0]}, {found[-1]} at L = {lengths[-1]}; exponent of L {exponent}"
+    below = [L for L, g in zip(lengths, found, strict=True) if less(g, 1.0).holds]
     why = "agree if the exponent's interval lies above 0" + (f"; at L = {', '.join(map(str, below))} linear attention is still the faster one" if below else "")
-    out = [Finding(words, measured, verdict, why)]
+    out = [finding(words, measured, less(0.0, exponent), why)]
     for network in (UNTIED, TIED):
         ratios = gains(data, network, SOFTMAX)
-        for j in (0, -1):
-            predicted = float(data["predicted"].sel(network=network).isel(L=j) / data["predicted"].sel(network=SOFTMAX).isel(L=j))
-            claim = f"*ours*: {network} over softmax at L = {ends[j]}: ratio of steps {predicted:.3g} by the flow near the origin"
+        for j in dict.fromkeys((0, len(lengths) - 1)):
+            steps = [float(data["predicted"].sel(network=n).isel(L=j)) for n in (network, SOFTMAX)]
+            predicted = steps[0] / steps[1] if steps[1] > 0 else NAN
+            claim = f"*ours*: {network} over softmax at L = {lengths[j]}: ratio of steps {predicted:.3g} by the flow near the origin"
             out.append(against(claim, ratios[j], predicted, what="ratio", tolerance=0.1, why="tolerance 10 %: the flow is linear there and has no noise. Below 1 softmax is the slower one"))
     return out
 

@@ -13,7 +13,9 @@ from .definition import Figure, Finding, Settings
 from .fig09_beyond_bound import end
 from .gains import Race, curves, networks
 from .laboratory import Laboratory
-from .style import curve, panels
+from .statistics import noise_floor
+from .style import BANDS, curve, legend, panels
+from .verdicts import finding, less
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,6 +31,14 @@ class Pathologies(Settings):
     steps: tuple[int, ...] = (100_000, 1_000_000)
     runs: int = 16
     lengths: tuple[int, ...] = (2, 5, 10)
+
+    def check(self) -> None:
+        """Refuse what cannot be computed."""
+        if len(self.steps) != len(LINKS):
+            raise ValueError(f"settings.steps: expected {len(LINKS)} values, one for each target, got {len(self.steps)}")
+        self._positive("lr")
+        self._least(1, "d", "steps", "runs")
+        self._least(2, "lengths")
 
 
 LINKS = ("z1-z2", "h2_difference")
@@ -55,7 +65,7 @@ def draw(data: xr.Dataset) -> Picture:
             curve(ax, here["overlap"].sel(network=network), str(network), i)
         ax.set(xscale="log", xlabel=r"step $\tau$", title=title)
         ax.grid(alpha=0.25)
-        ax.legend(fontsize="small")
+        legend(ax, BANDS.format(here.sizes["run"]))
     axes[0, 0].set_ylabel(r"$|m|$, untied $\Vert m\Vert/\sqrt{L}$")
     return figure
 
@@ -63,16 +73,18 @@ def draw(data: xr.Dataset) -> Picture:
 def judge(data: xr.Dataset) -> list[Finding]:
     """Tied stays at 1/sqrt d, untied learns."""
     out = []
-    floor = 4 / np.sqrt(float(data["d"]))
+    floor = noise_floor(float(data["d"]))
     for link, here in ((LINKS[0], data[["overlap"]]), (LINKS[1], second(data))):
         for j, L in enumerate(here["L"].values):
             tied, rows, flattened = (end(here, n)[j] for n in ("tied", "untied", "untied, flattened"))
             gain = theory.gain(SSI(link, L=int(L)), "relu")
             claim = f"{link}, L = {L}: the tied network does not learn, for <C_k, 1^k> = {gain.ones:.2g} (k = {gain.k}); the untied one does"
-            stays, learns = tied.high < floor, max(rows.low, flattened.low) > floor
-            verdict = "agree" if stays and learns else "disagree" if not stays else "cannot tell"
-            slow = "" if rows.low > floor else "; by rows it is under way, but L times slower than as a flattened vector of norm sqrt d, the paper's code"
-            out.append(Finding(claim, f"median overlaps at the end: tied {tied}, untied by rows {rows}, flattened {flattened}", verdict, f"agree if the tied interval lies below 4/sqrt d = {floor:.2g} and the untied one of either kind above{slow}"))
+            by_rows = less(floor, rows)
+            learns = (by_rows | less(floor, flattened)).so_far("the untied network has not learnt in these steps")
+            slow = "; by rows it is under way, but L times slower than as a flattened vector of norm sqrt d, the paper's code" if by_rows.holds is False else ""
+            measured = f"median overlaps at the end: tied {tied}, untied by rows {rows}, flattened {flattened}"
+            why = f"agree if the tied interval lies below 4/sqrt d = {floor.value:.2g} and the untied one of either kind above{slow}"
+            out.append(finding(claim, measured, less(tied, floor) & learns, why))
     return out
 
 

@@ -13,8 +13,9 @@ from .definition import Figure, Finding, Settings
 from .escape import task
 from .fig01_landscapes import TICKS
 from .laboratory import Laboratory
-from .statistics import share
-from .style import curve, panels
+from .statistics import NAN, Measured, count, share
+from .style import BANDS, curve, legend, panels
+from .verdicts import fact, finding, less
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,6 +35,12 @@ class Yellow(Settings):
     steps: int = 100_000_000
     runs: int = 20
     points: int = 121
+
+    def check(self) -> None:
+        """Refuse what cannot be computed."""
+        self._positive("lr", "a")
+        self._least(1, "d", "steps", "runs")
+        self._least(3, "points")
 
 
 def compute(s: Yellow, laboratory: Laboratory) -> xr.Dataset:
@@ -75,7 +82,7 @@ def draw(data: xr.Dataset) -> Picture:
             curve(axes[0, 1 + i], abs(data[letter].sel(loss=loss)), f"$|{letter}|$", 2 + k)
         axes[0, 1 + i].set(xscale="log", xlabel=r"step $\tau$", ylabel="overlap", title=f"{loss.replace('_', ' ')} loss", ylim=(-0.02, 1.02))
         axes[0, 1 + i].grid(alpha=0.25)
-        axes[0, 1 + i].legend(fontsize="small", loc="upper left")
+        legend(axes[0, 1 + i], BANDS.format(data.sizes["run"]), loc="upper left")
     axes[0, 0].set(xlabel="positional overlap $e$", ylabel="overlap $m$", aspect="equal", xticks=TICKS, yticks=TICKS, title=rf"$\omega$ = {float(data['omega']):g}, $a$ = {float(data['a']):g}, $d$ = {int(data['d'])}, $\gamma$ = {float(data['lr']):g}")
     axes[0, 0].legend(fontsize="x-small", loc="lower center", bbox_to_anchor=(0.5, 0.08))
     return figure
@@ -85,40 +92,64 @@ def judge(data: xr.Dataset) -> list[Finding]:
     """The region, the first direction, and where runs end."""
     from ..theory.phases import REGIONS
 
-    region = int(data["region"])
-    out = [Finding("omega = 0.95, a = 0.76 lies where the semantic minimum is global or unique, but the dynamics starts out towards the positional one (regions 3 and 4)", f"region {region}, {REGIONS[region - 1] if region else 'neither pole a strict minimum'}; R at the poles: positional {float(data['pole'][0]):.6f}, semantic {float(data['pole'][1]):.6f}", "agree" if region in (3, 4) else "disagree", "exact criteria of the phase diagram")]
-    grow = data["growth"].values
-    out.append(Finding("the first direction is the positional one", f"growth rates along e {grow[0]:.4f}, along m {grow[1]:.4f}", "agree" if grow[0] > grow[1] else "disagree", "second derivatives of the risk at the origin, half square loss"))
+    region, pole, grow = float(data["region"]), data["pole"].values, data["growth"].values
+    there = f"omega = {float(data['omega']):g}, a = {float(data['a']):g}"
+    name = "not computed" if np.isnan(region) else f"region {region:.0f}, {REGIONS[int(region) - 1]}" if region else "neither pole a strict minimum"
+    claim = f"{there} lies where the semantic minimum is global or unique, but the dynamics starts out towards the positional one (regions 3 and 4)"
+    out = [
+        finding(claim, f"{name}; R at the poles: positional {pole[0]:.6f}, semantic {pole[1]:.6f}", fact(region in (3, 4), region, pole), "exact criteria of the phase diagram"),
+        finding("the first direction is the positional one", f"growth rates along e {grow[0]:.4f}, along m {grow[1]:.4f}", fact(grow[0] > grow[1], grow), "second derivatives of the risk at the origin, half square loss"),
+    ]
+    minima = ", ".join(f"({p[0]:.2f}, {p[1]:.2f})" for p in data["minimum"].values)
     for loss in data["loss"].values:
-        end = np.abs(np.stack([data[letter].sel(loss=loss).isel(step=-1).values for letter in ("e", "m")]))
-        here = np.isfinite(end).all(axis=0)
-        semantic = share(int(((end[1] > end[0]) & (end[1] > ARRIVED))[here].sum()), int(here.sum()))
-        positional = int(((end[0] > end[1]) & (end[0] > ARRIVED))[here].sum())
-        between = int(here.sum()) - positional - round(semantic.value * here.sum())
+        here = data.sel(loss=loss)
         claim = f"{loss.replace('_', ' ')} loss: SGD goes towards the positional pole first and only much later, if at all, to the semantic minimum"
-        first = _first(data.sel(loss=loss))
-        verdict = "agree" if first > 0.5 else "disagree"
-        out.append(Finding(claim, f"|e| > |m| when ||(e, m)|| first is 0.5 in {first:.0%} of runs; at the end semantic {semantic}, positional {positional}, between the poles {between} of {int(here.sum())}", verdict, f"agree if more than half of the runs leave along e; at a pole means an overlap above {ARRIVED}. Minima of the half square risk at {', '.join(f'({p[0]:.2f}, {p[1]:.2f})' for p in data['minimum'].values)}"))
+        first = _first(here)
+        measured = f"|e| > |m| when ||(e, m)|| first is 0.5 in a share of {first}; {_ends(here)}"
+        why = f"agree if surely more than half of the runs leave along e; at a pole means an overlap above {ARRIVED}. Minima of the half square risk at {minima}"
+        out.append(finding(claim, measured, less(0.5, first), why))
     return out
 
 
-def _first(data: xr.Dataset) -> float:
-    """Share of runs with |e| > |m| at their first record with ||(e, m)|| >= 0.5."""
+def _ends(data: xr.Dataset) -> str:
+    """Where runs are at the end."""
+    e, m = (np.abs(data[letter].isel(step=-1).values) for letter in ("e", "m"))
+    here = np.isfinite(e) & np.isfinite(m)
+    semantic, positional = (int((here & (a > b) & (a > ARRIVED)).sum()) for a, b in ((m, e), (e, m)))
+    return f"at the end semantic {semantic}, positional {positional}, between the poles {int(here.sum()) - semantic - positional} of {int(here.sum())}"
+
+
+def _first(data: xr.Dataset) -> Measured:
+    """Share of runs with |e| > |m| at their first record with ||(e, m)|| >= 0.5; the interval leaves those that did not come there to either side."""
     e, m = (np.abs(data[letter].transpose("run", "step").values) for letter in ("e", "m"))
     out = np.hypot(e, m) >= 0.5
-    left = out.any(axis=1)
-    at = out.argmax(axis=1)
-    rows = np.arange(len(e))
-    return float(np.mean((e[rows, at] > m[rows, at])[left])) if left.any() else float("nan")
+    left, runs = out.any(axis=1), len(e)
+    rows, at = np.flatnonzero(left), out.argmax(axis=1)[left]
+    basis = f"{len(rows)} of {count(runs)} came there"
+    if not len(rows):
+        return Measured(NAN, lacking=basis)
+    along = int((e[rows, at] > m[rows, at]).sum())
+    least, most = share(along, runs), share(along + runs - len(rows), runs)
+    return Measured(along / len(rows), least.low, most.high, basis, least.lacking)
+
+
+def words(s: Yellow) -> tuple[str, str]:
+    """Title and caption for these settings."""
+    paper = (s.omega, s.a) == (Yellow().omega, Yellow().a)
+    return (
+        "A semantic minimum that the first direction misses" if paper else f"Where SGD goes first at omega = {s.omega:g}, a = {s.a:g}",
+        f"Softmax attention with opposite positions at omega = {s.omega:g}, a = {s.a:g}, from m_0 = 1/sqrt d, with the Frobenius loss of the authors' runs and the half square loss of the theory. Left trajectories on the risk (half square), middle and right overlaps against steps, median and 10-90 % of runs.",
+    )
 
 
 FIGURE = Figure(
     name="13",
     title="A semantic minimum that the first direction misses",
-    about="Softmax attention with opposite positions at omega = 0.95, a = 0.76, from m_0 = 1/sqrt d, with the Frobenius loss of the authors' runs and the half square loss of the theory. Left trajectories on the risk (half square), middle and right overlaps against steps, median and 10-90 % of runs.",
+    about=words(Yellow())[1],
     quick=Yellow(d=100, steps=3_000_000, runs=16, points=81),
     full=Yellow(),
     compute=compute,
     draw=draw,
     judge=judge,
+    words=words,
 )

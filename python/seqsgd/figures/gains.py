@@ -16,8 +16,21 @@ from ..models.rates import Rate
 from ..passages import FirstPassage
 from .definition import Finding
 from .laboratory import Laboratory
-from .statistics import Array, Measured, fitted, passage, ratio, resampled_medians, same_law, slope
-from .style import curve, points, reference
+from .statistics import (
+    NAN,
+    Array,
+    Measured,
+    drawn_medians,
+    few,
+    fitted,
+    middle_step,
+    passage,
+    ratio,
+    sizes,
+    slope,
+)
+from .style import BANDS, BARS, curve, legend, points, reference
+from .verdicts import same_law
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -71,11 +84,11 @@ class Race:
 
     def base(self, network: Network, **more: Any) -> dict[str, Any]:
         task = Task(SSI(self.link, L=self.lengths[0], scale=self.scale), network.student, loss=self.loss)
-        return {"task": task, "d": self.d, "lr": network.lr, "runs": self.runs, "init": self.init, "dynamics": "reduced", "dtype": "float32", "stop": WeakRecovery(ETA), "record": [0], **more}
+        return {"task": task, "d": self.d, "lr": network.lr, "runs": self.runs, "init": self.init, "dynamics": "reduced", "dtype": "float32", "stop": WeakRecovery(ETA, halt=True), "record": [0], **more}
 
 
 def first_passages(laboratory: Laboratory, race: Race, of: Sequence[Network], seed: int, **more: Any) -> xr.Dataset:
-    """Steps until eta, halted there: `passed` (NaN if censored) and `ended`, dims (network, L, run)."""
+    """Steps until eta, halted there: `passed` (not finite if censored) and `ended`, dims (network, L, run)."""
     import xarray as xr
 
     parts = []
@@ -115,8 +128,8 @@ def size(data: xr.Dataset) -> xr.DataArray:
     return overlap
 
 
-def passages(data: xr.Dataset, network: str) -> list[FirstPassage]:
-    """Of a network, in the order of L."""
+def passages(data: xr.Dataset, network: str) -> list[FirstPassage | None]:
+    """Of a network, in the order of L; None where there is no run."""
     here = data.sel(network=network)
     return [passage(here["passed"].sel(L=L), here["ended"].sel(L=L)) for L in data["L"].values]
 
@@ -128,11 +141,7 @@ def gain_exponent(data: xr.Dataset, over: str, under: str = "tied") -> Measured:
 
 def gains(data: xr.Dataset, over: str, under: str = "tied") -> list[Measured]:
     """Ratios of median steps, in the order of L; NaN where a median was not reached."""
-    out = []
-    for a, b in zip(passages(data, over), passages(data, under), strict=True):
-        reached = np.isfinite(a.median) and np.isfinite(b.median)
-        out.append(ratio(a, b) if reached else Measured(math.nan, math.nan, math.nan))
-    return out
+    return [ratio(a, b) for a, b in zip(passages(data, over), passages(data, under), strict=True)]
 
 
 def check(laboratory: Laboratory, race: Race, of: Sequence[Network], seed: int) -> xr.Dataset:
@@ -159,21 +168,19 @@ def draw_curves(ax: Axes, data: xr.Dataset, network: str) -> None:
     ax.axhline(ETA, color="black", linewidth=0.8, linestyle=":")
     ax.set(xscale="log", xlabel=r"step $\tau$", ylabel=r"overlap $|m|$" if "untied" not in network else r"overlap $\Vert m\Vert/\sqrt{L}$", title=network, ylim=(-0.02, 1.02))
     ax.grid(alpha=0.25)
-    ax.legend(fontsize="small", loc="upper left")
+    legend(ax, BANDS.format(data.sizes["run"]), loc="upper left")
 
 
 def draw_gains(ax: Axes, data: xr.Dataset, laws: Mapping[str, tuple[float, str]]) -> None:
     """Gain over the tied network against L; `laws`: for each network the predicted exponent and its words."""
     L = data["L"].values.astype(float)
     for i, (network, (power, words)) in enumerate(laws.items()):
-        found = gains(data, network)
-        y, low, high = np.array(found).T
-        points(ax, L, y, low, high, network, i)
+        points(ax, L, gains(data, network), network, i)
         reference(ax, L, L**power, words, i)
     ax.set(xscale="log", yscale="log", xlabel="sequence length $L$", ylabel="gain: median steps over those of tied")
     decimal_ticks(ax, L)
     ax.grid(alpha=0.25)
-    ax.legend(fontsize="small")
+    legend(ax, BARS.format(data.sizes["run"]))
 
 
 def decimal_ticks(ax: Axes, x: Array) -> None:
@@ -216,7 +223,7 @@ def _tried(laboratory: Laboratory, base: dict[str, Any], centre: float, rates: i
     data = run(range(first, first + rates), seed)
     while data.sizes["rate"] < 2 * rates:
         ks = data["rate"].values.tolist()
-        low = int(np.argmin([float(passage(data["passed"].sel(rate=k), data["ended"].sel(rate=k)).median) for k in ks]))
+        low = int(np.argmin([middle_step(passage(data["passed"].sel(rate=k), data["ended"].sel(rate=k))) for k in ks]))
         if 0 < low < len(ks) - 1:
             break
         more = ks[0] - 1 if low == 0 else ks[-1] + 1
@@ -225,13 +232,20 @@ def _tried(laboratory: Laboratory, base: dict[str, Any], centre: float, rates: i
 
 
 def best(lrs: Array, medians: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Learning rate and median at the vertex of the parabola, in logarithms, through the least median and its neighbours."""
-    i = int(np.argmin(medians))
-    if not 0 < i < len(lrs) - 1 or not np.isfinite(medians[i - 1 : i + 2]).all():
+    """Learning rate and median at the vertex of the parabola, in logarithms, through the least median and its neighbours; NaN if no median was reached."""
+    if not np.isfinite(medians).any():
+        return NAN, NAN
+    i = int(np.nanargmin(medians))
+    if not 0 < i < len(lrs) - 1 or not (np.isfinite(medians[i - 1 : i + 2]) & (medians[i - 1 : i + 2] > 0)).all():
         return float(lrs[i]), float(medians[i])
     x, y = np.log(lrs[i - 1 : i + 2]), np.log(medians[i - 1 : i + 2])
     a, b, c = np.polyfit(x - x[1], y, 2)
     return (float(lrs[i]), float(medians[i])) if a <= 0 else (math.exp(x[1] - b / (2 * a)), math.exp(c - b * b / (4 * a)))
+
+
+def _inside(medians: npt.NDArray[np.float64]) -> bool:
+    """Whether the least median has a neighbour on both sides."""
+    return bool(np.isfinite(medians).any()) and 0 < int(np.nanargmin(medians)) < len(medians) - 1
 
 
 def best_table(data: xr.Dataset, draws: int = 400, seed: int = 0) -> dict[str, Array]:
@@ -244,9 +258,11 @@ def best_table(data: xr.Dataset, draws: int = 400, seed: int = 0) -> dict[str, A
             here = data.sel(network=network, L=L)
             here = here.isel(rate=np.flatnonzero(np.isfinite(here["lr"].values)))
             ps = [passage(here["passed"].isel(rate=k), here["ended"].isel(rate=k)) for k in range(here.sizes["rate"])]
-            medians = np.array([[float(p.median), *resampled_medians(p, rng, draws)] for p in ps])
+            medians, lrs = drawn_medians(ps, rng, draws), here["lr"].values
             for k in range(draws + 1):
-                rate[j, k], steps[j, k] = best(here["lr"].values, medians[:, k])
+                rate[j, k], steps[j, k] = best(lrs, medians[:, k])
+            if not _inside(medians[:, 0]):  # the best rate may lie beyond those that were tried
+                rate[j, 0], steps[j, 0] = NAN, NAN
         out[f"lr {network}"], out[f"steps {network}"] = rate, steps
     return out
 
@@ -264,10 +280,34 @@ def best_ratio(data: xr.Dataset, table: dict[str, Array] | None = None) -> tuple
 def _compared(data: xr.Dataset, table: dict[str, Array] | None, what: str, over: str, under: str) -> tuple[list[Measured], Measured]:
     if table is None:
         table = best_table(data)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         y = np.log(table[f"{what} {over}"]) - np.log(table[f"{what} {under}"])
-    rows = [Measured(float(np.exp(r[0])), *(float(v) for v in np.exp(np.quantile(r[1:], [0.025, 0.975])))) for r in y]
-    return rows, fitted(np.log(data["L"].values.astype(float)), y)
+    runs = _searched_runs(data)
+    rows = [_gain(r, n) for r, n in zip(y, runs, strict=True)]
+    return rows, fitted(np.log(data["L"].values.astype(float)), y, runs)
+
+
+def _searched_runs(data: xr.Dataset) -> list[int]:
+    """Runs at each rate of a search, in the order of L."""
+    out = []
+    for L in data["L"].values:
+        here = data["ended"].sel(L=L).notnull().sum("run").values
+        out.append(int(here[here > 0].min()) if (here > 0).any() else 0)
+    return out
+
+
+def _gain(row: Array, runs: int) -> Measured:
+    """From the logarithms of a ratio, measured and drawn; a draw without one leaves no interval."""
+    basis = f"{runs} runs at each rate"
+    if not np.isfinite(row[0]):
+        return Measured(NAN, lacking=f"no best rate inside those that were tried, {basis}")
+    if not np.isfinite(row).all():
+        words = f"a median was reached in {float(np.isfinite(row[1:]).mean()):.0%} of the draws only"
+        return Measured(float(np.exp(row[0])), basis=basis, lacking=words)
+    if lacking := few(runs):
+        return Measured(float(np.exp(row[0])), basis=basis, lacking=lacking)
+    low, high = np.exp(np.quantile(row[1:], [0.025, 0.975]))
+    return Measured(float(np.exp(row[0])), float(low), float(high), basis)
 
 
 __all__ = ["ETA", "Network", "Race", "best_gain", "best_ratio", "best_table", "check", "curves", "decimal_ticks", "draw_curves", "draw_gains", "first_passages", "gain_exponent", "gains", "judge_check", "networks", "passages", "search", "size"]

@@ -16,13 +16,15 @@ from .._run import cores
 from .._version import __version__
 from ..storage import netcdf_size
 from ..sweeps.cost import duration
-from .definition import Figure, Finding
+from .catalogue import figure as named
+from .definition import Figure, Finding, Settings
 from .laboratory import Laboratory
 
 if TYPE_CHECKING:
     import xarray as xr
 
 PICTURES = {"png": 150, "pdf": 300}  # dots an inch
+FORMAT = 2  # regions of figures 4 and 13 are numbered 1 to 6 from it on
 
 
 @dataclass(frozen=True)
@@ -50,31 +52,48 @@ class Made:
         return float(self.data.attrs["seconds"])
 
     @property
+    def settings(self) -> Settings:
+        """What it was computed with."""
+        return self.figure.quick.replaced(json.loads(self.data.attrs["settings"]))
+
+    @property
+    def title(self) -> str:
+        """Of the figure with these settings."""
+        return self.figure.described(self.settings)[0]
+
+    @property
+    def about(self) -> str:
+        """What is run and what is drawn, in a few sentences, with these settings."""
+        return self.figure.described(self.settings)[1]
+
+    @property
     def caption(self) -> str:
         """What was run, how long it took, and the verdicts, as Markdown."""
-        return "\n\n".join([f"**{self.figure.title}.** {self.figure.about}", ran(self.data), table(self.findings)]) + "\n"
+        return "\n\n".join([f"**{self.title}.** {self.about}", ran(self.data), table(self.findings)]) + "\n"
 
 
-def files(figure: Figure, folder: str | os.PathLike[str]) -> dict[str, Path]:
+def files(figure: Figure | str | int, folder: str | os.PathLike[str]) -> dict[str, Path]:
     """Where a figure is kept."""
+    figure = named(figure)
     return {suffix: Path(folder) / f"figure-{figure.name}.{suffix}" for suffix in ("nc", "png", "pdf", "md")}
 
 
 def make(
-    figure: Figure,
+    figure: Figure | str | int,
     size: str = "quick",
     folder: str | os.PathLike[str] = ".",
     *,
     changes: Mapping[str, Any] | None = None,
     workers: int | None = None,
     progress: bool | None = None,
+    force: bool = False,
 ) -> Made:
     """Compute a figure and write FOLDER/figure-NAME.nc, .png, .pdf and .md (the caption).
 
     Parameters
     ----------
-    figure : Figure
-        From :func:`seqsgd.figures.figure`.
+    figure : Figure, str or int
+        From :func:`seqsgd.figures.figure`, or its name.
     size : "quick" or "full"
         Under a minute on two cores, or the paper's.
     folder : path
@@ -85,17 +104,23 @@ def make(
         Threads. None: all cores.
     progress : bool, optional
         A bar on stderr. None: on a terminal.
+    force : bool
+        Whether to replace a figure of the full size, or of changed settings, by one of other settings. One of the quick size, which is soon made again, is
+        always replaced, and so is one of the same settings.
 
     Raises
     ------
     ValueError, TypeError
-        A setting or argument that is wrong, before anything runs.
+        A setting or argument that is wrong, or a figure that would be lost, before anything runs.
     SweepInterrupted, KeyboardInterrupt
         On Ctrl-C. Finished cells are kept.
     """
+    figure = named(figure)
     settings = figure.settings(size, changes)
     workers = cores() if workers is None else _checks.integer("workers", workers, 1)
     paths = files(figure, folder)
+    if not _checks.boolean("force", force):
+        check_spared(figure, settings, folder)
     _files.make_folder("folder", folder)
     for path in paths.values():
         _files.check_folder("folder", path)
@@ -103,9 +128,9 @@ def make(
         data = figure.compute(settings, laboratory)
         data.attrs = {
             "format": "seqsgd figure",
-            "format_version": 1,
+            "format_version": FORMAT,
             "figure": figure.name,
-            "title": figure.title,
+            "title": figure.described(settings)[0],
             "size": size + (" with changes" if changes else ""),
             "settings": settings.to_json(),
             "seconds": laboratory.seconds,
@@ -120,7 +145,25 @@ def make(
     return _drawn(figure, data, paths)
 
 
-def redraw(figure: Figure, folder: str | os.PathLike[str] = ".") -> Made:
+def check_spared(figure: Figure, settings: Settings, folder: str | os.PathLike[str]) -> None:
+    """Refuse to replace a figure that took long, or whose settings were chosen, by one of other settings."""
+    import xarray as xr
+
+    path = files(figure, folder)["nc"]
+    if not path.exists():
+        return
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as data:
+            found = data.attrs
+    except (OSError, ValueError):
+        found = {}
+    if found.get("format") != "seqsgd figure" or found.get("figure") != figure.name:
+        raise ValueError(f"folder: {str(path)!r} is there and is not the data of figure {figure.name}; choose another folder, or --force (force=True) to replace it")
+    if found["size"] != "quick" and found["settings"] != settings.to_json():
+        raise ValueError(f"folder: {str(path)!r} is figure {figure.name} in {found['size']} size, with other settings; choose another folder, or --force (force=True) to replace it")
+
+
+def redraw(figure: Figure | str | int, folder: str | os.PathLike[str] = ".") -> Made:
     """Draw and judge again from FOLDER/figure-NAME.nc, without computing.
 
     Raises
@@ -128,19 +171,29 @@ def redraw(figure: Figure, folder: str | os.PathLike[str] = ".") -> Made:
     ValueError
         If there is no such file, or it is of another figure.
     """
+    figure = named(figure)
     return _drawn(figure, load(figure, folder), files(figure, folder))
 
 
-def load(figure: Figure, folder: str | os.PathLike[str]) -> xr.Dataset:
-    """The dataset of a figure that was made."""
+def load(figure: Figure | str | int, folder: str | os.PathLike[str]) -> xr.Dataset:
+    """The dataset of a figure that was made.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it is of another figure, or of an earlier version of seqsgd.
+    """
     import xarray as xr
 
+    figure = named(figure)
     path = files(figure, folder)["nc"]
     if not path.is_file():
         raise ValueError(f"folder: there is no {path.name} in {str(folder)!r}; make the figure first")
     data = xr.load_dataset(path, engine="h5netcdf")
     if data.attrs.get("format") != "seqsgd figure" or data.attrs.get("figure") != figure.name:
         raise ValueError(f"folder: {str(path)!r} is not the data of figure {figure.name}")
+    if data.attrs.get("format_version") != FORMAT:
+        raise ValueError(f"folder: {str(path)!r} was made by another version of seqsgd; make the figure again")
     return data
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from .. import _files
 from ..sweeps.cost import duration
+from .catalogue import figure as named
 from .definition import VERDICTS, Figure
 from .making import Made, files, load, ran, table
 
 
-def write(figures: Sequence[Figure], folder: str | os.PathLike[str], page: str | os.PathLike[str]) -> Path:
+def write(figures: Sequence[Figure | str | int], folder: str | os.PathLike[str], page: str | os.PathLike[str]) -> Path:
     """Write a Markdown page over all figures whose data lie in a folder, with links to the pictures.
 
     Raises
@@ -22,7 +23,7 @@ def write(figures: Sequence[Figure], folder: str | os.PathLike[str], page: str |
     """
     target = _files.check_folder("page", page)
     made = []
-    for figure in figures:
+    for figure in map(named, figures):
         paths = files(figure, folder)
         if paths["nc"].is_file():
             data = load(figure, folder)
@@ -47,19 +48,19 @@ def _head(made: Sequence[Made]) -> str:
 
 This page is generated from the data of the figures (`seqsgd figure all --full --output DIR --page FILE`): nothing in it is written by hand but the claims, which are those of arXiv:2506.02651 ("the paper") unless they are marked *ours*.
 Each figure has its settings, its time, and its claims beside what was measured; all intervals are at 95 %. A verdict is *agree* where the interval holds what the claim says (within the tolerance that is given), *disagree* where it does
-not, and *cannot tell* where the measurement is too coarse or was not reached. {len(made)} figure{"s" * (len(made) > 1)} {which}, {steps:.3g} steps of SGD summed over runs, {duration(total)} in all on {max(int(m.data.attrs["workers"]) for m in made)} cores."""
+not, and *cannot tell* where the measurement is too coarse, was not reached, or rests on too few runs. {len(made)} figure{"s" * (len(made) > 1)} {which}, {steps:.3g} steps of SGD summed over runs, {duration(total)} in all on {max(int(m.data.attrs["workers"]) for m in made)} cores."""
 
 
 def _summary(made: Sequence[Made]) -> str:
     rows = ["| figure | | time | " + " | ".join(VERDICTS) + " |", "|---|---|---|" + "---|" * len(VERDICTS)]
     for m in made:
         counts = " | ".join(str(sum(f.verdict == v for f in m.findings) or "") for v in VERDICTS)
-        rows.append(f"| [{m.figure.name}](#{_anchor(m)}) | {m.figure.title} | {duration(m.seconds)} | {counts} |")
+        rows.append(f"| [{m.figure.name}](#{_anchor(m)}) | {m.title} | {duration(m.seconds)} | {counts} |")
     return "\n".join(rows)
 
 
 def _heading(m: Made) -> str:
-    return f"Figure {m.figure.name}: {m.figure.title}" if m.figure.name.isdigit() else m.figure.title
+    return f"Figure {m.figure.name}: {m.title}" if m.figure.name.isdigit() else m.title
 
 
 def _anchor(m: Made) -> str:
@@ -69,4 +70,4 @@ def _anchor(m: Made) -> str:
 
 def _section(m: Made, home: Path) -> str:
     picture = Path(os.path.relpath(m.files["png"], home)).as_posix()
-    return "\n\n".join([f"## {_heading(m)}", m.figure.about, f"![{_heading(m)}]({picture})", ran(m.data), table(m.findings)])
+    return "\n\n".join([f"## {_heading(m)}", m.about, f"![{_heading(m)}]({picture})", ran(m.data), table(m.findings)])

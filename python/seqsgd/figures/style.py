@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,13 +10,14 @@ import numpy.typing as npt
 
 from .. import _drawing
 from ..plotting import COLOURS, MARKERS, STYLES
+from .statistics import Measured, columns
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "MARKERS", "STYLES", "band", "curve", "panels", "points", "reference", "shade"]
+__all__ = ["BANDS", "BARS", "COLOURS", "MARKERS", "STYLES", "band", "curve", "legend", "panels", "points", "reference", "shade"]
 
 
 def panels(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4.8, 3.8), **options: Any) -> tuple[Figure, Any]:
@@ -25,15 +27,19 @@ def panels(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4.8,
 
 
 def band(ax: Axes, x: npt.ArrayLike, runs: npt.ArrayLike, label: str, i: int, **options: Any) -> None:
-    """Median and 10-90 % band over runs; `runs` has shape (run, x)."""
+    """Median and 10-90 % band over runs; `runs` has shape (run, x). It ends before the first x at which a run has no number: those that are left are not like the others."""
     values, places = np.asarray(runs, dtype=float), np.asarray(x, dtype=float)
-    there = np.isfinite(values).any(axis=0)
-    if not there.any():
-        return
-    low, middle, high = np.nanquantile(values[:, there], [0.1, 0.5, 0.9], axis=0)
-    places, colour = places[there], shade(i)
-    ax.plot(places, middle, color=colour, linestyle=STYLES[i % len(STYLES)], marker=MARKERS[i % len(MARKERS)], markevery=max(1, len(places) // 7), markersize=4, label=label, **options)
-    ax.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
+    there = np.isfinite(values).any(axis=0)  # an x of another curve has none
+    values, places = values[:, there], places[there]
+    whole = np.isfinite(values).all(axis=0)
+    end = len(places) if whole.all() else int(np.argmin(whole))
+    if end < len(places):
+        going = int(np.isfinite(values[:, -1]).sum())
+        label = f"{label} (until the first run stopped; {going} of {len(values)} went on)"
+    colour = shade(i)
+    low, middle, high = np.quantile(values[:, :end], [0.1, 0.5, 0.9], axis=0) if len(values) else np.empty((3, 0))
+    ax.plot(places[:end], middle, color=colour, linestyle=STYLES[i % len(STYLES)], marker=MARKERS[i % len(MARKERS)], markevery=max(1, end // 7), markersize=4, label=label, **options)
+    ax.fill_between(places[:end], low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def curve(ax: Axes, path: xr.DataArray, label: str, i: int, **options: Any) -> None:
@@ -43,15 +49,26 @@ def curve(ax: Axes, path: xr.DataArray, label: str, i: int, **options: Any) -> N
     band(ax, steps[later], path.transpose(..., "step").values[:, later], label, i, **options)
 
 
-def points(ax: Axes, x: npt.ArrayLike, y: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, label: str, i: int, **options: Any) -> None:
-    """Points with intervals."""
-    places, middle, bottom, top = (np.asarray(v, dtype=float) for v in (x, y, low, high))
+def points(ax: Axes, x: npt.ArrayLike, found: Sequence[Measured], label: str, i: int, **options: Any) -> None:
+    """Numbers with their intervals; without a bar where there is no interval."""
+    places, (middle, bottom, top) = np.asarray(x, dtype=float), columns(found)
     seen = np.isfinite(middle)
     with np.errstate(invalid="ignore"):
         below, above = np.clip(middle - bottom, 0, None), np.clip(top - middle, 0, None)
     error = np.array([np.where(np.isfinite(below), below, 0), np.where(np.isfinite(above), above, 0)])
     style: dict[str, Any] = {"linestyle": "none", "marker": MARKERS[i % len(MARKERS)], "markersize": 5, "capsize": 3, "linewidth": 1.2} | options
     ax.errorbar(places[seen], middle[seen], error[:, seen], color=shade(i), label=label, **style)
+
+
+def legend(ax: Axes, note: str = "", **options: Any) -> None:
+    """A legend headed by what its bands and bars are, if there is anything to name."""
+    if ax.get_legend_handles_labels()[0]:
+        made = ax.legend(**({"fontsize": "small", "title": note or None} | options))
+        made.get_title().set_fontsize(options.get("fontsize", "small"))
+
+
+BANDS = "median, 10-90 % of {} runs"
+BARS = "bars: 95 % intervals, {} runs"
 
 
 def reference(ax: Axes, x: npt.ArrayLike, y: npt.ArrayLike, label: str, i: int = 0, **options: Any) -> None:

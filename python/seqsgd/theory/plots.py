@@ -199,8 +199,10 @@ def plot_phases(diagram: PhaseDiagram, ax: Axes | None, legend: bool) -> Axes:
         if (region == i).any():
             _number(ax, diagram, i)
         handles.append(Patch(facecolor=SHADES[i], edgecolor="black", linewidth=0.5, label=f"{i + 1}  {name}"))
-    if (region == -1).any() or diagram.between.any():
-        here = (diagram.between | (region == -1)) & (omega < 1)
+    if (region == -1).any():
+        handles.append(Patch(facecolor="white", edgecolor="black", linewidth=0.5, label="neither pole a strict minimum"))
+    here = (diagram.between | (region == -1)) & (omega < 1)
+    if here.any() and min(here.shape) > 1:
         ax.contourf(a, omega, here.T.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"])
         handles.append(Patch(facecolor="white", edgecolor="black", hatch="////", linewidth=0.5, label="a minimum between the poles"))
     ax.set_xlabel("positional width $a$")
@@ -223,9 +225,9 @@ def _number(ax: Axes, diagram: PhaseDiagram, i: int) -> None:
     at = np.unravel_index(np.argmax(depth), depth.shape)
     place = (diagram.a[at[0]], diagram.omega[at[1]])
     bold: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 11, "fontweight": "bold"}
-    if depth[at] >= max(3, 0.05 * min(depth.shape)):
+    if depth[at] >= 0.05 * min(depth.shape):
         ax.text(*place, str(i + 1), color="black" if i < 3 else "white", **bold)
-    elif depth[at] >= 1.5:
+    else:
         box, line = {"boxstyle": "round,pad=0.2", "facecolor": "white", "linewidth": 0.5}, {"arrowstyle": "-", "color": "white", "linewidth": 1.2, "shrinkB": 0}
         ax.annotate(str(i + 1), place, xytext=(-26, -40), textcoords="offset points", bbox=box, arrowprops=line, zorder=6, **bold)
 
