@@ -333,3 +333,15 @@ def test_picture():
     assert band.min() == pytest.approx(treated.curve().low.min()) and band.max() == 1
     ax.figure.canvas.draw()
     plt.close("all")
+
+
+@pytest.mark.parametrize(("step", "reached"), [([5.0], [True]), ([3.0] * 4, [True] * 4), ([0.0, 0.0], [True, True]), ([2.0, 2.0], [True, False])])
+def test_where_nothing_tells_two_samples_apart(step, reached):
+    """The log-rank statistic has no variance when all runs at risk pass at once: p = 1, and no warning."""
+    same = sq.FirstPassage(step, reached)
+    assert same.compare(same, resamples=20).pvalue == pytest.approx(1)
+
+
+def test_a_p_value_is_nan_where_no_run_passed():
+    never = sq.FirstPassage([5.0, 5.0], [False, False])
+    assert math.isnan(never.compare(never, resamples=20).pvalue)

@@ -105,9 +105,9 @@ class Flow:
         return checked(self._run.task, 0.0, True, self._run.tokens, estar)
 
     def _rows(self, rng: np.random.Generator) -> Array:
-        """Rows w_l / sqrt d along w* and a frame of what remains of them; `Opposite` is orthogonal to all of it."""
+        """Rows w_l / sqrt d along w* and a frame of what remains of them; `Opposite` is chosen orthogonal to all of it afterwards."""
         run, L = self._run, self._run.L
-        free = run.d - 1 - isinstance(run.task.student.position, models.Opposite)
+        free = run.d - 1
         w = np.zeros((L, 1 + min(L, free)))
         for i in range(L):  # directions uniform in `free` dimensions, in a frame where they are lower triangular (Bartlett)
             for j in range(min(i + 1, free)):

@@ -253,3 +253,12 @@ def test_what_does_not_fit_is_refused():
     ]:
         with pytest.raises(ValueError, match=words):
             call()
+
+
+def test_starts_with_the_opposite_encoding_are_uniform_in_all_dimensions():
+    """w is drawn before the encoding that is orthogonal to it: E m^2 = 1/d, here at d = 4, within four standard errors."""
+    C = np.array([[1.0, 0.5], [0.5, 1.0]])
+    task = sq.Task(sq.SSI("z1-z2", L=2), sq.Untied("tanh", position=sq.Opposite()))
+    r = sq.simulate(task, 4, 0, 0.1, runs=4000, rng=0, dynamics="flow", init=sq.Uniform(), tokens=sq.Correlated(C))
+    m2 = r.m.values**2
+    assert abs(m2.mean() - 1 / 4) < 4 * np.sqrt((3 / 24 - 1 / 16) / m2.size)

@@ -28,7 +28,7 @@ struct LearningRate {
 struct Plan {
   std::vector<Index> record;  // steps at which the state is recorded, ascending
   double eta = 0;             // threshold of weak recovery, in (0, 1]; 0: not asked
-  bool halt = true;           // whether a run stops there
+  bool halt = false;          // whether a run stops there
 };
 
 // The state of one run in the eyes of whoever steps, records or resumes it.
