@@ -125,7 +125,7 @@ def test_the_default_start_is_that_of_the_dynamics():
     task, d, eta = sq.Task(sq.SSI("sum", 3), sq.Untied("identity")), 10_000, 0.2
     law = complexity(task)
     lr, steps = law.best(d, eta)
-    lr, stop = lr / 8, sq.WeakRecovery(eta)
+    lr, stop = lr / 8, sq.WeakRecovery(eta, halt=False)
     steps = law.steps(d, lr, eta)
     kwargs = {"d": d, "steps": int(2 * steps), "lr": lr, "rng": 0, "stop": stop, "record": [0]}
     flow = float(sq.simulate(task, dynamics="flow", **kwargs).weak_recovery.max())
