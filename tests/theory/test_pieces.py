@@ -82,20 +82,20 @@ def test_risk_law_and_gain_see_the_jump(b, expected):
     ],
 )
 def test_what_is_not_smooth_in_pieces_is_graded(f, exact):
-    from scipy.integrate import quad
-
     value, error = Line(column(f), 0).coefficients()
     if exact is None:
-        pieces = ((-12, 0.1), (0.1, 0.2), (0.2, 12))
-        exact = sum(
-            quad(
-                lambda u: float(f(np.float64(u))) * math.exp(-u * u / 2) / math.sqrt(2 * math.pi),
-                *x,
-                limit=500,
-                epsabs=1e-13,
-            )[0]
-            for x in pieces
-        )
+
+        def g(t, a):  # from each break in steps that a singularity at it does not hurt
+            u = a + np.sign(t) * t * t
+            return float(2 * abs(t) * f(u) * math.exp(-u * u / 2) / math.sqrt(2 * math.pi))
+
+        x, w = np.polynomial.legendre.leggauss(40)
+        exact = 0.0
+        for low, high, a in ((-4.0, 0.0, 0.1), (0.0, 0.1**0.5, 0.1), (0.0, 4.0, 0.2)):
+            grid = np.linspace(low, high, 81)
+            t = grid[:-1, None] + np.diff(grid)[:, None] * (x + 1) / 2
+            parts = np.vectorize(lambda y, a=a: g(y, a))(t)
+            exact += float((parts * w * np.diff(grid)[:, None] / 2).sum())
     assert abs(value[0, 0] - exact) <= error[0, 0] + 1e-12 and error[0, 0] < 1e-5
 
 

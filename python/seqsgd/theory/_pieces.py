@@ -31,7 +31,7 @@ COARSE = 0.5  # of the panels where a function is smooth
 NODES = (16, 8)  # of an interpolant: of a panel of the first levels, and of deep ones
 DEEP = 5  # levels
 MOST_BREAKS = 1000
-MOST_PANELS = 20_000
+MOST_PANELS = 6_000
 TOLERANCES = (
     2e-13,
     1e-10,
