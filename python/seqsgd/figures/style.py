@@ -58,6 +58,8 @@ def points(ax: Axes, x: npt.ArrayLike, found: Sequence[Measured], label: str, i:
     error = np.array([np.where(np.isfinite(below), below, 0), np.where(np.isfinite(above), above, 0)])
     style: dict[str, Any] = {"linestyle": "none", "marker": MARKERS[i % len(MARKERS)], "markersize": 5, "capsize": 3, "linewidth": 1.2} | options
     ax.errorbar(places[seen], middle[seen], error[:, seen], color=shade(i), label=label, **style)
+    if not seen.any():  # logarithmic axes want something to span
+        ax.plot(places, np.ones(len(places)), linestyle="none")
 
 
 def legend(ax: Axes, note: str = "", **options: Any) -> None:
