@@ -36,7 +36,8 @@ static std::vector<Case> cases(Index d) {
     c.s.init.m0 = 0.2;
     c.s.lr.values = {0.05};
     c.s.plan.record = {0, 100, 1000};
-    c.s.plan.eta = 1;  // never, but looked for
+    c.s.plan.eta = 1;  // looked for to the end
+    c.s.plan.halt = false;
     change(c.s);
     c.rows_meet = c.s.tokens.law == TokenLaw::correlated && c.s.weights != Weights::shared;
     out.push_back(std::move(c));
