@@ -36,6 +36,7 @@ TEXTS = [
     ("it costs $5, with $\\gamma$ = 1", ["$\\gamma$"]),
     ("$\\frac{1}{\\sqrt{L}}$ and $\\Vert e\\Vert$", ["$\\frac{1}{\\sqrt{L}}$", "$\\Vert e\\Vert$"]),
     ("$x_{1$ and $x_{2}$", ["$x_{2}$"]),
+    ("$x_{1$x$", ["$x$"]),
     ("$\\$5$", ["$\\$5$"]),
 ]
 

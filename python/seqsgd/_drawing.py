@@ -94,8 +94,9 @@ def agg_figure(**options: Any) -> Figure:
     return figure
 
 
-def text(words: str) -> str:
+def text(label: object) -> str:
     """A text for matplotlib: formulas that it can read stay, other dollars are themselves."""
+    words = str(label)
     if "$" not in words:
         return words
     load()
@@ -103,11 +104,14 @@ def text(words: str) -> str:
 
     if not rcParams["text.parse_math"]:
         return words
-    parts, end = [], 0
-    for found in _SPAN.finditer(words):
+    parts: list[str] = []
+    end = start = 0
+    while found := _SPAN.search(words, start):
         if rcParams["text.usetex"] or _parses(found[0]):
             parts += [_plain(words[end : found.start()]), found[0]]
-            end = found.end()
+            end = start = found.end()
+        else:  # its last dollar may be the first of another
+            start = found.start() + 1
     return "".join([*parts, _plain(words[end:])])
 
 
