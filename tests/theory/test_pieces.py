@@ -113,6 +113,7 @@ def test_noise_is_in_the_error(f, least, most):
     assert least < error[0, 0] < most
 
 
+@pytest.mark.slow
 def test_a_coefficient_lost_in_noise_is_no_verdict():
     def noisy(u):
         return math.tanh(u) + 1e-3 * ((u * 1e7) % 1.0)
