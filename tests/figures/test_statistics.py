@@ -35,7 +35,7 @@ def test_slope_of_a_power_law():
 def test_slope_leaves_out_what_was_not_reached():
     late = sq.FirstPassage([100] * 8, [False] * 8)
     early = [sq.FirstPassage([v] * 8, [True] * 8) for v in (10, 20)]
-    assert slope([1, 2], [early[0], None]).missing == "reached at 1 of 2 places"
+    assert slope([1, 2], [early[0], None]).missing == "reached at 1 of 2 places, 8 of 8 runs arrived"
     assert np.isnan(slope([1, 2], [early[0], late]).value)
     np.testing.assert_allclose(slope([1, 2, 4], [*early, late]).value, 1.0)
     assert np.isnan(fitted(np.log([1.0, 2.0]), np.array([[np.inf, np.inf], [1.0, 1.0]]), 8).value)
