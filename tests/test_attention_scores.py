@@ -87,7 +87,7 @@ def worst():
                     continue
                 y = wanted.copy()
                 y[:, 0] -= 1  # D = 1 at the first output, and what rounding leaves elsewhere
-                loss, delta = task.evaluate_labels(y, t)
+                _, delta = task.evaluate_labels(y, t)
                 exact = np.array([gradient(row, s, reduction) for row, s in zip(t, S, strict=True)])
                 slope = max(slope, np.abs(delta - exact).max() / size)
                 both = _build.task(sq.Task(sq.AttentionTarget(L, weights=2.0, reduction=reduction), sq.Attention(reduction), loss="half_square"))

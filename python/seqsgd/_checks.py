@@ -33,7 +33,7 @@ def short(value: object, width: int = 60) -> str:
     else:
         try:
             text = " ".join(repr(value).split())
-        except Exception:  # of the user's class
+        except Exception:  # noqa: BLE001  of the user's class
             text = f"an object of type {type(value).__name__}"
     return text if len(text) <= width else text[: width - 3] + "..."
 
