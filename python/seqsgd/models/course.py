@@ -153,7 +153,7 @@ class WeakRecovery(Stop):
     halt : bool
         Whether each run stops there, which is faster where nothing but the passages is wanted. Its
         records after that are NaN, so that means over runs are then means over those that have not
-        arrived (docs/passages.md, "What halting does to means").
+        arrived (docs: "First passages", What halting does to means).
     """
 
     eta: float
