@@ -278,6 +278,7 @@ def test_constants_and_wrong_links_are_refused():
     with pytest.raises(ValueError, match="order: expected an integer >= 0, got -1"):
         sq.theory.hermite(sq.SSI("sum", 2), -1)
     with pytest.raises(ValueError, match="link: expected finite values"):
-        sq.theory.hermite(sq.SSI(lambda z: 1 / z[0] if z[0] else math.inf, 1), 1)
+        sq.theory.hermite(sq.SSI(lambda z: 1.0 if z[0] < 2 else math.inf, 1), 1)
+    assert sq.theory.hermite(sq.SSI(lambda z: 1 / z[0] if z[0] else math.inf, 1), 2)[0].error[0] > 0.1  # not integrable: said by the error
     with pytest.raises(ValueError, match="order: C_4 of a function of 40 tokens has 123410 different entries"):
         sq.theory.hermite(sq.AttentionTarget(40, "trace"), 4)

@@ -28,7 +28,7 @@ Function = Callable[[Float64], Float64]  # (n, L) -> (n, outputs)
 SHIFTED = 12  # lattices at random shifts
 COARSER = {2: 2.0, 3: 1.9, 4: 1.7}  # their spacing, relative
 SAFETY = 7.0  # standard deviations of theirs
-ROUGH = 1e-5  # from this relative error on Sobol points are tried in place of the lattice
+ROUGH = {2: 3e-8, 3: 1e-6, 4: 1e-5}  # beyond this relative error Sobol points take the place of the lattice: it may be luck that it is no larger
 SCRAMBLES = 5.0  # standard errors of theirs there
 REPLICATES = 32  # of Sobol points
 LEAST_POINTS = 6.0  # one standard error is that of so many points at least
@@ -130,11 +130,10 @@ def integrate(f: Function, outputs: int, of: Rule, order: int, seed: int, index:
     shifted = np.stack([total(_ball(L, of.h * COARSER[L], of.radius, chunk, shift))[0] for shift in _shifts(L, seed)])
     spread, gap = shifted.std(axis=0, ddof=1), np.abs(shifted.mean(axis=0) - value)
     error = np.maximum(SAFETY * spread, 2 * gap) + ROUNDING * size
-    if error.max(initial=0.0) > ROUGH * size.max(initial=0.0):
+    if error.max(initial=0.0) > ROUGH[L] * size.max(initial=0.0):
         other, standard = scrambled()
-        if SCRAMBLES * standard.max() < error.max():
-            how = f"{REPLICATES} scrambled Sobol sets of {of.replicate} points (estimate: {SCRAMBLES:g} standard errors)"
-            return tensors(other, SCRAMBLES * standard + ROUNDING * size, 0, how)
+        how = f"{REPLICATES} scrambled Sobol sets of {of.replicate} points (estimate: {SCRAMBLES:g} standard errors)"
+        return tensors(other, SCRAMBLES * standard + ROUNDING * size, 0, how)
     return tensors(value, error, 0, of.method)
 
 
