@@ -39,14 +39,14 @@ def until(check: Any, seconds: float = 30) -> None:
         time.sleep(0.01)
 
 
-def press(check: Any) -> list[float]:
-    """Ctrl-C to this process as soon as something is true; when it came."""
+def press(check: Any, number: int = signal.SIGINT) -> list[float]:
+    """Ctrl-C, or another signal, to this process as soon as something is true; when it came."""
     pressed: list[float] = []
 
     def wait() -> None:
         until(check, 60)
         pressed.append(time.monotonic())
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
     threading.Thread(target=wait, daemon=True).start()
     return pressed
