@@ -276,7 +276,7 @@ def test_ctrl_c_keeps_what_there_is_and_goes_on_from_it(tmp_path):
     assert first == "seqsgd: interrupted, writing what was recorded ...\n"
     assert err == "seqsgd: interrupted; wrote what was recorded to out-interrupted.nc and out-interrupted.png; 'c.npz' is kept, the same command continues from it\n"
     assert names(tmp_path) == ["c-000.npz", "job.toml", "out-interrupted.nc", "out-interrupted.png", "out.nc", "out.png"]
-    assert (tmp_path / "out.nc").read_bytes() == b"\x89HDF\r\n\x1a\ncomplete" and (tmp_path / "out.png").read_bytes() == b"complete"
+    assert (tmp_path / "out.nc").read_bytes() == b"\x89HDF\r\n\x1a\ncomplete" and (tmp_path / "out.png").read_bytes() == b"\x89HDF\r\n\x1a\ncomplete"
     partial = sq.load(tmp_path / "out-interrupted.nc")
     assert list(partial) == ["L = 1"] and partial.title == "Two cases (interrupted in case 1 of 2)"
     assert not partial["L = 1"].complete and "interrupted after " in repr(partial)

@@ -78,8 +78,8 @@ def test_sequences(n: int, L: int, d: int, seed: int, layout: str, dtype: str, p
     """X (n, L, d) and y (n, k)."""
     X, y = numbers((n, L, d), seed, dtype), numbers((n, 1), seed, dtype)
     simulators = [sq.Simulator(tied(L), d=d, lr=0.1, rng=1, dtype=precision, init=sq.Uniform()) for _ in range(3)]
-    losses = [simulators[0].observe(dressed(X, layout), dressed(y, layout)), simulators[1].observe(X.astype(float), y.astype(float))]
-    losses.append(simulators[2].observe(X.astype(float), y[:, 0].astype(float)))
+    given = [(dressed(X, layout), dressed(y, layout)), (X.astype(float), y.astype(float)), (X.astype(float), y[:, 0].astype(float))]
+    losses = [s.observe(*xy, check_scale=False) for s, xy in zip(simulators, given, strict=True)]
     for s, loss in zip(simulators, losses, strict=True):
         assert loss.shape == (n,) and loss.dtype == np.float64 and same(loss, losses[0])
         assert same(s.w, simulators[0].w) and s.w.shape == (d,) and s.step == n
@@ -192,7 +192,7 @@ def test_wrong_types_are_refused(wrong: Any) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_non_finite_numbers(value: float) -> None:
-    """Models refuse them; in a stream of data they end the simulation at their step, with the weights of before."""
+    """Models refuse them, and so does `observe`, before any step."""
     for model in (
         lambda: sq.Positions([[value]]),
         lambda: sq.Injected(value),
@@ -206,13 +206,10 @@ def test_non_finite_numbers(value: float) -> None:
         s = sq.Simulator(tied(2), d=3, lr=0.1, rng=1, dtype=dtype)
         X = np.full((5, 2, 3), 0.5)
         X[2, 1, 0] = value
-        with pytest.warns(sq.NonFiniteWarning, match="at step 3"):
-            losses = s.observe(X)
-        assert np.isfinite(losses[:2]).all() and np.isnan(losses[2:]).all()
-        assert s.step == 2 and np.isfinite(s.w).all() and np.isfinite(s.m)
-        good = sq.Simulator(tied(2), d=3, lr=0.1, rng=1, dtype=dtype)
-        good.observe(X[:2])
-        assert same(s.w, good.w)
+        w = s.w
+        with pytest.raises(ValueError, match=r"^X: expected finite numbers, got .* at X\[2, 1, 0\]"):
+            s.observe(X)
+        assert s.step == 0 and same(s.w, w)
 
 
 @check

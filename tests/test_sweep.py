@@ -386,7 +386,7 @@ def test_arguments_are_checked(tmp_path):
     for change, said in (
         ({"errors": "ignore"}, "errors: expected one of 'record', 'raise', got 'ignore'"),
         ({"executor": 0}, "executor: expected an integer in [1, 4096], got 0"),
-        ({"executor": 1.0}, "executor: expected an integer in [1, 4096], got 1.0"),
+        ({"executor": 1.5}, "executor: expected an integer in [1, 4096], got 1.5"),
         ({"executor": "threads"}, f"executor: {EXECUTOR}, got 'threads'"),
         (
             {"executor": "dask"},

@@ -147,7 +147,7 @@ def test_names_of_results_are_taken(dynamics):
         ({"lr": [0.1, 0.1]}, "grid.lr: 0.1 appears twice"),
         ({"lr": [0.1, "x"]}, "grid.lr: expected a number >= 0, PowerLaw, Decay or Piecewise, got 'x'"),
         ({"lr": [0.1, -1]}, "grid.lr: expected a finite number >= 0, got -1"),
-        ({"d": [10.0]}, "grid.d: expected an integer in [1, 1099511627776], got 10.0"),
+        ({"d": [10.5]}, "grid.d: expected an integer in [1, 1099511627776], got 10.5"),
         ({"task.teacher.omega": [0, 1.5]}, "grid.task.teacher.omega: expected a number in [0, 1], got 1.5"),
         ({"task": [TASK, 3]}, "grid.task: expected a Task, got 3"),
         ({"task.student": [sq.Tied()]}, "grid.task.student: expected an output of dimension 4 as the teacher's, got 1 from Tied('relu')"),

@@ -159,7 +159,7 @@ static void wrong_settings() {
   SETTING("lr", s.lr.steps = {0, -5}; s.lr.values = {1, 1});
   for (double x : {0.0, -1.0, no_number, inf}) SETTING("lr.t0", s.lr.t0 = x);
   for (double x : {-1.0, no_number, inf}) SETTING("lr.power", s.lr.power = x);
-  for (double x : {-0.1, 1.1, no_number, inf}) SETTING("eta", s.plan.eta = x);
+  for (double x : {-0.1, no_number, inf}) SETTING("eta", s.plan.eta = x);
   SETTING("record", s.plan.record = {-1});
   SETTING("record", s.plan.record = {3, 3});
   SETTING("record", s.plan.record = {3, 2});

@@ -25,6 +25,8 @@ def short(value: object, width: int = 60) -> str:
         text = "a masked number" if value.ndim == 0 else f"a masked array of shape {letters(value.shape)}"
     elif isinstance(value, np.ndarray):
         text = f"an array of shape {letters(value.shape)}" if value.ndim else repr(value.item())
+    elif isinstance(value, type):
+        text = repr(value)
     elif hasattr(value, "__array__") and (shape := np.shape(value)):
         # A Series, an Index, a DataArray: long, and the type comes last if at all.
         text = f"a {type(value).__name__} of shape {letters(shape)}"
@@ -113,6 +115,19 @@ def choice(name: str, value: object, options: Sequence[str]) -> str:
     if value not in options:
         raise ValueError(wanted)
     return str.__str__(value)  # a plain one: of NumPy's, and of enumerations, str() may be another
+
+
+def dtype(name: str, value: object, options: Sequence[str]) -> str:
+    """One of a few types of numbers, however NumPy is told of them: its name."""
+    known = isinstance(value, (str, np.dtype)) or (isinstance(value, type) and value is not type)
+    try:
+        found = np.dtype(value).name if known else ""  # type: ignore[call-overload]
+    except TypeError:
+        found = ""
+    if found not in options:
+        wanted = f"{name}: expected one of {', '.join(repr(o) for o in options)}"
+        raise (ValueError if known else TypeError)(f"{wanted}, got {short(value)}")
+    return found
 
 
 def text(name: str, value: object) -> str:

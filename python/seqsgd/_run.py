@@ -49,7 +49,7 @@ class Run(models.Model):
             steps=c.integer("steps", self.steps, 0, 2**53),
             runs=c.integer("runs", self.runs, 1, 2**32),
             dynamics=c.choice("dynamics", self.dynamics, tuple(_dynamics.names())),
-            dtype=c.choice("dtype", self.dtype, DTYPES),
+            dtype=c.dtype("dtype", self.dtype, DTYPES),
             step=c.choice("step", self.step, STEPS),
             first_run=c.integer("first_run", self.first_run, 0, 2**32 - 1),
         )

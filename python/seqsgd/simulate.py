@@ -64,7 +64,7 @@ def simulate(
         None: about 200 records, evenly.
     stop : WeakRecovery, optional
         Notes each run's first step at eta; with ``halt=True`` the run stops there.
-    dtype : "float32" or "float64"
+    dtype : "float32" or "float64", or what NumPy takes for them
         Of weights and tokens; of the normals alone with dynamics="reduced", whose state is float64. Records are float64 always.
     threads : int, optional
         None: as many as there are cores to use, at most one per run. Results do not depend on it.

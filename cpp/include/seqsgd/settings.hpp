@@ -78,7 +78,8 @@ inline void check_rate(const LearningRate& lr) {
 }
 
 inline void check_plan(const Plan& plan) {
-  if (!(plan.eta >= 0 && plan.eta <= 1)) checks::refuse("eta", "a number in (0, 1], or 0 for none", plan.eta);
+  // ||(e, m)|| may exceed 1 where P is not orthogonal to w*
+  if (!(plan.eta >= 0 && std::isfinite(plan.eta))) checks::refuse("eta", "a finite number > 0, or 0 for none", plan.eta);
   Index before = -1;
   for (Index step : plan.record) {
     if (step < 0 || step > most_steps) checks::refuse("record", "steps in [0, 2^53]", step);

@@ -27,7 +27,7 @@ struct LearningRate {
 
 struct Plan {
   std::vector<Index> record;  // steps at which the state is recorded, ascending
-  double eta = 0;             // threshold of weak recovery, in (0, 1]; 0: not asked
+  double eta = 0;             // threshold of weak recovery; 0: not asked
   bool halt = false;          // whether a run stops there
 };
 
