@@ -248,6 +248,7 @@ def test_files_of_before_are_read(tmp_path):
     for again in (sq.load(tmp_path / "r.nc"), sq.load(tmp_path / "s.nc")["a"]):
         np.testing.assert_array_equal(again.weak_recovery, r.weak_recovery)
         assert again.weak_recovery.attrs == r.weak_recovery.attrs and again.complete
+        assert again.dataset.attrs["format_version"] == 2  # older readers must refuse it
     short = old(r.dataset.assign(steps_done=r.dataset.steps_done - 5))
     short.save(tmp_path / "i.nc")
     again = sq.load(tmp_path / "i.nc")

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._dynamics import PASSED
+from .provenance import FORMAT_VERSION
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -156,7 +157,8 @@ def renewed(dataset: xr.Dataset) -> xr.Dataset:
         dataset = dataset.assign(
             weak_recovery=(passed.dims, values, passed.attrs | {"long_name": PASSED})
         )
-    return mark(dataset)
+    # Written again, it must not pass for format 1, whose readers take inf for a step.
+    return mark(dataset.assign_attrs(format_version=FORMAT_VERSION))
 
 
 def by_run(variable: xr.DataArray, computed: Bools, sizes: bool) -> Any:
