@@ -121,3 +121,13 @@ def test_a_masked_array_with_nothing_masked_is_an_array():
     X = normal(2, 3, 20) / np.sqrt(20)
     a, b = make(), make()
     np.testing.assert_array_equal(a.observe(np.ma.array(X)), b.observe(X))
+
+
+@pytest.mark.parametrize("L", [3, 30, 300])
+def test_correlated_tokens_are_fewer_numbers_than_there_are_entries(L):
+    """All tokens alike, d = 1: the mean square is that of one normal, beyond 6 in 1.4 % of draws."""
+    rng = np.random.default_rng(1)
+    for z in rng.standard_normal(500):
+        Units(1, sq.Correlated(np.ones((L, L)))).look(np.full((1, L, 1), z))
+    with pytest.raises(ValueError, match="^X: expected entries of mean square"):
+        Units(1, sq.Correlated(np.ones((L, L)))).look(np.full((20_000, L, 1), 4.0))

@@ -54,13 +54,19 @@ class Units:
     Sequences are refused where d mean(X^2), over the first 10 000 entries or so, is above 3 (1 + 2 sqrt(t/N) + 2 t/N) or below (1 - 2 sqrt(t/N)) / 3, for N entries and
     t = log 1e12. The factor 3 is for data that are not quite scaled; the rest is for chance: a mean of N squared normals of variance 1 leaves that interval, without
     the factor 3, with a probability below 1e-12 on either side (Laurent and Massart, Ann. Statist. 28 (2000), lemma 1). So Gaussian data of any n, L and d are
-    refused with a probability below 2e-12 a look, of which single sequences take 10 000 / (L d). Data of unit variance are told from d = 4 on. With Student's t
+    refused with a probability below 2e-12 a look, of which single sequences take 10 000 / (L d). Correlated tokens are fewer in effect: t/N is multiplied by the
+    mean square of the eigenvalues of C over their mean below the root, by the largest outside. Data of unit variance are told from d = 4 on. With Student's t
     tokens, whose squares may have no variance, nothing is looked at.
     """
 
     def __init__(self, d: int, tokens: str | models.Tokens) -> None:
         self._d, self._sum, self._count = d, 0.0, 0
         self._expected = float(np.mean(np.diag(tokens.C))) if isinstance(tokens, models.Correlated) else 1.0
+        # of the eigenvalues of C over their mean: the mean square, and the largest
+        self._spread = self._top = 1.0
+        if isinstance(tokens, models.Correlated) and self._expected > 0:
+            weights = np.linalg.eigvalsh(tokens.C) / self._expected
+            self._spread, self._top = float(np.mean(weights**2)), float(weights.max())
         self._known = self._expected > 0 and not isinstance(tokens, models.StudentT)
 
     def look(self, X: npt.NDArray[Any]) -> None:
@@ -72,8 +78,8 @@ class Units:
             total = self._sum + float(np.dot(some, some)) * self._d / self._expected
         n = self._count + some.size
         ratio = total / n
-        chance = TAIL / n
-        if not (1 - 2 * math.sqrt(chance)) / FACTOR <= ratio <= FACTOR * (1 + 2 * math.sqrt(chance) + 2 * chance):
+        chance = 2 * math.sqrt(TAIL / n * self._spread)
+        if not (1 - chance) / FACTOR <= ratio <= FACTOR * (1 + chance + 2 * TAIL / n * self._top):
             mean = ratio * self._expected / self._d
             unit = f" (unit variance? divide by sqrt(d) = {math.sqrt(self._d):.4g})" if abs(ratio / self._d - 1) < 0.5 else ""
             raise ValueError(
