@@ -257,3 +257,10 @@ def test_labels_are_names():
     ):
         sweep = sq.Sweep(BASE | {"task": task("z1")}, {"task.teacher.link": links}, rng=0)
         assert sweep.axes[0].coords == {"link": labels}
+
+
+def test_a_name_appears_once_on_an_axis():
+    """The second would get the results of the first."""
+    two = [sq.Named("n", lambda z: z[..., 0] ** 2), sq.Named("n", lambda z: z[..., 0] ** 3)]
+    with pytest.raises(sq.ConfigError, match="^grid.task.teacher.link: 'n' appears twice$"):
+        sq.Sweep(BASE | {"task": task(two[0])}, {"task.teacher.link": two})

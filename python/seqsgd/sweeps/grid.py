@@ -213,6 +213,8 @@ def _values(where: str, value: Any, rounded: bool) -> Sequence[Any]:
         points = [round(_number(f"{where}[{i}]", v)) for i, v in enumerate(points)]
     scalars = [v for v in points if isinstance(v, (bool, int, float, str))]
     repeated = [v for v in scalars if len(scalars) == len(points) and scalars.count(v) > 1] if len(scalars) > len(set(scalars)) else []
+    names = [v.name for v in points if isinstance(v, Named)]  # equal names share their results
+    repeated += [name for name in names if names.count(name) > 1]
     if repeated and not where.endswith("]"):  # of names that walk together one may stand still
         raise ConfigError(f"{where}: {repeated[0]!r} appears twice")
     return points
