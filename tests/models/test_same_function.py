@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
 from typing import Any
@@ -394,3 +395,27 @@ def test_unknown_functions_of_one_pass_are_numbered_as_they_come() -> None:
     assert [canonical(sq.SSI(x, L=1), "x", again) for x in (f, g)] == [a, b] and list(
         functions.unknown
     ) == ["x.link"]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_what_is_kept_of_a_named_function_is_not_handed_to_another_of_its_name(seen):
+    """As in a notebook, where a function is written anew and its name stays."""
+
+    class Opaque:
+        def __init__(self, power):
+            self.power, self.lock = power, threading.Lock()
+
+        def __call__(self, z):
+            return z**self.power
+
+    square, cube = (lambda z: z**2, lambda z: z**3) if seen else (Opaque(2), Opaque(3))
+    calls = []
+
+    @remembered(4)
+    def number(f):
+        calls.append(f)
+        return f(2.0)
+
+    first, second = sq.Named("n", square), sq.Named("n", cube)
+    assert first == second
+    assert [number(f) for f in (first, second, first, second)] == [4, 8, 4, 8] and len(calls) == 2

@@ -70,6 +70,7 @@ class Functions:
         self.loose = loose
         self.met: dict[str, Any] = {}  # by where each was met last
         self.unknown: dict[str, str] = {}  # where, and why
+        self.named: list[Any] = []  # functions with a name, of which nothing else is written down
         self._texts: dict[
             int, tuple[object, str, str]
         ] = {}  # kept alive, so that an id stays theirs
@@ -87,6 +88,11 @@ class Functions:
                 )
             self.unknown[where] = why
         return {"type": "function", "code": text}
+
+    def behind_names(self) -> list[str | int]:
+        """What named functions are made of; the id of those that cannot be looked into."""
+        looks = [(f, *self._look(f)) for f in self.named]
+        return [id(f) if why else text for f, text, why in looks]
 
     def _look(self, function: Any) -> tuple[str, str]:
         if id(function) not in self._texts:
@@ -127,6 +133,8 @@ def _canonical(value: Any, where: str, functions: Functions, model: Any) -> Any:
         return value
     if isinstance(value, model):
         out: dict[str, Any] = {"type": type(value).__name__}
+        if out["type"] == "Named":
+            functions.named.append(value.function)
         for name, v in value._identity().items():
             if name in value._functions and not isinstance(v, (str, model)):  # may be an address
                 out[name] = functions.plain(v, f"{where}.{name}" if where else name)
@@ -189,28 +197,30 @@ def remembered(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """As functools.lru_cache, for functions of models.
 
     A user's function that has changed since counts as another one; nothing is kept where that
-    cannot be known.
+    cannot be known. One with a name counts as another one too if it is seen to have changed: the
+    name is for stores and files.
     """
 
     def decorate(f: Callable[P, R]) -> Callable[P, R]:
-        kept: OrderedDict[bytes, R] = OrderedDict()
+        kept: OrderedDict[bytes, tuple[R, object]] = OrderedDict()
         lock = threading.Lock()
 
         @functools.wraps(f)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            functions = Functions()
+            given = [*args, *(x for pair in sorted(kwargs.items()) for x in pair)]
             try:
-                key = digest(
-                    canonical([*args, *(x for pair in sorted(kwargs.items()) for x in pair)])
-                )
+                plain = canonical(given, "", functions)
+                key = digest([plain, functions.behind_names()])
             except Unknown:
                 return f(*args, **kwargs)
             with lock:
                 if key in kept:
                     kept.move_to_end(key)
-                    return kept[key]
+                    return kept[key][0]
             value = f(*args, **kwargs)
             with lock:
-                kept[key] = value
+                kept[key] = value, given  # alive, so that an id stays theirs
                 if len(kept) > maxsize:
                     kept.popitem(last=False)
             return value
