@@ -234,7 +234,7 @@ class SweepResult:
         arguments = kept["arguments"] | {"runs": int(runs), "first_run": int(first), "threads": None}
         origin = json.loads(self._reader.texts({parts[0].stored.origin})[parts[0].stored.origin])
         seconds = sum(p.stored.seconds for p in parts)
-        done = float(np.sum(a.everything()["steps_done"])) if "steps_done" in a.variables else 0.0
+        done = float(np.nansum(a.everything()["steps_done"])) if "steps_done" in a.variables else 0.0
         return {
             "format": "seqsgd result",
             "format_version": FORMAT_VERSION,
