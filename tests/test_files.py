@@ -311,3 +311,13 @@ def test_the_size_is_no_guess_below_the_truth(tmp_path):
         ):
             real = (tmp_path / name).stat().st_size
             assert real <= wanted <= real + 30_000 * count, name
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes")
+def test_what_replaces_a_private_file_is_private_while_it_is_written(tmp_path):
+    old = tmp_path / "x"
+    old.write_bytes(b"")
+    old.chmod(0o600)
+    with _files.atomic(old) as part:
+        assert part.stat().st_mode & 0o077 == 0
+    assert old.stat().st_mode & 0o777 == 0o600

@@ -31,7 +31,7 @@ def atomic(path: str | os.PathLike[str], size: int = 0) -> Iterator[Path]:
     final = Path(os.path.realpath(path))
     part = beside(final)
     try:
-        _make(part, size)
+        _make(part, size, final)
         yield part
         with open(part, "rb+") as f:
             _like(final, f.fileno())
@@ -59,9 +59,15 @@ def beside(final: Path) -> Path:
     )
 
 
-def _make(part: Path, size: int) -> None:
-    """An empty file of a name that nobody has, with the umask's mode, and room for it."""
-    made = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+def _make(part: Path, size: int, final: Path) -> None:
+    """An empty file of a name that nobody has, with the umask's mode, and room for it.
+
+    It is never open to more people than the file that it will replace.
+    """
+    mode = 0o666
+    if final.exists():
+        mode &= stat.S_IMODE(final.stat().st_mode) | stat.S_IRUSR | stat.S_IWUSR
+    made = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
     try:
         if size and os.name == "posix":
             _check_room(made, size)
