@@ -28,7 +28,9 @@ Function = Callable[[Float64], Float64]  # (n, L) -> (n, outputs)
 SHIFTED = 12  # lattices at random shifts
 COARSER = {2: 2.0, 3: 1.9, 4: 1.7}  # their spacing, relative
 SAFETY = 7.0  # standard deviations of theirs
-ROUGH = {2: 3e-8, 3: 1e-6, 4: 1e-5}  # beyond this relative error Sobol points take the place of the lattice: it may be luck that it is no larger
+ROUGH = {2: 3e-8, 3: 1e-6, 4: 1e-5}  # beyond this relative error Sobol points take the place of the lattice ...
+HOPELESS = 1e-3  # (from here on without looking further)
+BETTER = 0.1  # ... unless the error that it states is so much smaller than theirs: the smaller of two alike may be so by luck
 SCRAMBLES = 5.0  # standard errors of theirs there
 REPLICATES = 32  # of Sobol points
 LEAST_POINTS = 6.0  # one standard error is that of so many points at least
@@ -128,22 +130,25 @@ def integrate(f: Function, outputs: int, of: Rule, order: int, seed: int, index:
     value, size = total(_ball(L, of.h, of.radius, chunk, np.full(L, 0.5)), values)  # symmetric, and 0, where jumps like to be, is no point of it
     if _parity(np.concatenate(values)) == -((-1) ** order):
         return tensors(np.zeros_like(value), ROUNDING * size, 0, of.method)
-    rough = ROUGH[L] * float(size.max(initial=0.0))
+    largest = float(size.max(initial=0.0))
     sums: list[Float64] = []
     for shift in _shifts(L, seed):
         sums.append(total(_ball(L, of.h * COARSER[L], of.radius, chunk, shift))[0])
         n = len(sums)
-        # the squares about the mean can only grow with more lattices: what all of them would say at least
-        if n > 1 and SAFETY * math.sqrt((n - 1) / (SHIFTED - 1)) * np.std(sums, axis=0, ddof=1).max(initial=0.0) > rough:
+        # squares about the mean only grow with more lattices: what all of them would say at least
+        if n > 1 and SAFETY * math.sqrt((n - 1) / (SHIFTED - 1)) * np.std(sums, axis=0, ddof=1).max(initial=0.0) > HOPELESS * largest:
+            error = np.full_like(value, math.inf)
             break
     else:
         spread, gap = np.std(sums, axis=0, ddof=1), np.abs(np.mean(sums, axis=0) - value)
         error = np.maximum(SAFETY * spread, 2 * gap) + ROUNDING * size
-        if error.max(initial=0.0) <= rough:
+        if error.max(initial=0.0) <= ROUGH[L] * largest:
             return tensors(value, error, 0, of.method)
-    value, standard = scrambled()
+    other, standard = scrambled()
+    if error.max(initial=0.0) < BETTER * SCRAMBLES * standard.max(initial=0.0):
+        return tensors(value, error, 0, of.method)
     how = f"{REPLICATES} scrambled Sobol sets of {of.replicate} points (estimate: {SCRAMBLES:g} standard errors)"
-    return tensors(value, SCRAMBLES * standard + ROUNDING * size, 0, how)
+    return tensors(other, SCRAMBLES * standard + ROUNDING * size, 0, how)
 
 
 def line(f: Function, of: Rule, order: int) -> Line:
