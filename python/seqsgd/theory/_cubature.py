@@ -4,7 +4,7 @@ One token: the line is cut at jumps and kinks (`_pieces.py`).
 Few tokens: a trapezoidal rule on a ball. For functions analytic in a strip about R^L its error falls geometrically in 1/h, which Gauss-Hermite rules
 do not do next to the poles of a softmax. The error is estimated by twelve coarser lattices at random shifts: each of them is unbiased for any
 square-integrable function, and seven times their spread is far more than the error of the finer rule. Where that is large, as at jumps, scrambled
-Sobol points do better.
+Sobol points do better; they are drawn from a wider Gaussian and weighted: a rare region that no point falls in would be missed with an error of 0.
 More tokens, or jumps: scrambled Sobol points, the error from independent scrambles.
 """
 
@@ -28,7 +28,9 @@ Function = Callable[[Float64], Float64]  # (n, L) -> (n, outputs)
 SHIFTED = 12  # lattices at random shifts
 COARSER = {2: 2.0, 3: 1.9, 4: 1.7}  # their spacing, relative
 SAFETY = 7.0  # standard deviations of theirs
-ROUGH = {2: 3e-8, 3: 1e-6, 4: 1e-5}  # beyond this relative error Sobol points take the place of the lattice: it may be luck that it is no larger
+ROUGH = {2: 3e-8, 3: 1e-6, 4: 1e-5}  # beyond this relative error Sobol points take the place of the lattice ...
+HOPELESS = 1e-3  # (from here on without looking further)
+BETTER = 0.1  # ... unless the error that it states is so much smaller than theirs: the smaller of two alike may be so by luck
 SCRAMBLES = 5.0  # standard errors of theirs there
 REPLICATES = 32  # of Sobol points
 LEAST_POINTS = 6.0  # one standard error is that of so many points at least
@@ -92,7 +94,7 @@ def integrate(f: Function, outputs: int, of: Rule, order: int, seed: int, index:
     tokens, powers = degrees(index)
 
     def total(points: Iterator[tuple[Float64, Float64]], values: list[Float64] | None = None, power: int = 1) -> tuple[Float64, Float64]:
-        """The integral, and that of the integrand's size to a power."""
+        """The integral, and the sum of the sizes of its terms to a power."""
         out, size = np.zeros((len(index), outputs)), np.zeros((len(index), outputs))
         for z, w in points:
             y = f(z)
@@ -107,7 +109,7 @@ def integrate(f: Function, outputs: int, of: Rule, order: int, seed: int, index:
                 phi[some] *= he[powers[some, j], :, tokens[some, j]]
             wy = w[:, None] * y
             out += phi @ wy
-            size += np.abs(phi) ** power @ (w[:, None] * np.abs(y) ** power)
+            size += np.abs(phi) ** power @ np.abs(wy) ** power
         return out, size
 
     chunk = max(min(2**14, 2**22 // len(index)), 16)
@@ -116,9 +118,10 @@ def integrate(f: Function, outputs: int, of: Rule, order: int, seed: int, index:
 
     def scrambled() -> tuple[Float64, Float64]:
         seeds = np.random.SeedSequence(seed).spawn(REPLICATES)
-        sums, fourth = (np.stack(x) for x in zip(*(total(_sobol(L, of.replicate, chunk, s), power=4) for s in seeds), strict=True))
+        wide = _wider(L) if of.h else 1.0
+        sums, fourth = (np.stack(x) for x in zip(*(total(_sobol(L, of.replicate, chunk, s, wide), power=4) for s in seeds), strict=True))
         # a jump along an axis can put a point on one side in nearly all sets: some of the spread may not show
-        least = fourth.mean(axis=0) ** 0.25 * LEAST_POINTS / (REPLICATES * of.replicate)
+        least = (fourth.mean(axis=0) / of.replicate) ** 0.25 * LEAST_POINTS / REPLICATES
         return sums.mean(axis=0), np.hypot(sums.std(axis=0, ddof=1) / math.sqrt(REPLICATES), least)
 
     if not of.h:
@@ -127,14 +130,25 @@ def integrate(f: Function, outputs: int, of: Rule, order: int, seed: int, index:
     value, size = total(_ball(L, of.h, of.radius, chunk, np.full(L, 0.5)), values)  # symmetric, and 0, where jumps like to be, is no point of it
     if _parity(np.concatenate(values)) == -((-1) ** order):
         return tensors(np.zeros_like(value), ROUNDING * size, 0, of.method)
-    shifted = np.stack([total(_ball(L, of.h * COARSER[L], of.radius, chunk, shift))[0] for shift in _shifts(L, seed)])
-    spread, gap = shifted.std(axis=0, ddof=1), np.abs(shifted.mean(axis=0) - value)
-    error = np.maximum(SAFETY * spread, 2 * gap) + ROUNDING * size
-    if error.max(initial=0.0) > ROUGH[L] * size.max(initial=0.0):
-        other, standard = scrambled()
-        how = f"{REPLICATES} scrambled Sobol sets of {of.replicate} points (estimate: {SCRAMBLES:g} standard errors)"
-        return tensors(other, SCRAMBLES * standard + ROUNDING * size, 0, how)
-    return tensors(value, error, 0, of.method)
+    largest = float(size.max(initial=0.0))
+    sums: list[Float64] = []
+    for shift in _shifts(L, seed):
+        sums.append(total(_ball(L, of.h * COARSER[L], of.radius, chunk, shift))[0])
+        n = len(sums)
+        # squares about the mean only grow with more lattices: what all of them would say at least
+        if n > 1 and SAFETY * math.sqrt((n - 1) / (SHIFTED - 1)) * np.std(sums, axis=0, ddof=1).max(initial=0.0) > HOPELESS * largest:
+            error = np.full_like(value, math.inf)
+            break
+    else:
+        spread, gap = np.std(sums, axis=0, ddof=1), np.abs(np.mean(sums, axis=0) - value)
+        error = np.maximum(SAFETY * spread, 2 * gap) + ROUNDING * size
+        if error.max(initial=0.0) <= ROUGH[L] * largest:
+            return tensors(value, error, 0, of.method)
+    other, standard = scrambled()
+    if error.max(initial=0.0) < BETTER * SCRAMBLES * standard.max(initial=0.0):
+        return tensors(value, error, 0, of.method)
+    how = f"{REPLICATES} scrambled Sobol sets of {of.replicate} points (estimate: {SCRAMBLES:g} standard errors)"
+    return tensors(other, SCRAMBLES * standard + ROUNDING * size, 0, how)
 
 
 def line(f: Function, of: Rule, order: int) -> Line:
@@ -172,12 +186,14 @@ def _ball(L: int, h: float, radius: float, chunk: int, shift: Float64) -> Iterat
     tail = np.stack(np.meshgrid(*axes[1:], indexing="ij"), axis=-1).reshape(-1, L - 1)
     square = np.sum(tail**2, axis=1)
     parts: list[Float64] = []
+    held = 0
     for first in x:
         here = tail[square <= radius**2 - first**2]
         parts.append(np.concatenate([np.full((len(here), 1), first), here], axis=1))
-        if sum(len(p) for p in parts) >= chunk or first == x[-1]:
+        held += len(here)
+        if held >= chunk or first == x[-1]:
             z = np.concatenate(parts)
-            parts = []
+            parts, held = [], 0
             for start in range(0, len(z), chunk):
                 part = z[start : start + chunk]
                 yield part, np.exp(log_norm - 0.5 * np.sum(part**2, axis=1))
@@ -191,11 +207,18 @@ def sobol(L: int, seed: Any) -> Any:
     return qmc.Sobol(L, scramble=True, **{name: np.random.default_rng(seed)})
 
 
-def _sobol(L: int, points: int, chunk: int, seed: Any) -> Iterator[tuple[Float64, Float64]]:
+def _wider(L: int) -> float:
+    """Standard deviation of Gaussian points that see rare regions, weighted so that the mean square of the weights is 2."""
+    x = 2 ** (2 / L)  # (s^2 / sqrt(2 s^2 - 1))^L = 2
+    return math.sqrt(x + math.sqrt(x * x - x))
+
+
+def _sobol(L: int, points: int, chunk: int, seed: Any, wide: float = 1.0) -> Iterator[tuple[Float64, Float64]]:
+    """Points of N(0, wide^2 I) and their weights for N(0, I)."""
     from scipy.special import ndtri
 
     sequence = sobol(L, seed)
     chunk = min(2 ** int(math.log2(chunk)), points)
     for _ in range(points // chunk):
-        u = sequence.random(chunk) + 2.0**-31  # its numbers are multiples of 2^-30, 0 among them
-        yield ndtri(u), np.full(chunk, 1 / points)
+        x = ndtri(sequence.random(chunk) + 2.0**-31)  # its numbers are multiples of 2^-30, 0 among them
+        yield wide * x, wide**L / points * np.exp(-0.5 * (wide**2 - 1) * np.sum(x * x, axis=1))
