@@ -11,7 +11,7 @@ import numpy.typing as npt
 from . import _checks, models
 
 FACTOR = 3.0
-ENOUGH = 10_000  # entries after which nothing more is looked at
+ENOUGH = 10_000  # entries that are looked at together
 TAIL = 27.6  # -log 1e-12
 
 
@@ -51,7 +51,7 @@ def _surely_finite(a: npt.NDArray[Any]) -> bool:
 class Units:
     """Looks at the first sequences: their entries should have the mean square that the model's tokens have, 1/d, or sum_l C_ll / (L d) with correlated tokens.
 
-    Sequences are refused where d mean(X^2), over the first 10 000 entries or so, is above 3 (1 + 2 sqrt(t/N) + 2 t/N) or below (1 - 2 sqrt(t/N)) / 3, for N entries and
+    Sequences are refused where d mean(X^2), over 10 000 entries or so, the first of each call or those of several short ones, is above 3 (1 + 2 sqrt(t/N) + 2 t/N) or below (1 - 2 sqrt(t/N)) / 3, for N entries and
     t = log 1e12. The factor 3 is for data that are not quite scaled; the rest is for chance: a mean of N squared normals of variance 1 leaves that interval, without
     the factor 3, with a probability below 1e-12 on either side (Laurent and Massart, Ann. Statist. 28 (2000), lemma 1). So Gaussian data of any n, L and d are
     refused with a probability below 2e-12 a look, of which single sequences take 10 000 / (L d). Correlated tokens are fewer in effect: t/N is multiplied by the
@@ -71,8 +71,10 @@ class Units:
 
     def look(self, X: npt.NDArray[Any]) -> None:
         """Refuse X, or count it in."""
-        if self._count >= ENOUGH or not self._known or not X.size:
+        if not self._known or not X.size:
             return
+        if self._count >= ENOUGH:  # each call by itself from now on: other data may come
+            self._sum, self._count = 0.0, 0
         some = X[: max(1, -(-(ENOUGH - self._count) // X[0].size))].reshape(-1)
         with np.errstate(over="ignore"):  # what is so large is refused
             total = self._sum + float(np.dot(some, some)) * self._d / self._expected
@@ -84,6 +86,6 @@ class Units:
             unit = f" (unit variance? divide by sqrt(d) = {math.sqrt(self._d):.4g})" if abs(ratio / self._d - 1) < 0.5 else ""
             raise ValueError(
                 f"X: expected entries of mean square {'1/d' if self._expected == 1 else 'sum_l C_ll / (L d)'} = {self._expected / self._d:.3g}, got {mean:.3g}{unit}; "
-                "check_scale=False takes them as they are"
+                "pass check_scale=False to skip this check"
             )
         self._sum, self._count = total, n

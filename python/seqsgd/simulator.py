@@ -83,7 +83,7 @@ class Simulator:
         y : (n, k) array, optional
             Labels; (n,) for k = 1 and (n, L, L) for a matrix are taken too. None: the teacher's, without noise.
         check_scale : bool
-            Refuse X where the mean square of the first 10 000 entries or so, over all calls, is more than 3 times off 1/d (with correlated tokens: off theirs), chance
+            Refuse X where the mean square of the first 10 000 entries or so of a call, or of several short ones, is more than 3 times off 1/d (with correlated tokens: off theirs), chance
             allowed for: Gaussian data in the right units are refused with a probability below 2e-12. False: take any.
 
         Returns

@@ -123,6 +123,26 @@ class SweepResult:
         """Overlap w . w* / d."""
         return self.dataset["m"]
 
+    @property
+    def weak_recovery(self) -> xr.DataArray:
+        """First step of weak recovery; inf where eta was not reached, NaN where nothing was computed."""
+        return self._recorded("weak_recovery")
+
+    @property
+    def loss(self) -> xr.DataArray:
+        """Mean one-pass loss since the record before."""
+        return self._recorded("loss")
+
+    @property
+    def e(self) -> xr.DataArray:
+        """Positional overlap."""
+        return self._recorded("e")
+
+    def _recorded(self, name: str) -> xr.DataArray:
+        if name not in self.dataset:
+            raise AttributeError(f"{name}: this sweep has not recorded it")
+        return self.dataset[name]
+
     def __getitem__(self, name: str) -> xr.DataArray:
         return self.dataset[name]
 

@@ -107,7 +107,7 @@ def sweep(
     ConfigError, TypeError, ValueError, MemoryError
         Before anything runs: one line about the base, the grid or the store (StoreError).
     SweepError
-        With errors="raise", if a cell failed; if the executor is of no use: its workers cannot
+        With errors="raise", if a cell failed; if the executor cannot be used: its workers cannot
         start, or cannot read what they are sent.
     SweepInterrupted
         On Ctrl-C: a KeyboardInterrupt with a `result`. Finished cells are stored.

@@ -99,6 +99,7 @@ class Complexity:
         ----------
         d : number >= 1
         eta : number in (0, 1]
+            The leading order knows nothing of what happens near 1, where the flow never arrives.
             Larger than the start.
         r0 : number in [0, 1], optional
             ||m|| / sqrt L of a start along the direction that grows fastest. None: the default start.
