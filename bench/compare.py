@@ -1,6 +1,8 @@
-"""The package against the bare loop, numba and PyTorch: `python -m bench`, from the root of the repository.
+"""The package against the bare loop, numba and PyTorch: `python -m bench`, from the root of the
+repository.
 
-All contestants run on one core, each in its own process, and take turns by short slices; a ratio is the median over rounds.
+All contestants run on one core, each in its own process, and take turns by short slices; a ratio is
+the median over rounds.
 """
 
 from __future__ import annotations
@@ -27,17 +29,34 @@ LEVELS = ("avx512", "avx2", "baseline")
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="python -m bench", description=__doc__.split("\n")[0])
-    p.add_argument("--quick", action="store_true", help="short slices, three of each, no scaling: a first impression")
-    only = "points whose table's title contains TEXT, or whose name does, as whole words (repeatable), e.g. 'trace', 'd=100 L=2'"
+    p.add_argument(
+        "--quick",
+        action="store_true",
+        help="short slices, three of each, no scaling: a first impression",
+    )
+    only = (
+        "points whose table's title contains TEXT, or whose name does, as whole words "
+        "(repeatable), e.g. 'trace', 'd=100 L=2'"
+    )
     p.add_argument("--only", action="append", metavar="TEXT", help=only)
-    levels = "instruction sets of the package; those the processor lacks are left out (default: %(default)s)"
+    levels = (
+        "instruction sets of the package; those the processor lacks are left out (default: "
+        "%(default)s)"
+    )
     p.add_argument("--levels", default=",".join(LEVELS), help=levels)
     p.add_argument("--seconds", type=float, help="length of a slice")
     p.add_argument("--repetitions", type=int, help="slices of each contestant at each point")
-    p.add_argument("--core", type=int, help="the core to run on (default: the last this process may use)")
+    p.add_argument(
+        "--core", type=int, help="the core to run on (default: the last this process may use)"
+    )
     p.add_argument("--without", default="", help="contestants to leave out, e.g. torch,numba")
     p.add_argument("--no-scaling", action="store_true", help="do not compare two threads with one")
-    p.add_argument("--json", type=Path, default=bare.cache() / "comparison.json", help="where all slices go (default: %(default)s)")
+    p.add_argument(
+        "--json",
+        type=Path,
+        default=bare.cache() / "comparison.json",
+        help="where all slices go (default: %(default)s)",
+    )
     p.add_argument("--markdown", type=Path, help="write the tables here too")
     o = p.parse_args(argv)
     o.seconds = o.seconds or (0.02 if o.quick else 0.06)
@@ -64,9 +83,12 @@ def settings(o: argparse.Namespace) -> dict[str, Any]:
     return {
         "processor": bare.processor_name(),
         "python": platform.python_version(),
-        "packages": {name: installed(name) for name in ("seqsgd", "numpy", "numba", "llvmlite", "torch")},
+        "packages": {
+            name: installed(name) for name in ("seqsgd", "numpy", "numba", "llvmlite", "torch")
+        },
         "bare": {"compiler": bare.compiler_version(), "flags": bare.FLAGS, "targets": bare.TARGETS},
-        "seqsgd": "Simulator(..., dtype='float32').advance(n), n steps to a slice, nothing recorded in between",
+        "seqsgd": "Simulator(..., dtype='float32').advance(n), n steps to a slice, nothing "
+        "recorded in between",
         "problem": {"m0": points.m0, "omega": points.omega, "lr": lr},
         "seconds": o.seconds,
         "repetitions": o.repetitions,
@@ -85,7 +107,9 @@ class Comparison:
         self.missing: dict[str, str] = {}
 
     def measure(self, point: Point, repetitions: int) -> None:
-        """Add slices of all contestants at a point, in turn; who begins changes from round to round."""
+        """Add slices of all contestants at a point, in turn; who begins changes from round to
+        round.
+        """
         slices = self.slices.setdefault(point, {name: [] for name in self.workers})
         for i in range(repetitions):
             names = list(self.workers)
@@ -110,7 +134,9 @@ def contestants(levels: Sequence[str], without: Sequence[str]) -> list[str]:
 
 
 def chosen(only: Sequence[str] | None) -> dict[str, list[Point]]:
-    """Points of which a title contains one of the texts, or the name does as whole words: d=100 is not d=1000."""
+    """Points of which a title contains one of the texts, or the name does as whole words: d=100 is
+    not d=1000.
+    """
 
     def wanted(title: str, point: Point) -> bool:
         return not only or any(o in title or f" {o} " in f" {point} " for o in only)
@@ -160,8 +186,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def below(tables: Sequence[report.Table], point: Point, c: Comparison) -> bool:
     """Whether a point misses a target so far."""
-    values = [(column.value(c.slices[point], point), column.target) for t in tables for column in t.columns if column.target is not None]
-    return any(value is not None and target is not None and value < target for value, target in values)
+    values = [
+        (column.value(c.slices[point], point), column.target)
+        for t in tables
+        for column in t.columns
+        if column.target is not None
+    ]
+    return any(
+        value is not None and target is not None and value < target for value, target in values
+    )
 
 
 def document(
@@ -174,7 +207,8 @@ def document(
     parts = [
         f"Steps per second on one core ({bare.processor_name()}), float32; "
         f"medians of {o.repetitions} or more slices of {o.seconds} s, taken in turn. "
-        f"Targets: {report.OF_BARE} of the bare loop on the widest instruction set; {report.OF_NUMBA['avx512']} times numba with AVX-512, "
+        f"Targets: {report.OF_BARE} of the bare loop on the widest instruction set; "
+        f"{report.OF_NUMBA['avx512']} times numba with AVX-512, "
         f"{report.OF_NUMBA['avx2']} with AVX2. Cells below are marked (!).\n"
     ]
     parts += [f"{name} was left out: {why}.\n" for name, why in c.missing.items()]
@@ -185,16 +219,28 @@ def document(
         text, few = report.scaling_table(scaled)
         parts.append(text)
         misses += few
-    parts.append("### Below target\n\n" + ("\n".join(f"- {miss}" for miss in misses) if misses else "Nothing.") + "\n")
+    parts.append(
+        "### Below target\n\n"
+        + ("\n".join(f"- {miss}" for miss in misses) if misses else "Nothing.")
+        + "\n"
+    )
     return "\n".join(parts)
 
 
 def save(o: argparse.Namespace, c: Comparison, scaled: Sequence[scaling.Scaling]) -> None:
     measured = [
-        {"point": point._asdict(), "slices": {name: [s._asdict() for s in many] for name, many in by_name.items()}}
+        {
+            "point": point._asdict(),
+            "slices": {name: [s._asdict() for s in many] for name, many in by_name.items()},
+        }
         for point, by_name in c.slices.items()
     ]
-    whole = {"settings": settings(o), "missing": c.missing, "points": measured, "scaling": [s._asdict() for s in scaled]}
+    whole = {
+        "settings": settings(o),
+        "missing": c.missing,
+        "points": measured,
+        "scaling": [s._asdict() for s in scaled],
+    }
     o.json.parent.mkdir(parents=True, exist_ok=True)
     o.json.write_text(json.dumps(whole, indent=1) + "\n")
 

@@ -13,7 +13,10 @@ from .worker import pin
 def pytest_report_header() -> str:
     from seqsgd import _core
 
-    return f"bench: seqsgd core {_core.level}; times are seconds of processor time per step, OPS are steps per second"
+    return (
+        f"bench: seqsgd core {_core.level}; times are seconds of processor time per step, OPS are "
+        "steps per second"
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

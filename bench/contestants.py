@@ -1,7 +1,8 @@
 """Who takes part: each is one run of one point with `advance(n)`, made in this process.
 
-A name is "kind" or "kind:variant": seqsgd, bare, generator (the bare one, alone), numba, torch. Variants (avx2, avx512, baseline) of
-seqsgd and numba are chosen by environment variables when their libraries load, so each needs a process of its own; see `environment`.
+A name is "kind" or "kind:variant": seqsgd, bare, generator (the bare one, alone), numba, torch.
+Variants (avx2, avx512, baseline) of seqsgd and numba are chosen by environment variables when their
+libraries load, so each needs a process of its own; see `environment`.
 """
 
 from __future__ import annotations
@@ -28,13 +29,17 @@ _NUMBA_AVX2 = {
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": "+64bit,+avx,+avx2,+bmi,+bmi2,+cmov,+cx16,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sse4.2",
 }
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
 
 
 def environment(name: str) -> dict[str, str]:
     """The environment a contestant's process needs."""
     kind, _, variant = name.partition(":")
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("SEQSGD_SIMD", "NUMBA_CPU"))} | _ONE_THREAD
+    env = {
+        k: v for k, v in os.environ.items() if not k.startswith(("SEQSGD_SIMD", "NUMBA_CPU"))
+    } | _ONE_THREAD
     if kind == "seqsgd" and variant:
         env["SEQSGD_SIMD"] = variant
     if kind == "numba" and variant == "avx2":
@@ -59,7 +64,11 @@ def make(name: str, point: Point, seed: int = 1) -> Contestant:
     if kind in ("bare", "generator"):
         from .reference import bare
 
-        return bare.Loop(point, seed, variant or "native") if kind == "bare" else bare.Normals(seed, variant or "native")
+        return (
+            bare.Loop(point, seed, variant or "native")
+            if kind == "bare"
+            else bare.Normals(seed, variant or "native")
+        )
     if kind == "numba":
         try:
             from .reference import numba_loop
@@ -76,10 +85,19 @@ def make(name: str, point: Point, seed: int = 1) -> Contestant:
 
 
 def package(point: Point, seed: int) -> Contestant:
-    """seqsgd in float32 through its step-level interface: many steps to a call, nothing recorded between."""
+    """seqsgd in float32 through its step-level interface: many steps to a call, nothing recorded
+    between.
+    """
     import seqsgd as sq
 
-    return sq.Simulator(task(point), d=point.d, lr=learning_rate(point), rng=seed, init=sq.Overlap(m0), dtype="float32")
+    return sq.Simulator(
+        task(point),
+        d=point.d,
+        lr=learning_rate(point),
+        rng=seed,
+        init=sq.Overlap(m0),
+        dtype="float32",
+    )
 
 
 def task(point: Point) -> sq.Task:
@@ -90,7 +108,17 @@ def task(point: Point) -> sq.Task:
     if point.problem == "tied":
         return sq.Task(sq.SSI("sum", L, scale="1/sqrt(L)"), sq.Tied("relu"), loss="square")
     if point.problem == "untied":
-        return sq.Task(sq.SSI("sum", L, scale="1/sqrt(L)"), sq.Untied("relu", normalization="global"), loss="square")
+        return sq.Task(
+            sq.SSI("sum", L, scale="1/sqrt(L)"),
+            sq.Untied("relu", normalization="global"),
+            loss="square",
+        )
     if point.problem == "pair":
-        return sq.Task(sq.PositionalSemantic(omega, a=1.0), sq.Attention(position=sq.Opposite()), loss="frobenius")
-    return sq.Task(sq.SSI("sum_h2", L, scale="1/sqrt(L)"), sq.Attention(reduction="trace"), loss="square")
+        return sq.Task(
+            sq.PositionalSemantic(omega, a=1.0),
+            sq.Attention(position=sq.Opposite()),
+            loss="frobenius",
+        )
+    return sq.Task(
+        sq.SSI("sum_h2", L, scale="1/sqrt(L)"), sq.Attention(reduction="trace"), loss="square"
+    )

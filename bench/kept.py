@@ -1,4 +1,6 @@
-"""Results of `python -m bench compare`: a JSON file for each commit and machine, which has the list of its runs, with all slices."""
+"""Results of `python -m bench compare`: a JSON file for each commit and machine, which has the list
+of its runs, with all slices.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,17 @@ from typing import Any
 from .revision import Failed
 from .rule import failing
 
-KEYS = {"commit", "baseline", "machine", "time", "environment", "rule", "points", "slices", "instructions"}
+KEYS = {
+    "commit",
+    "baseline",
+    "machine",
+    "time",
+    "environment",
+    "rule",
+    "points",
+    "slices",
+    "instructions",
+}
 
 
 def path(folder: Path, commit: str) -> Path:
@@ -25,8 +37,12 @@ def runs(of: Path) -> list[dict[str, Any]]:
         found = json.loads(of.read_text())
     except ValueError as e:
         raise Failed(f"{of} is damaged ({e}): move it away") from None
-    if not isinstance(found, list) or not all(isinstance(run, dict) and run.keys() >= KEYS for run in found):
-        raise Failed(f"{of} was not written by this version of `python -m bench compare`: move it away")
+    if not isinstance(found, list) or not all(
+        isinstance(run, dict) and run.keys() >= KEYS for run in found
+    ):
+        raise Failed(
+            f"{of} was not written by this version of `python -m bench compare`: move it away"
+        )
     return found
 
 
@@ -42,20 +58,43 @@ def keep(folder: Path, run: dict[str, Any]) -> Path:
 
 
 def history(folder: Path, chosen: list[str]) -> str:
-    """A table of all runs in a folder, oldest first: the worst ratio among the chosen points, and what failed."""
+    """A table of all runs in a folder, oldest first: the worst ratio among the chosen points, and
+    what failed.
+    """
     found: list[dict[str, Any]] = []
     for file in sorted(folder.glob("*.json")):
         try:
             found += runs(file)
         except Failed as e:
             print(f"note: {e}", file=sys.stderr)
-    lines = ["| time | commit | baseline | machine | points | worst ratio | fails |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| time | commit | baseline | machine | points | worst ratio | fails |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for run in sorted(found, key=lambda run: str(run["time"])):
-        rows = {name: row for kind in ("points", "instructions") for name, row in run[kind].items() if name in chosen}
-        ratios = {name: row["ratio"] for name, row in run["points"].items() if name in chosen and "ratio" in row}
+        rows = {
+            name: row
+            for kind in ("points", "instructions")
+            for name, row in run[kind].items()
+            if name in chosen
+        }
+        ratios = {
+            name: row["ratio"]
+            for name, row in run["points"].items()
+            if name in chosen and "ratio" in row
+        }
         worst = max(ratios, key=lambda name: ratios[name], default=None)
-        fails = "; ".join(f"{verdict}: {', '.join(names)}" for kind in ("points", "instructions") for verdict, names in failing({n: r for n, r in run[kind].items() if n in chosen}).items())
+        fails = "; ".join(
+            f"{verdict}: {', '.join(names)}"
+            for kind in ("points", "instructions")
+            for verdict, names in failing(
+                {n: r for n, r in run[kind].items() if n in chosen}
+            ).items()
+        )
         forced = "".join(f", {name}={value}" for name, value in run["environment"].items())
         worst_of = f"{ratios[worst]:.3f} ({worst})" if worst else "-"
-        lines.append(f"| {run['time']} | {run['commit'][:10]}{forced} | {run['baseline'][:10]} | {run['machine']['node']} | {len(rows)} | {worst_of} | {fails or '-'} |")
+        lines.append(
+            f"| {run['time']} | {run['commit'][:10]}{forced} | {run['baseline'][:10]} | "
+            f"{run['machine']['node']} | {len(rows)} | {worst_of} | {fails or '-'} |"
+        )
     return "\n".join(lines)

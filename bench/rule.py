@@ -1,6 +1,9 @@
-"""When a point is slower than the baseline: the rule alone, on slices however they were made. docs/speed.md has it in words.
+"""When a point is slower than the baseline: the rule alone, on slices however they were made.
 
-The ratios of neighbouring slices have a median, of which order statistics give bounds whatever the law of the noise. The level is divided by the number of points and of looks.
+docs/speed.md has it in words.
+
+The ratios of neighbouring slices have a median, of which order statistics give bounds whatever the
+law of the noise. The level is divided by the number of points and of looks.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ INSTRUCTIONS = 1.01  # times its instructions
 LEVEL = 0.01  # of a false alarm, over all points and looks
 LOOKS = 3
 
-Slices = Sequence[Sequence[dict[str, Any]]]  # of this revision and of the baseline, the i-th of both neighbours in time
+Slices = Sequence[
+    Sequence[dict[str, Any]]
+]  # of this revision and of the baseline, the i-th of both neighbours in time
 FAILS = ("slower", "more", "broken")
 
 
@@ -28,7 +33,9 @@ class Missing(Exception):
 
 
 def lower_bound(ratios: Sequence[float], level: float) -> float:
-    """An order statistic that exceeds the median with a probability of at most `level`, whatever the law. -inf if there are too few."""
+    """An order statistic that exceeds the median with a probability of at most `level`, whatever
+    the law. -inf if there are too few.
+    """
     n, below, k = len(ratios), 0.0, 0
     while k < n and (below := below + math.comb(n, k) / 2**n) <= level:  # P(Binomial(n, 1/2) <= k)
         k += 1
@@ -47,11 +54,21 @@ def judged(slices: Slices, points: int) -> dict[str, Any]:
     verdict = "slower" if low > ALLOWED else "passes" if high < ALLOWED else "undecided"
     here, baseline = (1e6 * statistics.median(s["cpu"] / s["n"] for s in one) for one in slices)
     bounds = {name: x if math.isfinite(x) else None for name, x in (("low", low), ("high", high))}
-    return {"ratio": statistics.median(ratios), **bounds, "verdict": verdict, "microseconds": here, "baseline_microseconds": baseline, "slices": len(ratios)}
+    return {
+        "ratio": statistics.median(ratios),
+        **bounds,
+        "verdict": verdict,
+        "microseconds": here,
+        "baseline_microseconds": baseline,
+        "slices": len(ratios),
+    }
 
 
 def decided(look: Callable[[], object], slices: Slices, points: int) -> dict[str, Any]:
-    """Look, which adds slices, until there is a verdict or there were LOOKS. What this revision cannot do is broken; what the baseline cannot is left out."""
+    """Look, which adds slices, until there is a verdict or there were LOOKS.
+
+    What this revision cannot do is broken; what the baseline cannot is left out.
+    """
     row: dict[str, Any] = {}
     for _ in range(LOOKS):
         try:
@@ -66,7 +83,12 @@ def decided(look: Callable[[], object], slices: Slices, points: int) -> dict[str
 
 def counted(here: float, baseline: float) -> dict[str, Any]:
     """The verdict on instructions a step, which have no noise to speak of."""
-    return {"instructions": here, "baseline_instructions": baseline, "ratio": here / baseline, "verdict": "more" if here > INSTRUCTIONS * baseline else "passes"}
+    return {
+        "instructions": here,
+        "baseline_instructions": baseline,
+        "ratio": here / baseline,
+        "verdict": "more" if here > INSTRUCTIONS * baseline else "passes",
+    }
 
 
 def left_out(why: Missing) -> dict[str, Any]:
@@ -75,4 +97,8 @@ def left_out(why: Missing) -> dict[str, Any]:
 
 def failing(rows: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     """Names of the points that fail, by verdict."""
-    return {verdict: names for verdict in FAILS if (names := [name for name, row in rows.items() if row["verdict"] == verdict])}
+    return {
+        verdict: names
+        for verdict in FAILS
+        if (names := [name for name, row in rows.items() if row["verdict"] == verdict])
+    }

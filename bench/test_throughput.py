@@ -1,7 +1,8 @@
 """Throughput per L and per d: `pytest bench --benchmark-only`.
 
-The clock counts processor time divided by the steps of a call, so the tables read seconds per step, and their column OPS steps per second.
-Ratios between contestants are better taken from `python -m bench`, which interleaves them.
+The clock counts processor time divided by the steps of a call, so the tables read seconds per step,
+and their column OPS steps per second. Ratios between contestants are better taken from `python -m
+bench`, which interleaves them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def run(benchmark: Any, name: str, point: Point, group: str) -> None:
     benchmark.pedantic(contestant.advance, args=(clock.steps,), rounds=CALLS, iterations=1)
     if benchmark.stats is not None:  # absent with --benchmark-disable
         rate = 1 / benchmark.stats.stats.median
-        benchmark.extra_info.update(steps_per_second=rate, normals_per_second=rate * contestants.normals(name, point))
+        benchmark.extra_info.update(
+            steps_per_second=rate, normals_per_second=rate * contestants.normals(name, point)
+        )
 
 
 pytestmark = pytest.mark.benchmark(timer=clock)

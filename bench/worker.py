@@ -1,7 +1,9 @@
-"""A contestant in a process of its own: `python -m bench.worker NAME CORE` measures slices on request.
+"""A contestant in a process of its own: `python -m bench.worker NAME CORE` measures slices on
+request.
 
-One request per line on stdin, a JSON list [problem, d, L, seconds]; one JSON answer per line: {"n", "cpu", "wall"} for n units of `advance`
-in about that many seconds, or {"missing"} with the reason why there will never be one. The workers of a comparison share one core.
+One request per line on stdin, a JSON list [problem, d, L, seconds]; one JSON answer per line: {"n",
+"cpu", "wall"} for n units of `advance` in about that many seconds, or {"missing"} with the reason
+why there will never be one. The workers of a comparison share one core.
 """
 
 from __future__ import annotations
@@ -75,16 +77,23 @@ class Worker:
         self.name = name
         command = [sys.executable, "-m", "bench.worker", name, str(core)]
         root, env, pipe = Path(__file__).parents[1], contestants.environment(name), subprocess.PIPE
-        self._process = subprocess.Popen(command, cwd=root, env=env, text=True, stdin=pipe, stdout=pipe)
+        self._process = subprocess.Popen(
+            command, cwd=root, env=env, text=True, stdin=pipe, stdout=pipe
+        )
 
     def slice(self, point: Point, seconds: float) -> Slice:
-        """One measurement. Raises Missing if the contestant cannot take part, RuntimeError if its process died."""
+        """One measurement.
+
+        Raises Missing if the contestant cannot take part, RuntimeError if its process died.
+        """
         assert self._process.stdin and self._process.stdout
         try:
             print(json.dumps([*point, seconds]), file=self._process.stdin, flush=True)
             answer = json.loads(self._process.stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):
-            raise RuntimeError(f"{self.name} died at {point} with exit code {self._process.wait()}") from None
+            raise RuntimeError(
+                f"{self.name} died at {point} with exit code {self._process.wait()}"
+            ) from None
         if "missing" in answer:
             raise Missing(answer["missing"])
         return Slice(**answer)

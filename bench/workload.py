@@ -1,6 +1,8 @@
-"""One piece of work in the package that this interpreter imports: `python bench/workload.py CORE`, which answers as bench/worker.py does.
+"""One piece of work in the package that this interpreter imports: `python bench/workload.py CORE`,
+which answers as bench/worker.py does.
 
-This file stands alone: the same one runs in every revision that is compared, whatever the state of bench/ was there.
+This file stands alone: the same one runs in every revision that is compared, whatever the state of
+bench/ was there.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-Work = Callable[[int], object]  # does n units; a float that it returns is the processor time (s) that counts
+Work = Callable[
+    [int], object
+]  # does n units; a float that it returns is the processor time (s) that counts
 
 
 def task(problem: str, L: int) -> Any:
@@ -23,17 +27,34 @@ def task(problem: str, L: int) -> Any:
     if problem == "tied":
         return sq.Task(sq.SSI("sum", L, scale="1/sqrt(L)"), sq.Tied("relu"), loss="square")
     if problem == "untied":
-        return sq.Task(sq.SSI("sum", L, scale="1/sqrt(L)"), sq.Untied("relu", normalization="global"), loss="square")
+        return sq.Task(
+            sq.SSI("sum", L, scale="1/sqrt(L)"),
+            sq.Untied("relu", normalization="global"),
+            loss="square",
+        )
     if problem == "pair":
-        return sq.Task(sq.PositionalSemantic(0.3, a=1.0), sq.Attention(position=sq.Opposite()), loss="frobenius")
-    return sq.Task(sq.SSI("sum_h2", L, scale="1/sqrt(L)"), sq.Attention(reduction="trace"), loss="square")
+        return sq.Task(
+            sq.PositionalSemantic(0.3, a=1.0),
+            sq.Attention(position=sq.Opposite()),
+            loss="frobenius",
+        )
+    return sq.Task(
+        sq.SSI("sum_h2", L, scale="1/sqrt(L)"), sq.Attention(reduction="trace"), loss="square"
+    )
 
 
 def sampled(problem: str, d: int, L: int) -> Work:
     """Steps of a Simulator."""
     import seqsgd as sq
 
-    return sq.Simulator(task(problem, L), d=d, lr=0.01 if problem == "trace" else 0.05, rng=1, init=sq.Overlap(0.05), dtype="float32").advance
+    return sq.Simulator(
+        task(problem, L),
+        d=d,
+        lr=0.01 if problem == "trace" else 0.05,
+        rng=1,
+        init=sq.Overlap(0.05),
+        dtype="float32",
+    ).advance
 
 
 def reduced(problem: str, L: int) -> Work:
@@ -41,7 +62,18 @@ def reduced(problem: str, L: int) -> Work:
     import seqsgd as sq
 
     t = task(problem, L)
-    return lambda n: sq.simulate(t, d=1000, steps=20 * n, lr=0.05, runs=64, rng=1, record=sq.At((0,)), dynamics="reduced", threads=1, progress=False)
+    return lambda n: sq.simulate(
+        t,
+        d=1000,
+        steps=20 * n,
+        lr=0.05,
+        runs=64,
+        rng=1,
+        record=sq.At((0,)),
+        dynamics="reduced",
+        threads=1,
+        progress=False,
+    )
 
 
 def risk(problem: str, L: int, n: int) -> Work:
@@ -51,7 +83,9 @@ def risk(problem: str, L: int, n: int) -> Work:
 
     t = task(problem, L)
     e, m = np.meshgrid(np.linspace(-0.9, 0.9, n), np.linspace(-0.9, 0.9, n), indexing="ij")
-    return lambda times: [sq.theory.risk(t, e if problem == "pair" else None, m) for _ in range(times)]
+    return lambda times: [
+        sq.theory.risk(t, e if problem == "pair" else None, m) for _ in range(times)
+    ]
 
 
 def phases() -> Work:
@@ -73,7 +107,14 @@ def sweep() -> Work:
     """Cells that are all overhead."""
     import seqsgd as sq
 
-    base: Any = {"task": task("pair", 2), "d": 10, "steps": 2, "lr": 0.1, "record": [0, 2], "threads": 1}
+    base: Any = {
+        "task": task("pair", 2),
+        "d": 10,
+        "steps": 2,
+        "lr": 0.1,
+        "record": [0, 2],
+        "threads": 1,
+    }
 
     def cells(n: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -83,25 +124,44 @@ def sweep() -> Work:
 
 
 def imported() -> Work:
-    """`import seqsgd` in a process of its own, without the start of Python: what an editable install does there is not the package's."""
+    """`import seqsgd` in a process of its own, without the start of Python: what an editable
+    install does there is not the package's.
+    """
     code = "import time; t = time.process_time(); import seqsgd; print(time.process_time() - t)"
-    return lambda n: sum(float(subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE).stdout) for _ in range(n))
+    return lambda n: sum(
+        float(
+            subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE).stdout
+        )
+        for _ in range(n)
+    )
 
 
-KINDS: dict[str, Callable[..., Work]] = {"sampled": sampled, "reduced": reduced, "risk": risk, "phases": phases, "sweep": sweep, "import": imported}
+KINDS: dict[str, Callable[..., Work]] = {
+    "sampled": sampled,
+    "reduced": reduced,
+    "risk": risk,
+    "phases": phases,
+    "sweep": sweep,
+    "import": imported,
+}
 
 
 def used() -> float:
     """Processor time (s) of this process and of those it started."""
     import resource  # not on Windows
 
-    return sum(r.ru_utime + r.ru_stime for r in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+    return sum(
+        r.ru_utime + r.ru_stime
+        for r in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
 
 
 def measure(work: Work, n: int) -> tuple[float, float]:
     cpu, wall = used(), time.perf_counter()
     counts = work(n)
-    return max(counts if isinstance(counts, float) else used() - cpu, 1e-9), time.perf_counter() - wall
+    return max(
+        counts if isinstance(counts, float) else used() - cpu, 1e-9
+    ), time.perf_counter() - wall
 
 
 def calibrate(work: Work, seconds: float) -> int:

@@ -1,4 +1,6 @@
-"""Everything a task can be made of, each as (the core's object, the reference's): one list for all tests that walk through it."""
+"""Everything a task can be made of, each as (the core's object, the reference's): one list for all
+tests that walk through it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import reference as ref
-
 from seqsgd import _core
 
 LOSSES = list(ref.LOSSES)
@@ -41,7 +42,9 @@ def named_link(name: str, L: int, scale: float = 1.0) -> tuple[Any, Any]:
 def hermite_link(name: str, L: int, scale: float = 1.0) -> tuple[Any, Any]:
     terms = HERMITE[name]
     tokens, degrees = [[t - 1 for t in f] for _, f in terms], [list(f.values()) for _, f in terms]
-    return _core.link_hermite(L, scale, np.array([c for c, _ in terms]), tokens, degrees), ref.hermite(terms, scale)
+    return _core.link_hermite(
+        L, scale, np.array([c for c, _ in terms]), tokens, degrees
+    ), ref.hermite(terms, scale)
 
 
 def scalar_links(L: int) -> dict[str, tuple[Any, Any]]:
@@ -63,15 +66,24 @@ def matrix_links(L: int) -> dict[str, tuple[Any, Any]]:
     a, b, weights, offset = reduction_vectors(L)
     A = np.random.default_rng(L).dirichlet(np.ones(L), size=L)
     links = {
-        "positional-semantic A": (_core.link_positional_semantic(0.3, A), ref.positional_semantic(0.3, A=A)),
+        "positional-semantic A": (
+            _core.link_positional_semantic(0.3, A),
+            ref.positional_semantic(0.3, A=A),
+        ),
         "semantic": (_core.link_positional_semantic(0.0, A), ref.positional_semantic(0.0, A=A)),
-        "attention none": (_core.link_attention("none", a, b, weights, offset), ref.attention_target("none", None, None, weights, offset)),
+        "attention none": (
+            _core.link_attention("none", a, b, weights, offset),
+            ref.attention_target("none", None, None, weights, offset),
+        ),
     }
     if L == 2:
         for omega, width in ((0.3, 1.0), (0.7, 0.5), (1.0, 0.8)):
             p = 1 / (1 + np.exp(-2 * width**2))
             core = _core.link_positional_semantic(omega, np.array([[p, 1 - p], [1 - p, p]]))
-            links[f"positional-semantic omega={omega}, a={width}"] = (core, ref.positional_semantic(omega, a=width))
+            links[f"positional-semantic omega={omega}, a={width}"] = (
+                core,
+                ref.positional_semantic(omega, a=width),
+            )
     return links
 
 
@@ -89,5 +101,7 @@ def attention(reduction: str, L: int) -> tuple[Any, Any]:
     return _core.student_attention(L, reduction, a, b), ref.Attention(reduction, a, b)
 
 
-def task(link: tuple[Any, Any], student: tuple[Any, Any], loss: str, noise: float = 0.0) -> tuple[Any, Any]:
+def task(
+    link: tuple[Any, Any], student: tuple[Any, Any], loss: str, noise: float = 0.0
+) -> tuple[Any, Any]:
     return _core.Task(link[0], student[0], loss, noise), ref.Task(link[1], student[1], loss)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 
-# The theory's matrix products are small. With threads that wait for each other the landscape of attention costs four times the CPU time, and beside other work takes twenty times as
-# long. The library reads this when NumPy is imported (pyproject.toml keeps a plugin from doing that sooner); the core has threads of its own.
+# The theory's matrix products are small. With threads that wait for each other the landscape of
+# attention costs four times the CPU time, and beside other work takes twenty times as
+# long. The library reads this when NumPy is imported (pyproject.toml keeps a plugin from doing that
+# sooner); the core has threads of its own.
 for _library in ("OPENBLAS", "MKL"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
@@ -19,10 +21,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`dynamics`: every dynamics, for what is true of all of them; those with weights where a test looks at w or feeds X."""
-    own = any("dynamics" in mark.args[:1] for mark in metafunc.definition.iter_markers("parametrize"))
+    """`dynamics`: every dynamics, for what is true of all of them; those with weights where a test
+    looks at w or feeds X.
+    """
+    own = any(
+        "dynamics" in mark.args[:1] for mark in metafunc.definition.iter_markers("parametrize")
+    )
     if "dynamics" in metafunc.fixturenames and not own:
-        metafunc.parametrize("dynamics", WITH_WEIGHTS if metafunc.definition.get_closest_marker("weights") else list(CORES))
+        metafunc.parametrize(
+            "dynamics",
+            WITH_WEIGHTS if metafunc.definition.get_closest_marker("weights") else list(CORES),
+        )
 
 
 @pytest.fixture

@@ -5,18 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 import seqsgd as sq
 from seqsgd import _core
 
 TASK = sq.Task(sq.SSI("sum_h2", L=3), sq.Tied("relu"))  # of `simulate`, with settings for it
-SMALL: dict[str, Any] = {"d": 40, "steps": 60, "lr": 0.2, "runs": 4, "rng": 7, "record": sq.Every(20)}
+SMALL: dict[str, Any] = {
+    "d": 40,
+    "steps": 60,
+    "lr": 0.2,
+    "runs": 4,
+    "rng": 7,
+    "record": sq.Every(20),
+}
 CORES = {"sampled": _core.Sampled, "reduced": _core.Reduced}
 WITH_WEIGHTS = ["sampled"]  # those that move w itself and can be fed X
 
 
 def core_settings(**changes: Any) -> dict[str, Any]:
-    """Keyword arguments of a core simulation: one float64 run of the plainest kind, and what is to be different."""
+    """Keyword arguments of a core simulation: one float64 run of the plainest kind, and what is to
+    be different.
+    """
     settings: dict[str, Any] = {
         "d": 24,
         "runs": 1,
@@ -68,5 +76,6 @@ def assert_close(got: Any, wanted: Any, tolerance: float, what: str = "") -> Non
     error = np.abs(got - wanted) / np.maximum(1, np.abs(wanted))
     bad = ~(error <= tolerance)
     assert not bad.any(), (
-        f"{what}: error {error[bad].max():.2e} > {tolerance:.0e} at {tuple(np.argwhere(bad)[0])}, {int(bad.sum())} of {bad.size}"
+        f"{what}: error {error[bad].max():.2e} > {tolerance:.0e} at {tuple(np.argwhere(bad)[0])}, "
+        f"{int(bad.sum())} of {bad.size}"
     )

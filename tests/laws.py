@@ -1,6 +1,8 @@
-"""Tests of laws: each function takes a sample and returns p-values, so that a test can put a bound on its false alarms (Holm).
+"""Tests of laws: each function takes a sample and returns p-values, so that a test can put a bound
+on its false alarms (Holm).
 
-Sizes and false-alarm rates are stated where these functions are used; seeds are fixed, so a test that passes once passes always.
+Sizes and false-alarm rates are stated where these functions are used; seeds are fixed, so a test
+that passes once passes always.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ Array = Any
 
 
 def holm(p_values: Array, rate: float) -> list[int]:
-    """Which of these p-values are rejected when any false rejection at all may have the given probability (Holm, 1979)."""
+    """Which of these p-values are rejected when any false rejection at all may have the given
+    probability (Holm, 1979).
+    """
     p = np.ravel(p_values)
     assert np.isfinite(p).all() and ((p >= 0) & (p <= 1 + 1e-12)).all()
     order = np.argsort(p)
@@ -28,7 +32,10 @@ def assert_plausible(p_values: Array, rate: float, what: str = "") -> None:
     """Nothing rejected at this family-wise rate."""
     p = np.ravel(p_values)
     rejected = holm(p, rate)
-    assert not rejected, f"{what}: p = {p[rejected[0]]:.1e}, number {rejected[0]} of {len(p)}, is below {rate:.1e} by Holm"
+    assert not rejected, (
+        f"{what}: p = {p[rejected[0]]:.1e}, number {rejected[0]} of {len(p)}, is below {rate:.1e} "
+        "by Holm"
+    )
 
 
 def two_sided(z: Array) -> Array:
@@ -48,7 +55,11 @@ def normal_moments(x: Array, order: int = 8) -> Array:
     for k in range(1, order + 1):
         y = y * x
         mean = double_factorial(k - 1) if k % 2 == 0 else 0
-        p.append(two_sided((y.mean() - mean) / math.sqrt((double_factorial(2 * k - 1) - mean**2) / len(x))))
+        p.append(
+            two_sided(
+                (y.mean() - mean) / math.sqrt((double_factorial(2 * k - 1) - mean**2) / len(x))
+            )
+        )
     return np.array(p)
 
 
@@ -57,7 +68,11 @@ def kolmogorov_smirnov(u: Array) -> float:
     n = len(u)
     i = np.arange(n)
     D = max((u - i / n).max(), ((i + 1) / n - u).max())
-    return float(stats.kstwo.sf(D, n) if n < 10_000 else special.kolmogorov(D * (math.sqrt(n) + 0.12 + 0.11 / math.sqrt(n))))
+    return float(
+        stats.kstwo.sf(D, n)
+        if n < 10_000
+        else special.kolmogorov(D * (math.sqrt(n) + 0.12 + 0.11 / math.sqrt(n)))
+    )
 
 
 def anderson_darling(log_cdf: Array, log_sf: Array) -> float:
@@ -68,7 +83,9 @@ def anderson_darling(log_cdf: Array, log_sf: Array) -> float:
 
 
 def anderson_darling_sf(A2: float) -> float:
-    """P(A^2 > z) as n -> infinity: one minus the series of Anderson and Darling (1952), by quadrature."""
+    """P(A^2 > z) as n -> infinity: one minus the series of Anderson and Darling (1952), by
+    quadrature.
+    """
     z = max(A2, 1e-3)
     return (
         float(np.clip(_anderson_darling_table()(z), 0, 1)) if z < 12 else math.exp(-z)
@@ -87,7 +104,13 @@ def _anderson_darling_cdf(z: float) -> float:
         t = (4 * j + 1) ** 2 * math.pi**2 / 8
         if t / z > 700:
             break
-        area = integrate.quad(lambda w, t=t: math.exp(z / (8 * (w * w + 1)) - t * w * w / z), 0, math.inf, epsabs=1e-14, epsrel=1e-12)[0]
+        area = integrate.quad(
+            lambda w, t=t: math.exp(z / (8 * (w * w + 1)) - t * w * w / z),
+            0,
+            math.inf,
+            epsabs=1e-14,
+            epsrel=1e-12,
+        )[0]
         total += float(special.binom(-0.5, j)) * (4 * j + 1) * math.exp(-t / z) * area
     return math.sqrt(2 * math.pi) / z * total
 
@@ -95,12 +118,19 @@ def _anderson_darling_cdf(z: float) -> float:
 def normal_fit(x: Array) -> Array:
     """Kolmogorov-Smirnov and Anderson-Darling against N(0, 1)."""
     x = np.sort(x.astype(np.float64))
-    return np.array([kolmogorov_smirnov(special.ndtr(x)), anderson_darling(special.log_ndtr(x), special.log_ndtr(-x))])
+    return np.array(
+        [
+            kolmogorov_smirnov(special.ndtr(x)),
+            anderson_darling(special.log_ndtr(x), special.log_ndtr(-x)),
+        ]
+    )
 
 
 def normal_tails(counts: dict[float, tuple[int, int]], n: int) -> Array:
     """Numbers below -s and above s, {s: (low, high)}, among n draws: exact binomial tests."""
-    return np.array([stats.binomtest(c, n, special.ndtr(-s)).pvalue for s, both in counts.items() for c in both])
+    return np.array(
+        [stats.binomtest(c, n, special.ndtr(-s)).pvalue for s, both in counts.items() for c in both]
+    )
 
 
 def tail_counts(x: Array, levels: Array) -> dict[float, tuple[int, int]]:
@@ -109,7 +139,9 @@ def tail_counts(x: Array, levels: Array) -> dict[float, tuple[int, int]]:
 
 
 def autocorrelation(x: Array, lags: int) -> Array:
-    """p-values of the correlations at lags 1 ... lags of a centred sequence with known unit variance."""
+    """p-values of the correlations at lags 1 ... lags of a centred sequence with known unit
+    variance.
+    """
     size = 1 << (len(x) + lags - 1).bit_length()
     spectrum = np.fft.rfft(x, size)
     sums = np.fft.irfft(spectrum * spectrum.conj(), size)[1 : lags + 1]

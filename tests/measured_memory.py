@@ -1,4 +1,6 @@
-"""Estimates of memory against the resident size at its peak, each simulation in a child of its own (Linux). As a script: one JSON object, name -> [estimate, measured] in bytes."""
+"""Estimates of memory against the resident size at its peak, each simulation in a child of its own
+(Linux). As a script: one JSON object, name -> [estimate, measured] in bytes.
+"""
 
 import json
 import os
@@ -6,9 +8,8 @@ import sys
 
 import numpy as np
 import scipy.integrate
-import xarray  # both are loaded before anything is measured
-
 import seqsgd as sq
+import xarray  # both are loaded before anything is measured
 from seqsgd import _dynamics, _run
 
 
@@ -28,21 +29,51 @@ TWO = sq.Correlated(0.5 * np.eye(20) + 0.5)
 OPPOSITE = sq.Task(sq.PositionalSemantic(0.5), sq.Attention(position=sq.Opposite()))
 TRACE = sq.Task(sq.AttentionTarget(100, reduction="trace"), sq.Attention("trace"))
 CASES = {
-    "reduced, tied, records": (tied(10_000), {"d": 1000, "steps": 100, "runs": 20_000, "dynamics": "reduced"}),
-    "reduced, tied, a million tokens": (tied(1_000_000), {"d": 1000, "steps": 5, "runs": 64, "dynamics": "reduced"}),
-    "reduced, tied, a link of all tokens": (tied(100_000, "staircase"), {"d": 1000, "steps": 2, "runs": 64, "dynamics": "reduced"}),
-    "reduced, tied, positions": (tied(40, position=positions(40, 500)), {"d": 500, "steps": 2, "runs": 4000, "dynamics": "reduced"}),
+    "reduced, tied, records": (
+        tied(10_000),
+        {"d": 1000, "steps": 100, "runs": 20_000, "dynamics": "reduced"},
+    ),
+    "reduced, tied, a million tokens": (
+        tied(1_000_000),
+        {"d": 1000, "steps": 5, "runs": 64, "dynamics": "reduced"},
+    ),
+    "reduced, tied, a link of all tokens": (
+        tied(100_000, "staircase"),
+        {"d": 1000, "steps": 2, "runs": 64, "dynamics": "reduced"},
+    ),
+    "reduced, tied, positions": (
+        tied(40, position=positions(40, 500)),
+        {"d": 500, "steps": 2, "runs": 4000, "dynamics": "reduced"},
+    ),
     "reduced, untied": (untied(100), {"d": 1000, "steps": 2, "runs": 5000, "dynamics": "reduced"}),
-    "reduced, untied, correlated": (untied(20), {"d": 500, "steps": 2, "runs": 5000, "dynamics": "reduced", "tokens": TWO}),
+    "reduced, untied, correlated": (
+        untied(20),
+        {"d": 500, "steps": 2, "runs": 5000, "dynamics": "reduced", "tokens": TWO},
+    ),
     "sampled, tied, runs": (tied(1000), {"d": 10, "steps": 2, "runs": 20_000}),
     "sampled, tied, d": (tied(10), {"d": 1_000_000, "steps": 2, "runs": 4, "dtype": "float64"}),
     "sampled, untied": (untied(100), {"d": 1000, "steps": 2, "runs": 100}),
-    "sampled, untied, records": (untied(50), {"d": 10, "steps": 1000, "runs": 30, "record": sq.Every(1)}),
-    "sampled, attention, tokens of another law": (TRACE, {"d": 50_000, "steps": 2, "runs": 2, "tokens": "rademacher"}),
-    "sampled, positions": (tied(100, position=positions(100, 10_000)), {"d": 10_000, "steps": 2, "runs": 2}),
+    "sampled, untied, records": (
+        untied(50),
+        {"d": 10, "steps": 1000, "runs": 30, "record": sq.Every(1)},
+    ),
+    "sampled, attention, tokens of another law": (
+        TRACE,
+        {"d": 50_000, "steps": 2, "runs": 2, "tokens": "rademacher"},
+    ),
+    "sampled, positions": (
+        tied(100, position=positions(100, 10_000)),
+        {"d": 10_000, "steps": 2, "runs": 2},
+    ),
     "sampled, opposite": (OPPOSITE, {"d": 100_000, "steps": 2, "runs": 50}),
-    "flow, tied, records": (tied(3), {"d": 1000, "steps": 1000, "runs": 5000, "dynamics": "flow", "record": sq.Every(1)}),
-    "flow, tied, many tokens": (tied(2000), {"d": 1000, "steps": 100, "runs": 500, "dynamics": "flow"}),
+    "flow, tied, records": (
+        tied(3),
+        {"d": 1000, "steps": 1000, "runs": 5000, "dynamics": "flow", "record": sq.Every(1)},
+    ),
+    "flow, tied, many tokens": (
+        tied(2000),
+        {"d": 1000, "steps": 100, "runs": 500, "dynamics": "flow"},
+    ),
 }
 
 
@@ -78,7 +109,14 @@ def main():
         arguments = arguments | {"lr": 0.1, "threads": 2}
         run = _run.Run(task, **arguments)
         estimate = _dynamics.find(run.dynamics).memory(run, run.grid())
-        out[name] = [estimate, peak(lambda task=task, arguments=arguments: sq.simulate(task, rng=0, progress=False, **arguments))]
+        out[name] = [
+            estimate,
+            peak(
+                lambda task=task, arguments=arguments: sq.simulate(
+                    task, rng=0, progress=False, **arguments
+                )
+            ),
+        ]
     json.dump(out, sys.stdout)
 
 

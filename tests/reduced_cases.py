@@ -1,4 +1,6 @@
-"""Tasks on which the reduced dynamics is compared with others: every student, encoding, loss, start and sphere, at d from 1 to 100."""
+"""Tasks on which the reduced dynamics is compared with others: every student, encoding, loss, start
+and sphere, at d from 1 to 100.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from helpers import core_simulation, steps
 C3 = np.array([[1.0, 0.5, -0.3], [0.5, 1.0, 0.2], [-0.3, 0.2, 1.0]])
 OVERLAP, UNIFORM = {"init": "overlap"}, {"init": "uniform", "m0": 0.0}
 
-# student, link, L, d, more runs where they are needed to see a wrong law, and what differs from: lr 0.5, overlap 0.3, no encoding, half_square, no noise, one sphere for all, Gaussian tokens, passages of 0.5
+# student, link, L, d, more runs where they are needed to see a wrong law, and what differs from: lr
+# 0.5, overlap 0.3, no encoding, half_square, no noise, one sphere for all, Gaussian tokens,
+# passages of 0.5
 CASES: dict[str, dict[str, Any]] = {
     # tied; the first three draw sums only
     "sum, d = 5": {"student": "identity", "link": "sum", "L": 2, "d": 5, "lr": 0.8},
@@ -20,7 +24,8 @@ CASES: dict[str, dict[str, Any]] = {
     "sum_h2, injected": {"eta": 0.32, "student": "tanh", "link": "sum_h2", "L": 3, "d": 100, "c": [0.8, -0.2, 0.4], "lr": 3.0, "random_sign": True},
     "one token": {"student": "relu", "link": "z1", "L": 1, "d": 5, "loss": "square", **UNIFORM},
     "staircase, projected": {"student": "tanh", "link": "staircase", "L": 3, "d": 20, "projected": True, "loss": "frobenius", "lr": 2.0},
-    # networks with so many degrees of freedom that chi-squares are functions of a normal (reduced_lean.hpp); rates at which some steps are short and some are not;
+    # networks with so many degrees of freedom that chi-squares are functions of a normal
+    # (reduced_lean.hpp); rates at which some steps are short and some are not;
     # in single precision they leave their spheres by less than 1e-5 until increments are settled
     "sum_h2, lean": {"student": "relu", "link": "sum_h2", "L": 3, "d": 80, "noise": 0.2, "scale": 0.6, "lr": 3.0, "m0": 0.4, "digits": 5},
     "staircase, rows, lean": {"student": "tanh", "link": "staircase", "L": 3, "d": 80, "sphere": "rows", "scale": 0.5, "lr": 20.0, "m0": 0.4, "digits": 5},
@@ -45,7 +50,8 @@ CASES: dict[str, dict[str, Any]] = {
     "trace, nine tokens, P": {"student": "trace", "link": "sum_h2", "L": 9, "d": 20, "rank": 2, "lr": 1.0, "scale": 1 / 9},
     "bilinear, P": {"eta": 0.8, "student": "bilinear", "link": "z1*z2*z3", "L": 3, "d": 5, "rank": 2},
     "bilinear, injected": {"student": "bilinear", "link": "z1", "L": 5, "d": 20, "c": [1.0, 0.5, 0.0, -0.5, -1.0], "loss": "square", **UNIFORM},
-    "matrix, opposite": {"eta": 0.35, "student": "none", "link": "positional-semantic omega=0.3, a=1.0", "L": 2, "d": 100, "position": "opposite", "loss": "frobenius", "lr": 8.0},
+    "matrix, opposite": {"eta": 0.35, "student": "none", "link": "positional-semantic omega=0.3, "
+                                                                 "a=1.0", "L": 2, "d": 100, "position": "opposite", "loss": "frobenius", "lr": 8.0},
     "matrix, opposite, d = 5": {"student": "none", "link": "semantic", "L": 2, "d": 5, "position": "opposite", "lr": 2.0, "noise": 0.1, **UNIFORM},
     "matrix, P": {"student": "none", "link": "attention none", "L": 3, "d": 20, "rank": 3, "loss": "square"},
     # one weight each
@@ -74,7 +80,9 @@ CASES: dict[str, dict[str, Any]] = {
     "singular covariance": {"student": "bilinear", "link": "sum", "L": 2, "d": 5, "covariance": np.array([[1.0, -1.0], [-1.0, 1.0]])},
 }  # fmt: skip
 # NumPy's process follows one row of weights under correlated tokens, or rows under independent ones
-IN_NUMPY = [name for name, case in CASES.items() if "covariance" not in case or "sphere" not in case]
+IN_NUMPY = [
+    name for name, case in CASES.items() if "covariance" not in case or "sphere" not in case
+]
 
 
 def pair(case: dict[str, Any]) -> tuple[Any, ref.Task]:
@@ -87,7 +95,11 @@ def pair(case: dict[str, Any]) -> tuple[Any, ref.Task]:
     else:
         link = catalogue.named_link(case["link"], L, case.get("scale", 1.0))
     attention = case["student"] in ("none", "trace", "bilinear")
-    student = catalogue.attention(case["student"], L) if attention else catalogue.network(case["student"], L)
+    student = (
+        catalogue.attention(case["student"], L)
+        if attention
+        else catalogue.network(case["student"], L)
+    )
     return catalogue.task(link, student, case.get("loss", "half_square"), case.get("noise", 0.0))
 
 
@@ -96,13 +108,22 @@ def encoding(case: dict[str, Any]) -> Any:
     if "rank" not in case:
         return None
     rng, size = np.random.default_rng(9), case.get("size", 1.0)
-    return size * rng.standard_normal((case["L"], case["rank"])) @ rng.standard_normal((case["rank"], case["d"])) / np.sqrt(case["rank"] * case["d"])
+    return (
+        size
+        * rng.standard_normal((case["L"], case["rank"]))
+        @ rng.standard_normal((case["rank"], case["d"]))
+        / np.sqrt(case["rank"] * case["d"])
+    )
 
 
 def settings(case: dict[str, Any]) -> dict[str, Any]:
     """Keywords of the core."""
     out = {k: case[k] for k in ("d", "projected", "position", "init", "random_sign") if k in case}
-    out |= {"weights": case.get("sphere", "shared"), "m0": case.get("m0", 0.3), "lr": case.get("lr", 0.5)}
+    out |= {
+        "weights": case.get("sphere", "shared"),
+        "m0": case.get("m0", 0.3),
+        "lr": case.get("lr", 0.5),
+    }
     if "c" in case:
         out |= {"position": "injected", "c": np.array(case["c"])}
     if "rank" in case:
@@ -112,9 +133,19 @@ def settings(case: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def course(case: dict[str, Any], dynamics: str, record: tuple[int, ...], runs: int, **changes: Any) -> Any:
+def course(
+    case: dict[str, Any], dynamics: str, record: tuple[int, ...], runs: int, **changes: Any
+) -> Any:
     """A finished simulation of the core."""
-    core = core_simulation(pair(case)[0], dynamics, **(settings(case) | {"runs": runs, "record": steps(*record), "threads": 2, "halt": False} | changes))
+    core = core_simulation(
+        pair(case)[0],
+        dynamics,
+        **(
+            settings(case)
+            | {"runs": runs, "record": steps(*record), "threads": 2, "halt": False}
+            | changes
+        ),
+    )
     assert core.advance(record[-1], None)
     return core
 
@@ -123,8 +154,12 @@ def _unit(x: Any) -> Any:
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def reference_start(case: dict[str, Any], runs: int, rng: np.random.Generator) -> tuple[Any, Any, Any]:
-    """Whole vectors w*, w and p_l, drawn as the model says, and their coordinates y (runs, n, D), s (runs, n), P (runs, L, D) or None."""
+def reference_start(
+    case: dict[str, Any], runs: int, rng: np.random.Generator
+) -> tuple[Any, Any, Any]:
+    """Whole vectors w*, w and p_l, drawn as the model says, and their coordinates y (runs, n, D), s
+    (runs, n), P (runs, L, D) or None.
+    """
     d, L = case["d"], case["L"]
     n = 1 if case.get("sphere", "shared") == "shared" else L
     star = _unit(rng.standard_normal((runs, 1, d)))
@@ -151,8 +186,17 @@ def reference_start(case: dict[str, Any], runs: int, rng: np.random.Generator) -
     return y, s, None if P is None else P @ Q
 
 
-def reference_course(case: dict[str, Any], record: tuple[int, ...], runs: int, seed: int, factor: float = 1.0, mean_chi: bool = False) -> dict[str, Any]:
-    """Records m, q, e, loss as the core has them, of the reduced process in NumPy; `factor` multiplies the learning rate."""
+def reference_course(
+    case: dict[str, Any],
+    record: tuple[int, ...],
+    runs: int,
+    seed: int,
+    factor: float = 1.0,
+    mean_chi: bool = False,
+) -> dict[str, Any]:
+    """Records m, q, e, loss as the core has them, of the reduced process in NumPy; `factor`
+    multiplies the learning rate.
+    """
     rng, (_, task) = np.random.default_rng(seed), pair(case)
     y, s, P = reference_start(case, runs, rng)
     noise = np.sqrt(case.get("noise", 0.0))
@@ -163,7 +207,9 @@ def reference_course(case: dict[str, Any], record: tuple[int, ...], runs: int, s
 
     options = {k: case[k] for k in ("c", "sphere", "projected", "covariance") if k in case}
     run = ref.Reduced(y, s, fields, case["d"], rng, P, mean_chi=mean_chi, **options)
-    out: dict[str, list[Any]] = {k: [getattr(run, k)] for k in ("m", "q", "e")} | {"loss": [np.full(runs, np.nan)]}
+    out: dict[str, list[Any]] = {k: [getattr(run, k)] for k in ("m", "q", "e")} | {
+        "loss": [np.full(runs, np.nan)]
+    }
     losses = []
     for tau in range(1, record[-1] + 1):
         losses.append(run.step(case["L"], factor * case.get("lr", 0.5)))

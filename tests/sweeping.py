@@ -11,10 +11,22 @@ from typing import Any
 
 import seqsgd as sq
 
-TASK = sq.Task(sq.PositionalSemantic(omega=0.3), sq.Attention(position=sq.Opposite()), loss="frobenius")
-BASE: dict[str, Any] = {"task": TASK, "d": 20, "steps": 300, "lr": 0.1, "runs": 5, "record": sq.Every(50)}
+TASK = sq.Task(
+    sq.PositionalSemantic(omega=0.3), sq.Attention(position=sq.Opposite()), loss="frobenius"
+)
+BASE: dict[str, Any] = {
+    "task": TASK,
+    "d": 20,
+    "steps": 300,
+    "lr": 0.1,
+    "runs": 5,
+    "record": sq.Every(50),
+}
 GRID: dict[Any, Any] = {"task.teacher.omega": {"linspace": [0.0, 1.0, 4]}, "lr": [0.05, 0.1, 0.2]}
-HEAVY: dict[Any, Any] = {"d, steps": [[20, 60, 200], [100, 30_000, 3000]], "task.teacher.omega": [0.2, 0.7]}  # cells of very different cost
+HEAVY: dict[Any, Any] = {
+    "d, steps": [[20, 60, 200], [100, 30_000, 3000]],
+    "task.teacher.omega": [0.2, 0.7],
+}  # cells of very different cost
 
 
 def same(a: Any, b: Any) -> None:

@@ -1,4 +1,6 @@
-"""Softmax attention of fields of any size, against 60-digit arithmetic: values and gradients, each instruction set, one point at a time and in lanes."""
+"""Softmax attention of fields of any size, against 60-digit arithmetic: values and gradients, each
+instruction set, one point at a time and in lanes.
+"""
 
 import os
 import subprocess
@@ -7,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 import seqsgd as sq
 from seqsgd import _build, _core
 
@@ -38,7 +39,17 @@ def reduced(S, reduction):
             return np.array([[float(x) for x in row] for row in S]).ravel()
         if reduction == "trace":
             return np.array([float(sum(S[i][i] for i in range(L)) / mp.sqrt(L))])
-        return np.array([float(sum(mp.mpf(float(a)) * S[i][j] * mp.mpf(float(b)) for i, a in enumerate(reduction.a) for j, b in enumerate(reduction.b)))])
+        return np.array(
+            [
+                float(
+                    sum(
+                        mp.mpf(float(a)) * S[i][j] * mp.mpf(float(b))
+                        for i, a in enumerate(reduction.a)
+                        for j, b in enumerate(reduction.b)
+                    )
+                )
+            ]
+        )
 
 
 def gradient(t, S, reduction):
@@ -68,7 +79,9 @@ def reductions(L):
 
 
 def worst():
-    """Largest errors on this process's instruction set: of teachers' values, of students' values and of their gradients per size of the fields."""
+    """Largest errors on this process's instruction set: of teachers' values, of students' values
+    and of their gradients per size of the fields.
+    """
     value = output = slope = lanes = 0.0
     for L in SHAPES:
         for size in MAGNITUDES if L < 50 else [1.0, 1e4, 1e10]:
@@ -90,18 +103,33 @@ def worst():
                 _, delta = task.evaluate_labels(y, t)
                 exact = np.array([gradient(row, s, reduction) for row, s in zip(t, S, strict=True)])
                 slope = max(slope, np.abs(delta - exact).max() / size)
-                both = _build.task(sq.Task(sq.AttentionTarget(L, weights=2.0, reduction=reduction), sq.Attention(reduction), loss="half_square"))
+                both = _build.task(
+                    sq.Task(
+                        sq.AttentionTarget(L, weights=2.0, reduction=reduction),
+                        sq.Attention(reduction),
+                        loss="half_square",
+                    )
+                )
                 one, side = both.evaluate(t / 2, t / 2), both.evaluate_lanes(t / 2, t / 2)
-                lanes = max(lanes, np.abs(one[0] - side[0]).max(), np.abs(one[1] - side[1]).max() / size)
+                lanes = max(
+                    lanes, np.abs(one[0] - side[0]).max(), np.abs(one[1] - side[1]).max() / size
+                )
     return value, output, slope, lanes
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_errors_are_of_the_size_of_rounding_at_any_size_of_the_fields(level):
-    """Exponents (t_k - end) t_l have two roundings and are 0 at the end: a value is off by no more than x exp(-x) of them, for each of L terms."""
+    """Exponents (t_k - end) t_l have two roundings and are 0 at the end: a value is off by no more
+    than x exp(-x) of them, for each of L terms.
+    """
     code = "import test_attention_scores as t; print(*t.worst())"
-    environment = os.environ | {"SEQSGD_SIMD": level, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    environment = os.environ | {
+        "SEQSGD_SIMD": level,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
     assert done.returncode == 0, done.stderr
     value, output, slope, lanes = map(float, done.stdout.split())
     print(level, value, output, slope, lanes)
@@ -111,9 +139,13 @@ def test_errors_are_of_the_size_of_rounding_at_any_size_of_the_fields(level):
 
 @pytest.mark.parametrize("weights", [1e9, 1e10, 1e12, 1e100, 1e160])
 def test_a_saturated_teacher_points_at_the_largest_score(weights):
-    """exp of gaps of 1e18 and more: a row is 1 at its largest score and 0 elsewhere, to the last bit."""
+    """exp of gaps of 1e18 and more: a row is 1 at its largest score and 0 elsewhere, to the last
+    bit.
+    """
     z = np.array([[0.3, -1.2, 0.9, 2.0, -0.1, 0.5, -2.5, 1.1]])
-    S = np.array(_build.link(sq.AttentionTarget(8, weights=weights, reduction="none"))(z)).reshape(8, 8)
+    S = np.array(_build.link(sq.AttentionTarget(8, weights=weights, reduction="none"))(z)).reshape(
+        8, 8
+    )
     wanted = np.zeros((8, 8))
     wanted[np.arange(8), np.where(z[0] > 0, 3, 6)] = 1
     np.testing.assert_allclose(S, wanted, atol=1e-300)

@@ -10,9 +10,8 @@ import time
 
 import numpy as np
 import pytest
-import xarray as xr
-
 import seqsgd as sq
+import xarray as xr
 from seqsgd import _core, checkpoint
 
 TASK = sq.Task(sq.SSI("sum_h2", L=3), sq.Tied("relu"), noise=0.1)
@@ -29,7 +28,9 @@ class Enough(Exception):
 
 
 def partly(path, task, **run):
-    """Begin and break off in the middle by an exception; on one thread the runs are at different steps then."""
+    """Begin and break off in the middle by an exception; on one thread the runs are at different
+    steps then.
+    """
 
     def stop(done, total):
         raise Enough
@@ -44,7 +45,12 @@ def partly(path, task, **run):
 @pytest.mark.parametrize("task", [TASK, UNTIED], ids=["tied", "untied"])
 def test_continued_bit_for_bit(tmp_path, task, dtype):
     path = tmp_path / "c"
-    run = RUN | {"dtype": dtype, "steps": 400_000, "record": sq.Every(20_000), "stop": sq.WeakRecovery(0.5)}
+    run = RUN | {
+        "dtype": dtype,
+        "steps": 400_000,
+        "record": sq.Every(20_000),
+        "stop": sq.WeakRecovery(0.5),
+    }
     partly(path, task, **run)
     resumed = sq.simulate(task, **run, checkpoint=path, threads=2)
     same(resumed, sq.simulate(task, **run))
@@ -52,7 +58,10 @@ def test_continued_bit_for_bit(tmp_path, task, dtype):
 
 def test_many_pauses_change_nothing(tmp_path):
     run = RUN | {"steps": 100_000}
-    same(sq.simulate(TASK, **run, checkpoint=tmp_path / "c", checkpoint_every=0), sq.simulate(TASK, **run))
+    same(
+        sq.simulate(TASK, **run, checkpoint=tmp_path / "c", checkpoint_every=0),
+        sq.simulate(TASK, **run),
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["c"]
 
 
@@ -72,7 +81,10 @@ def test_halted_and_stopped_runs_stay_so(tmp_path):
     assert (~first.censored).any()
     same(first, sq.simulate(TASK, **run, checkpoint=tmp_path / "c"))
     longer = run | {"steps": 40_000}
-    np.testing.assert_array_equal(sq.simulate(TASK, **longer, checkpoint=tmp_path / "c").weak_recovery, sq.simulate(TASK, **longer).weak_recovery)
+    np.testing.assert_array_equal(
+        sq.simulate(TASK, **longer, checkpoint=tmp_path / "c").weak_recovery,
+        sq.simulate(TASK, **longer).weak_recovery,
+    )
 
 
 def test_continued_to_more_steps(tmp_path):
@@ -97,7 +109,9 @@ def test_fresh_entropy_is_taken_over(tmp_path):
     run = RUN | {"rng": None}
     first = sq.simulate(TASK, **run, checkpoint=tmp_path / "c")
     same(first, sq.simulate(TASK, **run, checkpoint=tmp_path / "c"))
-    same(first, sq.simulate(TASK, **run | {"rng": first.arguments["rng"]}, checkpoint=tmp_path / "c"))
+    same(
+        first, sq.simulate(TASK, **run | {"rng": first.arguments["rng"]}, checkpoint=tmp_path / "c")
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,8 +119,15 @@ def test_fresh_entropy_is_taken_over(tmp_path):
     [
         ({"d": 51}, "d is 50 there and 51 here"),
         ({"lr": 0.2, "rng": 4}, "lr is 0.1 there and 0.2 here; rng is 3 there and 4 here"),
-        ({"task": sq.Task(sq.SSI("sum_h2", L=4), sq.Tied("relu"), noise=0.1)}, "task.teacher.L is 3 there and 4 here"),
-        ({"task": UNTIED}, "task.teacher.L is 3 there and 2 here; task.student is Tied there and Untied here; task.noise is 0.1 there and 0.0 here"),
+        (
+            {"task": sq.Task(sq.SSI("sum_h2", L=4), sq.Tied("relu"), noise=0.1)},
+            "task.teacher.L is 3 there and 4 here",
+        ),
+        (
+            {"task": UNTIED},
+            "task.teacher.L is 3 there and 2 here; task.student is Tied there and Untied here; "
+            "task.noise is 0.1 there and 0.0 here",
+        ),
         ({"lr": sq.PowerLaw(1)}, "lr is 0.1 there and PowerLaw here"),
         ({"record": sq.Every(50)}, "record.n is 100 there and 50 here"),
         ({"runs": 6}, "runs is 5 there and 6 here"),
@@ -120,7 +141,9 @@ def test_of_another_run_is_refused(tmp_path, change, said):
     before = (tmp_path / "c").read_bytes()
     with pytest.raises(ValueError) as caught:
         sq.simulate(**{"task": TASK} | RUN | change, checkpoint=tmp_path / "c")
-    assert str(caught.value) == f"checkpoint: {str(tmp_path / 'c')!r} belongs to another run: {said}"
+    assert (
+        str(caught.value) == f"checkpoint: {str(tmp_path / 'c')!r} belongs to another run: {said}"
+    )
     assert (tmp_path / "c").read_bytes() == before
 
 
@@ -222,7 +245,9 @@ def test_a_simulator_knows_its_functions(tmp_path):
 def test_of_another_instruction_set_is_refused(tmp_path, monkeypatch):
     sq.simulate(TASK, **RUN, checkpoint=tmp_path / "c")
     monkeypatch.setattr(_core, "level", "other")
-    with pytest.raises(ValueError, match=r"instruction set \(SEQSGD_SIMD\) is \"\w+\" there and \"other\" here$"):
+    with pytest.raises(
+        ValueError, match=r"instruction set \(SEQSGD_SIMD\) is \"\w+\" there and \"other\" here$"
+    ):
         sq.simulate(TASK, **RUN, checkpoint=tmp_path / "c")
 
 
@@ -255,8 +280,13 @@ def test_unreadable_files_are_named(tmp_path, damage):
             np.savez(f, meta=np.array([{"a": 1}], dtype=object))
     was = path.read_bytes()
     why = "" if damage in ("empty", "text") else r", or is damaged \(.*\)"
-    for attempt in (lambda: sq.simulate(TASK, **RUN, checkpoint=path), lambda: sq.Simulator(TASK, RUN["d"], RUN["lr"]).load_state(path)):
-        with pytest.raises(ValueError, match=rf"^checkpoint: '.*c' is not a checkpoint of seqsgd{why}$") as caught:
+    for attempt in (
+        lambda: sq.simulate(TASK, **RUN, checkpoint=path),
+        lambda: sq.Simulator(TASK, RUN["d"], RUN["lr"]).load_state(path),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"^checkpoint: '.*c' is not a checkpoint of seqsgd{why}$"
+        ) as caught:
             attempt()
         assert "\n" not in str(caught.value) and "delete" not in str(caught.value)
     assert path.read_bytes() == was
@@ -309,7 +339,9 @@ sq.simulate(task, d=50, steps=10**9, lr=0.1, runs=5, rng=3, record=sq.Every(10**
 
 
 def test_killed_in_the_middle_of_writing(tmp_path):
-    """SIGKILL while checkpoints are written all the time: whatever is there afterwards is whole, and goes on to the same bits."""
+    """SIGKILL while checkpoints are written all the time: whatever is there afterwards is whole,
+    and goes on to the same bits.
+    """
     path = tmp_path / "c"
     for _ in range(3):
         process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(path)])
@@ -327,11 +359,20 @@ def test_killed_in_the_middle_of_writing(tmp_path):
     same(resumed, sq.simulate(TASK, **run))
 
 
-@pytest.mark.parametrize("content", [b"\\documentclass{book}\n", b"\x89HDF\r\n\x1a\n", b"\x00" * 64], ids=["tex", "hdf5", "zeros"])
+@pytest.mark.parametrize(
+    "content",
+    [b"\\documentclass{book}\n", b"\x89HDF\r\n\x1a\n", b"\x00" * 64],
+    ids=["tex", "hdf5", "zeros"],
+)
 def test_a_file_of_somebody_elses_is_not_to_be_deleted(content, tmp_path):
     path = tmp_path / "thesis.tex"
     path.write_bytes(content)
-    for call in (lambda: sq.simulate(TASK, **RUN, checkpoint=path), lambda: sq.Simulator(TASK, d=20, lr=0.1, rng=0).load_state(path)):
-        with pytest.raises(ValueError, match=r"^checkpoint: '.*thesis.tex' is not a checkpoint of seqsgd"):
+    for call in (
+        lambda: sq.simulate(TASK, **RUN, checkpoint=path),
+        lambda: sq.Simulator(TASK, d=20, lr=0.1, rng=0).load_state(path),
+    ):
+        with pytest.raises(
+            ValueError, match=r"^checkpoint: '.*thesis.tex' is not a checkpoint of seqsgd"
+        ):
             call()
     assert path.read_bytes() == content

@@ -1,4 +1,6 @@
-"""Every example of the README and of docs/ runs as written: Python blocks in turn, TOML blocks through `seqsgd run` or `seqsgd sweep`, `seqsgd` lines of shell blocks."""
+"""Every example of the README and of docs/ runs as written: Python blocks in turn, TOML blocks
+through `seqsgd run` or `seqsgd sweep`, `seqsgd` lines of shell blocks.
+"""
 
 import re
 import subprocess
@@ -12,17 +14,25 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
 
 
 def examples(language: str) -> list:
-    return [pytest.param(b, id=f"{p.name}-{i}") for p in PAGES for i, b in enumerate(blocks(p, language))]
+    return [
+        pytest.param(b, id=f"{p.name}-{i}")
+        for p in PAGES
+        for i, b in enumerate(blocks(p, language))
+    ]
 
 
 @pytest.mark.parametrize("code", examples("python"))
 def test_python_examples_run(code, tmp_path):
     (tmp_path / "example.py").write_text(code, encoding="utf-8")
-    done = subprocess.run([sys.executable, "-W", "error", "example.py"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "example.py"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -30,14 +40,23 @@ def test_python_examples_run(code, tmp_path):
 def test_run_files_run(text, tmp_path):
     (tmp_path / "example.toml").write_text(text, encoding="utf-8")
     swept = "[grid]" in text
-    done = subprocess.run([sys.executable, "-m", "seqsgd", "sweep" if swept else "run", "example.toml"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "seqsgd", "sweep" if swept else "run", "example.toml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("*.nc")) and list(tmp_path.glob("*.sweep" if swept else "*.png"))
 
 
 @pytest.mark.parametrize("page", ["command-line.md", "figures.md"])
 def test_command_lines_run(page, tmp_path):
-    lines = [line.split("#")[0].strip() for block in blocks(ROOT / "docs" / page, "sh") for line in block.splitlines()]
+    lines = [
+        line.split("#")[0].strip()
+        for block in blocks(ROOT / "docs" / page, "sh")
+        for line in block.splitlines()
+    ]
     assert len(lines) >= 4
     for line in lines:
         shell = line.replace("seqsgd ", f"{sys.executable} -m seqsgd ", 1)
@@ -55,17 +74,33 @@ def test_the_cluster_page_with_dask_jobqueue_on_this_machine(tmp_path):
     """The script as written, with the batch system replaced by processes of this machine."""
     pytest.importorskip("dask_jobqueue")
     (code,) = [b for b in blocks(ROOT / "docs" / "cluster.md", "py") if "SLURMCluster" in b]
-    local = code.replace("import SLURMCluster", "import SLURMCluster\nfrom dask_jobqueue.local import LocalCluster")
-    local = re.sub(r"SLURMCluster\((.*), walltime=.*?\)", r'LocalCluster(\1, scheduler_options={"dashboard": False})', local).replace("jobs=20", "jobs=1")
+    local = code.replace(
+        "import SLURMCluster", "import SLURMCluster\nfrom dask_jobqueue.local import LocalCluster"
+    )
+    local = re.sub(
+        r"SLURMCluster\((.*), walltime=.*?\)",
+        r'LocalCluster(\1, scheduler_options={"dashboard": False})',
+        local,
+    ).replace("jobs=20", "jobs=1")
     assert "LocalCluster(cores=1" in local
     (tmp_path / "example.py").write_text(local, encoding="utf-8")
-    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0 and "5 of 5 done" in done.stdout, done.stdout + done.stderr
 
 
 def test_references_in_the_sources_lead_somewhere():
-    """help() and --help point to pages of the site and their headings by title, and to nothing else."""
-    navigation = dict(re.findall(r"^ +- (.+?): ((?:\w|-)+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE))
+    """help() and --help point to pages of the site and their headings by title, and to nothing
+    else.
+    """
+    navigation = dict(
+        re.findall(
+            r"^ +- (.+?): ((?:\w|-)+\.md)$",
+            (ROOT / "mkdocs.yml").read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    )
     found = 0
     for source in sorted((ROOT / "python").rglob("*.py*")):
         if source.suffix not in (".py", ".pyi"):
@@ -75,7 +110,11 @@ def test_references_in_the_sources_lead_somewhere():
         for page, heading in re.findall(r'\bdocs: "([^"]+)"(?:, ([^)".;]+))?', text):
             found += 1
             assert page in navigation, f"{source.name}: {page}"
-            headings = re.findall(r"^#+ (.*)$", (ROOT / "docs" / navigation[page]).read_text(encoding="utf-8"), re.MULTILINE)
+            headings = re.findall(
+                r"^#+ (.*)$",
+                (ROOT / "docs" / navigation[page]).read_text(encoding="utf-8"),
+                re.MULTILINE,
+            )
             assert not heading or heading in headings, f"{source.name}: {heading}"
         assert text.count("docs: ") == len(re.findall(r'\bdocs: "', text)), source
     assert found > 20

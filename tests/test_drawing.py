@@ -7,9 +7,8 @@ import sys
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
-
 import seqsgd as sq
+from matplotlib.figure import Figure
 from seqsgd import _drawing
 
 mpl.use("agg")

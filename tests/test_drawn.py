@@ -1,4 +1,5 @@
-"""Drawn steps: the tokens that move the weights are those whose fields the task saw, and whole courses have the law of the reference's.
+"""Drawn steps: the tokens that move the weights are those whose fields the task saw, and whole
+courses have the law of the reference's.
 
 Each statistical test has a false-alarm rate of RATE, by Holm; seeds are fixed.
 """
@@ -16,7 +17,6 @@ import reference as ref
 from helpers import assert_close, core_simulation, steps
 from laws import assert_plausible
 from scipy import stats
-
 from seqsgd import _core
 
 pytestmark = pytest.mark.weights
@@ -33,7 +33,10 @@ LAWS: dict[str, dict[str, Any]] = {
 
 
 class Watched:
-    """A simulation whose link and activation are Python functions that note z* and u. f = u and y = 5 always, so that delta is known."""
+    """A simulation whose link and activation are Python functions that note z* and u.
+
+    f = u and y = 5 always, so that delta is known.
+    """
 
     def __init__(self, dynamics: str, L: int, lr: float, **settings: Any) -> None:
         self.zstar: list[Any] = []
@@ -52,9 +55,15 @@ class Watched:
         delta = (self.u[-1] - 5.0) / math.sqrt(self.L)
         if len(before) == 1:
             own = self.u[-1] * math.sqrt(self.L)  # sum_l x_l . w
-            length = (d - self.lr * delta * own) * d / (before[0] @ after[0])  # ||v|| sqrt d from w . w' = sqrt d w . v / ||v||
+            length = (
+                (d - self.lr * delta * own) * d / (before[0] @ after[0])
+            )  # ||v|| sqrt d from w . w' = sqrt d w . v / ||v||
         else:  # one sphere for all: the same with all rows at once
-            length = (self.L * d - self.lr * delta * self.u[-1] * math.sqrt(self.L)) * d / (before * after).sum()
+            length = (
+                (self.L * d - self.lr * delta * self.u[-1] * math.sqrt(self.L))
+                * d
+                / (before * after).sum()
+            )
         return (before - after * length / d) / (self.lr * delta)
 
 
@@ -62,7 +71,9 @@ class Watched:
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("d", [2, 3, 31, 32, 33, 64, 100, 2049])
 def test_tokens_move_the_weights_that_saw_them(d: int, law: str, dtype: str, dynamics: str) -> None:
-    """Recovered from the step, the tokens have the projections that link and student were given, and values that their law allows."""
+    """Recovered from the step, the tokens have the projections that link and student were given,
+    and values that their law allows.
+    """
     for sphere in ("shared", "global"):
         run = Watched(dynamics, 2, 0.05, d=d, weights=sphere, dtype=dtype, m0=0.3, **LAWS[law])
         wstar = run.core.teacher()[0]
@@ -88,12 +99,15 @@ def test_tokens_move_the_weights_that_saw_them(d: int, law: str, dtype: str, dyn
 @pytest.mark.parametrize("law", ["gaussian", "student_t", "correlated", "uniform"])
 @pytest.mark.parametrize("d", [5, 40])
 def test_recovered_tokens_have_their_law(law: str, d: int, dynamics: str) -> None:
-    """500 steps, every entry: the law, no correlation along d or time, and the right one between tokens."""
+    """500 steps, every entry: the law, no correlation along d or time, and the right one between
+    tokens.
+    """
     run = Watched(dynamics, 2, 0.05, d=d, weights="global", m0=0.3, **LAWS[law])
     X = np.array([run.step() for _ in range(500)]) * math.sqrt(d)
-    cdf = {"uniform": lambda x: np.clip((1 + x / math.sqrt(3)) / 2, 0, 1), "student_t": lambda x: stats.t.cdf(x * math.sqrt(9 / 7), 9)}.get(
-        law, laws.special.ndtr
-    )
+    cdf = {
+        "uniform": lambda x: np.clip((1 + x / math.sqrt(3)) / 2, 0, 1),
+        "student_t": lambda x: stats.t.cdf(x * math.sqrt(9 / 7), 9),
+    }.get(law, laws.special.ndtr)
     p: list[Any] = [laws.kolmogorov_smirnov(np.sort(cdf(X[:, l].ravel()))) for l in (0, 1)]
     wanted = 0.6 if law == "correlated" else 0.0
     product = (X[:, 0] * X[:, 1]).ravel()
@@ -104,17 +118,41 @@ def test_recovered_tokens_have_their_law(law: str, d: int, dynamics: str) -> Non
     assert_plausible(np.concatenate([np.ravel(q) for q in p]), RATE)
 
 
-# --- equality in law with the reference ------------------------------------------------------------------------------------------------
+# --- equality in law with the reference
+# ------------------------------------------------------------------------------------------------
 
 RUNS, STEPS, D = 4000, (5, 60), 14
 
 COURSES: dict[str, dict[str, Any]] = {
     "tied": {"student": "relu", "link": "sum", "L": 3},
-    "tied tanh staircase, projected": {"student": "tanh", "link": "staircase", "L": 3, "projected": True},
-    "tied injected": {"student": "He3", "link": "z1*z2", "L": 2, "c": np.array([0.5, -0.2]), "lr": 0.3},
-    "linear attention, opposite": {"student": "square", "link": "sum_h2", "L": 2, "position": "opposite", "lr": 0.1},
+    "tied tanh staircase, projected": {
+        "student": "tanh",
+        "link": "staircase",
+        "L": 3,
+        "projected": True,
+    },
+    "tied injected": {
+        "student": "He3",
+        "link": "z1*z2",
+        "L": 2,
+        "c": np.array([0.5, -0.2]),
+        "lr": 0.3,
+    },
+    "linear attention, opposite": {
+        "student": "square",
+        "link": "sum_h2",
+        "L": 2,
+        "position": "opposite",
+        "lr": 0.1,
+    },
     "rows": {"student": "relu", "link": "sum", "L": 3, "sphere": "rows"},
-    "global, matrix": {"student": "tanh", "link": "staircase", "L": 3, "sphere": "global", "position": "matrix"},
+    "global, matrix": {
+        "student": "tanh",
+        "link": "staircase",
+        "L": 3,
+        "sphere": "global",
+        "position": "matrix",
+    },
     "rows, projected, opposite": {
         "student": "sigmoid",
         "link": "z1-z2",
@@ -126,14 +164,40 @@ COURSES: dict[str, dict[str, Any]] = {
     "trace": {"student": "trace", "link": "sum", "L": 4, "lr": 2.0},
     "trace, one token": {"student": "tanh", "link": "z1", "L": 1},
     "bilinear, matrix": {"student": "bilinear", "link": "z1*z2", "L": 3, "position": "matrix"},
-    "matrix target, opposite": {"student": "none", "link": "semantic", "L": 2, "position": "opposite", "loss": "square", "lr": 2.0},
-    "matrix target, frobenius": {"student": "none", "link": "attention none", "L": 3, "loss": "frobenius", "position": "matrix"},
+    "matrix target, opposite": {
+        "student": "none",
+        "link": "semantic",
+        "L": 2,
+        "position": "opposite",
+        "loss": "square",
+        "lr": 2.0,
+    },
+    "matrix target, frobenius": {
+        "student": "none",
+        "link": "attention none",
+        "L": 3,
+        "loss": "frobenius",
+        "position": "matrix",
+    },
     "noise": {"student": "relu", "link": "sum", "L": 2, "noise": 0.5},
     "noise on a matrix": {"student": "none", "link": "semantic", "L": 2, "noise": 0.3, "lr": 2.0},
     "rademacher": {"student": "relu", "link": "sum_h2", "L": 2, "tokens": "rademacher"},
-    "student_t": {"student": "relu", "link": "sum", "L": 2, "tokens": "student_t", "nu": 5.0, "sphere": "rows"},
+    "student_t": {
+        "student": "relu",
+        "link": "sum",
+        "L": 2,
+        "tokens": "student_t",
+        "nu": 5.0,
+        "sphere": "rows",
+    },
     "uniform": {"student": "trace", "link": "z1*z2", "L": 2, "tokens": "uniform", "lr": 2.0},
-    "correlated": {"student": "relu", "link": "z1-z2", "L": 2, "tokens": "correlated", "covariance": np.array([[1.0, -0.7], [-0.7, 1.0]])},
+    "correlated": {
+        "student": "relu",
+        "link": "z1-z2",
+        "L": 2,
+        "tokens": "correlated",
+        "covariance": np.array([[1.0, -0.7], [-0.7, 1.0]]),
+    },
 }
 
 
@@ -141,8 +205,14 @@ def pieces(name: str) -> tuple[tuple[Any, ref.Task], dict[str, Any]]:
     c = COURSES[name]
     L = c["L"]
     matrix = c["student"] == "none"
-    link = (catalogue.matrix_links(L) if matrix else {c["link"]: catalogue.named_link(c["link"], L)})[c["link"]]
-    student = catalogue.attention(c["student"], L) if c["student"] in ("none", "trace", "bilinear") else catalogue.network(c["student"], L)
+    link = (
+        catalogue.matrix_links(L) if matrix else {c["link"]: catalogue.named_link(c["link"], L)}
+    )[c["link"]]
+    student = (
+        catalogue.attention(c["student"], L)
+        if c["student"] in ("none", "trace", "bilinear")
+        else catalogue.network(c["student"], L)
+    )
     return catalogue.task(link, student, c.get("loss", "half_square"), c.get("noise", 0.0)), c
 
 
@@ -152,14 +222,16 @@ def fixed_matrix(L: int) -> Any:
 
 def observables(m: Any, e: Any, loss: Any) -> Any:
     """(runs, observables) of a record: m, q-free, e and the mean loss; e is empty without vectors."""
-    return np.concatenate([m.reshape(len(m), -1), e.reshape(len(e), -1), loss.reshape(len(loss), -1)], axis=1)
+    return np.concatenate(
+        [m.reshape(len(m), -1), e.reshape(len(e), -1), loss.reshape(len(loss), -1)], axis=1
+    )
 
 
 def core_course(name: str, dynamics: str, factor: float = 1.0) -> list[Any]:
     (task, _), c = pieces(name)
-    settings = {k: c[k] for k in ("tokens", "nu", "covariance", "projected", "position", "c") if k in c} | {
-        "weights": c.get("sphere", "shared")
-    }
+    settings = {
+        k: c[k] for k in ("tokens", "nu", "covariance", "projected", "position", "c") if k in c
+    } | {"weights": c.get("sphere", "shared")}
     if c.get("position") == "matrix":
         settings["P"] = fixed_matrix(c["L"])
     if "c" in c:
@@ -215,7 +287,9 @@ def numpy_course(name: str, factor: float = 1.0) -> list[Any]:
         p = rng.standard_normal((RUNS, D, 1))
         p = unit(np.swapaxes(p - basis @ (np.swapaxes(basis, 1, 2) @ p), 1, 2))
         P = np.concatenate([p, -p], 1)
-    run = ref.Sgd(w, math.sqrt(D) * star[:, 0], task, P, c.get("c"), sphere, c.get("projected", False))
+    run = ref.Sgd(
+        w, math.sqrt(D) * star[:, 0], task, P, c.get("c"), sphere, c.get("projected", False)
+    )
     noise, out, losses = math.sqrt(c.get("noise", 0.0)), [], []
 
     def fields(zstar: Any, z: Any) -> Any:
@@ -223,7 +297,9 @@ def numpy_course(name: str, factor: float = 1.0) -> list[Any]:
         return task.labelled(y + noise * rng.standard_normal(y.shape), z)
 
     for tau in range(1, STEPS[-1] + 1):
-        losses.append(run.step(draw_tokens(rng, c, (RUNS, L, D)), factor * c.get("lr", 0.5), fields))
+        losses.append(
+            run.step(draw_tokens(rng, c, (RUNS, L, D)), factor * c.get("lr", 0.5), fields)
+        )
         if tau in STEPS:
             out.append(observables(run.m, run.e, np.mean(losses, axis=0)))
             losses.clear()
@@ -231,12 +307,17 @@ def numpy_course(name: str, factor: float = 1.0) -> list[Any]:
 
 
 def comparison(a: list[Any], b: list[Any]) -> Any:
-    """Two-sample Kolmogorov-Smirnov of every observable and of the products of any two, at both records."""
+    """Two-sample Kolmogorov-Smirnov of every observable and of the products of any two, at both
+    records.
+    """
     p = []
     for x, y in zip(a, b, strict=True):
         p += [stats.ks_2samp(u, v).pvalue for u, v in zip(x.T, y.T, strict=True)]
         i, j = np.triu_indices(x.shape[1], 1)
-        p += [stats.ks_2samp(u, v).pvalue for u, v in zip((x[:, i] * x[:, j]).T, (y[:, i] * y[:, j]).T, strict=True)]
+        p += [
+            stats.ks_2samp(u, v).pvalue
+            for u, v in zip((x[:, i] * x[:, j]).T, (y[:, i] * y[:, j]).T, strict=True)
+        ]
     return np.array(p)
 
 

@@ -1,4 +1,6 @@
-"""C entry points: the same bits as Python's, by ctypes and from numba loops in several threads without the GIL."""
+"""C entry points: the same bits as Python's, by ctypes and from numba loops in several threads
+without the GIL.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 import seqsgd as sq
 from seqsgd import _core, ffi
 
 TASKS = {
     "tied": sq.Task(sq.SSI("sum_h2", 3), sq.Tied("relu")),
     "untied, noisy": sq.Task(sq.SSI("z1*z2", 2), sq.Untied("tanh"), noise=0.1),
-    "attention": sq.Task(sq.PositionalSemantic(0.3), sq.Attention(position=sq.Opposite()), loss="frobenius"),
+    "attention": sq.Task(
+        sq.PositionalSemantic(0.3), sq.Attention(position=sq.Opposite()), loss="frobenius"
+    ),
 }
 
 
@@ -45,12 +48,32 @@ def test_everything_is_as_in_python(name: str, dtype: str) -> None:
     X = (rng.standard_normal((5, task.L, 20)) / np.sqrt(20)).astype(dtype)
     y, losses = rng.standard_normal((5, k)), np.empty(5)
     for labels in (None, y):
-        assert ffi.observe.ctypes(at, X.ctypes.data, 0 if labels is None else labels.ctypes.data, 5, losses.ctypes.data) == 5
+        assert (
+            ffi.observe.ctypes(
+                at,
+                X.ctypes.data,
+                0 if labels is None else labels.ctypes.data,
+                5,
+                losses.ctypes.data,
+            )
+            == 5
+        )
         np.testing.assert_array_equal(losses, other.observe(X, labels))
     assert ffi.step.ctypes(at) == other.step == one.step == 47
 
-    m, q, e, loss, w = np.empty(weights), np.empty(weights), np.empty(positions), np.empty(1), np.empty((weights, 20))
-    assert ffi.order_parameters.ctypes(at, m.ctypes.data, q.ctypes.data, e.ctypes.data, loss.ctypes.data) == 0
+    m, q, e, loss, w = (
+        np.empty(weights),
+        np.empty(weights),
+        np.empty(positions),
+        np.empty(1),
+        np.empty((weights, 20)),
+    )
+    assert (
+        ffi.order_parameters.ctypes(
+            at, m.ctypes.data, q.ctypes.data, e.ctypes.data, loss.ctypes.data
+        )
+        == 0
+    )
     assert ffi.order_parameters.ctypes(at, 0, 0, 0, 0) == 0
     assert ffi.weights.ctypes(at, w.ctypes.data) == 0
     np.testing.assert_array_equal(m, np.atleast_1d(other.m))
@@ -61,7 +84,9 @@ def test_everything_is_as_in_python(name: str, dtype: str) -> None:
         np.testing.assert_array_equal(e, [other.e, -other.e])
 
 
-@pytest.mark.parametrize(("entry", "dtype"), [(ffi.normals_float32, "float32"), (ffi.normals_float64, "float64")])
+@pytest.mark.parametrize(
+    ("entry", "dtype"), [(ffi.normals_float32, "float32"), (ffi.normals_float64, "float64")]
+)
 @pytest.mark.parametrize("n", [0, 1, 31, 32, 33, 1000])
 def test_normals(entry: ffi.EntryPoint, dtype: str, n: int) -> None:
     out = np.full(n + 1, 7, dtype=dtype)  # and not one more
@@ -136,18 +161,27 @@ def test_a_handle_keeps_the_memory() -> None:
 
 
 def test_prototypes_are_c(tmp_path: Any) -> None:
-    """Every prototype is taken by a C compiler as a declaration, and has as many arguments as its ctypes function."""
+    """Every prototype is taken by a C compiler as a declaration, and has as many arguments as its
+    ctypes function.
+    """
     for name, entry in ffi.entry_points().items():
         assert entry == getattr(ffi, name) and entry.address > 0
         assert len(entry.ctypes.argtypes) == entry.prototype.count(",") + 1
-        assert entry.ctypes.restype is ctypes.c_int64 and ctypes.cast(entry.ctypes, ctypes.c_void_p).value == entry.address
+        assert (
+            entry.ctypes.restype is ctypes.c_int64
+            and ctypes.cast(entry.ctypes, ctypes.c_void_p).value == entry.address
+        )
         assert f"seqsgd_{name}(" in entry.prototype
 
 
 def test_numba_without_the_gil() -> None:
-    """Compiled outer loops in four threads, each with simulators of several tasks, and with normals of the core as their own data."""
+    """Compiled outer loops in four threads, each with simulators of several tasks, and with normals
+    of the core as their own data.
+    """
     numba = pytest.importorskip("numba")
-    advance, observe, order, normals = (e.ctypes for e in (ffi.advance, ffi.observe, ffi.order_parameters, ffi.normals_float64))
+    advance, observe, order, normals = (
+        e.ctypes for e in (ffi.advance, ffi.observe, ffi.order_parameters, ffi.normals_float64)
+    )
 
     @numba.njit(nogil=True)
     def outer(handles, n, seed, history, X, losses, m):  # type: ignore[no-untyped-def]
@@ -164,13 +198,25 @@ def test_numba_without_the_gil() -> None:
         return done
 
     rounds, L, d = 20, 2, 24
-    tasks = [sq.Task(sq.SSI(link, L), student) for link in ("sum", "z1*z2") for student in (sq.Tied("relu"), sq.Untied("tanh"))]
+    tasks = [
+        sq.Task(sq.SSI(link, L), student)
+        for link in ("sum", "z1*z2")
+        for student in (sq.Tied("relu"), sq.Untied("tanh"))
+    ]
 
     def compiled(seed: int) -> Any:
         sims = [sq.Simulator(t, d, 0.1, rng=seed, dtype="float64") for t in tasks]
         handles = [ffi.Handle(s) for s in sims]
         history = np.empty((rounds, len(sims)))
-        done = outer(np.array([h.address for h in handles]), rounds, seed, history, np.empty((3, L, d)), np.empty(3), np.empty(L))
+        done = outer(
+            np.array([h.address for h in handles]),
+            rounds,
+            seed,
+            history,
+            np.empty((3, L, d)),
+            np.empty(3),
+            np.empty(L),
+        )
         assert done == rounds * len(sims) * 13
         return history
 
@@ -180,7 +226,9 @@ def test_numba_without_the_gil() -> None:
         for i in range(rounds):
             for j, sim in enumerate(sims):
                 sim.advance(10)
-                sim.observe(_core.normals(seed, 4, j, i, 3 * L * d, "float64").reshape(3, L, d) / np.sqrt(d))
+                sim.observe(
+                    _core.normals(seed, 4, j, i, 3 * L * d, "float64").reshape(3, L, d) / np.sqrt(d)
+                )
                 history[i, j] = np.atleast_1d(sim.m)[0]
         return history
 
@@ -190,10 +238,14 @@ def test_numba_without_the_gil() -> None:
 
 
 def test_thousands_of_simulators_in_several_threads() -> None:
-    """3000 simulators of different tasks, dimensions and precisions over four threads go where they go alone."""
+    """3000 simulators of different tasks, dimensions and precisions over four threads go where they
+    go alone.
+    """
 
     def made(i: int) -> sq.Simulator:
-        return sq.Simulator(list(TASKS.values())[i % 3], 5 + i % 7, 0.05, rng=i, dtype=("float32", "float64")[i % 2])
+        return sq.Simulator(
+            list(TASKS.values())[i % 3], 5 + i % 7, 0.05, rng=i, dtype=("float32", "float64")[i % 2]
+        )
 
     sims = [made(i) for i in range(3000)]
 
@@ -212,12 +264,14 @@ def test_thousands_of_simulators_in_several_threads() -> None:
 
 
 def test_the_loop_of_the_page_ends_where_a_step_cannot_be_done() -> None:
-    """docs/embedding.md: with a handle of 0, and one of a simulator that met a value that is not finite."""
+    """docs/embedding.md: with a handle of 0, and one of a simulator that met a value that is not
+    finite.
+    """
     numba = pytest.importorskip("numba")
     page = (Path(__file__).parent.parent / "docs" / "embedding.md").read_text(encoding="utf-8")
     code = next(b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "until" in b)
     names: dict[str, Any] = {}
-    exec(code.partition("task = ")[0], names)  # noqa: S102  our own page
+    exec(code.partition("task = ")[0], names)
     stopped = sq.Simulator(sq.Task(sq.SSI("sum_h2", L=2), sq.Tied("relu")), d=50, lr=0.2, rng=0)
     with pytest.warns(sq.NonFiniteWarning):
         stopped.observe(np.full((1, 2, 50), 0.1), [1e300])

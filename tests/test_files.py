@@ -6,9 +6,8 @@ import subprocess
 import sys
 
 import pytest
-import xarray as xr
-
 import seqsgd as sq
+import xarray as xr
 from seqsgd import _files
 
 TASK = sq.Task(sq.SSI("sum", L=1), sq.Tied("relu"))

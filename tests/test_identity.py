@@ -1,4 +1,6 @@
-"""The same bits whatever the threads, the batches, the pauses, and from a saved state; and no two runs alike."""
+"""The same bits whatever the threads, the batches, the pauses, and from a saved state; and no two
+runs alike.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tiny": {"d": 3, "dtype": "float32"},
     "large": {"d": 9000, "dtype": "float32"},
     "projected opposite": {"projected": True, "position": "opposite", "dtype": "float32"},
-    "matrix": {"position": "matrix", "P": np.random.default_rng(0).standard_normal((2, 24)), "dtype": "float32"},
-    "rows": {"weights": "rows", "position": "matrix", "P": np.random.default_rng(0).standard_normal((2, 24))},
+    "matrix": {
+        "position": "matrix",
+        "P": np.random.default_rng(0).standard_normal((2, 24)),
+        "dtype": "float32",
+    },
+    "rows": {
+        "weights": "rows",
+        "position": "matrix",
+        "P": np.random.default_rng(0).standard_normal((2, 24)),
+    },
     "global": {"weights": "global", "projected": True, "dtype": "float32"},
     "injected": {"position": "injected", "c": np.array([0.5, 0.1])},
     "rademacher": {"tokens": "rademacher", "dtype": "float32"},
@@ -38,15 +48,32 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def simulation(name: str, dynamics: str, last: int | None = None, **changes: Any) -> Any:
     """Five runs of a noisy task on sums of tokens."""
     last = last or (200 if name == "large" else LAST)
-    task = catalogue.task(catalogue.named_link("sum", 2, 2**-0.5), catalogue.network("relu", 2), "half_square", 0.2)[0]
-    settings = {"runs": 5, "lr": 0.1, "m0": 0.1, "record": np.unique(np.r_[0, np.arange(0, last, 7), last]), "seed": 99}
+    task = catalogue.task(
+        catalogue.named_link("sum", 2, 2**-0.5), catalogue.network("relu", 2), "half_square", 0.2
+    )[0]
+    settings = {
+        "runs": 5,
+        "lr": 0.1,
+        "m0": 0.1,
+        "record": np.unique(np.r_[0, np.arange(0, last, 7), last]),
+        "seed": 99,
+    }
     return core_simulation(task, dynamics, **(settings | SETTINGS[name] | changes))
 
 
 def everything(core: Any, runs: slice = slice(None)) -> dict[str, Any]:
     """All that can be read of a simulation."""
-    parts = {**core.records(), **core.status(), **{"now " + k: v for k, v in core.order_parameters().items()}}
-    return {k: v[runs] for k, v in (parts | {"w": core.weights(), "teacher": core.teacher(), "P": core.positions()}).items()}
+    parts = {
+        **core.records(),
+        **core.status(),
+        **{"now " + k: v for k, v in core.order_parameters().items()},
+    }
+    return {
+        k: v[runs]
+        for k, v in (
+            parts | {"w": core.weights(), "teacher": core.teacher(), "P": core.positions()}
+        ).items()
+    }
 
 
 def assert_same_bits(a: dict[str, Any], b: dict[str, Any]) -> None:
@@ -82,7 +109,9 @@ def test_threads_batches_and_pauses(name: str, dynamics: str) -> None:
 
 
 def test_resuming(name: str, dynamics: str) -> None:
-    """Into a fresh simulation, from the middle of a block, with another number of threads; the one saved from goes on undisturbed."""
+    """Into a fresh simulation, from the middle of a block, with another number of threads; the one
+    saved from goes on undisturbed.
+    """
     whole = everything(finished(name, dynamics))
     last = 200 if name == "large" else LAST
     saved = simulation(name, dynamics, threads=2)
@@ -102,7 +131,12 @@ def test_resuming(name: str, dynamics: str) -> None:
 def test_states_that_do_not_fit_are_refused(dynamics: str) -> None:
     core, other = simulation("float32", dynamics), simulation("float64", dynamics)
     before = everything(core)
-    for wrong in (other.state(), {}, {k: v for k, v in core.state().items() if k != "v"}, {k: v[:1] for k, v in core.state().items()}):
+    for wrong in (
+        other.state(),
+        {},
+        {k: v for k, v in core.state().items() if k != "v"},
+        {k: v[:1] for k, v in core.state().items()},
+    ):
         with pytest.raises((ValueError, TypeError)):
             core.set_state(wrong)
         assert_same_bits(before, everything(core))
@@ -124,7 +158,10 @@ def test_recording_does_not_disturb(name: str, dynamics: str) -> None:
     """Nor does watching for weak recovery without halting."""
     if name == "recovery":
         return
-    plain, watched = finished(name, dynamics, record=steps(0)), finished(name, dynamics, eta=0.9, halt=False)
+    plain, watched = (
+        finished(name, dynamics, record=steps(0)),
+        finished(name, dynamics, eta=0.9, halt=False),
+    )
     tolerance = 1e-5 if SETTINGS[name].get("dtype") == "float32" else 1e-11
     assert np.array_equal(plain.weights(), finished(name, dynamics).weights())
     assert np.abs(plain.weights() - watched.weights()).max() < tolerance
@@ -142,14 +179,36 @@ def test_seeds_and_runs_differ(dynamics: str) -> None:
 
 
 def test_runs_are_independent(dynamics: str) -> None:
-    """4000 runs of 30 steps: m, its noise and the loss have no correlation between runs 1 ... 20 apart (rate RATE)."""
-    task = catalogue.task(catalogue.named_link("sum", 2, 2**-0.5), catalogue.network("tanh", 2), "half_square", 0.2)[0]
-    core = core_simulation(task, dynamics, d=20, runs=4000, lr=0.5, record=steps(0, 1, 10, 30), threads=2, init="uniform", m0=0.0)
+    """4000 runs of 30 steps: m, its noise and the loss have no correlation between runs 1 ... 20
+    apart (rate RATE).
+    """
+    task = catalogue.task(
+        catalogue.named_link("sum", 2, 2**-0.5), catalogue.network("tanh", 2), "half_square", 0.2
+    )[0]
+    core = core_simulation(
+        task,
+        dynamics,
+        d=20,
+        runs=4000,
+        lr=0.5,
+        record=steps(0, 1, 10, 30),
+        threads=2,
+        init="uniform",
+        m0=0.0,
+    )
     core.advance(30, None)
     r = core.records()
-    series = [*r["m"][..., 0].T, *(np.diff(r["m"][..., 0], axis=1)).T, *r["loss"][:, 1:].T, core.teacher()[:, 0], core.weights()[:, 0, 0]]
+    series = [
+        *r["m"][..., 0].T,
+        *(np.diff(r["m"][..., 0], axis=1)).T,
+        *r["loss"][:, 1:].T,
+        core.teacher()[:, 0],
+        core.weights()[:, 0, 0],
+    ]
     p = []
     for x in series:
-        u = laws.special.ndtri((np.argsort(np.argsort(x)) + 0.5) / len(x))  # ranks, as a normal sample
+        u = laws.special.ndtri(
+            (np.argsort(np.argsort(x)) + 0.5) / len(x)
+        )  # ranks, as a normal sample
         p.append(laws.autocorrelation(u, 20))
     assert_plausible(np.concatenate(p), RATE)

@@ -9,7 +9,6 @@ import time
 
 import numpy as np
 import pytest
-
 import seqsgd as sq
 
 LIMIT = 1.0  # seconds; the promise is 0.2 on a machine that is not busy
@@ -51,8 +50,12 @@ except KeyboardInterrupt as e:
 
 
 def interrupted(kind, path="unused", after=0.3):
-    """Run the script until it is well under way, press Ctrl-C, and return what it says, with the seconds it took to answer."""
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, kind, str(path)], stdout=subprocess.PIPE, text=True)
+    """Run the script until it is well under way, press Ctrl-C, and return what it says, with the
+    seconds it took to answer.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, kind, str(path)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "ready\n"
     time.sleep(after)
     sent = time.time()
@@ -76,10 +79,21 @@ def test_keeps_what_was_recorded():
     step, m = np.array(said["step"]), np.array(said["m"], dtype=float)
     done = np.array(said["done"])
     assert 0 < done.max() < 10**12
-    assert f"interrupted after {done.sum()} of {3 * 10**12} run-steps; what was recorded is in the attribute `result`" in said["message"]
+    assert (
+        f"interrupted after {done.sum()} of {3 * 10**12} run-steps; what was recorded is in the "
+        "attribute `result`" in said["message"]
+    )
     for row, n in zip(m, done, strict=True):
         np.testing.assert_array_equal(np.isfinite(row), step <= n)
-    reference = sq.simulate(sq.Task(sq.SSI("sum_h2", L=2), sq.Tied("relu")), d=100, lr=0.01, rng=0, steps=1000, runs=3, record=sq.LogSpaced(3))
+    reference = sq.simulate(
+        sq.Task(sq.SSI("sum_h2", L=2), sq.Tied("relu")),
+        d=100,
+        lr=0.01,
+        rng=0,
+        steps=1000,
+        runs=3,
+        record=sq.LogSpaced(3),
+    )
     shared = step <= min(1000, done.min())
     np.testing.assert_array_equal(m[:, shared], reference.m.sel(step=step[shared]))
 
@@ -87,11 +101,20 @@ def test_keeps_what_was_recorded():
 def test_saves_and_says_how_to_continue(tmp_path):
     path = tmp_path / "c"
     said, seconds = interrupted("saved", path)
-    assert seconds < LIMIT and said["message"].endswith(f"to continue, make the same call again with checkpoint={str(path)!r}")
+    assert seconds < LIMIT and said["message"].endswith(
+        f"to continue, make the same call again with checkpoint={str(path)!r}"
+    )
     reached = max(said["done"])
     with np.load(path) as f:
         assert f["reached"] == reached > 0
-    run = {"d": 100, "lr": 0.01, "rng": 0, "steps": reached + 100, "runs": 3, "record": sq.LogSpaced(3)}
+    run = {
+        "d": 100,
+        "lr": 0.01,
+        "rng": 0,
+        "steps": reached + 100,
+        "runs": 3,
+        "record": sq.LogSpaced(3),
+    }
     task = sq.Task(sq.SSI("sum_h2", L=2), sq.Tied("relu"))
     resumed, whole = sq.simulate(task, **run, checkpoint=path), sq.simulate(task, **run)
     np.testing.assert_array_equal(resumed.m, whole.m)
@@ -99,7 +122,9 @@ def test_saves_and_says_how_to_continue(tmp_path):
 
 
 def test_in_process_and_again():
-    """Raised as a KeyboardInterrupt by what the callback does, as a signal would; the library is usable afterwards."""
+    """Raised as a KeyboardInterrupt by what the callback does, as a signal would; the library is
+    usable afterwards.
+    """
     task = sq.Task(sq.SSI("sum_h2", L=2), sq.Tied("relu"))
 
     def press(done, total):
@@ -107,9 +132,14 @@ def test_in_process_and_again():
 
     with pytest.raises(sq.SimulationInterrupted) as caught:
         sq.simulate(task, d=100, lr=0.01, rng=0, steps=10**9, runs=2, callback=press)
-    assert isinstance(caught.value, KeyboardInterrupt) and np.isfinite(caught.value.result.m[:, 0]).all()
+    assert (
+        isinstance(caught.value, KeyboardInterrupt)
+        and np.isfinite(caught.value.result.m[:, 0]).all()
+    )
     again = pickle.loads(pickle.dumps(caught.value))
-    assert str(again) == str(caught.value) and again.result.dataset.identical(caught.value.result.dataset)
+    assert str(again) == str(caught.value) and again.result.dataset.identical(
+        caught.value.result.dataset
+    )
     sq.simulate(task, d=100, lr=0.01, rng=0, steps=10)
 
 

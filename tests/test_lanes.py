@@ -1,4 +1,6 @@
-"""Tasks of runs side by side give what they give one at a time: every link, student, activation and loss of the catalogue, and functions of the user's."""
+"""Tasks of runs side by side give what they give one at a time: every link, student, activation and
+loss of the catalogue, and functions of the user's.
+"""
 
 import ctypes
 import math
@@ -6,11 +8,18 @@ import math
 import catalogue
 import numpy as np
 import pytest
-
 import seqsgd as sq
 from seqsgd import _build, _core
 
-LENGTHS = [1, 2, 3, 5, 47, 48, 60]  # few_tokens is 47: longer attention is vectorised over tokens, one run after the other
+LENGTHS = [
+    1,
+    2,
+    3,
+    5,
+    47,
+    48,
+    60,
+]  # few_tokens is 47: longer attention is vectorised over tokens, one run after the other
 N = 37  # no multiple of any number of lanes
 
 
@@ -24,7 +33,10 @@ def fields(L: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 def assert_same(task, L: int, rng: np.random.Generator) -> None:
     zstar, z = fields(L, rng)
-    (loss, delta), (loss_lanes, delta_lanes) = task.evaluate(zstar, z), task.evaluate_lanes(zstar, z)
+    (loss, delta), (loss_lanes, delta_lanes) = (
+        task.evaluate(zstar, z),
+        task.evaluate_lanes(zstar, z),
+    )
     np.testing.assert_allclose(loss_lanes, loss, rtol=3e-13, atol=3e-13)
     scale = np.abs(delta).max(axis=1, keepdims=True)  # sums over tokens are taken in another order
     assert (np.abs(delta_lanes - delta) <= 1e-12 * np.maximum(scale, 1) * math.sqrt(L)).all()
@@ -34,7 +46,11 @@ def assert_same(task, L: int, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("loss", catalogue.LOSSES)
 def test_every_link_and_reduction(L, loss, rng):
     for link in catalogue.scalar_links(L).values():
-        for student in (catalogue.network("relu", L), catalogue.attention("trace", L), catalogue.attention("bilinear", L)):
+        for student in (
+            catalogue.network("relu", L),
+            catalogue.attention("trace", L),
+            catalogue.attention("bilinear", L),
+        ):
             assert_same(_core.Task(link[0], student[0], loss, 0.0), L, rng)
     if L <= 48:
         for link in catalogue.matrix_links(L).values():
@@ -44,19 +60,35 @@ def test_every_link_and_reduction(L, loss, rng):
 @pytest.mark.parametrize("name", catalogue.ACTIVATIONS)
 @pytest.mark.parametrize("L", [1, 4])
 def test_every_activation(name, L, rng):
-    assert_same(_core.Task(catalogue.named_link("sum", L)[0], catalogue.network(name, L)[0], "half_square", 0.0), L, rng)
+    assert_same(
+        _core.Task(
+            catalogue.named_link("sum", L)[0], catalogue.network(name, L)[0], "half_square", 0.0
+        ),
+        L,
+        rng,
+    )
 
 
 def test_functions_of_the_user(rng):
     def plain(z):
         return np.tanh(z).sum()
 
-    @ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_double), ctypes.c_int64, ctypes.POINTER(ctypes.c_double), ctypes.c_int64)
+    @ctypes.CFUNCTYPE(
+        None,
+        ctypes.POINTER(ctypes.c_double),
+        ctypes.c_int64,
+        ctypes.POINTER(ctypes.c_double),
+        ctypes.c_int64,
+    )
     def pointer(z, L, y, k):
         y[0] = sum(math.tanh(z[i]) for i in range(L))
 
     for link in (plain, sq.CLink(pointer)):
-        for student in (sq.Tied("tanh"), sq.Attention(reduction="trace"), sq.Tied(sq.PyActivation(math.sin, math.cos))):
+        for student in (
+            sq.Tied("tanh"),
+            sq.Attention(reduction="trace"),
+            sq.Tied(sq.PyActivation(math.sin, math.cos)),
+        ):
             assert_same(_build.task(sq.Task(sq.SSI(link, L=3), student)), 3, rng)
 
 
@@ -80,15 +112,23 @@ def test_a_lane_does_not_see_its_neighbours(rng):
 def test_what_the_reduced_dynamics_refuses():
     task = sq.Task(sq.SSI("sum", L=2), sq.Tied("relu"))
     for tokens in ("rademacher", "uniform", sq.StudentT(5.0)):
-        with pytest.raises(ValueError, match=r"^tokens: dynamics='reduced' is exact for Gaussian tokens only, got .*; use dynamics='sampled'$"):
+        with pytest.raises(
+            ValueError,
+            match=r"^tokens: dynamics='reduced' is exact for Gaussian tokens only, got .*; use "
+            r"dynamics='sampled'$",
+        ):
             sq.simulate(task, d=10, steps=5, lr=0.1, dynamics="reduced", tokens=tokens)
 
 
 def test_a_run_that_blows_up_stops_alone():
-    """A link that is not a number beyond 3.2: runs stop there, with their step; others go on; nothing after it is recorded."""
+    """A link that is not a number beyond 3.2: runs stop there, with their step; others go on;
+    nothing after it is recorded.
+    """
     task = sq.Task(sq.SSI(lambda z: math.nan if z[0] > 3.2 else z[0], L=1), sq.Tied("identity"))
     with pytest.warns(sq.NonFiniteWarning):
-        r = sq.simulate(task, d=30, steps=200, lr=0.1, runs=40, rng=3, dynamics="reduced", record=sq.Every(1))
+        r = sq.simulate(
+            task, d=30, steps=200, lr=0.1, runs=40, rng=3, dynamics="reduced", record=sq.Every(1)
+        )
     bad = np.isfinite(r.dataset.nonfinite_step.values)
     assert 0 < bad.sum() < 40  # 200 chances of 7e-4 each
     assert (r.dataset.steps_done.values[~bad] == 200).all()
@@ -113,7 +153,9 @@ def test_a_link_of_the_users_is_called_once_a_step_and_run():
         seen = []
         for steps in (40, 100):
             calls = 0
-            sq.simulate(task, d=20, steps=steps, lr=0.2, runs=runs, rng=5, dynamics="reduced", record=[0])
+            sq.simulate(
+                task, d=20, steps=steps, lr=0.2, runs=runs, rng=5, dynamics="reduced", record=[0]
+            )
             seen.append(calls)
         assert seen[1] - seen[0] == 60 * runs
 
@@ -127,7 +169,15 @@ def test_an_exception_of_a_link_leaves_a_simulation_that_goes_on():
             raise RuntimeError("now")
         return float(z[0])
 
-    settings = {"d": 20, "steps": 60, "lr": 0.2, "runs": 3, "rng": 5, "dynamics": "reduced", "record": sq.Every(1)}
+    settings = {
+        "d": 20,
+        "steps": 60,
+        "lr": 0.2,
+        "runs": 3,
+        "rng": 5,
+        "dynamics": "reduced",
+        "record": sq.Every(1),
+    }
     with pytest.raises(RuntimeError, match="now"):
         sq.simulate(sq.Task(sq.SSI(link, L=1), sq.Tied("identity")), **settings)
     from helpers import core_simulation, steps

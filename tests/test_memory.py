@@ -8,12 +8,13 @@ from pathlib import Path
 import measured_memory
 import numpy as np
 import pytest
-
 import seqsgd as sq
 from seqsgd import _memory
 from seqsgd._run import Run
 
-BASE = 12e6  # bytes: pages of libraries that are touched for the first time, and what allocators keep
+BASE = (
+    12e6  # bytes: pages of libraries that are touched for the first time, and what allocators keep
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,11 @@ def test_records_of_a_tied_task_do_not_grow_with_L(dynamics, monkeypatch):
 
 
 def test_records_of_untied_tasks_and_of_positions_do():
-    for task, numbers in [(measured_memory.untied(50), 101), (measured_memory.tied(50, position=sq.Positions(np.eye(50))), 53), (measured_memory.tied(50, position=sq.Injected(1.0)), 3)]:
+    for task, numbers in [
+        (measured_memory.untied(50), 101),
+        (measured_memory.tied(50, position=sq.Positions(np.eye(50))), 53),
+        (measured_memory.tied(50, position=sq.Injected(1.0)), 3),
+    ]:
         run = Run(task, d=50, steps=10, lr=0.1, runs=7)
         assert _memory.records(run, 11) == 8 * numbers * 11 * 7
 
@@ -54,4 +59,6 @@ def test_what_does_not_fit_is_still_refused():
     with pytest.raises(MemoryError, match=r"^runs = 1000000, L = 1000, d = 1000, steps = 10 need "):
         sq.simulate(measured_memory.untied(1000), d=1000, steps=10, lr=0.1, runs=1_000_000)
     with pytest.raises(MemoryError, match="need "):
-        sq.simulate(measured_memory.tied(2), d=1000, steps=2**53, lr=0.1, record=sq.LogSpaced(2**53))
+        sq.simulate(
+            measured_memory.tied(2), d=1000, steps=2**53, lr=0.1, record=sq.LogSpaced(2**53)
+        )

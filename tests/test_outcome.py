@@ -8,9 +8,8 @@ import signal
 import matplotlib
 import numpy as np
 import pytest
-import xarray as xr
-
 import seqsgd as sq
+import xarray as xr
 from seqsgd import _compiled, provenance
 
 matplotlib.use("Agg")
@@ -109,8 +108,8 @@ def test_a_result_says_how_many_halted(whole, halted, tmp_path):
     at = np.median(whole.m.sel(step=last))
     said = repr(halted)
     assert (
-        f"-> {at:.3g} (median over runs, steps 0 to {last}, until the first of 9 runs halts ({n} in all))"
-        in said
+        f"-> {at:.3g} (median over runs, steps 0 to {last}, until the first of 9 runs halts ({n} "
+        "in all))" in said
     )
     assert f"{n} of 9 runs halted at eta, and have no records after that" in said
     halted.save(tmp_path / "r.nc")

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 import seqsgd as sq
 from seqsgd._own_data import Units
 
@@ -22,7 +21,10 @@ def test_data_of_unit_variance_are_refused_with_the_remedy():
     with pytest.raises(ValueError) as caught:
         sim.observe(X)
     mean = np.mean(X[:34] ** 2)
-    assert str(caught.value) == f"X: expected entries of mean square 1/d = 0.01, got {mean:.3g} (unit variance? divide by sqrt(d) = 10); check_scale=False takes them as they are"
+    assert str(caught.value) == (
+        f"X: expected entries of mean square 1/d = 0.01, got {mean:.3g} (unit variance? divide "
+        "by sqrt(d) = 10); check_scale=False takes them as they are"
+    )
     assert sim.step == 0
     sim.observe(X / 10)
     assert sim.step == 50
@@ -55,7 +57,9 @@ def test_other_scales(factor):
 
 
 def test_valid_data_are_never_refused():
-    """200 000 series of single Gaussian sequences of few numbers, where chance is largest, each looked at up to ten times: alarms are expected in fewer than 1e-5 of such tests."""
+    """200 000 series of single Gaussian sequences of few numbers, where chance is largest, each
+    looked at up to ten times: alarms are expected in fewer than 1e-5 of such tests.
+    """
     rng = np.random.default_rng(0)
     for L, d in [(1, 1), (1, 2), (2, 1), (1, 5), (3, 7)]:
         for X in rng.standard_normal((4000, 10, 1, L, d)) / np.sqrt(d):
@@ -64,7 +68,16 @@ def test_valid_data_are_never_refused():
                 units.look(x)
 
 
-@pytest.mark.parametrize("tokens", ["rademacher", "uniform", sq.StudentT(2.1), sq.Correlated(np.diag([9.0, 4.0, 25.0])), sq.Correlated(np.zeros((3, 3)))])
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        "rademacher",
+        "uniform",
+        sq.StudentT(2.1),
+        sq.Correlated(np.diag([9.0, 4.0, 25.0])),
+        sq.Correlated(np.zeros((3, 3))),
+    ],
+)
 def test_the_law_of_the_tokens_is_taken_into_account(tokens):
     X = normal(100, 3, 20) / np.sqrt(20)
     if isinstance(tokens, sq.StudentT):
@@ -82,12 +95,38 @@ def test_small_data_that_are_wrong_are_not_told_from_chance():
 @pytest.mark.parametrize(
     ("X", "y", "error", "message"),
     [
-        (lambda X: np.where(np.arange(20) == 7, np.nan, X), None, ValueError, "X: expected finite numbers, got nan at X[0, 0, 7]"),
-        (lambda X: np.concatenate([X[:1], -np.inf * np.abs(X[1:])]), None, ValueError, "X: expected finite numbers, got -inf at X[1, 0, 0]"),
+        (
+            lambda X: np.where(np.arange(20) == 7, np.nan, X),
+            None,
+            ValueError,
+            "X: expected finite numbers, got nan at X[0, 0, 7]",
+        ),
+        (
+            lambda X: np.concatenate([X[:1], -np.inf * np.abs(X[1:])]),
+            None,
+            ValueError,
+            "X: expected finite numbers, got -inf at X[1, 0, 0]",
+        ),
         (lambda X: X, [0.0, np.nan], ValueError, "y: expected finite numbers, got nan at y[1, 0]"),
-        (lambda X: X, [[np.inf], [0.0]], ValueError, "y: expected finite numbers, got inf at y[0, 0]"),
-        (lambda X: np.ma.array(X, mask=X == X[1, 2, 3]), None, TypeError, "X: expected numbers without masked ones, got a masked array of shape (2, 3, 20), 1 masked"),
-        (lambda X: X, np.ma.array([1.0, 2.0], mask=[False, True]), TypeError, "y: expected numbers without masked ones, got a masked array of shape (2,), 1 masked"),
+        (
+            lambda X: X,
+            [[np.inf], [0.0]],
+            ValueError,
+            "y: expected finite numbers, got inf at y[0, 0]",
+        ),
+        (
+            lambda X: np.ma.array(X, mask=X == X[1, 2, 3]),
+            None,
+            TypeError,
+            "X: expected numbers without masked ones, got a masked array of shape (2, 3, 20), 1 "
+            "masked",
+        ),
+        (
+            lambda X: X,
+            np.ma.array([1.0, 2.0], mask=[False, True]),
+            TypeError,
+            "y: expected numbers without masked ones, got a masked array of shape (2,), 1 masked",
+        ),
     ],
 )
 def test_what_is_no_number_is_refused_and_nothing_moves(X, y, error, message, dtype):
@@ -102,7 +141,10 @@ def test_what_is_no_number_is_refused_and_nothing_moves(X, y, error, message, dt
 def test_beyond_single_precision():
     X = normal(2, 3, 20) / np.sqrt(20)
     X[1, 1, 1] = 1e300
-    with pytest.raises(ValueError, match=r"^X: expected finite numbers, got 1e\+300 beyond float32 at X\[1, 1, 1\]$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^X: expected finite numbers, got 1e\+300 beyond float32 at X\[1, 1, 1\]$",
+    ):
         make().observe(X, check_scale=False)
 
 

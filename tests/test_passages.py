@@ -1,4 +1,6 @@
-"""First passages: Kaplan-Meier summaries against counts by hand in exact fractions, published numbers and the laws they estimate."""
+"""First passages: Kaplan-Meier summaries against counts by hand in exact fractions, published
+numbers and the laws they estimate.
+"""
 
 import math
 import pickle
@@ -7,14 +9,14 @@ from fractions import Fraction
 import matplotlib
 import numpy as np
 import pytest
-from scipy import special, stats
-
 import seqsgd as sq
+from scipy import special, stats
 from seqsgd.passages import Interval
 
 matplotlib.use("Agg")
 
-# (steps, whether reached): ties of passages, of censored runs, of both; ends that are reached or censored; a passage at step 0
+# (steps, whether reached): ties of passages, of censored runs, of both; ends that are reached or
+# censored; a passage at step 0
 SAMPLES = {
     "ties": ([3, 1, 1, 3, 3, 6, 8, 5], [1, 1, 0, 1, 0, 1, 0, 1]),
     "all reached": ([4, 2, 9, 2, 7], [1, 1, 1, 1, 1]),
@@ -27,8 +29,12 @@ SAMPLES = {
     "halves": ([1, 2, 3, 4, 5, 6], [0, 1, 1, 1, 1, 1]),
 }
 
-# remission times in weeks of Freireich et al., Blood 21 (1963) 699: treated with 6-MP, and placebo; curve and test as printed in textbooks since
-TREATED = ([6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35], [1, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0])
+# remission times in weeks of Freireich et al., Blood 21 (1963) 699: treated with 6-MP, and placebo;
+# curve and test as printed in textbooks since
+TREATED = (
+    [6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35],
+    [1, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0],
+)
 PLACEBO = ([1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23], [1] * 21)
 
 
@@ -37,7 +43,9 @@ def passage(sample, **rest):
 
 
 def by_hand(step, reached):
-    """{step: P(tau > step)} at each passage, by the definition: a run censored at a step was at risk there."""
+    """{step: P(tau > step)} at each passage, by the definition: a run censored at a step was at
+    risk there.
+    """
     survival, out = Fraction(1), {}
     for t in sorted({s for s, r in zip(step, reached, strict=True) if r}):
         events = sum(1 for s, r in zip(step, reached, strict=True) if r and s == t)
@@ -58,12 +66,20 @@ def test_curve_and_quantiles_by_hand(name):
     curve = f.curve()
     assert curve.step[0] == 0 and (np.diff(curve.step) > 0).all() and set(curve.step) == {0, *step}
     np.testing.assert_allclose(curve.survival, [float(at(hand, t)) for t in curve.step], rtol=1e-14)
-    assert (curve.low <= curve.survival).all() and (curve.survival <= curve.high).all() and np.isfinite(curve.high).all()
+    assert (
+        (curve.low <= curve.survival).all()
+        and (curve.survival <= curve.high).all()
+        and np.isfinite(curve.high).all()
+    )
     for p in (Fraction(1, 10), Fraction(1, 4), Fraction(1, 2), Fraction(3, 4), Fraction(1)):
         wanted = next((t for t, s in sorted(hand.items()) if s <= 1 - p), math.inf)
         assert f.quantile(float(p)) == wanted
     assert f.median == f.quantile(0.5) == f.quantile([[0.2, 0.5]])[0, 1]
-    assert (f.runs, f.number_reached, f.number_censored) == (len(step), sum(reached), len(step) - sum(reached))
+    assert (f.runs, f.number_reached, f.number_censored) == (
+        len(step),
+        sum(reached),
+        len(step) - sum(reached),
+    )
 
 
 def test_a_median_that_was_not_seen_is_never_a_number():
@@ -73,7 +89,9 @@ def test_a_median_that_was_not_seen_is_never_a_number():
     assert np.median(f.step[f.reached]) == 6  # what forgetting the censored runs would say
     exactly_half = passage(([5, 6, 100, 100], [1, 1, 0, 0]))
     assert exactly_half.median == 6
-    early = passage(([5, 9, 9, 9, 2, 2, 2, 2], [1, 0, 0, 0, 0, 0, 0, 0]))  # censoring at 2 leaves 4 at risk: 3/4 at step 5
+    early = passage(
+        ([5, 9, 9, 9, 2, 2, 2, 2], [1, 0, 0, 0, 0, 0, 0, 0])
+    )  # censoring at 2 leaves 4 at risk: 3/4 at step 5
     assert early.curve().survival[-1] == 0.75 and early.median == math.inf
 
 
@@ -87,17 +105,28 @@ def test_restricted_mean_by_hand(name):
         area = sum((at(hand, t) for t in range(h)), Fraction(0))  # the curve jumps at integers only
         variance = Fraction(0)
         for t in hand:
-            events, risk = sum(1 for s, r in zip(step, reached, strict=True) if r and s == t), sum(s >= t for s in step)
+            events, risk = (
+                sum(1 for s, r in zip(step, reached, strict=True) if r and s == t),
+                sum(s >= t for s in step),
+            )
             if events < risk:
-                variance += sum((at(hand, u) for u in range(t, h)), Fraction(0)) ** 2 * Fraction(events, risk * (risk - events))
+                variance += sum((at(hand, u) for u in range(t, h)), Fraction(0)) ** 2 * Fraction(
+                    events, risk * (risk - events)
+                )
         value, error = f.restricted_mean(h)
-        assert value == pytest.approx(float(area), rel=1e-13, abs=1e-13) and error == pytest.approx(math.sqrt(variance), rel=1e-12, abs=1e-13)
+        assert value == pytest.approx(float(area), rel=1e-13, abs=1e-13) and error == pytest.approx(
+            math.sqrt(variance), rel=1e-12, abs=1e-13
+        )
     assert f.restricted_mean() == f.restricted_mean(max(step))
     if all(reached):
         assert f.restricted_mean(1000).value == pytest.approx(np.mean(step))
         assert f.restricted_mean(1000).error == pytest.approx(np.std(step) / math.sqrt(len(step)))
     elif hand.get(max(step)) != 0:
-        with pytest.raises(ValueError, match=rf"^horizon: expected at most {max(step)}, the step of the longest run, got 1000$"):
+        with pytest.raises(
+            ValueError,
+            match=rf"^horizon: expected at most {max(step)}, the step of the longest run, got "
+            r"1000$",
+        ):
             f.restricted_mean(1000)
 
 
@@ -109,7 +138,9 @@ def test_published_trial():
         assert curve.survival[curve.step == t][0] == pytest.approx(s, abs=6e-4)
     assert (treated.median, placebo.median) == (23, 8)
     compared = treated.compare(placebo)
-    assert compared.pvalue == pytest.approx(special.erfc(math.sqrt(16.79 / 2)), rel=0.01)  # chi2 = 16.79, one degree of freedom
+    assert compared.pvalue == pytest.approx(
+        special.erfc(math.sqrt(16.79 / 2)), rel=0.01
+    )  # chi2 = 16.79, one degree of freedom
     assert compared.ratio == 23 / 8 and 1 < compared.low < compared.ratio < compared.high
     swapped = placebo.compare(treated)
     assert swapped.ratio == 8 / 23 and swapped.pvalue == pytest.approx(compared.pvalue)
@@ -127,11 +158,18 @@ def test_band_is_the_exponential_greenwood_one():
         greenwood = 0.0
         for u in by_hand(step, reached):
             if u <= t:
-                risk, events = sum(x >= u for x in step), sum(x == u and r for x, r in zip(step, reached, strict=True))
+                risk, events = (
+                    sum(x >= u for x in step),
+                    sum(x == u and r for x, r in zip(step, reached, strict=True)),
+                )
                 greenwood += events / (risk * (risk - events))
         width = z * math.sqrt(greenwood) / abs(math.log(s))
-        assert curve.low[i] == pytest.approx(s ** math.exp(width)) and curve.high[i] == pytest.approx(s ** math.exp(-width))
-    wanted = Interval(*(min(curve.step[side <= 0.5], default=math.inf) for side in (curve.low, curve.high)))
+        assert curve.low[i] == pytest.approx(s ** math.exp(width)) and curve.high[
+            i
+        ] == pytest.approx(s ** math.exp(-width))
+    wanted = Interval(
+        *(min(curve.step[side <= 0.5], default=math.inf) for side in (curve.low, curve.high))
+    )
     assert f.interval(0.5, 0.9) == wanted and wanted.low < 23 < wanted.high == math.inf
 
 
@@ -148,7 +186,9 @@ def geometric(rng, n, rate, horizon):
 
 
 def test_intervals_cover_as_often_as_they_say():
-    """1000 samples of 80 runs: 90 % intervals of the median and 1.645 standard errors of the restricted mean hold the truth in 90 % (allowed: 87 to 93; three deviations are 2.8)."""
+    """1000 samples of 80 runs: 90 % intervals of the median and 1.645 standard errors of the
+    restricted mean hold the truth in 90 % (allowed: 87 to 93; three deviations are 2.8).
+    """
     rng, rate, horizon = np.random.default_rng(1), 0.01, 150
     median = math.ceil(math.log(0.5) / math.log1p(-rate))
     mean = sum((1 - rate) ** t for t in range(horizon))
@@ -165,13 +205,26 @@ def test_intervals_cover_as_often_as_they_say():
 
 
 def test_comparison_has_its_level_and_power():
-    """300 pairs of 60 runs of one law: p-values uniform (Kolmogorov-Smirnov, rate 0.001), ratio 1 in about 90 % of intervals. 100 pairs whose rates differ twofold: mostly rejected."""
+    """300 pairs of 60 runs of one law: p-values uniform (Kolmogorov-Smirnov, rate 0.001), ratio 1
+    in about 90 % of intervals. 100 pairs whose rates differ twofold: mostly rejected.
+    """
     rng = np.random.default_rng(2)
-    same = [geometric(rng, 60, 0.01, 120).compare(geometric(rng, 60, 0.01, 120), confidence=0.9, resamples=200, rng=rng) for _ in range(300)]
+    same = [
+        geometric(rng, 60, 0.01, 120).compare(
+            geometric(rng, 60, 0.01, 120), confidence=0.9, resamples=200, rng=rng
+        )
+        for _ in range(300)
+    ]
     assert stats.kstest([c.pvalue for c in same], "uniform").pvalue > 0.001
     assert 0.86 < np.mean([c.low <= 1 <= c.high for c in same]) < 0.96
-    other = [geometric(rng, 60, 0.02, 120).compare(geometric(rng, 60, 0.01, 120), resamples=200, rng=rng) for _ in range(100)]
-    assert np.mean([c.pvalue < 0.05 for c in other]) > 0.7 and np.mean([c.high < 1 for c in other]) > 0.5
+    other = [
+        geometric(rng, 60, 0.02, 120).compare(geometric(rng, 60, 0.01, 120), resamples=200, rng=rng)
+        for _ in range(100)
+    ]
+    assert (
+        np.mean([c.pvalue < 0.05 for c in other]) > 0.7
+        and np.mean([c.high < 1 for c in other]) > 0.5
+    )
     assert np.mean([c.low <= 0.5 <= c.high for c in other]) > 0.9
 
 
@@ -184,34 +237,62 @@ def test_log_rank_by_hand():
         observed += sum(1 for s, r in zip(*a, strict=True) if r and s == t)
         expected += Fraction(events * of_a, risk)
         if risk > 1:
-            variance += Fraction(events * of_a * (risk - of_a) * (risk - events), risk**2 * (risk - 1))
+            variance += Fraction(
+                events * of_a * (risk - of_a) * (risk - events), risk**2 * (risk - 1)
+            )
     z = float(observed - expected) / math.sqrt(variance)
-    assert passage(a).compare(passage(b)).pvalue == pytest.approx(special.erfc(abs(z) / math.sqrt(2)))
+    assert passage(a).compare(passage(b)).pvalue == pytest.approx(
+        special.erfc(abs(z) / math.sqrt(2))
+    )
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_medians_of_resamples_are_kaplan_meier_medians(name, monkeypatch):
-    """Drawn again by repeating runs, with the same numbers of times, and put through the whole machinery."""
+    """Drawn again by repeating runs, with the same numbers of times, and put through the whole
+    machinery.
+    """
     monkeypatch.setattr("seqsgd.passages._CHUNK", 40)
     f = passage(SAMPLES[name])
     order = np.lexsort((~f.reached, f.step))
     rows = 40 // f.runs
-    fast, rng, slow = np.concatenate(list(f._medians(60, np.random.default_rng(3)))), np.random.default_rng(3), []
+    fast, rng, slow = (
+        np.concatenate(list(f._medians(60, np.random.default_rng(3)))),
+        np.random.default_rng(3),
+        [],
+    )
     for done in range(0, 60, rows):
-        for drawn in rng.multinomial(f.runs, np.full(f.runs, 1 / f.runs), size=min(rows, 60 - done)):
-            slow.append(sq.FirstPassage(np.repeat(f.step[order], drawn), np.repeat(f.reached[order], drawn)).median)
+        for drawn in rng.multinomial(
+            f.runs, np.full(f.runs, 1 / f.runs), size=min(rows, 60 - done)
+        ):
+            slow.append(
+                sq.FirstPassage(
+                    np.repeat(f.step[order], drawn), np.repeat(f.reached[order], drawn)
+                ).median
+            )
     assert len(fast) == 60 and fast.tolist() == slow
 
 
 def test_ratio_of_medians_that_were_not_reached():
     never, soon = passage(([100] * 20, [0] * 20)), passage((list(range(1, 21)), [1] * 20))
     compared = never.compare(soon)
-    assert compared.pvalue < 1e-6 and math.isnan(compared.ratio) and compared.low == compared.high == math.inf
+    assert (
+        compared.pvalue < 1e-6
+        and math.isnan(compared.ratio)
+        and compared.low == compared.high == math.inf
+    )
     compared = soon.compare(never)
     assert math.isnan(compared.ratio) and compared.low == compared.high == 0
     nothing = never.compare(never)
-    assert math.isnan(nothing.pvalue) and math.isnan(nothing.ratio) and (nothing.low, nothing.high) == (0, math.inf)
-    assert soon.compare(soon, rng=np.random.default_rng(4)) == soon.compare(soon, rng=4) != soon.compare(soon, rng=5)
+    assert (
+        math.isnan(nothing.pvalue)
+        and math.isnan(nothing.ratio)
+        and (nothing.low, nothing.high) == (0, math.inf)
+    )
+    assert (
+        soon.compare(soon, rng=np.random.default_rng(4))
+        == soon.compare(soon, rng=4)
+        != soon.compare(soon, rng=5)
+    )
 
 
 # --- from results
@@ -227,32 +308,59 @@ def test_passages_of_a_simulation(dynamics, halt, tmp_path):
     reached = there.any(axis=1)
     assert 5 < reached.sum() < 60, "some pass and some do not"
     f = r.passage
-    assert f.reached.tolist() == reached.tolist() and f.step.tolist() == np.where(reached, there.argmax(axis=1), 80).tolist()
+    assert (
+        f.reached.tolist() == reached.tolist()
+        and f.step.tolist() == np.where(reached, there.argmax(axis=1), 80).tolist()
+    )
     assert f.eta == 0.5 and f.nonfinite == 0
     word = f"{f.median:.0f}" if math.isfinite(f.median) else "not reached"
     assert f"{reached.sum()} of 64 runs reached eta = 0.5, median step {word}" in repr(r)
     r.save(tmp_path / "r.nc")
     again = sq.load(tmp_path / "r.nc").passage
-    assert repr(again) == repr(f) and again.step.tolist() == f.step.tolist() and again.reached.tolist() == f.reached.tolist()
+    assert (
+        repr(again) == repr(f)
+        and again.step.tolist() == f.step.tolist()
+        and again.reached.tolist() == f.reached.tolist()
+    )
 
 
 def test_runs_that_were_interrupted_count_for_as_long_as_they_went():
-    r = sq.simulate(TASK, **RUN | {"steps": 10**10, "d": 10**9, "record": [0], "dynamics": "reduced"}, stop=sq.WeakRecovery(0.9), callback=lambda done, total: True)
+    r = sq.simulate(
+        TASK,
+        **RUN | {"steps": 10**10, "d": 10**9, "record": [0], "dynamics": "reduced"},
+        stop=sq.WeakRecovery(0.9),
+        callback=lambda done, total: True,
+    )
     f = r.passage
-    assert f.number_reached == 0 and f.step.tolist() == r.dataset["steps_done"].values.tolist() and f.median == math.inf
+    assert (
+        f.number_reached == 0
+        and f.step.tolist() == r.dataset["steps_done"].values.tolist()
+        and f.median == math.inf
+    )
     assert f.step.max() > 0
 
 
 def test_untied_rows_and_starts_above_eta():
-    untied = sq.simulate(sq.Task(sq.SSI("sum", L=3), sq.Untied("relu")), **RUN, stop=sq.WeakRecovery(0.5)).passage
+    untied = sq.simulate(
+        sq.Task(sq.SSI("sum", L=3), sq.Untied("relu")), **RUN, stop=sq.WeakRecovery(0.5)
+    ).passage
     assert untied.runs == 64 and untied.step.shape == (64,)
     above = sq.simulate(TASK, **RUN, init=sq.Overlap(0.8), stop=sq.WeakRecovery(0.7)).passage
-    assert above.median == 0 and above.curve().step.tolist() == [0] and above.restricted_mean() == (0, 0) and above.restricted_mean(10) == (0, 0)
+    assert (
+        above.median == 0
+        and above.curve().step.tolist() == [0]
+        and above.restricted_mean() == (0, 0)
+        and above.restricted_mean(10) == (0, 0)
+    )
 
 
 def test_without_a_stop_there_are_none():
-    with pytest.raises(AttributeError, match=r"^weak_recovery: this result has none \(it was not asked for; pass stop=WeakRecovery\(eta\)\)$"):
-        sq.simulate(TASK, **RUN).passage  # noqa: B018
+    with pytest.raises(
+        AttributeError,
+        match=r"^weak_recovery: this result has none \(it was not asked for; pass "
+        r"stop=WeakRecovery\(eta\)\)$",
+    ):
+        sq.simulate(TASK, **RUN).passage
 
 
 def test_runs_that_blow_up_are_censored_and_told_of():
@@ -263,15 +371,25 @@ def test_runs_that_blow_up_are_censored_and_told_of():
         return math.nan if calls["n"] == 25 else z[0]
 
     with pytest.warns(sq.NonFiniteWarning):
-        r = sq.simulate(sq.Task(sq.SSI(link, 1), sq.Tied("identity")), **RUN | {"runs": 3}, stop=sq.WeakRecovery(0.99))
-    with pytest.warns(sq.NonFiniteWarning, match="^1 of 3 runs met values that are not finite before eta; they count as censored there") as caught:
+        r = sq.simulate(
+            sq.Task(sq.SSI(link, 1), sq.Tied("identity")),
+            **RUN | {"runs": 3},
+            stop=sq.WeakRecovery(0.99),
+        )
+    with pytest.warns(
+        sq.NonFiniteWarning,
+        match="^1 of 3 runs met values that are not finite before eta; they count as censored "
+        "there",
+    ) as caught:
         f = r.passage
     assert caught[0].filename == __file__
     bad = np.isfinite(r.dataset["nonfinite_step"].values)
     assert not f.reached[bad].any() and f.step[bad] == r.dataset["nonfinite_step"].values[bad] - 1
     assert f.nonfinite == 1 and f.number_censored >= 1
     assert "1 of the censored runs met values that are not finite" in repr(f)
-    assert "1 of 3 runs met values that are not finite, and have no records" in repr(r)  # no second warning
+    assert "1 of 3 runs met values that are not finite, and have no records" in repr(
+        r
+    )  # no second warning
 
 
 # --- the object
@@ -288,24 +406,67 @@ def test_it_cannot_be_changed_and_can_be_sent():
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
     again = pickle.loads(pickle.dumps(f))
-    assert repr(again) == repr(f) == "<seqsgd.FirstPassage>\n  1 of 2 runs reached eta = 0.5\n  median step 3 (95 % interval 3 to not reached)"
+    assert (
+        repr(again)
+        == repr(f)
+        == (
+            "<seqsgd.FirstPassage>\n  1 of 2 runs reached eta = 0.5\n  median step 3 (95 % "
+            "interval 3 to not reached)"
+        )
+    )
 
 
 @pytest.mark.parametrize(
     ("error", "message", "call"),
     [
-        (ValueError, "step: expected real numbers of shape (n,), got shape (0,)", lambda f: sq.FirstPassage([], [])),
-        (ValueError, "step: expected steps >= 0, got -2 among them", lambda f: sq.FirstPassage([1, -2], [True, True])),
-        (ValueError, "step: expected finite numbers, got nan among them", lambda f: sq.FirstPassage([1, math.nan], [True, True])),
-        (TypeError, "reached: expected an array of bool, got dtype int64", lambda f: sq.FirstPassage([1], np.array([1]))),
-        (ValueError, "reached: expected shape (1,) as step, got (2,)", lambda f: sq.FirstPassage([1], [True, False])),
-        (ValueError, "nonfinite: expected an integer in [0, 1], got 2", lambda f: sq.FirstPassage([1, 2], [True, False], nonfinite=2)),
+        (
+            ValueError,
+            "step: expected real numbers of shape (n,), got shape (0,)",
+            lambda f: sq.FirstPassage([], []),
+        ),
+        (
+            ValueError,
+            "step: expected steps >= 0, got -2 among them",
+            lambda f: sq.FirstPassage([1, -2], [True, True]),
+        ),
+        (
+            ValueError,
+            "step: expected finite numbers, got nan among them",
+            lambda f: sq.FirstPassage([1, math.nan], [True, True]),
+        ),
+        (
+            TypeError,
+            "reached: expected an array of bool, got dtype int64",
+            lambda f: sq.FirstPassage([1], np.array([1])),
+        ),
+        (
+            ValueError,
+            "reached: expected shape (1,) as step, got (2,)",
+            lambda f: sq.FirstPassage([1], [True, False]),
+        ),
+        (
+            ValueError,
+            "nonfinite: expected an integer in [0, 1], got 2",
+            lambda f: sq.FirstPassage([1, 2], [True, False], nonfinite=2),
+        ),
         (ValueError, "p: expected a number in (0, 1], got 0.0", lambda f: f.quantile([0.5, 0.0])),
         (ValueError, "p: expected a number in (0, 1], got 1.5", lambda f: f.interval(1.5)),
         (ValueError, "confidence: expected a number in (0, 1), got 95", lambda f: f.curve(95)),
-        (ValueError, "confidence: expected a number in (0, 1), got 1", lambda f: f.compare(f, confidence=1)),
-        (ValueError, "horizon: expected a finite number >= 0, got -1", lambda f: f.restricted_mean(-1)),
-        (ValueError, "resamples: expected an integer >= 1, got 0", lambda f: f.compare(f, resamples=0)),
+        (
+            ValueError,
+            "confidence: expected a number in (0, 1), got 1",
+            lambda f: f.compare(f, confidence=1),
+        ),
+        (
+            ValueError,
+            "horizon: expected a finite number >= 0, got -1",
+            lambda f: f.restricted_mean(-1),
+        ),
+        (
+            ValueError,
+            "resamples: expected an integer >= 1, got 0",
+            lambda f: f.compare(f, resamples=0),
+        ),
         (TypeError, "other: expected a FirstPassage, got 3", lambda f: f.compare(3)),
     ],
 )
@@ -323,21 +484,38 @@ def test_picture():
     assert placebo.plot(ax) is ax
     curves = [line for line in ax.lines if line.get_gid() == "survival"]
     assert [line.get_label() for line in curves] == ["treated", "21 of 21 runs passed"]
-    assert curves[0].get_color() != curves[1].get_color() and curves[0].get_linestyle() != curves[1].get_linestyle()
+    assert (
+        curves[0].get_color() != curves[1].get_color()
+        and curves[0].get_linestyle() != curves[1].get_linestyle()
+    )
     np.testing.assert_array_equal(curves[0].get_ydata(), treated.curve().survival)
     assert curves[0].get_drawstyle() == "steps-post"
     ticks = next(line for line in ax.lines if line.get_gid() != "survival")
     assert ticks.get_xdata().tolist() == [6, 9, 10, 11, 17, 19, 20, 25, 32, 34, 35]
-    assert ticks.get_ydata()[0] == pytest.approx(18 / 21) and ax.get_xlabel() == r"step $\tau$" and ax.get_ylabel() == r"share of runs below $\eta$ = 0.5"
+    assert (
+        ticks.get_ydata()[0] == pytest.approx(18 / 21)
+        and ax.get_xlabel() == r"step $\tau$"
+        and ax.get_ylabel() == r"share of runs below $\eta$ = 0.5"
+    )
     band = ax.collections[0].get_paths()[0].vertices[:, 1]
     assert band.min() == pytest.approx(treated.curve().low.min()) and band.max() == 1
     ax.figure.canvas.draw()
     plt.close("all")
 
 
-@pytest.mark.parametrize(("step", "reached"), [([5.0], [True]), ([3.0] * 4, [True] * 4), ([0.0, 0.0], [True, True]), ([2.0, 2.0], [True, False])])
+@pytest.mark.parametrize(
+    ("step", "reached"),
+    [
+        ([5.0], [True]),
+        ([3.0] * 4, [True] * 4),
+        ([0.0, 0.0], [True, True]),
+        ([2.0, 2.0], [True, False]),
+    ],
+)
 def test_where_nothing_tells_two_samples_apart(step, reached):
-    """The log-rank statistic has no variance when all runs at risk pass at once: p = 1, and no warning."""
+    """The log-rank statistic has no variance when all runs at risk pass at once: p = 1, and no
+    warning.
+    """
     same = sq.FirstPassage(step, reached)
     assert same.compare(same, resamples=20).pvalue == pytest.approx(1)
 

@@ -1,6 +1,9 @@
-"""Arrays as users have them: any strides, order, dtype, read-only, lists too. What counts is the numbers; nothing given is written to.
+"""Arrays as users have them: any strides, order, dtype, read-only, lists too.
 
-Each property holds for examples that hypothesis looks for (derandomised, so that every run tries the same ones).
+What counts is the numbers; nothing given is written to.
+
+Each property holds for examples that hypothesis looks for (derandomised, so that every run tries
+the same ones).
 """
 
 from __future__ import annotations
@@ -10,22 +13,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import seqsgd as sq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import seqsgd as sq
-
-check = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+check = settings(
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 
 LAYOUTS: dict[str, Callable[[Any], Any]] = {
     "C": np.ascontiguousarray,
     "Fortran": np.asfortranarray,
-    "every second": lambda a: np.repeat(np.repeat(a, 2, 0), 2, -1)[::2, ..., ::2] if a.ndim > 1 else np.repeat(a, 2)[::2],
+    "every second": lambda a: (
+        np.repeat(np.repeat(a, 2, 0), 2, -1)[::2, ..., ::2] if a.ndim > 1 else np.repeat(a, 2)[::2]
+    ),
     "reversed": lambda a: np.ascontiguousarray(a[::-1])[::-1],
     "inner part": lambda a: np.pad(a, 1)[(slice(1, -1),) * a.ndim],
     "transposed": lambda a: np.ascontiguousarray(a.T).T,
     "swapped bytes": lambda a: a.astype(a.dtype.newbyteorder()),
-    "unaligned": lambda a: np.frombuffer(b"\0" + a.tobytes(), dtype=np.uint8)[1:].view(a.dtype).reshape(a.shape),
+    "unaligned": lambda a: (
+        np.frombuffer(b"\0" + a.tobytes(), dtype=np.uint8)[1:].view(a.dtype).reshape(a.shape)
+    ),
     "broadcast": lambda a: np.broadcast_to(a, a.shape),
     "list": lambda a: a.tolist(),
     "subclass": lambda a: a.view(type("Mine", (np.ndarray,), {})),
@@ -68,17 +76,38 @@ def test_fields(n: int, L: int, seed: int, layout: str, other: str, dtype: str) 
     plain = task.evaluate(a.astype(float), b.astype(float))
     assert loss.shape == (n,) and delta.shape == (n, L) and loss.dtype == delta.dtype == np.float64
     assert same(loss, plain[0]) and same(delta, plain[1])
-    assert same(task.target(dressed(a, layout)), task.target(a.astype(float))) and task.target(a).shape == (n, 1)
-    assert same(task.output(dressed(a, layout)), task.output(a.astype(float))) and task.output(a).shape == (n, 1)
+    assert same(task.target(dressed(a, layout)), task.target(a.astype(float))) and task.target(
+        a
+    ).shape == (n, 1)
+    assert same(task.output(dressed(a, layout)), task.output(a.astype(float))) and task.output(
+        a
+    ).shape == (n, 1)
 
 
 @check
-@given(n=sizes, L=sizes, d=sizes, seed=st.integers(0, 99), layout=layouts, dtype=dtypes, precision=st.sampled_from(["float32", "float64"]))
-def test_sequences(n: int, L: int, d: int, seed: int, layout: str, dtype: str, precision: str) -> None:
+@given(
+    n=sizes,
+    L=sizes,
+    d=sizes,
+    seed=st.integers(0, 99),
+    layout=layouts,
+    dtype=dtypes,
+    precision=st.sampled_from(["float32", "float64"]),
+)
+def test_sequences(
+    n: int, L: int, d: int, seed: int, layout: str, dtype: str, precision: str
+) -> None:
     """X (n, L, d) and y (n, k)."""
     X, y = numbers((n, L, d), seed, dtype), numbers((n, 1), seed, dtype)
-    simulators = [sq.Simulator(tied(L), d=d, lr=0.1, rng=1, dtype=precision, init=sq.Uniform()) for _ in range(3)]
-    given = [(dressed(X, layout), dressed(y, layout)), (X.astype(float), y.astype(float)), (X.astype(float), y[:, 0].astype(float))]
+    simulators = [
+        sq.Simulator(tied(L), d=d, lr=0.1, rng=1, dtype=precision, init=sq.Uniform())
+        for _ in range(3)
+    ]
+    given = [
+        (dressed(X, layout), dressed(y, layout)),
+        (X.astype(float), y.astype(float)),
+        (X.astype(float), y[:, 0].astype(float)),
+    ]
     losses = [s.observe(*xy, check_scale=False) for s, xy in zip(simulators, given, strict=True)]
     for s, loss in zip(simulators, losses, strict=True):
         assert loss.shape == (n,) and loss.dtype == np.float64 and same(loss, losses[0])
@@ -104,11 +133,15 @@ def test_positional_matrices(L: int, d: int, seed: int, layout: str, dtype: str)
     P = numbers((L, d), seed, dtype)
     tasks = [tied(L, position=sq.Positions(p)) for p in (dressed(P, layout), P.astype(float))]
     assert tasks[0] == tasks[1] and hash(tasks[0]) == hash(tasks[1])
-    simulators = [sq.Simulator(t, d=d, lr=0.1, rng=3, dtype="float64", init=sq.Uniform()) for t in tasks]
+    simulators = [
+        sq.Simulator(t, d=d, lr=0.1, rng=3, dtype="float64", init=sq.Uniform()) for t in tasks
+    ]
     for s in simulators:
         s.advance(5)
     assert same(simulators[0].w, simulators[1].w)
-    assert np.allclose(simulators[0].positions, P.astype(float), rtol=0, atol=1e-13) and simulators[0].e.shape == (L,)
+    assert np.allclose(simulators[0].positions, P.astype(float), rtol=0, atol=1e-13) and simulators[
+        0
+    ].e.shape == (L,)
 
 
 @check
@@ -122,12 +155,19 @@ def test_vectors_and_matrices_of_models(L: int, seed: int, layout: str, dtype: s
         lambda v, w: sq.Task(sq.SSI("sum", L=L), sq.Attention(sq.Bilinear(v, w))),
         lambda v, w: sq.Task(sq.AttentionTarget(L, "trace", weights=v, offset=w), sq.Tied("tanh")),
     ):
-        ours, plain = make(dressed(c, layout), dressed(b, layout)), make(c.astype(float), b.astype(float))
+        ours, plain = (
+            make(dressed(c, layout), dressed(b, layout)),
+            make(c.astype(float), b.astype(float)),
+        )
         assert ours == plain
-        assert all(same(x, y) for x, y in zip(ours.evaluate(z, z), plain.evaluate(z, z), strict=True))
+        assert all(
+            same(x, y) for x, y in zip(ours.evaluate(z, z), plain.evaluate(z, z), strict=True)
+        )
     C = np.eye(L, dtype=dtype)
     assert sq.Correlated(dressed(C, layout)) == sq.Correlated(np.eye(L))
-    assert sq.PositionalSemantic(0.5, A=dressed(C, layout)) == sq.PositionalSemantic(0.5, A=np.eye(L))
+    assert sq.PositionalSemantic(0.5, A=dressed(C, layout)) == sq.PositionalSemantic(
+        0.5, A=np.eye(L)
+    )
 
 
 @check
@@ -207,7 +247,9 @@ def test_non_finite_numbers(value: float) -> None:
         X = np.full((5, 2, 3), 0.5)
         X[2, 1, 0] = value
         w = s.w
-        with pytest.raises(ValueError, match=r"^X: expected finite numbers, got .* at X\[2, 1, 0\]"):
+        with pytest.raises(
+            ValueError, match=r"^X: expected finite numbers, got .* at X\[2, 1, 0\]"
+        ):
             s.observe(X)
         assert s.step == 0 and same(s.w, w)
 
@@ -222,7 +264,9 @@ def test_non_finite_numbers(value: float) -> None:
     untied=st.booleans(),
     dtype=st.sampled_from(["float32", "float64"]),
 )
-def test_results_have_their_shapes(L: int, d: int, runs: int, steps: int, n: int, untied: bool, dtype: str) -> None:
+def test_results_have_their_shapes(
+    L: int, d: int, runs: int, steps: int, n: int, untied: bool, dtype: str
+) -> None:
     """From d = 1, L = 1, runs = 1 and steps = 0 on."""
     student = sq.Untied("tanh") if untied else sq.Tied("tanh")
     result = sq.simulate(
@@ -237,8 +281,13 @@ def test_results_have_their_shapes(L: int, d: int, runs: int, steps: int, n: int
         record=sq.Every(n),
     )
     grid = sorted({*range(0, steps + 1, n), steps})
-    assert result.dataset["step"].values.tolist() == grid and result.dataset["run"].values.tolist() == list(range(runs))
-    assert result.m.shape == ((runs, len(grid), L) if untied else (runs, len(grid))) and result.m.dtype == np.float64
+    assert result.dataset["step"].values.tolist() == grid and result.dataset[
+        "run"
+    ].values.tolist() == list(range(runs))
+    assert (
+        result.m.shape == ((runs, len(grid), L) if untied else (runs, len(grid)))
+        and result.m.dtype == np.float64
+    )
     assert np.isfinite(result.m.values).all() and (np.abs(result.m.values) <= 1 + 1e-6).all()
     assert np.isnan(result.loss.values[:, 0]).all() and np.isfinite(result.loss.values[:, 1:]).all()
 
@@ -251,12 +300,16 @@ def test_results_have_their_shapes(L: int, d: int, runs: int, steps: int, n: int
     dtype=st.sampled_from(["float32", "float64"]),
     run=st.integers(0, 2),
 )
-def test_a_simulator_is_a_run_of_simulate(L: int, d: int, steps: list[int], dtype: str, run: int) -> None:
+def test_a_simulator_is_a_run_of_simulate(
+    L: int, d: int, steps: list[int], dtype: str, run: int
+) -> None:
     """However its steps are cut."""
     s = sq.Simulator(tied(L), d=d, lr=0.05, rng=4, dtype=dtype, run=run, init=sq.Uniform())
     for n in steps:
         assert s.advance(n) == n
-    result = sq.simulate(tied(L), d=d, steps=sum(steps), lr=0.05, runs=3, rng=4, dtype=dtype, init=sq.Uniform())
+    result = sq.simulate(
+        tied(L), d=d, steps=sum(steps), lr=0.05, runs=3, rng=4, dtype=dtype, init=sq.Uniform()
+    )
     assert s.m == result.m.values[run, -1]
 
 
@@ -265,7 +318,11 @@ def test_a_simulator_is_a_run_of_simulate(L: int, d: int, steps: list[int], dtyp
 def test_a_scaling_law_is_its_number(c: float, a: float, b: float, L: int, d: int) -> None:
     one, two, three = (
         sq.Simulator(tied(L), d=d, lr=lr, rng=4, dtype="float64", init=sq.Uniform())
-        for lr in (sq.PowerLaw(c, d=a, L=b), c * float(d) ** a * float(L) ** b, sq.Piecewise([(0, sq.PowerLaw(c, d=a, L=b)), (7, 0.0)]))
+        for lr in (
+            sq.PowerLaw(c, d=a, L=b),
+            c * float(d) ** a * float(L) ** b,
+            sq.Piecewise([(0, sq.PowerLaw(c, d=a, L=b)), (7, 0.0)]),
+        )
     )
     for s in (one, two, three):
         s.advance(7)

@@ -1,4 +1,6 @@
-"""The reference itself: gradients against a complex step, values against numbers worked out by hand, the step against the geometry."""
+"""The reference itself: gradients against a complex step, values against numbers worked out by
+hand, the step against the geometry.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,11 @@ def test_network_gradient(name: str, L: int, loss: str) -> None:
 @pytest.mark.parametrize("reduction", ["none", "trace", "bilinear"])
 def test_attention_gradient(reduction: str, L: int, loss: str) -> None:
     a, b = np.random.default_rng(3).standard_normal((2, L))
-    target = ref.attention_target("none", weights=0.7, offset=a) if reduction == "none" else ref.named("sum")
+    target = (
+        ref.attention_target("none", weights=0.7, offset=a)
+        if reduction == "none"
+        else ref.named("sum")
+    )
     task = ref.Task(target, ref.Attention(reduction, a, b), loss)
     zstar, z = fields(L)
     assert_close(task(zstar, z)[1], complex_step_delta(task, zstar, z), 1e-11)
@@ -61,7 +67,13 @@ def test_activation_values(name: str) -> None:
 
 def test_hermite_polynomials_are_orthogonal() -> None:
     x, w = np.polynomial.hermite_e.hermegauss(30)
-    gram = [[(w * ref.activation(f"He{j}")[0](x) * ref.activation(f"He{k}")[0](x)).sum() / w.sum() for k in range(7)] for j in range(7)]
+    gram = [
+        [
+            (w * ref.activation(f"He{j}")[0](x) * ref.activation(f"He{k}")[0](x)).sum() / w.sum()
+            for k in range(7)
+        ]
+        for j in range(7)
+    ]
     assert_close(gram, np.diag([1.0, 1, 2, 6, 24, 120, 720]), 1e-11)
 
 
@@ -81,8 +93,14 @@ def test_hermite_link_values() -> None:
     z = np.array([[0.5, -2.0, 3.0, 1.5]])
     he2, he4 = lambda x: x**2 - 1, lambda x: x**4 - 6 * x**2 + 3
     assert hermite_length("he1he4+he2he2") == 4
-    assert_close(ref.hermite(HERMITE["he1he4+he2he2"])(z), [[0.5 * he4(-2.0) + he2(3.0) * he2(1.5)]], 1e-15)
-    assert_close(ref.hermite(HERMITE["4/3+he4(z1)+2he4(z2)"], 2.0)(z), [[2 * (4 / 3 + he4(0.5) + 2 * he4(-2.0))]], 1e-15)
+    assert_close(
+        ref.hermite(HERMITE["he1he4+he2he2"])(z), [[0.5 * he4(-2.0) + he2(3.0) * he2(1.5)]], 1e-15
+    )
+    assert_close(
+        ref.hermite(HERMITE["4/3+he4(z1)+2he4(z2)"], 2.0)(z),
+        [[2 * (4 / 3 + he4(0.5) + 2 * he4(-2.0))]],
+        1e-15,
+    )
 
 
 def test_attention_values() -> None:
@@ -91,9 +109,17 @@ def test_attention_values() -> None:
     S = np.array([[x / sum(r) for x in r] for r in rows])
     assert_close(ref.Attention().output(z), S.ravel(), 1e-15)
     assert_close(ref.Attention("trace").output(z), [np.trace(S) / np.sqrt(2)], 1e-15)
-    assert_close(ref.Attention("bilinear", [1.0, 2.0], [-1.0, 0.5]).output(z), [np.array([1, 2]) @ S @ np.array([-1, 0.5])], 1e-15)
+    assert_close(
+        ref.Attention("bilinear", [1.0, 2.0], [-1.0, 0.5]).output(z),
+        [np.array([1, 2]) @ S @ np.array([-1, 0.5])],
+        1e-15,
+    )
     t = np.exp(2 * 0.25)  # softmax of (a^2, -a^2), a = 1/2, is (t, 1) / (1 + t)
-    assert_close(ref.positional_semantic(0.25, a=0.5)(z), (0.75 * S + 0.25 * np.array([[t, 1], [1, t]]) / (1 + t)).ravel(), 1e-15)
+    assert_close(
+        ref.positional_semantic(0.25, a=0.5)(z),
+        (0.75 * S + 0.25 * np.array([[t, 1], [1, t]]) / (1 + t)).ravel(),
+        1e-15,
+    )
 
 
 def test_losses() -> None:
@@ -106,7 +132,9 @@ def test_losses() -> None:
 @pytest.mark.parametrize("projected", [False, True])
 @pytest.mark.parametrize("sphere", ["shared", "rows", "global"])
 def test_step_descends_along_the_gradient(sphere: str, projected: bool) -> None:
-    """A short step moves w by -gamma times the loss's gradient in w, less the part along w (central differences of the loss)."""
+    """A short step moves w by -gamma times the loss's gradient in w, less the part along w (central
+    differences of the loss).
+    """
     rng, L, d = np.random.default_rng(5), 3, 7
     n = 1 if sphere == "shared" else L
     wstar, P, c, X = (
@@ -139,13 +167,19 @@ def test_step_descends_along_the_gradient(sphere: str, projected: bool) -> None:
     # at a long step the two variants differ, and each keeps its sphere
     run.step(X, 3.0)
     norms = np.sum(run.w**2, axis=-1) / d
-    assert_close(norms.mean() if sphere == "global" else norms, 1.0 if sphere == "global" else np.ones(n), 1e-14)
+    assert_close(
+        norms.mean() if sphere == "global" else norms,
+        1.0 if sphere == "global" else np.ones(n),
+        1e-14,
+    )
     assert_close(run.m, [x @ wstar / d for x in run.w], 1e-15)
     assert_close(run.e, [P[i] @ run.w[i if n > 1 else 0] / np.sqrt(d) for i in range(L)], 1e-14)
 
 
 def test_long_step_by_hand() -> None:
-    """Without projection w - gamma G is put back on the sphere; with it, G loses its part along w first."""
+    """Without projection w - gamma G is put back on the sphere; with it, G loses its part along w
+    first.
+    """
     w, wstar, X = np.array([[np.sqrt(2), 0.0]]), np.array([0.0, np.sqrt(2)]), np.array([[1.0, 1.0]])
     task = ref.Task(ref.named("z1"), ref.Network(ref.activation("identity")), "square")
     z = np.sqrt(2)
@@ -165,7 +199,10 @@ def test_rates() -> None:
 
 def test_batched_steps_equal_single_ones(rng: np.random.Generator) -> None:
     L, d = 2, 6
-    tasks = [ref.Task(ref.named("z1*z2"), ref.Network(ref.activation(s))) for s in ("relu", "tanh", "square")]
+    tasks = [
+        ref.Task(ref.named("z1*z2"), ref.Network(ref.activation(s)))
+        for s in ("relu", "tanh", "square")
+    ]
     wstar, w = np.sqrt(d) * _unit(rng, d), np.sqrt(d) * _unit(rng, 3, 1, d)
     together = ref.Sgd(w, wstar, ref.stacked(tasks))
     alone = [ref.Sgd(w[i], wstar, tasks[i]) for i in range(3)]

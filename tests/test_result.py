@@ -6,9 +6,8 @@ import re
 import matplotlib
 import numpy as np
 import pytest
-import xarray as xr
-
 import seqsgd as sq
+import xarray as xr
 from seqsgd import provenance
 
 matplotlib.use("Agg")
@@ -89,22 +88,47 @@ def test_html_says_the_same_escaped():
 def test_provenance_is_complete(result):
     a = result.dataset.attrs
     assert {type(v) for v in a.values()} <= {str, int, float}
-    assert a["format_version"] == provenance.FORMAT_VERSION and a["dynamics"] == "sampled" and a["rng_entropy"] == "1"
+    assert (
+        a["format_version"] == provenance.FORMAT_VERSION
+        and a["dynamics"] == "sampled"
+        and a["rng_entropy"] == "1"
+    )
     versions = json.loads(a["versions"])
     assert {"seqsgd", "python", "numpy", "platform", "compiler", "eigen"} <= set(versions)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", a["created"])
-    assert a["wall_time"] > 0 and a["run_steps_per_second"] > 0 and a["simd"] in ("baseline", "avx2", "avx512")
+    assert (
+        a["wall_time"] > 0
+        and a["run_steps_per_second"] > 0
+        and a["simd"] in ("baseline", "avx2", "avx512")
+    )
     assert result.task == TASK
     arguments = result.arguments
-    assert arguments["stop"] == sq.WeakRecovery(0.5) and arguments["record"] == sq.Every(10) and arguments["lr"] == 0.5
-    xr.testing.assert_identical(sq.simulate(**arguments).dataset.drop_attrs(), result.dataset.drop_attrs())
+    assert (
+        arguments["stop"] == sq.WeakRecovery(0.5)
+        and arguments["record"] == sq.Every(10)
+        and arguments["lr"] == 0.5
+    )
+    xr.testing.assert_identical(
+        sq.simulate(**arguments).dataset.drop_attrs(), result.dataset.drop_attrs()
+    )
 
 
-MATRIX = sq.Task(sq.PositionalSemantic(0.3, A=np.full((2, 2), 0.5)), sq.Attention(position=sq.Positions(np.eye(2, 30))))
+MATRIX = sq.Task(
+    sq.PositionalSemantic(0.3, A=np.full((2, 2), 0.5)),
+    sq.Attention(position=sq.Positions(np.eye(2, 30))),
+)
 
 
 @pytest.mark.parametrize(
-    "task", [TASK, MATRIX, sq.Task(sq.SSI(sq.Hermite([(1, {1: 2}), (0.5, {})]), 2), sq.Untied(sq.HermiteSeries([0, 1])))], ids=["tied", "matrix", "untied"]
+    "task",
+    [
+        TASK,
+        MATRIX,
+        sq.Task(
+            sq.SSI(sq.Hermite([(1, {1: 2}), (0.5, {})]), 2), sq.Untied(sq.HermiteSeries([0, 1]))
+        ),
+    ],
+    ids=["tied", "matrix", "untied"],
 )
 def test_files_keep_everything(tmp_path, task):
     r = sq.simulate(task, **RUN)
@@ -127,10 +151,17 @@ def test_large_arrays_fit_into_the_provenance(tmp_path):
 
 
 def test_sets_in_files(tmp_path, result):
-    both = sq.ResultSet({"a, L = 2": result, "b/c": sq.simulate(MATRIX, **RUN)}, title="T", panels={"b/c": "right"})
+    both = sq.ResultSet(
+        {"a, L = 2": result, "b/c": sq.simulate(MATRIX, **RUN)}, title="T", panels={"b/c": "right"}
+    )
     both.save(tmp_path / "s.nc")
     again = sq.load(tmp_path / "s.nc")
-    assert isinstance(again, sq.ResultSet) and list(again) == ["a, L = 2", "b/c"] and again.title == "T" and again.panels == both.panels
+    assert (
+        isinstance(again, sq.ResultSet)
+        and list(again) == ["a, L = 2", "b/c"]
+        and again.title == "T"
+        and again.panels == both.panels
+    )
     for label in both:
         xr.testing.assert_identical(again[label].dataset, both[label].dataset)
     many = sq.ResultSet({f"n{i}": result for i in range(12)})
@@ -142,14 +173,42 @@ def test_sets_in_files(tmp_path, result):
     ("arguments", "kind", "said"),
     [
         (lambda r: {"results": {"x": 3}}, TypeError, r"results\['x'\]: expected a Result, got 3$"),
-        (lambda r: {"results": [r]}, TypeError, r"results: expected a mapping from labels to results, got \["),
-        (lambda r: {"results": {1: r}}, TypeError, "results: expected labels that are strings, got 1$"),
-        (lambda r: {"results": {"a\0": r}}, ValueError, "results: expected a text without NUL and surrogate characters, got "),
+        (
+            lambda r: {"results": [r]},
+            TypeError,
+            r"results: expected a mapping from labels to results, got \[",
+        ),
+        (
+            lambda r: {"results": {1: r}},
+            TypeError,
+            "results: expected labels that are strings, got 1$",
+        ),
+        (
+            lambda r: {"results": {"a\0": r}},
+            ValueError,
+            "results: expected a text without NUL and surrogate characters, got ",
+        ),
         (lambda r: {"results": {"a": r}, "title": 3}, TypeError, "title: expected a text, got 3$"),
-        (lambda r: {"results": {"a": r}, "title": "\ud800"}, ValueError, "title: expected a text without NUL and surrogate characters, got "),
-        (lambda r: {"results": {"a": r}, "panels": ["a"]}, TypeError, "panels: expected a mapping from labels to titles of panels, got "),
-        (lambda r: {"results": {"a": r}, "panels": {"b": "left"}}, ValueError, "panels: expected labels of results, got 'b'$"),
-        (lambda r: {"results": {"a": r}, "panels": {"a": None}}, TypeError, r"panels\['a'\]: expected a text, got None$"),
+        (
+            lambda r: {"results": {"a": r}, "title": "\ud800"},
+            ValueError,
+            "title: expected a text without NUL and surrogate characters, got ",
+        ),
+        (
+            lambda r: {"results": {"a": r}, "panels": ["a"]},
+            TypeError,
+            "panels: expected a mapping from labels to titles of panels, got ",
+        ),
+        (
+            lambda r: {"results": {"a": r}, "panels": {"b": "left"}},
+            ValueError,
+            "panels: expected labels of results, got 'b'$",
+        ),
+        (
+            lambda r: {"results": {"a": r}, "panels": {"a": None}},
+            TypeError,
+            r"panels\['a'\]: expected a text, got None$",
+        ),
     ],
 )
 def test_wrong_sets_are_refused_at_once(result, arguments, kind, said):
@@ -186,7 +245,11 @@ def test_wrong_files(tmp_path, result):
         sq.load(tmp_path / "other.nc")
     newer = provenance.FORMAT_VERSION + 1
     sq.Result(result.dataset.assign_attrs(format_version=newer)).save(tmp_path / "newer.nc")
-    with pytest.raises(ValueError, match=rf"newer.nc' has format {newer}, this version of seqsgd reads up to {newer - 1}; update seqsgd$"):
+    with pytest.raises(
+        ValueError,
+        match=rf"newer.nc' has format {newer}, this version of seqsgd reads up to {newer - 1}; "
+        r"update seqsgd$",
+    ):
         sq.load(tmp_path / "newer.nc")
     for path in (tmp_path / "no" / "r.nc", tmp_path):
         with pytest.raises(ValueError, match=r"^path: "):
@@ -200,12 +263,18 @@ def my_link(z):
 def test_functions_are_named_but_not_kept(tmp_path):
     r = sq.simulate(sq.Task(sq.SSI(my_link, 1), sq.Tied((np.sin, np.cos))), **RUN | {"steps": 3})
     r.save(tmp_path / "r.nc")
-    with pytest.warns(UserWarning, match="^task: holds functions of the user's, which a file does not keep") as caught:
+    with pytest.warns(
+        UserWarning, match="^task: holds functions of the user's, which a file does not keep"
+    ) as caught:
         again = sq.load(tmp_path / "r.nc")
     assert caught[0].filename == __file__
     assert "my_link" in repr(again)
-    with pytest.raises(sq.ConfigError, match=r"^task.teacher.link: a function of the user's \('test_result.my_link'\) cannot be had from a file$"):
-        again.task  # noqa: B018
+    with pytest.raises(
+        sq.ConfigError,
+        match=r"^task.teacher.link: a function of the user's \('test_result.my_link'\) cannot be "
+        r"had from a file$",
+    ):
+        again.task
 
 
 # --- pictures
@@ -218,14 +287,23 @@ def lines(ax):
 def test_plot_draws_median_and_band():
     rng = np.random.default_rng(0)
     m = rng.standard_normal((50, 4))
-    r = sq.Result(xr.Dataset({"m": (("run", "step"), m)}, coords={"step": [0, 1, 2, 3], "time": ("step", [0.0, 0.1, 0.2, 0.3])}))
+    r = sq.Result(
+        xr.Dataset(
+            {"m": (("run", "step"), m)},
+            coords={"step": [0, 1, 2, 3], "time": ("step", [0.0, 0.1, 0.2, 0.3])},
+        )
+    )
     ax = r.plot()
     (line,) = lines(ax)
     np.testing.assert_allclose(line.get_ydata(), np.median(np.abs(m), axis=0))
     band = ax.collections[0].get_paths()[0].vertices
     assert band[:, 1].min() == pytest.approx(np.quantile(np.abs(m), 0.1, axis=0).min())
     assert band[:, 1].max() == pytest.approx(np.quantile(np.abs(m), 0.9, axis=0).max())
-    assert ax.get_xlabel() == r"step $\tau$" and ax.get_ylabel() == "overlap $|m|$" and ax.get_legend() is not None
+    assert (
+        ax.get_xlabel() == r"step $\tau$"
+        and ax.get_ylabel() == "overlap $|m|$"
+        and ax.get_legend() is not None
+    )
     assert ax.get_xscale() == "linear"
     np.testing.assert_allclose(lines(r.plot(time=True))[0].get_xdata(), [0, 0.1, 0.2, 0.3])
 
@@ -234,20 +312,29 @@ def test_plot_of_tokens_and_encodings():
     r = sq.simulate(MATRIX, **RUN)
     ax = r.plot()
     assert len(lines(ax)) == 2 and ax.get_ylabel() == r"overlap $|m|$, $\Vert e\Vert/\sqrt{L}$"
-    np.testing.assert_allclose(lines(ax)[1].get_ydata(), np.median(np.sqrt((r.e.values**2).mean(axis=2)), axis=0))
+    np.testing.assert_allclose(
+        lines(ax)[1].get_ydata(), np.median(np.sqrt((r.e.values**2).mean(axis=2)), axis=0)
+    )
     assert len(lines(r.plot(what="loss"))) == 1
     with pytest.raises(ValueError, match="^what: expected one of 'm', 'e', 'loss', got 'x'$"):
         r.plot(what="x")
     plain = sq.simulate(TASK, **RUN)
     for drawn in (plain, sq.ResultSet({"a": plain})):
-        with pytest.raises(ValueError, match=r"^what: expected something that was recorded, got 'e' \(the student has no positional encoding with vectors\)$"):
+        with pytest.raises(
+            ValueError,
+            match=r"^what: expected something that was recorded, got 'e' \(the student has no "
+            r"positional encoding with vectors\)$",
+        ):
             drawn.plot(what="e")
     assert len(lines(sq.ResultSet({"a": plain, "b": r}).plot(what="e").axes[0])) == 1
 
 
 def test_log_axis_where_records_are(result):
     assert result.plot().get_xscale() == "linear"
-    assert sq.simulate(TASK, **RUN | {"record": sq.LogSpaced(5), "steps": 1000}).plot().get_xscale() == "log"
+    assert (
+        sq.simulate(TASK, **RUN | {"record": sq.LogSpaced(5), "steps": 1000}).plot().get_xscale()
+        == "log"
+    )
 
 
 def test_single_records_and_gaps_can_be_drawn():
@@ -261,12 +348,21 @@ def test_single_records_and_gaps_can_be_drawn():
 
 def test_set_has_panels_and_tells_curves_apart(result, tmp_path):
     labels = [f"L = {L}" for L in range(6)]
-    both = sq.ResultSet({name: result for name in labels}, "T", {name: "left" if i < 3 else "right" for i, name in enumerate(labels)})
+    both = sq.ResultSet(
+        dict.fromkeys(labels, result),
+        "T",
+        {name: "left" if i < 3 else "right" for i, name in enumerate(labels)},
+    )
     figure = both.plot()
     left, right = figure.axes
-    assert (left.get_title(), right.get_title()) == ("left", "right") and figure.get_suptitle() == "T"
+    assert (left.get_title(), right.get_title()) == (
+        "left",
+        "right",
+    ) and figure.get_suptitle() == "T"
     looks = [(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines(left)]
-    assert all(len(set(column)) == 3 for column in zip(*looks, strict=True)), "colour, style and marker all differ"
+    assert all(len(set(column)) == 3 for column in zip(*looks, strict=True)), (
+        "colour, style and marker all differ"
+    )
     assert [t.get_text() for t in left.get_legend().get_texts()] == labels[:3]
     figure.savefig(tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
@@ -279,6 +375,9 @@ def test_what_would_do_nothing_cannot_be_set(name):
     r = sq.simulate(sq.Task(sq.SSI("sum", L=2), sq.Tied()), d=5, steps=3, lr=0.1, rng=0)
     with pytest.raises(AttributeError) as caught:
         setattr(r, name, 0.1)
-    assert str(caught.value) == f"{name}: cannot be set, a result is what was recorded; variables of your own go into .dataset"
+    assert str(caught.value) == (
+        f"{name}: cannot be set, a result is what was recorded; variables of your own go into "
+        ".dataset"
+    )
     r.dataset = r.dataset.assign(mine=1)
     assert int(r.dataset.mine) == 1

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-
 import seqsgd as sq
 from seqsgd._seed import Seed
 

@@ -8,11 +8,11 @@ import warnings
 
 import numpy as np
 import pytest
+import seqsgd as sq
 import xarray as xr
 from helpers import SMALL, TASK
-
-import seqsgd as sq
 from seqsgd import _core, _dynamics
+
 
 def same(a, b):
     """Bit for bit, NaN equal to NaN."""
@@ -23,10 +23,19 @@ def same(a, b):
 def test_labels_of_a_tied_run():
     r = sq.simulate(TASK, **SMALL)
     assert r.m.dims == ("run", "step") and r.m.shape == (4, 4) and r.m.dtype == np.float64
-    assert r.loss.dims == ("run", "step") and np.isnan(r.loss[:, 0]).all() and np.isfinite(r.loss[:, 1:]).all()
-    assert r.dataset["step"].values.tolist() == [0, 20, 40, 60] and r.dataset["run"].values.tolist() == [0, 1, 2, 3]
+    assert (
+        r.loss.dims == ("run", "step")
+        and np.isnan(r.loss[:, 0]).all()
+        and np.isfinite(r.loss[:, 1:]).all()
+    )
+    assert r.dataset["step"].values.tolist() == [0, 20, 40, 60] and r.dataset[
+        "run"
+    ].values.tolist() == [0, 1, 2, 3]
     np.testing.assert_allclose(r.dataset["time"], np.array([0, 20, 40, 60]) * 0.2 / 40)
-    assert r.dataset["steps_done"].values.tolist() == [60] * 4 and np.isnan(r.dataset["nonfinite_step"]).all()
+    assert (
+        r.dataset["steps_done"].values.tolist() == [60] * 4
+        and np.isnan(r.dataset["nonfinite_step"]).all()
+    )
     np.testing.assert_allclose(r.m[:, 0], 1 / np.sqrt(40), rtol=1e-6)
     for name in ("e", "q", "weak_recovery", "censored"):
         with pytest.raises(AttributeError, match=f"^{name}: this result has none"):
@@ -34,9 +43,15 @@ def test_labels_of_a_tied_run():
 
 
 def test_labels_of_an_untied_run():
-    r = sq.simulate(sq.Task(TASK.teacher, sq.Untied("relu", "global", sq.Positions(np.ones((3, 40))))), **SMALL)
+    r = sq.simulate(
+        sq.Task(TASK.teacher, sq.Untied("relu", "global", sq.Positions(np.ones((3, 40))))), **SMALL
+    )
     for name in ("m", "q", "e"):
-        assert getattr(r, name).dims == ("run", "step", "token") and getattr(r, name).shape == (4, 4, 3)
+        assert getattr(r, name).dims == ("run", "step", "token") and getattr(r, name).shape == (
+            4,
+            4,
+            3,
+        )
     assert r.dataset["token"].values.tolist() == [1, 2, 3]
     np.testing.assert_allclose(r.q.sum("token"), 3, rtol=1e-5)
 
@@ -63,7 +78,14 @@ def test_schedules_reach_the_core():
     same(steady, sq.simulate(TASK, **SMALL | {"lr": sq.Piecewise([(0, 0.2), (13, 0.2)])}))
     same(steady, sq.simulate(TASK, **SMALL | {"lr": sq.PowerLaw(0.2 * 40 * 3, d=-1, L=-1)}))
     decay = sq.simulate(TASK, **SMALL | {"lr": sq.Decay(0.2, 15, 0.7), "dtype": "float64"})
-    stairs = sq.simulate(TASK, **SMALL | {"lr": sq.Piecewise([(t, 0.2 * (1 + t / 15) ** -0.7) for t in range(60)]), "dtype": "float64"})
+    stairs = sq.simulate(
+        TASK,
+        **SMALL
+        | {
+            "lr": sq.Piecewise([(t, 0.2 * (1 + t / 15) ** -0.7) for t in range(60)]),
+            "dtype": "float64",
+        },
+    )
     np.testing.assert_allclose(decay.m, stairs.m, rtol=1e-9)
     frozen = sq.simulate(TASK, **SMALL | {"lr": sq.Piecewise([(0, 0.2), (20, 0)])})
     np.testing.assert_allclose(frozen.m[:, 2], frozen.m[:, 1], atol=1e-12)
@@ -75,8 +97,16 @@ def test_schedules_reach_the_core():
 
 def test_a_batch_can_be_split():
     whole = sq.simulate(TASK, **SMALL | {"runs": 6})
-    parts = [sq.simulate(TASK, **SMALL | {"runs": n, "first_run": k}).dataset for k, n in ((0, 2), (2, 1), (5, 1), (3, 2))]
-    same(whole, xr.concat(parts, dim="run", data_vars="minimal", coords="minimal", compat="equals", join="exact").sortby("run"))
+    parts = [
+        sq.simulate(TASK, **SMALL | {"runs": n, "first_run": k}).dataset
+        for k, n in ((0, 2), (2, 1), (5, 1), (3, 2))
+    ]
+    same(
+        whole,
+        xr.concat(
+            parts, dim="run", data_vars="minimal", coords="minimal", compat="equals", join="exact"
+        ).sortby("run"),
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -109,7 +139,11 @@ def test_all_forms_of_rng():
     assert np.random.default_rng(7).integers(2**60) != generator.integers(2**60)
 
 
-@pytest.mark.parametrize("rng", [None, 2**200 + 1, np.random.SeedSequence([1, 2, 3], pool_size=8), np.random.default_rng(0)], ids=["None", "large", "sequence", "generator"])
+@pytest.mark.parametrize(
+    "rng",
+    [None, 2**200 + 1, np.random.SeedSequence([1, 2, 3], pool_size=8), np.random.default_rng(0)],
+    ids=["None", "large", "sequence", "generator"],
+)
 def test_the_entropy_noted_gives_the_run_again(rng):
     r = sq.simulate(TASK, **SMALL | {"rng": rng})
     same(r, sq.simulate(**r.arguments))
@@ -118,7 +152,10 @@ def test_the_entropy_noted_gives_the_run_again(rng):
         same(r, sq.simulate(TASK, **SMALL | {"rng": noted}))
 
 
-@pytest.mark.parametrize("rng", [7, np.random.SeedSequence(7, spawn_key=(1, 2)), np.random.SeedSequence([1, 2], pool_size=8)])
+@pytest.mark.parametrize(
+    "rng",
+    [7, np.random.SeedSequence(7, spawn_key=(1, 2)), np.random.SeedSequence([1, 2], pool_size=8)],
+)
 def test_the_core_gets_all_64_bits(monkeypatch, rng):
     seen = []
 
@@ -129,7 +166,18 @@ def test_the_core_gets_all_64_bits(monkeypatch, rng):
         seen.append(seed)
         raise Stop
 
-    monkeypatch.setattr(_core, "Sampled", type("Watch", (), {"bytes": staticmethod(lambda *_, **__: 0), "__new__": lambda cls, *a, **k: watch(*a, **k)}))
+    monkeypatch.setattr(
+        _core,
+        "Sampled",
+        type(
+            "Watch",
+            (),
+            {
+                "bytes": staticmethod(lambda *_, **__: 0),
+                "__new__": lambda cls, *a, **k: watch(*a, **k),
+            },
+        ),
+    )
     with pytest.raises(Stop):
         sq.simulate(TASK, **SMALL | {"rng": rng})
     sequence = np.random.SeedSequence(rng) if isinstance(rng, int) else rng
@@ -156,7 +204,11 @@ def test_global_generators_are_left_alone():
 
 def test_no_steps():
     r = sq.simulate(TASK, **SMALL | {"steps": 0})
-    assert r.m.shape == (4, 1) and np.isnan(r.loss).all() and r.dataset["time"].values.tolist() == [0.0]
+    assert (
+        r.m.shape == (4, 1)
+        and np.isnan(r.loss).all()
+        and r.dataset["time"].values.tolist() == [0.0]
+    )
 
 
 def test_no_learning():
@@ -166,9 +218,26 @@ def test_no_learning():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("student", [sq.Tied(), sq.Untied(), sq.Untied(normalization="global"), sq.Attention("trace"), sq.LinearAttention()])
+@pytest.mark.parametrize(
+    "student",
+    [
+        sq.Tied(),
+        sq.Untied(),
+        sq.Untied(normalization="global"),
+        sq.Attention("trace"),
+        sq.LinearAttention(),
+    ],
+)
 def test_one_of_everything(student, dtype):
-    r = sq.simulate(sq.Task(sq.SSI("z1", 1), student), d=1, steps=5, lr=0.1, rng=0, init=sq.Uniform(), dtype=dtype)
+    r = sq.simulate(
+        sq.Task(sq.SSI("z1", 1), student),
+        d=1,
+        steps=5,
+        lr=0.1,
+        rng=0,
+        init=sq.Uniform(),
+        dtype=dtype,
+    )
     np.testing.assert_allclose(np.abs(r.m), 1, rtol=1e-5)
     r = sq.simulate(sq.Task(sq.SSI("z1", 1), student), d=1, steps=5, lr=0.1, rng=0, dtype=dtype)
     assert r.m[0, 0] == pytest.approx(1)
@@ -180,20 +249,34 @@ def test_start_at_the_pole_stays_defined():
 
 
 def test_random_sign_and_uniform_starts():
-    r = sq.simulate(TASK, **SMALL | {"runs": 40, "steps": 0, "init": sq.Overlap(0.5, random_sign=True)})
+    r = sq.simulate(
+        TASK, **SMALL | {"runs": 40, "steps": 0, "init": sq.Overlap(0.5, random_sign=True)}
+    )
     assert {round(x, 3) for x in r.m[:, 0].values.tolist()} == {0.5, -0.5}
     r = sq.simulate(TASK, **SMALL | {"runs": 400, "steps": 0, "init": sq.Uniform()})
-    assert abs(float(r.m.mean())) < 5 / np.sqrt(400 * 40) and abs(float((r.m**2).mean()) * 40 - 1) < 5 * np.sqrt(2 / 400)
+    assert abs(float(r.m.mean())) < 5 / np.sqrt(400 * 40) and abs(
+        float((r.m**2).mean()) * 40 - 1
+    ) < 5 * np.sqrt(2 / 400)
 
 
-@pytest.mark.parametrize("tokens", ["rademacher", "uniform", sq.StudentT(5), sq.Correlated(np.full((3, 3), 0.2) + 0.8 * np.eye(3))])
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        "rademacher",
+        "uniform",
+        sq.StudentT(5),
+        sq.Correlated(np.full((3, 3), 0.2) + 0.8 * np.eye(3)),
+    ],
+)
 def test_other_token_laws_run_and_differ(tokens):
     r = sq.simulate(TASK, **SMALL | {"tokens": tokens})
     assert np.isfinite(r.m).all() and not np.array_equal(r.m, sq.simulate(TASK, **SMALL).m)
 
 
 def test_projected_steps_differ():
-    assert not np.array_equal(sq.simulate(TASK, **SMALL | {"step": "projected"}).m, sq.simulate(TASK, **SMALL).m)
+    assert not np.array_equal(
+        sq.simulate(TASK, **SMALL | {"step": "projected"}).m, sq.simulate(TASK, **SMALL).m
+    )
 
 
 # --- stopping, watching
@@ -206,12 +289,19 @@ def test_weak_recovery_to_the_step():
     first = [int(np.argmax(np.abs(m) >= 0.5)) for m in full.m.values]
     assert full.weak_recovery.values.tolist() == first and not full.censored.any()
     halted = sq.simulate(task, **run, record=sq.Every(1), stop=sq.WeakRecovery(0.5, halt=True))
-    assert halted.weak_recovery.values.tolist() == first and halted.dataset["steps_done"].values.tolist() == first
+    assert (
+        halted.weak_recovery.values.tolist() == first
+        and halted.dataset["steps_done"].values.tolist() == first
+    )
     for m, whole, step in zip(halted.m.values, full.m.values, first, strict=True):
         np.testing.assert_array_equal(m[: step + 1], whole[: step + 1])
         assert np.isnan(m[step + 1 :]).all()
     short = sq.simulate(task, **run | {"steps": 3}, stop=sq.WeakRecovery(0.999))
-    assert np.isposinf(short.weak_recovery).all() and short.censored.all() and short.passage.median == np.inf
+    assert (
+        np.isposinf(short.weak_recovery).all()
+        and short.censored.all()
+        and short.passage.median == np.inf
+    )
 
 
 LONG = SMALL | {"d": 1000, "steps": 10**9, "runs": 2, "record": sq.Every(10**7)}
@@ -279,7 +369,9 @@ def test_threads_default_to_what_may_be_used():
 
 
 class Still:
-    """A dynamics in which nothing moves and there are no runs: what `simulate` and `Result` may assume is what this has."""
+    """A dynamics in which nothing moves and there are no runs: what `simulate` and `Result` may
+    assume is what this has.
+    """
 
     def __init__(self, run, seed, grid):
         self.run, self.grid = run, grid
@@ -299,7 +391,9 @@ class Still:
         return np.array([self.run.steps])
 
     def variables(self):
-        return {"m": _dynamics.Variable(("step",), np.linspace(0.1, 0.9, len(self.grid)), "overlap")}
+        return {
+            "m": _dynamics.Variable(("step",), np.linspace(0.1, 0.9, len(self.grid)), "overlap")
+        }
 
     def state(self):
         return {}
@@ -325,4 +419,9 @@ def test_public_names_exist():
         warnings.simplefilter("error")
         import seqsgd.simulate  # noqa: F401
     assert callable(sq.simulate), "the module must not shadow the function"
-    assert "sum_h2" in sq.links() and "relu" in sq.activations() and "frobenius" in sq.losses() and sq.dynamics()[:2] == ["sampled", "reduced"]
+    assert (
+        "sum_h2" in sq.links()
+        and "relu" in sq.activations()
+        and "frobenius" in sq.losses()
+        and sq.dynamics()[:2] == ["sampled", "reduced"]
+    )

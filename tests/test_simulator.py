@@ -8,7 +8,6 @@ import threading
 
 import numpy as np
 import pytest
-
 import seqsgd as sq
 
 TASK = sq.Task(sq.SSI("sum_h2", L=3), sq.Tied("tanh"))
@@ -49,10 +48,15 @@ def test_what_it_shows_belongs_together(task):
     if task is MATRIX:
         P = sim.positions
         np.testing.assert_allclose(P[0], -P[1], rtol=1e-12)
-        assert isinstance(sim.e, float) and sim.e == pytest.approx(P[0] @ w / np.sqrt(20), abs=1e-12)
+        assert isinstance(sim.e, float) and sim.e == pytest.approx(
+            P[0] @ w / np.sqrt(20), abs=1e-12
+        )
     else:
         for name in ("e", "positions"):
-            with pytest.raises(AttributeError, match=f"^{name}: the student has no positional encoding with vectors$"):
+            with pytest.raises(
+                AttributeError,
+                match=f"^{name}: the student has no positional encoding with vectors$",
+            ):
                 getattr(sim, name)
     w[...] = 0
     assert np.linalg.norm(sim.w) > 1, "a copy"
@@ -91,7 +95,16 @@ def test_any_array_will_do(dtype):
     read_only.setflags(write=False)
     wide = np.zeros((8, 3, 40))
     wide[::2, :, ::2] = X
-    forms = [X, X.astype(np.float64), X.tolist(), np.asfortranarray(X), read_only, wide[::2, :, ::2], X[::-1][::-1], np.moveaxis(np.ascontiguousarray(np.moveaxis(X, 1, 2)), 2, 1)]
+    forms = [
+        X,
+        X.astype(np.float64),
+        X.tolist(),
+        np.asfortranarray(X),
+        read_only,
+        wide[::2, :, ::2],
+        X[::-1][::-1],
+        np.moveaxis(np.ascontiguousarray(np.moveaxis(X, 1, 2)), 2, 1),
+    ]
     weights = []
     for form in forms:
         sim = make(dtype=dtype)
@@ -122,14 +135,49 @@ def test_one_token_in_one_dimension():
 @pytest.mark.parametrize(
     ("X", "y", "error", "message"),
     [
-        (np.zeros((3, 20)), None, ValueError, "X: expected shape (n, L, d) = (n, 3, 20), got (3, 20)"),
-        (np.zeros((2, 20, 3)), None, ValueError, "X: expected shape (n, L, d) = (n, 3, 20), got (2, 20, 3)"),
-        (np.zeros((2, 3, 20), complex), None, TypeError, "X: expected real numbers, got dtype complex128"),
-        ([[1, 2], [3]], None, TypeError, "X: expected shape (n, L, d) = (n, 3, 20), got a ragged sequence"),
+        (
+            np.zeros((3, 20)),
+            None,
+            ValueError,
+            "X: expected shape (n, L, d) = (n, 3, 20), got (3, 20)",
+        ),
+        (
+            np.zeros((2, 20, 3)),
+            None,
+            ValueError,
+            "X: expected shape (n, L, d) = (n, 3, 20), got (2, 20, 3)",
+        ),
+        (
+            np.zeros((2, 3, 20), complex),
+            None,
+            TypeError,
+            "X: expected real numbers, got dtype complex128",
+        ),
+        (
+            [[1, 2], [3]],
+            None,
+            TypeError,
+            "X: expected shape (n, L, d) = (n, 3, 20), got a ragged sequence",
+        ),
         ("data", None, TypeError, "X: expected real numbers, got dtype <U4"),
-        (np.zeros((2, 3, 20)), [1, 2, 3], ValueError, "y: expected shape (n, k) = (n, 1), got (3,)"),
-        (np.zeros((2, 3, 20)), np.zeros((3, 1)), ValueError, "y: expected as many labels as sequences in X, n = 2, got 3"),
-        (np.zeros((2, 3, 20)), np.zeros((2, 2)), ValueError, "y: expected shape (n, k) = (n, 1), got (2, 2)"),
+        (
+            np.zeros((2, 3, 20)),
+            [1, 2, 3],
+            ValueError,
+            "y: expected shape (n, k) = (n, 1), got (3,)",
+        ),
+        (
+            np.zeros((2, 3, 20)),
+            np.zeros((3, 1)),
+            ValueError,
+            "y: expected as many labels as sequences in X, n = 2, got 3",
+        ),
+        (
+            np.zeros((2, 3, 20)),
+            np.zeros((2, 2)),
+            ValueError,
+            "y: expected shape (n, k) = (n, 1), got (2, 2)",
+        ),
     ],
 )
 def test_wrong_data_is_refused_and_nothing_moves(X, y, error, message):
@@ -144,11 +192,23 @@ def test_wrong_data_is_refused_and_nothing_moves(X, y, error, message):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: make().advance(-1), ValueError, "n: expected an integer in [0, 4503599627370496], got -1"),
-        (lambda: make().advance(1.5), TypeError, "n: expected an integer in [0, 4503599627370496], got 1.5"),
+        (
+            lambda: make().advance(-1),
+            ValueError,
+            "n: expected an integer in [0, 4503599627370496], got -1",
+        ),
+        (
+            lambda: make().advance(1.5),
+            TypeError,
+            "n: expected an integer in [0, 4503599627370496], got 1.5",
+        ),
         (lambda: make(run=-1), ValueError, "run: expected an integer in [0, 4294967295], got -1"),
         (lambda: make(d=0), ValueError, "d: expected an integer in [1, 1099511627776], got 0"),
-        (lambda: make(MATRIX, d=2), ValueError, "d: Opposite needs d >= 3 (p is orthogonal to w* and to the initial weights), got 2"),
+        (
+            lambda: make(MATRIX, d=2),
+            ValueError,
+            "d: Opposite needs d >= 3 (p is orthogonal to w* and to the initial weights), got 2",
+        ),
     ],
 )
 def test_wrong_arguments(call, error, message):
@@ -210,7 +270,10 @@ def test_nonfinite_values_stop_it_before_the_step():
     y = [0.0, 1e200, 0.0]
     before = make()
     before.observe(X[:1], y[:1])
-    with pytest.warns(sq.NonFiniteWarning, match="^values were not finite at step 2; the simulator stays before it"):
+    with pytest.warns(
+        sq.NonFiniteWarning,
+        match="^values were not finite at step 2; the simulator stays before it",
+    ):
         losses = sim.observe(X, y)
     assert np.isfinite(losses[0]) and np.isnan(losses[1:]).all()
     assert sim.step == 1 and np.array_equal(sim.w, before.w)
@@ -246,7 +309,10 @@ def test_one_from_two_threads_waits():
 
 def test_repr():
     sim = make()
-    assert repr(sim) == "<seqsgd.Simulator at step 0, m = 0.2236, d = 20, Task(teacher=SSI('sum_h2', L=3), student=Tied('tanh'))>"
+    assert repr(sim) == (
+        "<seqsgd.Simulator at step 0, m = 0.2236, d = 20, Task(teacher=SSI('sum_h2', L=3), "
+        "student=Tied('tanh'))>"
+    )
     assert "Untied" in repr(make(UNTIED))
 
 
@@ -260,10 +326,20 @@ def test_decay_does_not_warn_of_its_end():
 # --- copies
 
 
-@pytest.mark.parametrize("made", [copy.deepcopy, copy.copy, lambda s: pickle.loads(pickle.dumps(s))], ids=["deepcopy", "copy", "pickle"])
-@pytest.mark.parametrize(("task", "dtype"), [(TASK, "float32"), (UNTIED, "float64"), (MATRIX, "float32")], ids=["tied", "untied", "matrix"])
+@pytest.mark.parametrize(
+    "made",
+    [copy.deepcopy, copy.copy, lambda s: pickle.loads(pickle.dumps(s))],
+    ids=["deepcopy", "copy", "pickle"],
+)
+@pytest.mark.parametrize(
+    ("task", "dtype"),
+    [(TASK, "float32"), (UNTIED, "float64"), (MATRIX, "float32")],
+    ids=["tied", "untied", "matrix"],
+)
 def test_a_copy_goes_on_bit_for_bit_and_by_itself(task, dtype, made):
-    sim = make(task, dtype=dtype, rng=np.random.SeedSequence(3).spawn(2)[1], run=4, lr=sq.Decay(0.3, 50, 1))
+    sim = make(
+        task, dtype=dtype, rng=np.random.SeedSequence(3).spawn(2)[1], run=4, lr=sq.Decay(0.3, 50, 1)
+    )
     sim.advance(17)
     other = made(sim)
     assert (other.step, repr(other)) == (17, repr(sim))
@@ -279,7 +355,10 @@ def test_a_pickle_is_taken_up_in_another_process(tmp_path):
     sim = make(dtype="float32")
     sim.advance(17)
     (tmp_path / "s.pickle").write_bytes(pickle.dumps(sim))
-    program = f"import pickle, sys; s = pickle.load(open({str(tmp_path / 's.pickle')!r}, 'rb')); s.advance(30); sys.stdout.buffer.write(s.w.tobytes())"
+    program = (
+        f"import pickle, sys; s = pickle.load(open({str(tmp_path / 's.pickle')!r}, 'rb')); "
+        "s.advance(30); sys.stdout.buffer.write(s.w.tobytes())"
+    )
     there = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout
     sim.advance(30)
     assert there == sim.w.tobytes()
@@ -315,7 +394,10 @@ def test_a_function_that_cannot_be_pickled_is_named():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_rate_that_is_set_is_that_of_the_steps_to_come(tmp_path, dtype):
-    sim, planned = make(dtype=dtype), make(dtype=dtype, lr=sq.Piecewise([(0, 0.3), (10, 0.05), (25, sq.PowerLaw(1.0, d=-1.0))]))
+    sim, planned = (
+        make(dtype=dtype),
+        make(dtype=dtype, lr=sq.Piecewise([(0, 0.3), (10, 0.05), (25, sq.PowerLaw(1.0, d=-1.0))])),
+    )
     sim.advance(10)
     sim.lr = 0.05
     assert sim.lr == 0.05
@@ -338,9 +420,25 @@ def test_a_rate_that_is_set_is_that_of_the_steps_to_come(tmp_path, dtype):
     ("name", "value", "error", "message"),
     [
         ("lr", -1, ValueError, "lr: expected a finite number >= 0, got -1"),
-        ("lr", "fast", TypeError, "lr: expected a number >= 0, PowerLaw, Decay or Piecewise, got 'fast'"),
-        ("w", 0, AttributeError, "w: cannot be set; it follows from the steps done (restore() goes back to a state)"),
-        ("learning_rate", 0.1, AttributeError, "learning_rate: a Simulator has no such attribute; apart from lr, what it was made with cannot be changed"),
+        (
+            "lr",
+            "fast",
+            TypeError,
+            "lr: expected a number >= 0, PowerLaw, Decay or Piecewise, got 'fast'",
+        ),
+        (
+            "w",
+            0,
+            AttributeError,
+            "w: cannot be set; it follows from the steps done (restore() goes back to a state)",
+        ),
+        (
+            "learning_rate",
+            0.1,
+            AttributeError,
+            "learning_rate: a Simulator has no such attribute; apart from lr, what it was made "
+            "with cannot be changed",
+        ),
     ],
 )
 def test_what_would_do_nothing_cannot_be_set(name, value, error, message):

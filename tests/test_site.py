@@ -11,7 +11,6 @@ from urllib.parse import unquote, urlsplit
 
 import markdown
 import pytest
-
 import seqsgd
 from seqsgd import ffi, figures, theory
 from seqsgd.figures import Finding, making
@@ -185,10 +184,19 @@ def public() -> set[str]:
     """Names the reference may show, with the public members of classes one level down."""
     modules = {"seqsgd": seqsgd, "seqsgd.theory": theory, "seqsgd.figures": figures}
     modules["seqsgd.ffi"] = ffi
-    names = {f"{at}.{name}": getattr(module, name) for at, module in modules.items()
-             for name in getattr(module, "__all__", dir(module)) if not name.startswith("_")}
-    members = {f"{at}.{name}" for at, thing in names.items() if isinstance(thing, type)
-               for name in dir(thing) if not name.startswith("_")}
+    names = {
+        f"{at}.{name}": getattr(module, name)
+        for at, module in modules.items()
+        for name in getattr(module, "__all__", dir(module))
+        if not name.startswith("_")
+    }
+    members = {
+        f"{at}.{name}"
+        for at, thing in names.items()
+        if isinstance(thing, type)
+        for name in dir(thing)
+        if not name.startswith("_")
+    }
     return members | {at for at, thing in names.items() if not isinstance(thing, ModuleType)}
 
 

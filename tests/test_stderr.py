@@ -11,9 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
-import xarray as xr
-
 import seqsgd as sq
+import xarray as xr
 from seqsgd import _stderr
 
 TASK = sq.Task(sq.SSI("sum", L=2), sq.Tied("relu"))
@@ -132,7 +131,10 @@ def answers():
 @pytest.mark.parametrize(("answer", "ends"), list(answers()), ids=repr)
 def test_a_callback_ends_by_one_truth_value(answer, ends):
     """NumPy's and xarray's as well as Python's."""
-    r = sq.simulate(**RUN | {"steps": 4_000_000, "record": [0]} | ({} if ends else {"steps": 40_000}), callback=lambda done, total: answer)
+    r = sq.simulate(
+        **RUN | {"steps": 4_000_000, "record": [0]} | ({} if ends else {"steps": 40_000}),
+        callback=lambda done, total: answer,
+    )
     assert r.complete != ends
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
-from sweeping import BASE, GRID, HEAVY, TASK, files, same
-
 import seqsgd as sq
+import xarray as xr
 from seqsgd.sweeps import assembly, run, worker
 from seqsgd.sweeps.labels import nearly
+from sweeping import BASE, GRID, HEAVY, TASK, files, same
 
 
 @pytest.fixture(scope="module")
@@ -27,26 +26,48 @@ def test_every_cell_is_what_simulate_gives(swept):
         for lr in GRID["lr"]:
             cell = swept.cell(omega=float(omega), lr=lr)
             again = sq.simulate(**cell.arguments)
-            xr.testing.assert_identical(cell.dataset.drop_attrs(deep=False), again.dataset.drop_attrs(deep=False))
-            assert cell.task == again.task and cell.arguments["d"] == 20 and cell.arguments["rng"].spawn_key
-            xr.testing.assert_equal(swept.sel(omega=float(omega), lr=lr).m.drop_vars(("omega", "lr")), again.m)
+            xr.testing.assert_identical(
+                cell.dataset.drop_attrs(deep=False), again.dataset.drop_attrs(deep=False)
+            )
+            assert (
+                cell.task == again.task
+                and cell.arguments["d"] == 20
+                and cell.arguments["rng"].spawn_key
+            )
+            xr.testing.assert_equal(
+                swept.sel(omega=float(omega), lr=lr).m.drop_vars(("omega", "lr")), again.m
+            )
             here, there = (json.loads(r.dataset.attrs["versions"]) for r in (cell, again))
             assert here == there and set(cell.dataset.attrs) == set(again.dataset.attrs)
 
 
 def test_labels(swept):
     d = swept.dataset
-    assert d.m.dims == ("omega", "lr", "run", "step") and d.m.shape == (4, 3, 5, 7) and d.m.dtype == np.float64
+    assert (
+        d.m.dims == ("omega", "lr", "run", "step")
+        and d.m.shape == (4, 3, 5, 7)
+        and d.m.dtype == np.float64
+    )
     assert d["steps_done"].dtype == np.int64 and d["steps_done"].dims == ("omega", "lr", "run")
-    assert d.omega.values.tobytes() == np.linspace(0, 1, 4).tobytes() and d.lr.values.tolist() == GRID["lr"]
+    assert (
+        d.omega.values.tobytes() == np.linspace(0, 1, 4).tobytes()
+        and d.lr.values.tolist() == GRID["lr"]
+    )
     assert d.time.dims == ("lr", "step")  # it does not depend on omega
     np.testing.assert_allclose(d.time, d.lr * d.step / 20)
     assert d.m.attrs["long_name"] == "overlap w . w* / d" and d.attrs["format"] == "seqsgd sweep"
     assert swept.groupby("lr").mean().m.sizes["lr"] == 3
     frame = swept.to_dataframe()
     assert frame.index.names == ["omega", "lr", "run", "step"] and len(frame) == d.m.size
-    assert swept.sel(omega=1 / 3, lr=0.1).m.shape == (5, 7) and swept.sel(omega=1 / 3 + 1e-13, lr=0.1).m.shape == (5, 7)
-    assert swept.cells_done == 12 and "omega 4 x lr 3" in repr(swept) and "12 of 12 done" in repr(swept) and "<table>" in swept._repr_html_()
+    assert swept.sel(omega=1 / 3, lr=0.1).m.shape == (5, 7) and swept.sel(
+        omega=1 / 3 + 1e-13, lr=0.1
+    ).m.shape == (5, 7)
+    assert (
+        swept.cells_done == 12
+        and "omega 4 x lr 3" in repr(swept)
+        and "12 of 12 done" in repr(swept)
+        and "<table>" in swept._repr_html_()
+    )
 
 
 FLOATS = [
@@ -142,10 +163,22 @@ def test_labels_that_lie_close_are_told_apart():
 
 def test_provenance_of_every_cell(swept):
     p = swept.provenance()
-    assert p["complete"].all() and (p["error"] == "").all() and (p["seconds"] > 0).all() and len(np.unique(p["key"])) == 12
+    assert (
+        p["complete"].all()
+        and (p["error"] == "").all()
+        and (p["seconds"] > 0).all()
+        and len(np.unique(p["key"])) == 12
+    )
     a = json.loads(p["arguments"].sel(lr=0.2).isel(omega=1).item())
-    assert a["lr"] == 0.2 and a["task"]["teacher"]["omega"] == pytest.approx(1 / 3) and a["rng"]["entropy"] == 0
-    assert json.loads(p["versions"].values[0, 0])["seqsgd"] == sq.__version__ and (p["simd"] == sq._core.level).all()
+    assert (
+        a["lr"] == 0.2
+        and a["task"]["teacher"]["omega"] == pytest.approx(1 / 3)
+        and a["rng"]["entropy"] == 0
+    )
+    assert (
+        json.loads(p["versions"].values[0, 0])["seqsgd"] == sq.__version__
+        and (p["simd"] == sq._core.level).all()
+    )
 
 
 def test_no_grid_points_but_one_and_no_axes():
@@ -207,26 +240,53 @@ def test_more_runs_of_the_same_cells(tmp_path):
 
 
 def test_a_changed_definition_is_another_cell(tmp_path):
-    values = [sq.sweep(BASE | change, {"lr": [0.1]}, store=tmp_path / "s", rng=0).m.values for change in ({}, {"dtype": "float64"}, {"steps": 250}, {"step": "projected"})]
+    values = [
+        sq.sweep(BASE | change, {"lr": [0.1]}, store=tmp_path / "s", rng=0).m.values
+        for change in ({}, {"dtype": "float64"}, {"steps": 250}, {"step": "projected"})
+    ]
     assert len({v.tobytes() for v in values}) == 4
     first = sq.sweep(BASE, {"lr": [0.1]}, store=tmp_path / "s", rng=0)
     assert first.m.values.tobytes() == values[0].tobytes()
 
 
 def test_cells_that_differ_in_records_runs_and_tokens():
-    base = {"task": sq.Task(sq.SSI("sum", L=2), sq.Untied("relu")), "d": 20, "lr": 0.1, "steps": 100, "record": sq.LogSpaced(4), "runs": 2, "stop": sq.WeakRecovery(0.9)}
+    base = {
+        "task": sq.Task(sq.SSI("sum", L=2), sq.Untied("relu")),
+        "d": 20,
+        "lr": 0.1,
+        "steps": 100,
+        "record": sq.LogSpaced(4),
+        "runs": 2,
+        "stop": sq.WeakRecovery(0.9),
+    }
     r = sq.sweep(base, {"task.teacher.L": [2, 4], "steps, runs": [[50, 200], [2, 3]]}, rng=0)
     d = r.dataset
-    assert d.m.dims == ("L", "steps", "run", "step", "token") and d.m.shape[-1] == 4 and d.token.values.tolist() == [1, 2, 3, 4]
+    assert (
+        d.m.dims == ("L", "steps", "run", "step", "token")
+        and d.m.shape[-1] == 4
+        and d.token.values.tolist() == [1, 2, 3, 4]
+    )
     assert d.runs.dims == ("steps",) and d.runs.values.tolist() == [2, 3]
-    assert d["steps_done"].dtype == np.float64 and d["censored"].dtype == np.float64  # NaN for runs that are not there
-    assert np.isnan(d["steps_done"].sel(steps=50, run=2)).all() and np.isfinite(d["steps_done"].sel(steps=200)).all()
+    assert (
+        d["steps_done"].dtype == np.float64 and d["censored"].dtype == np.float64
+    )  # NaN for runs that are not there
+    assert (
+        np.isnan(d["steps_done"].sel(steps=50, run=2)).all()
+        and np.isfinite(d["steps_done"].sel(steps=200)).all()
+    )
     for L in (2, 4):
         for steps, runs in ((50, 2), (200, 3)):
             cell = r.cell(L=L, steps=steps)
-            assert cell.m.shape[::2] == (runs, L) and cell.censored.dtype == bool and cell.dataset["steps_done"].dtype == np.int64
+            assert (
+                cell.m.shape[::2] == (runs, L)
+                and cell.censored.dtype == bool
+                and cell.dataset["steps_done"].dtype == np.int64
+            )
             part = d.m.sel(L=L, steps=steps)
-            assert part.sel(run=cell.m.run, step=cell.m.step, token=cell.m.token).values.tobytes() == cell.m.values.tobytes()
+            assert (
+                part.sel(run=cell.m.run, step=cell.m.step, token=cell.m.token).values.tobytes()
+                == cell.m.values.tobytes()
+            )
             assert np.isfinite(part).sum() == np.isfinite(cell.m).sum()
             np.testing.assert_array_equal(d.time.sel(step=cell.m.step), cell.dataset.time)
 
@@ -332,12 +392,25 @@ FLAKY = {"task": sq.Task(sq.SSI("z1", L=1), sq.Tied()), "d": 10, "steps": 200, "
 def test_a_cell_that_fails_is_noted_and_tried_again(tmp_path):
     grid = {"task.teacher.link": {"labels": {"good": "z1", "bad": flaky}}, "lr": [0.1, 0.2]}
     flaky.healthy = False
-    with pytest.warns(sq.SweepWarning, match=r"^2 of 4 cells failed, the first at link = bad, lr = 0.1: RuntimeError: no luck \(all of them: `result.errors`"):
+    with pytest.warns(
+        sq.SweepWarning,
+        match=r"^2 of 4 cells failed, the first at link = bad, lr = 0.1: RuntimeError: no luck "
+        r"\(all of them: `result.errors`",
+    ):
         r = sq.sweep(FLAKY, grid, store=tmp_path / "s", rng=0)
-    assert r.errors == {f"link = bad, lr = {lr}": "RuntimeError: no luck" for lr in (0.1, 0.2)} and "in flaky" in r.tracebacks["link = bad, lr = 0.1"]
+    assert (
+        r.errors == {f"link = bad, lr = {lr}": "RuntimeError: no luck" for lr in (0.1, 0.2)}
+        and "in flaky" in r.tracebacks["link = bad, lr = 0.1"]
+    )
     assert r.cells_done == 2 and "2 of 4 done, 2 failed" in repr(r)
-    assert np.isfinite(r.m.sel(link="good")).all() and np.isnan(r.m.sel(link="bad")).all() and np.isnan(r["steps_done"].sel(link="bad")).all()
-    with pytest.raises(ValueError, match=r"^link = bad, lr = 0.1: it was not computed yet, or failed"):
+    assert (
+        np.isfinite(r.m.sel(link="good")).all()
+        and np.isnan(r.m.sel(link="bad")).all()
+        and np.isnan(r["steps_done"].sel(link="bad")).all()
+    )
+    with pytest.raises(
+        ValueError, match=r"^link = bad, lr = 0.1: it was not computed yet, or failed"
+    ):
         r.cell(link="bad", lr=0.1)
     assert r.provenance()["error"].sel(link="bad", lr=0.1) == "RuntimeError: no luck"
     with pytest.raises(sq.SweepError, match=r"^link = bad, lr = 0.1: RuntimeError: no luck$"):
@@ -348,14 +421,29 @@ def test_a_cell_that_fails_is_noted_and_tried_again(tmp_path):
     finally:
         flaky.healthy = False
     assert healed.errors == {} and healed.cells_done == 4
-    same(healed.dataset.sel(link="good"), r.dataset.sel(link="good").assign(steps_done=lambda d: d["steps_done"].astype(int)))
+    same(
+        healed.dataset.sel(link="good"),
+        r.dataset.sel(link="good").assign(steps_done=lambda d: d["steps_done"].astype(int)),
+    )
 
 
 def test_warnings_come_once():
     with pytest.warns(sq.NonFiniteWarning, match=r"^values were not finite in 6 runs") as caught:
-        r = sq.sweep({"task": sq.Task(sq.SSI("sum", L=2), sq.Tied("square")), "d": 4, "steps": 50, "lr": 1e300, "runs": 2, "dtype": "float64"}, {"rng": [1, 2, 3]})
+        r = sq.sweep(
+            {
+                "task": sq.Task(sq.SSI("sum", L=2), sq.Tied("square")),
+                "d": 4,
+                "steps": 50,
+                "lr": 1e300,
+                "runs": 2,
+                "dtype": "float64",
+            },
+            {"rng": [1, 2, 3]},
+        )
     assert len(caught) == 1 and np.isfinite(r["nonfinite_step"]).all()
-    with pytest.warns(sq.PrecisionWarning, match=r"float32 rounds away .* \(and 2 more cells\)$") as caught:
+    with pytest.warns(
+        sq.PrecisionWarning, match=r"float32 rounds away .* \(and 2 more cells\)$"
+    ) as caught:
         sq.sweep(BASE | {"lr": 1e-7}, {"rng": [1, 2, 3]})
     assert len(caught) == 1 and caught[0].filename == __file__
 
@@ -417,10 +505,17 @@ def test_arguments_are_checked(tmp_path):
 def test_a_plan(tmp_path):
     s = sq.Sweep(BASE, GRID, rng=0)
     p = sq.plan(s, tmp_path / "s")
-    assert (p.cells, p.cells_done, p.run_steps, p.run_steps_left) == (12, 0, 12 * 5 * 300, 12 * 5 * 300) and p.seconds > 0
+    assert (p.cells, p.cells_done, p.run_steps, p.run_steps_left) == (
+        12,
+        0,
+        12 * 5 * 300,
+        12 * 5 * 300,
+    ) and p.seconds > 0
     assert str(p).startswith("12 cells; 1.8e+04 run-steps; about ") and files(tmp_path) == []
     sq.sweep(BASE, {"lr": [0.1]}, rng=0, store=tmp_path / "s")
-    assert str(sq.plan(sq.Sweep(BASE, {"lr": [0.1, 0.2]}, rng=0), tmp_path / "s", 2)).startswith("2 cells, 1 of them stored; 3000 run-steps, 1500 of them left; about ")
+    assert str(sq.plan(sq.Sweep(BASE, {"lr": [0.1, 0.2]}, rng=0), tmp_path / "s", 2)).startswith(
+        "2 cells, 1 of them stored; 3000 run-steps, 1500 of them left; about "
+    )
     same(sq.sweep(s), sq.sweep(BASE, GRID, rng=0))
 
 
@@ -454,9 +549,14 @@ def test_the_cost_of_a_cell_is_found_by_trying():
 
 def test_records_of_ten_thousand_cells_open_as_one():
     """The numbers, not the speed (bench/test_sweeps.py)."""
-    r = sq.sweep(BASE | {"steps": 4, "record": [0, 4], "runs": 1}, {"rng": range(300), "lr": [0.1, 0.2]})
+    r = sq.sweep(
+        BASE | {"steps": 4, "record": [0, 4], "runs": 1}, {"rng": range(300), "lr": [0.1, 0.2]}
+    )
     for seed in (0, 150, 299):
-        assert r.cell(rng=seed, lr=0.2).m.values.tobytes() == r.m.sel(rng=seed, lr=0.2).values.tobytes()
+        assert (
+            r.cell(rng=seed, lr=0.2).m.values.tobytes()
+            == r.m.sel(rng=seed, lr=0.2).values.tobytes()
+        )
 
 
 def test_pickles(tmp_path, monkeypatch):
@@ -485,7 +585,11 @@ def test_layout_of_dims_without_runs():
     from seqsgd._dynamics import Variable
     from seqsgd.sweeps.piece import encode, layouts
 
-    header, grid, data = encode({"a": Variable(("step",), np.arange(3.0), "x"), "b": Variable((), np.array(2.0), "y")}, np.arange(3), np.arange(3.0))
+    header, grid, data = encode(
+        {"a": Variable(("step",), np.arange(3.0), "x"), "b": Variable((), np.array(2.0), "y")},
+        np.arange(3),
+        np.arange(3.0),
+    )
     (a, b) = layouts(header)
     assert (a.shape, b.shape, len(data), len(grid)) == ((3,), (), 32, 48)
     assert assembly.decode(b, data) == 2.0 and not assembly.decode(a, data).flags.writeable
@@ -505,22 +609,40 @@ def test_heavy_cells_are_cut_and_light_ones_put_together():
     whole = sum(p.seconds for p, _ in found)
     assert sum(sizes) == pytest.approx(whole) and max(sizes) < 2 * MOST and len(out) < whole / LEAST
     for i, cell in enumerate(cells):
-        runs = sorted(r for t in out for p in t if p.cell == i for r in range(p.run.first_run, p.run.first_run + p.run.runs))
-        assert runs == list(range(64)) and all(p.key == cell.key for t in out for p in t if p.cell == i)
+        runs = sorted(
+            r
+            for t in out
+            for p in t
+            if p.cell == i
+            for r in range(p.run.first_run, p.run.first_run + p.run.runs)
+        )
+        assert runs == list(range(64)) and all(
+            p.key == cell.key for t in out for p in t if p.cell == i
+        )
     assert [p.cell for t in in_order(found) for p in t] == list(range(len(cells)))
     assert TASK == cells[0].run.task or cells[0].run.task.teacher.omega == 0.2
 
 
 def test_runs_side_by_side_stay_together():
-    """Cut at whole groups of runs where there are many, else evenly; nothing is lost, nothing twice."""
+    """Cut at whole groups of runs where there are many, else evenly; nothing is lost, nothing
+    twice.
+    """
     from seqsgd.sweeps.cost import TOGETHER, Cost
     from seqsgd.sweeps.tasks import pieces, tasks
 
     for count in (1, 7, 16, 17, 50, 64, 333):
         cells = sq.Sweep(BASE | {"runs": count, "first_run": 5}, {}, rng=0).cells()
         for seconds in (1e-4, 3e-3, 1e-2, 0.3):
-            out = [p.run for t in tasks(pieces(cells, [0], [Cost(seconds, True)], {}, Path("/nonexistent")), 2) for p in t]
-            assert sorted(r for run in out for r in range(run.first_run, run.first_run + run.runs)) == list(range(5, 5 + count))
+            out = [
+                p.run
+                for t in tasks(
+                    pieces(cells, [0], [Cost(seconds, True)], {}, Path("/nonexistent")), 2
+                )
+                for p in t
+            ]
+            assert sorted(
+                r for run in out for r in range(run.first_run, run.first_run + run.runs)
+            ) == list(range(5, 5 + count))
             sizes = sorted(run.runs for run in out)
             assert sizes[-1] <= TOGETHER // 2 or all(n % TOGETHER == 0 for n in sizes[1:])
 
@@ -532,25 +654,43 @@ def test_runs_that_cost_no_more_together_are_not_cut_apart():
 
     for count, expected in ((7, [7]), (16, [16]), (64, [16] * 4), (40, [8, 16, 16])):
         cells = sq.Sweep(BASE | {"runs": count}, {}, rng=0).cells()
-        found = pieces(cells, [0], [Cost(10.0, True, min(count, TOGETHER))], {}, Path("/nonexistent"))
+        found = pieces(
+            cells, [0], [Cost(10.0, True, min(count, TOGETHER))], {}, Path("/nonexistent")
+        )
         assert sorted(p.run.runs for t in tasks(found, 2) for p in t) == expected
 
 
 def test_lanes_are_noticed():
-    """Sixteen runs of the reduced dynamics cost about as much as one; of the sampled dynamics, sixteen times as much."""
+    """Sixteen runs of the reduced dynamics cost about as much as one; of the sampled dynamics,
+    sixteen times as much.
+    """
     from seqsgd.sweeps.cost import estimate
 
-    base = BASE | {"runs": 64, "steps": 100_000, "task": sq.Task(sq.SSI("sum", L=2), sq.Tied("relu"))}
-    (lanes,), (alone,) = (estimate([c.run for c in sq.Sweep(base | {"dynamics": kind}, {}, rng=0).cells()]) for kind in ("reduced", "sampled"))
+    base = BASE | {
+        "runs": 64,
+        "steps": 100_000,
+        "task": sq.Task(sq.SSI("sum", L=2), sq.Tied("relu")),
+    }
+    (lanes,), (alone,) = (
+        estimate([c.run for c in sq.Sweep(base | {"dynamics": kind}, {}, rng=0).cells()])
+        for kind in ("reduced", "sampled")
+    )
     assert lanes.least == 16 and alone.least == 1
 
 
 @pytest.mark.parametrize("dynamics", sq.dynamics())
 def test_every_dynamics(dynamics, tmp_path):
-    base = BASE | {"dynamics": dynamics, "task": sq.Task(sq.SSI("sum", L=2), sq.Tied("tanh")), "runs": 40}
+    base = BASE | {
+        "dynamics": dynamics,
+        "task": sq.Task(sq.SSI("sum", L=2), sq.Tied("tanh")),
+        "runs": 40,
+    }
     r = sq.sweep(base, {"lr": [0.1, 0.2]}, rng=0, store=tmp_path / "s")
     with ThreadPoolExecutor(2) as executor:
         same(sq.sweep(base, {"lr": [0.1, 0.2]}, rng=0, executor=executor), r)
     for lr in (0.1, 0.2):
         cell = r.cell(lr=lr)
-        assert sq.simulate(**cell.arguments).m.equals(cell.m) and cell.arguments["dynamics"] == dynamics
+        assert (
+            sq.simulate(**cell.arguments).m.equals(cell.m)
+            and cell.arguments["dynamics"] == dynamics
+        )

@@ -10,12 +10,11 @@ import sys
 import termios
 
 import pytest
-import xarray as xr
-from sweeping import files, same, until
-
 import seqsgd as sq
+import xarray as xr
 from seqsgd.cli import example_path
 from seqsgd.sweeps import progress
+from sweeping import files, same, until
 
 FILE = """
 title = "A small one"
@@ -40,7 +39,14 @@ lr = { geomspace = [0.1, 0.4, 3] }
 
 
 def seqsgd(*arguments, cwd, **rest):
-    return subprocess.run([sys.executable, "-m", "seqsgd", "sweep", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=100, **rest)
+    return subprocess.run(
+        [sys.executable, "-m", "seqsgd", "sweep", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        **rest,
+    )
 
 
 def write(folder, text):
@@ -51,18 +57,34 @@ def write(folder, text):
 def test_a_sweep_from_a_file(tmp_path):
     write(tmp_path, FILE)
     dry = seqsgd("job.toml", "--dry-run", cwd=tmp_path)
-    assert dry.returncode == 0 and dry.stderr == "" and dry.stdout.startswith("18 cells; 1.08e+04 run-steps; about 0.") and files(tmp_path) == ["job.toml"]
+    assert (
+        dry.returncode == 0
+        and dry.stderr == ""
+        and dry.stdout.startswith("18 cells; 1.08e+04 run-steps; about 0.")
+        and files(tmp_path) == ["job.toml"]
+    )
     done = seqsgd("job.toml", "--output", "out.nc", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "wrote out.sweep and out.nc\n")
-    assert done.stderr.startswith("seqsgd: 18 cells; 1.08e+04 run-steps; about ") and done.stderr.count("\n") == 1
+    assert (
+        done.stderr.startswith("seqsgd: 18 cells; 1.08e+04 run-steps; about ")
+        and done.stderr.count("\n") == 1
+    )
     assert files(tmp_path) == ["job.toml", "out.nc", "out.sweep"]
     r = sq.open_sweep(tmp_path / "out.sweep")
-    assert r.dims == ("L", "d", "lr") and r.cells_done == 18 and r.dataset.steps.values.tolist() == [100, 200, 300]
+    assert (
+        r.dims == ("L", "d", "lr")
+        and r.cells_done == 18
+        and r.dataset.steps.values.tolist() == [100, 200, 300]
+    )
     same(xr.load_dataset(tmp_path / "out.nc", engine="h5netcdf"), r.dataset)
     cell = r.cell(L=2, d=30, lr=0.2)
     assert sq.simulate(**cell.arguments).m.equals(cell.m) and cell.arguments["steps"] == 200
     again = seqsgd("job.toml", cwd=tmp_path)
-    assert (again.returncode, again.stdout, again.stderr) == (0, "wrote out.sweep\n", "seqsgd: 18 cells, all stored\n")
+    assert (again.returncode, again.stdout, again.stderr) == (
+        0,
+        "wrote out.sweep\n",
+        "seqsgd: 18 cells, all stored\n",
+    )
 
 
 def test_workers_and_options(tmp_path):
@@ -79,26 +101,77 @@ def test_workers_and_options(tmp_path):
 @pytest.mark.parametrize(
     ("text", "arguments", "said"),
     [
-        (FILE, ["--set", "d=5"], "base.d: the grid sets this itself, so that --set would change nothing"),
+        (
+            FILE,
+            ["--set", "d=5"],
+            "base.d: the grid sets this itself, so that --set would change nothing",
+        ),
         (FILE, ["--set", "colour=1"], "base.colour: unknown key"),
         (FILE, ["--set", "runs=0"], "base.runs: expected an integer in [1, 4294967296], got 0"),
-        (FILE, ["--set", "grid.lr=[1]"], "grid.lr: --set reaches title, store, output, rng, workers, checkpoint_every and the keys of base only"),
-        (FILE.replace("\nlr = {", "\nlrr = {"), [], "grid.lrr: unknown key, expected one of task, d, "),
-        (FILE.replace("geomspace", "geomspice"), [], "grid.lr.geomspice: base.lr is 0.3 and has no 'geomspice', nor is it one of values, linspace, geomspace, range, labels; did you mean 'geomspace'?"),
-        (FILE.replace("[100, 200, 300]", "[100, 200]"), [], "grid.d, steps: expected lists of one length, got 3 values of d, 2 values of steps"),
-        (FILE.replace("[1, 2]", "[]"), [], "grid.task.teacher.L: expected at least one value, got an empty list"),
-        (FILE.replace("[1, 2]", "[1, 2.5]"), [], "grid.task.teacher.L: expected an integer in [1, 2147483647], got 2.5"),
-        (FILE.replace("0.4, 3]", "0.4, 1_000_000]"), [], "grid: expected at most 1000000 cells, got 2 x 3 x 1000000 = 6000000"),
-        (FILE.replace("[1, 2]", "{ range = [1_000_000_000_000] }"), [], "grid.task.teacher.L: expected at most 1000000 values, got 1000000000000"),
+        (
+            FILE,
+            ["--set", "grid.lr=[1]"],
+            "grid.lr: --set reaches title, store, output, rng, workers, checkpoint_every and the "
+            "keys of base only",
+        ),
+        (
+            FILE.replace("\nlr = {", "\nlrr = {"),
+            [],
+            "grid.lrr: unknown key, expected one of task, d, ",
+        ),
+        (
+            FILE.replace("geomspace", "geomspice"),
+            [],
+            "grid.lr.geomspice: base.lr is 0.3 and has no 'geomspice', nor is it one of values, "
+            "linspace, geomspace, range, labels; did you mean 'geomspace'?",
+        ),
+        (
+            FILE.replace("[100, 200, 300]", "[100, 200]"),
+            [],
+            "grid.d, steps: expected lists of one length, got 3 values of d, 2 values of steps",
+        ),
+        (
+            FILE.replace("[1, 2]", "[]"),
+            [],
+            "grid.task.teacher.L: expected at least one value, got an empty list",
+        ),
+        (
+            FILE.replace("[1, 2]", "[1, 2.5]"),
+            [],
+            "grid.task.teacher.L: expected an integer in [1, 2147483647], got 2.5",
+        ),
+        (
+            FILE.replace("0.4, 3]", "0.4, 1_000_000]"),
+            [],
+            "grid: expected at most 1000000 cells, got 2 x 3 x 1000000 = 6000000",
+        ),
+        (
+            FILE.replace("[1, 2]", "{ range = [1_000_000_000_000] }"),
+            [],
+            "grid.task.teacher.L: expected at most 1000000 values, got 1000000000000",
+        ),
         (FILE.replace("[grid]", "[grit]"), [], "grit: unknown key, expected one of title, store, "),
         (FILE.replace("rng = 0", 'rng = "x"'), [], "rng: expected an integer >= 0, got 'x'"),
         (FILE.replace("rng = 0", "workers = 0"), [], "workers: expected an integer >= 1, got 0"),
-        (FILE, ["--output", "data.csv"], "output: expected a name that ends in .nc or .zarr, got 'data.csv'"),
+        (
+            FILE,
+            ["--output", "data.csv"],
+            "output: expected a name that ends in .nc or .zarr, got 'data.csv'",
+        ),
         (FILE, ["--output", "no/data.nc"], "output: the folder 'no' does not exist"),
         (FILE, ["--store", "no/s"], "store: the folder 'no' does not exist"),
-        (FILE, ["--store", "job.toml"], "store: 'job.toml': file is not a database; it is not a store of sweeps, or was damaged"),
+        (
+            FILE,
+            ["--store", "job.toml"],
+            "store: 'job.toml': file is not a database; it is not a store of sweeps, or was "
+            "damaged",
+        ),
         (FILE, ["--dask", "tcp://127.0.0.1:1", "--workers", "2"], "--dask: has workers of its own"),
-        (FILE, ["--example"], "sweep: expected a FILE, or --example for the one that comes with the package"),
+        (
+            FILE,
+            ["--example"],
+            "sweep: expected a FILE, or --example for the one that comes with the package",
+        ),
         ("[base", [], "job.toml: "),
     ],
 )
@@ -111,9 +184,16 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_runs(tmp_path, text, 
 
 
 def test_the_example(tmp_path):
-    shown = subprocess.run([sys.executable, "-m", "seqsgd", "example", "transition"], cwd=tmp_path, capture_output=True, text=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", "seqsgd", "example", "transition"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert shown.stdout == example_path("transition.toml").read_text()
-    done = seqsgd("--example", "--set", "d=20", "--set", "steps=100", "--set", "runs=2", cwd=tmp_path)
+    done = seqsgd(
+        "--example", "--set", "d=20", "--set", "steps=100", "--set", "runs=2", cwd=tmp_path
+    )
     assert (done.returncode, done.stdout) == (0, "wrote transition.sweep and transition.nc\n")
     r = sq.open_sweep(tmp_path / "transition.sweep")
     assert r.dims == ("omega",) and r.shape == (41,) and r["e"].dims == ("omega", "run", "step")
@@ -122,7 +202,13 @@ def test_the_example(tmp_path):
 def test_ctrl_c_and_on(tmp_path):
     write(tmp_path, FILE)
     words = ["job.toml", "--set", "task.student.sigma=relu", "--set", "runs=200"]
-    process = subprocess.Popen([sys.executable, "-m", "seqsgd", "sweep", *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seqsgd", "sweep", *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
     def some():
         try:
@@ -135,9 +221,18 @@ def test_ctrl_c_and_on(tmp_path):
     out, err = process.communicate(timeout=30)
     done = sq.open_sweep(tmp_path / "out.sweep").cells_done
     assert process.returncode == 130 and out == "" and 2 <= done < 18
-    assert err.splitlines()[-1] == f"seqsgd: interrupted after {done} of 18 cells, which are in 'out.sweep'; the same command continues from there" and err.count("\n") == 2
+    assert (
+        err.splitlines()[-1]
+        == (
+            f"seqsgd: interrupted after {done} of 18 cells, which are in 'out.sweep'; the same "
+            "command continues from there"
+        )
+        and err.count("\n") == 2
+    )
     resumed = seqsgd(*words, cwd=tmp_path)
-    assert resumed.returncode == 0 and resumed.stderr.startswith(f"seqsgd: 18 cells, {done} of them stored; ")
+    assert resumed.returncode == 0 and resumed.stderr.startswith(
+        f"seqsgd: 18 cells, {done} of them stored; "
+    )
     seqsgd(*words, "--store", "whole.sweep", cwd=tmp_path)
     same(sq.open_sweep(tmp_path / "out.sweep"), sq.open_sweep(tmp_path / "whole.sweep"))
     assert files(tmp_path) == ["job.toml", "out.sweep", "whole.sweep"]
@@ -147,7 +242,22 @@ def test_a_bar_where_somebody_watches(tmp_path):
     write(tmp_path, FILE)
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    process = subprocess.Popen([sys.executable, "-m", "seqsgd", "sweep", "job.toml", "--workers", "2", "--set", "runs=2000"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=theirs)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "seqsgd",
+            "sweep",
+            "job.toml",
+            "--workers",
+            "2",
+            "--set",
+            "runs=2000",
+        ],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
     os.close(theirs)
     said = b""
     try:
@@ -168,7 +278,11 @@ def test_a_line_a_minute_in_a_pipe(capsys, monkeypatch):
     p.flying(50)
     p.close()
     said = capsys.readouterr().err
-    assert said.startswith("seqsgd: 3/10 cells, 350/1e+03 run-steps, ") and said.endswith(" left\n") and said.count("\n") == 1
+    assert (
+        said.startswith("seqsgd: 3/10 cells, 350/1e+03 run-steps, ")
+        and said.endswith(" left\n")
+        and said.count("\n") == 1
+    )
     quiet = progress.Progress(10, 1000, 2, 200, 8.0, 1, False)
     quiet.flying(50)
     assert capsys.readouterr().err == ""

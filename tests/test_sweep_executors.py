@@ -14,10 +14,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
-from sweeping import BASE, GRID, HEAVY, press, same, until
-
 import seqsgd as sq
 from seqsgd.sweeps import drive, executors
+from sweeping import BASE, GRID, HEAVY, press, same, until
 
 LONG = BASE | {"steps": 40_000, "runs": 2}  # some hundredths of a second each
 MANY = {"task.teacher.omega": {"linspace": [0.0, 1.0, 12]}, "lr": [0.1, 0.2]}
@@ -30,13 +29,46 @@ def dask(tmp_path_factory):
     from distributed import Client
 
     file = tmp_path_factory.mktemp("dask") / "scheduler.json"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": file.parent, "env": os.environ | {"PYTHONWARNINGS": "ignore", "PYTHONPATH": os.path.dirname(__file__)}}
-    words = [[sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]]
-    words += [[sys.executable, "-m", "distributed.cli.dask_worker", "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard", "--scheduler-file", str(file)]] * 2
+    quiet = {
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+        "cwd": file.parent,
+        "env": os.environ | {"PYTHONWARNINGS": "ignore", "PYTHONPATH": os.path.dirname(__file__)},
+    }
+    words = [
+        [
+            sys.executable,
+            "-m",
+            "distributed.cli.dask_scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--no-dashboard",
+            "--scheduler-file",
+            str(file),
+        ]
+    ]
+    words += [
+        [
+            sys.executable,
+            "-m",
+            "distributed.cli.dask_worker",
+            "--host",
+            "127.0.0.1",
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+            "--scheduler-file",
+            str(file),
+        ]
+    ] * 2
     processes = [subprocess.Popen(w, **quiet) for w in words]
     try:
         until(file.exists)
-        with Client(scheduler_file=str(file), timeout=30, set_as_default=False) as client:  # (as the default it outlives its shutdown)
+        with Client(
+            scheduler_file=str(file), timeout=30, set_as_default=False
+        ) as client:  # (as the default it outlives its shutdown)
             client.wait_for_workers(2, timeout=60)
             yield client
             client.shutdown()
@@ -75,13 +107,19 @@ def executor(request):
 @pytest.fixture(scope="module")
 def here():
     """What this process computes."""
-    return {"light": sq.sweep(BASE, GRID, rng=0), "heavy": sq.sweep(BASE, HEAVY, rng=0), "many": sq.sweep(LONG, MANY, rng=0)}
+    return {
+        "light": sq.sweep(BASE, GRID, rng=0),
+        "heavy": sq.sweep(BASE, HEAVY, rng=0),
+        "many": sq.sweep(LONG, MANY, rng=0),
+    }
 
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of dask's and loky's own sockets and pipes
+    pytest.mark.filterwarnings(
+        "ignore::ResourceWarning"
+    ),  # of dask's and loky's own sockets and pipes
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
@@ -94,7 +132,10 @@ def test_same_bits(executor, here):
 def test_in_another_order(executor, here):
     backwards = {"lr": GRID["lr"][::-1], "task.teacher.omega": [1.0, 0.0]}
     r = sq.sweep(BASE, backwards, rng=0, executor=executor)
-    same(r.dataset.sortby(["lr", "omega"]).transpose("omega", "lr", ...), here["light"].dataset.sel(omega=[0.0, 1.0]))
+    same(
+        r.dataset.sortby(["lr", "omega"]).transpose("omega", "lr", ...),
+        here["light"].dataset.sel(omega=[0.0, 1.0]),
+    )
 
 
 def test_ctrl_c_ends_in_seconds_with_cells_queued(executor, tmp_path):
@@ -153,12 +194,16 @@ def test_a_killed_worker_costs_only_its_cells_in_flight(executor, here, request,
     thread.join()
     assert killed and r.errors == {}
     same(r, here["many"])
-    if isinstance(executor, ProcessPoolExecutor):  # shut down before it has seen a death it may wait for ever
+    if isinstance(
+        executor, ProcessPoolExecutor
+    ):  # shut down before it has seen a death it may wait for ever
         until(lambda: executor._broken or executor._shutdown_thread)
 
 
 def test_a_worker_killed_at_the_very_end_keeps_nobody_waiting():
-    """It may hold the lock on orders; without a word from us the other then waits for it, and its executor for the other."""
+    """It may hold the lock on orders; without a word from us the other then waits for it, and its
+    executor for the other.
+    """
     from seqsgd.sweeps.executors import Pool
 
     for _ in range(6):
@@ -183,7 +228,13 @@ def failing(z):
     raise ValueError("not today")
 
 
-PYTHON = {"task": sq.Task(sq.SSI(first, L=1), sq.Tied()), "d": 10, "steps": 100, "lr": 0.1, "runs": 2}
+PYTHON = {
+    "task": sq.Task(sq.SSI(first, L=1), sq.Tied()),
+    "d": 10,
+    "steps": 100,
+    "lr": 0.1,
+    "runs": 2,
+}
 
 
 @pytest.mark.parametrize("executor", ["our own", "loky"], indirect=True)
@@ -191,31 +242,52 @@ def test_a_cell_that_kills_its_worker_is_found_out(executor):
     grid = {"task.teacher.link": {"labels": {"good": first, "deadly": murderer}}, "lr": [0.1, 0.2]}
     with pytest.warns(sq.SweepWarning, match="2 of 4 cells failed"):
         r = sq.sweep(PYTHON, grid, rng=0, executor=executor)
-    assert list(r.errors) == ["link = deadly, lr = 0.1", "link = deadly, lr = 0.2"] and all(e.startswith("its worker was lost, 3 times (") for e in r.errors.values())
-    alone = sq.sweep(PYTHON, {"task.teacher.link": {"labels": {"good": first}}, "lr": [0.1, 0.2]}, rng=0)
+    assert list(r.errors) == ["link = deadly, lr = 0.1", "link = deadly, lr = 0.2"] and all(
+        e.startswith("its worker was lost, 3 times (") for e in r.errors.values()
+    )
+    alone = sq.sweep(
+        PYTHON, {"task.teacher.link": {"labels": {"good": first}}, "lr": [0.1, 0.2]}, rng=0
+    )
     same(r.dataset.sel(link=["good"])[["m", "loss"]], alone.dataset[["m", "loss"]])
 
 
 def test_a_cell_that_fails_leaves_the_others_alone(executor):
     grid = {"task.teacher.link": {"labels": {"good": "z1", "bad": failing}}, "lr": [0.1, 0.2, 0.3]}
-    with pytest.warns(sq.SweepWarning, match="3 of 6 cells failed, the first at link = bad, lr = 0.[123]: ValueError: not today"):
+    with pytest.warns(
+        sq.SweepWarning,
+        match="3 of 6 cells failed, the first at link = bad, lr = 0.[123]: ValueError: not today",
+    ):
         r = sq.sweep(PYTHON, grid, rng=0, executor=executor)
-    assert len(r.errors) == 3 and r.cells_done == 3 and "in failing" in r.tracebacks["link = bad, lr = 0.1"]
+    assert (
+        len(r.errors) == 3
+        and r.cells_done == 3
+        and "in failing" in r.tracebacks["link = bad, lr = 0.1"]
+    )
     with pytest.raises(sq.SweepError, match="^link = bad, lr = 0.[123]: ValueError: not today"):
         sq.sweep(PYTHON, grid, rng=0, executor=executor, errors="raise")
 
 
 @pytest.mark.parametrize("executor", ["spawn", "our own"], indirect=True)
 def test_what_cannot_be_sent_is_said(executor):
-    with pytest.raises(sq.SweepError, match=r"^executor: a cell or its result cannot be sent to a worker \(.*[pP]ickl") as caught:
-        sq.sweep(PYTHON, {"task.teacher.link": {"labels": {"local": lambda z: z[0]}}}, rng=0, executor=executor)
+    with pytest.raises(
+        sq.SweepError,
+        match=r"^executor: a cell or its result cannot be sent to a worker \(.*[pP]ickl",
+    ) as caught:
+        sq.sweep(
+            PYTHON,
+            {"task.teacher.link": {"labels": {"local": lambda z: z[0]}}},
+            rng=0,
+            executor=executor,
+        )
     assert "\n" not in str(caught.value)
 
 
 def test_an_executor_that_was_shut_down():
     e = ThreadPoolExecutor(1)
     e.shutdown()
-    with pytest.raises(sq.SweepError, match="^executor: cannot schedule new futures after shutdown"):
+    with pytest.raises(
+        sq.SweepError, match="^executor: cannot schedule new futures after shutdown"
+    ):
         sq.sweep(BASE, GRID, executor=e)
 
 
@@ -239,7 +311,9 @@ def test_workers_times_threads_are_no_more_than_cores(monkeypatch):
 def test_few_large_tasks(monkeypatch):
     orders = []
     submit = executors.Pool.submit
-    monkeypatch.setattr(executors.Pool, "submit", lambda self, order: orders.append(order) or submit(self, order))
+    monkeypatch.setattr(
+        executors.Pool, "submit", lambda self, order: orders.append(order) or submit(self, order)
+    )
     with ThreadPoolExecutor(2) as e:
         sq.sweep(BASE | {"steps": 10, "record": [10]}, {"rng": range(500)}, executor=e)
     assert len(orders) < 60 and sum(len(o.pieces) for o in orders) == 500
@@ -254,7 +328,9 @@ sq.sweep({"task": task, "d": 10, "steps": 10, "lr": 0.1}, {"rng": [0, 1]}, execu
 
 def test_a_script_without_a_main_guard_is_told_so(tmp_path):
     (tmp_path / "script.py").write_text(GUARDLESS)
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert "if __name__ == '__main__'" in done.stderr
 
 
@@ -399,7 +475,13 @@ def alive(pid):
 def test_workers_of_a_killed_parent_end(tmp_path):
     """One is busy, the other idle."""
     (tmp_path / "script.py").write_text(ORPHANS)
-    process = subprocess.Popen([sys.executable, "script.py", "s"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "script.py", "s"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     pids = [int(x) for x in process.stdout.readline().split()]
     assert len(pids) == 2 and all(map(alive, pids))
     process.kill()
@@ -426,7 +508,9 @@ if __name__ == "__main__":
 def test_mpi(tmp_path):
     """Where mpi4py and mpiexec are installed (`pip install mpi4py mpich`)."""
     pytest.importorskip("mpi4py")
-    mpiexec = shutil.which("mpiexec") or shutil.which("mpiexec", path=os.path.dirname(sys.executable))
+    mpiexec = shutil.which("mpiexec") or shutil.which(
+        "mpiexec", path=os.path.dirname(sys.executable)
+    )
     if mpiexec is None:
         pytest.skip("no mpiexec")
     (tmp_path / "script.py").write_text(MPI)

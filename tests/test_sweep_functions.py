@@ -8,13 +8,12 @@ import threading
 
 import numpy as np
 import pytest
-from numpy.polynomial.hermite_e import HermiteE
-from sweeping import same
-
 import seqsgd as sq
+from numpy.polynomial.hermite_e import HermiteE
 from seqsgd._seed import Seed
 from seqsgd.models.identity import Functions
 from seqsgd.sweeps import fingerprint
+from sweeping import same
 
 BASE = {"d": 20, "steps": 50, "lr": 0.1}
 
@@ -139,7 +138,7 @@ def test_one_look_at_each_function(monkeypatch):
 
     exact = identity.exact
     monkeypatch.setattr(identity, "exact", lambda f: looked.append(f) or exact(f))
-    link = lambda z: z[0]  # noqa: E731
+    link = lambda z: z[0]
     grid = {"lr": np.linspace(0.1, 1, 300)}
     keys = {c.key for c in sq.Sweep(BASE | {"task": task(link)}, grid, rng=0).cells()}
     assert len(keys) == 300 and looked == [link]
@@ -147,14 +146,14 @@ def test_one_look_at_each_function(monkeypatch):
 
 def test_globals_are_looked_at_when_keys_are_made():
     global helper
-    helper = lambda z: z[0]  # noqa: E731
-    link = lambda z: helper(z)  # noqa: E731
+    helper = lambda z: z[0]
+    link = lambda z: helper(z)
     before = cells(link)
-    helper = lambda z: z[1]  # noqa: E731
+    helper = lambda z: z[1]
     assert cells(link)[0].key != before[0].key
-    helper = lambda y: y[0]  # noqa: E731
+    helper = lambda y: y[0]
     assert cells(link)[0].key != before[0].key  # the name of an argument
-    helper = lambda z: z[0]  # noqa: E731
+    helper = lambda z: z[0]
     assert cells(link) == before
 
 
@@ -221,7 +220,7 @@ def test_a_worker_that_has_another_version_of_the_module_says_so(tmp_path):
 def test_what_a_function_keeps_for_itself_does_not_stop_a_worker(monkeypatch):
     """A worker looks before a function has been at work there, and not again."""
     memory = {}
-    link = lambda z: memory.setdefault(float(z[0]), float(z[0]))  # noqa: E731
+    link = lambda z: memory.setdefault(float(z[0]), float(z[0]))
     (cell,) = cells(link)
     monkeypatch.setattr(fingerprint, "_own", False)
     monkeypatch.setattr(fingerprint, "_ran", {})

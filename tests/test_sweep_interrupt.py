@@ -9,14 +9,13 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
-from sweeping import BASE, press, until
-
 import seqsgd as sq
 from seqsgd._signals import signalled
 from seqsgd.sweeps import drive, executors, run, worker
 from seqsgd.sweeps.cost import Cost
 from seqsgd.sweeps.owner import name, near
 from seqsgd.sweeps.store import Store
+from sweeping import BASE, press, until
 
 ENDLESS = BASE | {"steps": 10**12, "runs": 1, "record": [0]}
 SECONDS = 10.0  # wanted: about one; workers that start and a busy machine take longer
@@ -161,6 +160,7 @@ def test_an_exception_of_a_signal_handler_ends_the_sweep(handler, where, tmp_pat
         }
     )
     grid = {"steps": [10, 10**12]}
+
     def one_is_stored():
         try:
             return sq.open_sweep(tmp_path / "s").cells_done == 1

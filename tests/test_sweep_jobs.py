@@ -7,10 +7,9 @@ import time
 from concurrent.futures import BrokenExecutor
 
 import pytest
-from sweeping import BASE, GRID, HEAVY, same, until
-
 import seqsgd as sq
 from seqsgd.sweeps.jobs import JobExecutor, JobLost
+from sweeping import BASE, GRID, HEAVY, same, until
 
 submitit = pytest.importorskip("submitit")
 

@@ -1,4 +1,6 @@
-"""kill -9 at any moment, Ctrl-C, long cells with checkpoints: what was finished stays, and the rest comes out the same bit for bit."""
+"""kill -9 at any moment, Ctrl-C, long cells with checkpoints: what was finished stays, and the rest
+comes out the same bit for bit.
+"""
 
 import contextlib
 import json
@@ -11,12 +13,12 @@ import sys
 import time
 
 import pytest
-from sweeping import BASE, TASK, files, same, until
-
 import seqsgd as sq
 from seqsgd.sweeps import worker
+from sweeping import BASE, TASK, files, same, until
 
-# A process that forks children, each of which sweeps and is killed; no child outlives its moment, and each goes on where the one before was stopped.
+# A process that forks children, each of which sweeps and is killed; no child outlives its moment,
+# and each goes on where the one before was stopped.
 KILLS = """
 import contextlib, json, multiprocessing, os, random, signal, sqlite3, sys, time
 from concurrent.futures import ProcessPoolExecutor
@@ -79,9 +81,31 @@ print(json.dumps(done))
 
 
 def killed(folder, kind, kills, base, grid, longest, wait=True):
-    arguments = json.dumps({"base": {k: v for k, v in base.items() if k not in ("task", "record")}, "grid": grid, "longest": longest, "wait": wait})
-    command = [sys.executable, "-c", KILLS, str(folder / "s"), kind, str(kills), str(random.SystemRandom().randrange(10**6)), arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=os.environ | {"PYTHONPATH": os.path.dirname(__file__)})
+    arguments = json.dumps(
+        {
+            "base": {k: v for k, v in base.items() if k not in ("task", "record")},
+            "grid": grid,
+            "longest": longest,
+            "wait": wait,
+        }
+    )
+    command = [
+        sys.executable,
+        "-c",
+        KILLS,
+        str(folder / "s"),
+        kind,
+        str(kills),
+        str(random.SystemRandom().randrange(10**6)),
+        arguments,
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=os.environ | {"PYTHONPATH": os.path.dirname(__file__)},
+    )
     assert done.returncode == 0, done.stderr
     print(f"cells there after each kill, seed {command[-2]}: {done.stdout.strip()}")
     return json.loads(done.stdout)
@@ -94,7 +118,9 @@ def intact(path):
 
 @pytest.mark.parametrize("kind", ["here", "processes"])
 def test_killed_at_twenty_random_moments(kind, tmp_path):
-    """Many short cells: kills between, within and while storing them; fewer than twenty if all is done before."""
+    """Many short cells: kills between, within and while storing them; fewer than twenty if all is
+    done before.
+    """
     base = {"task": TASK, "d": 30, "steps": 4000, "lr": 0.1, "runs": 3}
     base["init"] = {"type": "Overlap"}
     grid = {"task.teacher.omega": [0.0, 0.5, 1.0], "init.m0": {"linspace": [0.01, 0.5, 120]}}
@@ -145,7 +171,11 @@ def test_a_checkpoint_is_used(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(drive.Drive, "_watch", stop)
-        with pytest.raises(sq.SweepInterrupted, match=r"^interrupted after 0 of 1 cells; they are in '.*', and the same call goes on from there$") as caught:
+        with pytest.raises(
+            sq.SweepInterrupted,
+            match=r"^interrupted after 0 of 1 cells; they are in '.*', and the same call goes on "
+            r"from there$",
+        ) as caught:
             sq.sweep(LONG, {"lr": [0.1]}, rng=0, store=tmp_path / "s")
     assert isinstance(caught.value, KeyboardInterrupt) and caught.value.result.cells_done == 0
     (left,) = (tmp_path / "s-work").iterdir()
@@ -164,9 +194,13 @@ def test_a_damaged_checkpoint_costs_only_time(tmp_path):
     same(sq.sweep(BASE, {"lr": [0.1]}, rng=0, store=tmp_path / "t"), r)
 
 
-@pytest.mark.parametrize("there", [[], ["go"], ["7.progress"]], ids=["nothing in it", "an empty go", "only progress"])
+@pytest.mark.parametrize(
+    "there", [[], ["go"], ["7.progress"]], ids=["nothing in it", "an empty go", "only progress"]
+)
 def test_a_folder_half_made_or_half_taken_away_goes(there, tmp_path):
-    """By a kill between the folder and the name in it; one that is new may be that of a sweep which begins or ends just now."""
+    """By a kill between the folder and the name in it; one that is new may be that of a sweep which
+    begins or ends just now.
+    """
     old, new = (tmp_path / "s-work" / f"life-{name}" for name in ("old", "new"))
     for life in (old, new):
         life.mkdir(parents=True)
@@ -181,7 +215,9 @@ def test_a_folder_half_made_or_half_taken_away_goes(there, tmp_path):
 
 
 def test_a_piece_that_was_ended_is_no_outcome(monkeypatch):
-    """Even if the core looks again before its threads have paused: half a piece was stored as a whole one."""
+    """Even if the core looks again before its threads have paused: half a piece was stored as a
+    whole one.
+    """
     from seqsgd.sweeps import drive
 
     pieces = []
@@ -241,16 +277,27 @@ def test_ctrl_c(executor, to, tmp_path):
 
     until(some)
     pressed = time.monotonic()
-    process.send_signal(signal.SIGINT) if to == "the parent" else os.killpg(process.pid, signal.SIGINT)
+    process.send_signal(signal.SIGINT) if to == "the parent" else os.killpg(
+        process.pid, signal.SIGINT
+    )
     out, err = process.communicate(timeout=30)
     print(f"ended after {time.monotonic() - pressed:.2f} s")
     done = sq.open_sweep(path).cells_done
     assert process.returncode == 130 and err == ""
-    assert out == f"interrupted after {done} of 300 cells; they are in 's', and the same call goes on from there\n" and 3 < done < 300
+    assert (
+        out
+        == (
+            f"interrupted after {done} of 300 cells; they are in 's', and the same call goes on "
+            "from there\n"
+        )
+        and 3 < done < 300
+    )
     intact(path)
     before = sq.open_sweep(path).dataset.dropna("omega", how="any", subset=["steps_done"])
     before["steps_done"] = before["steps_done"].astype(int)
     base = {"task": TASK, "d": 20, "steps": 20_000, "lr": 0.1, "runs": 2}
     points = before.omega.values[:5].tolist()
     same(sq.sweep(base, {"task.teacher.omega": points}, rng=0), before.sel(omega=points))
-    assert files(tmp_path) == ["s", "script.py"] or [p.suffix for p in (tmp_path / "s-work").iterdir()] == [".npz"] * len(files(tmp_path / "s-work"))
+    assert files(tmp_path) == ["s", "script.py"] or [
+        p.suffix for p in (tmp_path / "s-work").iterdir()
+    ] == [".npz"] * len(files(tmp_path / "s-work"))

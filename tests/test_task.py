@@ -1,4 +1,6 @@
-"""Tasks of the core against the reference: loss and delta at given fields (docs: notation, sections 1 and 2)."""
+"""Tasks of the core against the reference: loss and delta at given fields (docs: notation, sections
+1 and 2).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,6 @@ import pytest
 import reference as ref
 from catalogue import ACTIVATIONS, HERMITE, LOSSES, SCALES
 from helpers import assert_close
-
 from seqsgd import _core
 
 LENGTHS = (1, 2, 3, 5, 9, 33)
@@ -24,8 +25,12 @@ def fields(L: int, n: int = 64, size: float = 1.0) -> tuple[Any, Any]:
     return zstar, 0.4 * zstar + 0.9 * other
 
 
-def compare(core: Any, reference: ref.Task, zstar: Any, z: Any, tolerance: float = TOLERANCE) -> None:
-    """Target, output, loss and delta; relative to the terms of each sum, so that a difference of large numbers may lose their digits."""
+def compare(
+    core: Any, reference: ref.Task, zstar: Any, z: Any, tolerance: float = TOLERANCE
+) -> None:
+    """Target, output, loss and delta; relative to the terms of each sum, so that a difference of
+    large numbers may lose their digits.
+    """
     y, f = reference.link(zstar), reference.student.output(z)
     with np.errstate(over="ignore"):
         loss, delta = reference(zstar, z)
@@ -36,7 +41,9 @@ def compare(core: Any, reference: ref.Task, zstar: Any, z: Any, tolerance: float
     got_loss, got_delta = core.evaluate(zstar, z)
     assert_close(got_loss / size**power, loss / size**power, tolerance, "loss")
     pull = np.abs(ref.LOSSES[reference.loss][1](f - y)).max(-1)  # d loss / d f
-    scale = np.maximum(1, np.maximum(np.abs(delta).max(-1), pull)) * np.maximum(1, size / np.maximum(1, np.abs(y - f).max(-1)))
+    scale = np.maximum(1, np.maximum(np.abs(delta).max(-1), pull)) * np.maximum(
+        1, size / np.maximum(1, np.abs(y - f).max(-1))
+    )
     assert_close(got_delta / scale[:, None], delta / scale[:, None], tolerance, "delta")
     same_loss, same_delta = core.evaluate_labels(core.target(zstar), z)
     assert np.array_equal(same_loss, got_loss) and np.array_equal(same_delta, got_delta)
@@ -71,7 +78,12 @@ def test_hermite_links(name: str, L: int) -> None:
             catalogue.hermite_link(name, L)
         return
     for scale in (1.0, -0.3):
-        compare(*catalogue.task(catalogue.hermite_link(name, L, scale), catalogue.network("erf", L), "half_square"), *fields(L))
+        compare(
+            *catalogue.task(
+                catalogue.hermite_link(name, L, scale), catalogue.network("erf", L), "half_square"
+            ),
+            *fields(L),
+        )
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 7, 15, 30])
@@ -104,7 +116,10 @@ def test_matrix_targets(L: int, loss: str) -> None:
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations(name: str, L: int, loss: str) -> None:
     for link in ("sum", "staircase"):
-        compare(*catalogue.task(catalogue.named_link(link, L), catalogue.network(name, L), loss), *fields(L, 16))
+        compare(
+            *catalogue.task(catalogue.named_link(link, L), catalogue.network(name, L), loss),
+            *fields(L, 16),
+        )
 
 
 def test_activation_objects() -> None:
@@ -128,7 +143,9 @@ EXTREME = (3.0, 10.0, 30.0, 100.0)
 @pytest.mark.parametrize("L", LENGTHS)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_extreme_fields_of_attention(reduction: str, L: int, size: float) -> None:
-    """Scores z_l z_k up to 10^4: no overflow, no NaN, still right (rounding of a score enters the exponent: its size times 1e-16)."""
+    """Scores z_l z_k up to 10^4: no overflow, no NaN, still right (rounding of a score enters the
+    exponent: its size times 1e-16).
+    """
     rng = np.random.default_rng(7)
     corners = rng.choice([-size, size, 0.0, -size / 2, size / 2], size=(200, L))
     inside = rng.uniform(-size, size, size=(200, L))
@@ -137,13 +154,19 @@ def test_extreme_fields_of_attention(reduction: str, L: int, size: float) -> Non
     links = (
         catalogue.matrix_links(L)
         if reduction == "none"
-        else {"sum": catalogue.named_link("sum", L, 1 / size), "target": catalogue.scalar_links(L)["attention trace"]}
+        else {
+            "sum": catalogue.named_link("sum", L, 1 / size),
+            "target": catalogue.scalar_links(L)["attention trace"],
+        }
     )
     tolerance = TOLERANCE * max(1, size**2 / 900) * max(1, size / 10)
     for loss in LOSSES:
         for link in links.values():
             core, reference = catalogue.task(link, catalogue.attention(reduction, L), loss)
-            assert np.isfinite(core.evaluate(zstar, z)[0]).all() and np.isfinite(core.evaluate(zstar, z)[1]).all()
+            assert (
+                np.isfinite(core.evaluate(zstar, z)[0]).all()
+                and np.isfinite(core.evaluate(zstar, z)[1]).all()
+            )
             compare(core, reference, zstar, z, tolerance)
 
 
@@ -154,16 +177,25 @@ def test_extreme_fields_of_networks(name: str, size: float) -> None:
     zstar, z = np.random.default_rng(7).uniform(-size, size, size=(2, 200, L))
     for loss in LOSSES:
         for link in ("sum", "sum_h2", "z1*z2*z3"):
-            compare(*catalogue.task(catalogue.named_link(link, L), catalogue.network(name, L), loss), zstar, z)
+            compare(
+                *catalogue.task(catalogue.named_link(link, L), catalogue.network(name, L), loss),
+                zstar,
+                z,
+            )
 
 
 def complex_free_delta(core: Any, zstar: Any, z: Any, h: float = 1e-3) -> Any:
-    """d loss / d z of the core's own loss: central differences, extrapolated twice (error of order h^6)."""
+    """d loss / d z of the core's own loss: central differences, extrapolated twice (error of order
+    h^6).
+    """
     out = np.empty_like(z)
     for i in range(z.shape[1]):
         e = np.zeros(z.shape[1])
         e[i] = 1
-        D = [(core.evaluate(zstar, z + s * e)[0] - core.evaluate(zstar, z - s * e)[0]) / (2 * s) for s in (h, h / 2, h / 4)]
+        D = [
+            (core.evaluate(zstar, z + s * e)[0] - core.evaluate(zstar, z - s * e)[0]) / (2 * s)
+            for s in (h, h / 2, h / 4)
+        ]
         a, b = (4 * D[1] - D[0]) / 3, (4 * D[2] - D[1]) / 3
         out[:, i] = (16 * b - a) / 15
     return out
@@ -171,15 +203,24 @@ def complex_free_delta(core: Any, zstar: Any, z: Any, h: float = 1e-3) -> Any:
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("L", [1, 2, 3, 5, 9])
-@pytest.mark.parametrize("student", ["tanh", "sigmoid", "square", "He3", "relu", "erf", "none", "trace", "bilinear"])
+@pytest.mark.parametrize(
+    "student", ["tanh", "sigmoid", "square", "He3", "relu", "erf", "none", "trace", "bilinear"]
+)
 def test_delta_is_the_gradient_of_the_loss(student: str, L: int, loss: str) -> None:
     zstar, z = fields(L, 20)
     if student in REDUCTIONS:
-        link = catalogue.matrix_links(L)["attention none"] if student == "none" else catalogue.named_link("sum", L)
+        link = (
+            catalogue.matrix_links(L)["attention none"]
+            if student == "none"
+            else catalogue.named_link("sum", L)
+        )
         core, reference = catalogue.task(link, catalogue.attention(student, L), loss)
     else:
-        core, reference = catalogue.task(catalogue.named_link("sum", L), catalogue.network(student, L), loss)
-    # differences need the loss to be smooth within the step: away from relu's kink and from a vanishing Frobenius norm
+        core, reference = catalogue.task(
+            catalogue.named_link("sum", L), catalogue.network(student, L), loss
+        )
+    # differences need the loss to be smooth within the step: away from relu's kink and from a
+    # vanishing Frobenius norm
     smooth = np.abs(z.sum(1)) > 0.02
     if loss == "frobenius":
         smooth &= np.abs(reference.link(zstar) - reference.student.output(z)).max(-1) > 0.05
@@ -197,15 +238,23 @@ def test_frobenius_norm_at_zero(L: int) -> None:
     for reduction in REDUCTIONS:
         a, b = np.random.default_rng(2000 + L).standard_normal((2, L))
         link = _core.link_attention(reduction, a, b, np.ones(L), np.zeros(L))
-        loss, delta = _core.Task(link, catalogue.attention(reduction, L)[0], "frobenius", 0.0).evaluate(z, z)
-        assert np.array_equal(loss, np.zeros(len(z))) and np.array_equal(delta, np.zeros_like(z)), reduction
-    core = _core.Task(_core.link_named("z1", 1, 1.0), catalogue.network("identity", 1)[0], "frobenius", 0.0)
+        loss, delta = _core.Task(
+            link, catalogue.attention(reduction, L)[0], "frobenius", 0.0
+        ).evaluate(z, z)
+        assert np.array_equal(loss, np.zeros(len(z))) and np.array_equal(delta, np.zeros_like(z)), (
+            reduction
+        )
+    core = _core.Task(
+        _core.link_named("z1", 1, 1.0), catalogue.network("identity", 1)[0], "frobenius", 0.0
+    )
     loss, delta = core.evaluate(z[:, :1].copy(), z[:, :1].copy())
     assert np.array_equal(loss, np.zeros(len(z))) and np.array_equal(delta, np.zeros((len(z), 1)))
 
 
 def test_a_dead_relu_gives_exactly_zero() -> None:
-    core = catalogue.task(catalogue.named_link("sum", 3), catalogue.network("relu", 3), "half_square")[0]
+    core = catalogue.task(
+        catalogue.named_link("sum", 3), catalogue.network("relu", 3), "half_square"
+    )[0]
     z = -np.abs(fields(3)[1])
     assert not core.evaluate(fields(3)[0], z)[1].any()
 
@@ -220,13 +269,18 @@ def test_softmax_rows_sum_to_one() -> None:
 
 def test_noise_does_not_enter_an_evaluation() -> None:
     link, student = catalogue.named_link("sum", 2), catalogue.network("tanh", 2)
-    noisy, plain = (catalogue.task(link, student, "half_square", noise)[0].evaluate(*fields(2)) for noise in (0.7, 0.0))
+    noisy, plain = (
+        catalogue.task(link, student, "half_square", noise)[0].evaluate(*fields(2))
+        for noise in (0.7, 0.0)
+    )
     assert np.array_equal(noisy[0], plain[0]) and np.array_equal(noisy[1], plain[1])
 
 
 def test_refusals() -> None:
     z = fields(2)[0]
-    core = catalogue.task(catalogue.named_link("sum", 2), catalogue.network("tanh", 2), "half_square")[0]
+    core = catalogue.task(
+        catalogue.named_link("sum", 2), catalogue.network("tanh", 2), "half_square"
+    )[0]
     for bad in (z[:, :1], z[0], z.astype(np.float32), z[::2], np.asfortranarray(z)):
         with pytest.raises((TypeError, ValueError)):
             core.evaluate(bad, bad)
@@ -236,9 +290,15 @@ def test_refusals() -> None:
         lambda: _core.link_named("no such link", 2, 1.0),
         lambda: _core.activation_named("no such activation"),
         lambda: _core.activation_named("He31"),
-        lambda: _core.Task(_core.link_named("sum", 2, 1.0), catalogue.network("tanh", 2)[0], "no such loss", 0.0),
-        lambda: _core.Task(_core.link_named("sum", 2, 1.0), catalogue.network("tanh", 3)[0], "half_square", 0.0),
-        lambda: _core.Task(_core.link_named("sum", 2, 1.0), catalogue.attention("none", 2)[0], "half_square", 0.0),
+        lambda: _core.Task(
+            _core.link_named("sum", 2, 1.0), catalogue.network("tanh", 2)[0], "no such loss", 0.0
+        ),
+        lambda: _core.Task(
+            _core.link_named("sum", 2, 1.0), catalogue.network("tanh", 3)[0], "half_square", 0.0
+        ),
+        lambda: _core.Task(
+            _core.link_named("sum", 2, 1.0), catalogue.attention("none", 2)[0], "half_square", 0.0
+        ),
     ):
         with pytest.raises((TypeError, ValueError), match="expected|needs"):
             make()

@@ -1,4 +1,6 @@
-"""The type hints: the package under mypy --strict, and the stub of the compiled module against the module."""
+"""The type hints: the package under mypy --strict, and the stub of the compiled module against the
+module.
+"""
 
 import os
 import subprocess
@@ -12,7 +14,13 @@ ROOT = Path(__file__).parent.parent
 
 def run(*arguments: str) -> None:
     pytest.importorskip("mypy")
-    done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "default"})
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONWARNINGS": "default"},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -23,4 +31,10 @@ def test_the_package_is_typed_strictly():
 
 @pytest.mark.slow
 def test_the_stub_matches_the_compiled_module():
-    run("mypy.stubtest", "seqsgd._core", "--allowlist", "tests/stubtest_allowlist.txt", "--ignore-unused-allowlist")
+    run(
+        "mypy.stubtest",
+        "seqsgd._core",
+        "--allowlist",
+        "tests/stubtest_allowlist.txt",
+        "--ignore-unused-allowlist",
+    )

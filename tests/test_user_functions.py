@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy
-from helpers import assert_close, core_simulation, steps
-
 import seqsgd as sq
+from helpers import assert_close, core_simulation, steps
 from seqsgd import _build, _core
 
 numba = pytest.importorskip("numba")
@@ -19,10 +18,17 @@ numba = pytest.importorskip("numba")
 L = 3
 DOUBLES = ctypes.POINTER(ctypes.c_double)
 LINK = ctypes.CFUNCTYPE(None, DOUBLES, ctypes.c_int64, DOUBLES, ctypes.c_int64)
-LINK_WITH_DATA = ctypes.CFUNCTYPE(None, DOUBLES, ctypes.c_int64, DOUBLES, ctypes.c_int64, ctypes.c_void_p)
+LINK_WITH_DATA = ctypes.CFUNCTYPE(
+    None, DOUBLES, ctypes.c_int64, DOUBLES, ctypes.c_int64, ctypes.c_void_p
+)
 CURVE = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)
 
-_numba_signature = numba.types.void(numba.types.CPointer(numba.float64), numba.int64, numba.types.CPointer(numba.float64), numba.int64)
+_numba_signature = numba.types.void(
+    numba.types.CPointer(numba.float64),
+    numba.int64,
+    numba.types.CPointer(numba.float64),
+    numba.int64,
+)
 
 
 @numba.cfunc(_numba_signature)
@@ -70,7 +76,9 @@ LINKS: dict[str, Any] = {
 ACTIVATIONS: dict[str, Any] = {
     "ctypes": sq.CActivation(ctypes_tanh, ctypes_dtanh),
     "numba": sq.CActivation(numba_tanh, numba_dtanh.address),
-    "LowLevelCallable": sq.CActivation(scipy.LowLevelCallable(numba_tanh.ctypes), scipy.LowLevelCallable(ctypes_dtanh)),
+    "LowLevelCallable": sq.CActivation(
+        scipy.LowLevelCallable(numba_tanh.ctypes), scipy.LowLevelCallable(ctypes_dtanh)
+    ),
     "python": (math.tanh, lambda u: 1 - math.tanh(u) ** 2),
 }
 
@@ -83,7 +91,10 @@ def same_course(task: sq.Task, plain: sq.Task) -> None:
     """Equal at given fields, and equal along 40 steps."""
     for a, b in zip(task.evaluate(*fields()), plain.evaluate(*fields()), strict=True):
         assert_close(a, b, 1e-14)
-    records = [core_simulation(_build.task(t), runs=3, threads=2, record=steps(0, 7, 40)) for t in (task, plain)]
+    records = [
+        core_simulation(_build.task(t), runs=3, threads=2, record=steps(0, 7, 40))
+        for t in (task, plain)
+    ]
     for r in records:
         assert r.advance(40, None)
     assert_close(records[0].weights(), records[1].weights(), 1e-13)
@@ -91,7 +102,10 @@ def same_course(task: sq.Task, plain: sq.Task) -> None:
 
 @pytest.mark.parametrize("name", LINKS)
 def test_links(name: str) -> None:
-    same_course(sq.Task(sq.SSI(LINKS[name], L=L), sq.Tied("tanh")), sq.Task(sq.SSI("sum", L=L), sq.Tied("tanh")))
+    same_course(
+        sq.Task(sq.SSI(LINKS[name], L=L), sq.Tied("tanh")),
+        sq.Task(sq.SSI("sum", L=L), sq.Tied("tanh")),
+    )
     core = _build.link(sq.SSI(LINKS[name], L=L))
     assert core.slow == name.startswith("python")
 
@@ -99,11 +113,17 @@ def test_links(name: str) -> None:
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations(name: str) -> None:
     for student in (sq.Tied, sq.Untied):
-        same_course(sq.Task(sq.SSI("staircase3", L=L), student(ACTIVATIONS[name])), sq.Task(sq.SSI("staircase3", L=L), student("tanh")))
+        same_course(
+            sq.Task(sq.SSI("staircase3", L=L), student(ACTIVATIONS[name])),
+            sq.Task(sq.SSI("staircase3", L=L), student("tanh")),
+        )
 
 
 def test_hermite_series() -> None:
-    task, plain = (sq.Task(sq.SSI("staircase3", L=L), sq.Tied(s)) for s in (sq.HermiteSeries([0, 0, 0, 1.0]), "He3"))
+    task, plain = (
+        sq.Task(sq.SSI("staircase3", L=L), sq.Tied(s))
+        for s in (sq.HermiteSeries([0, 0, 0, 1.0]), "He3")
+    )
     same_course(task, plain)
 
 
@@ -111,7 +131,12 @@ def test_user_data_reaches_the_link() -> None:
     weights = (ctypes.c_double * L)(1.0, -2.0, 0.5)
     call = scipy.LowLevelCallable(link_with_data, ctypes.cast(weights, ctypes.c_void_p))
     task = sq.Task(sq.SSI(sq.CLink(call), L=L), sq.Tied("tanh"))
-    same_course(task, sq.Task(sq.SSI(sq.Hermite([(1.0, {1: 1}), (-2.0, {2: 1}), (0.5, {3: 1})]), L=L), sq.Tied("tanh")))
+    same_course(
+        task,
+        sq.Task(
+            sq.SSI(sq.Hermite([(1.0, {1: 1}), (-2.0, {2: 1}), (0.5, {3: 1})]), L=L), sq.Tied("tanh")
+        ),
+    )
 
 
 def test_several_outputs() -> None:
@@ -139,11 +164,15 @@ class Broken(Exception):
 @pytest.mark.parametrize("where", ["link", "activation"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_exceptions_come_out_and_leave_no_trace(threads: int, where: str) -> None:
-    """The step in which a function raised has not been done: going on gives the bits of an undisturbed simulation."""
+    """The step in which a function raised has not been done: going on gives the bits of an
+    undisturbed simulation.
+    """
 
     def simulation(g: Any, sigma: Any) -> Any:
         activation = _core.activation_python(sigma, lambda u: 1 - math.tanh(u) ** 2)
-        task = _core.Task(_core.link_python(L, 1, g), _core.student_network(activation, L), "half_square", 0.3)
+        task = _core.Task(
+            _core.link_python(L, 1, g), _core.student_network(activation, L), "half_square", 0.3
+        )
         return core_simulation(task, runs=4, threads=threads)
 
     calls, limit = [], [20]
@@ -160,7 +189,11 @@ def test_exceptions_come_out_and_leave_no_trace(threads: int, where: str) -> Non
     def first(z: Any) -> float:
         return float(z[0])
 
-    core = simulation(failing(first), math.tanh) if where == "link" else simulation(first, failing(math.tanh))
+    core = (
+        simulation(failing(first), math.tanh)
+        if where == "link"
+        else simulation(first, failing(math.tanh))
+    )
     for _ in range(5):
         with pytest.raises(Broken, match=r"^one call too many$"):
             core.advance(1000, None)
@@ -204,7 +237,9 @@ def test_wrong_returns_of_a_link(value: Any) -> None:
 @pytest.mark.parametrize("value", ["text", None, 1j])
 def test_wrong_returns_of_an_activation(value: Any, which: str) -> None:
     wrong: Any = lambda u: value
-    task = sq.Task(sq.SSI("sum", L=L), sq.Tied((wrong, math.tanh) if which == "value" else (math.tanh, wrong)))
+    task = sq.Task(
+        sq.SSI("sum", L=L), sq.Tied((wrong, math.tanh) if which == "value" else (math.tanh, wrong))
+    )
     with pytest.raises((TypeError, ValueError), match="expected"):
         task.evaluate(*fields())
 
@@ -218,12 +253,19 @@ def test_a_nan_of_a_link_stops_the_run_with_its_step(dynamics: str) -> None:
         return math.nan if len(calls) == 38 else float(zstar[0])
 
     core = core_simulation(
-        _core.Task(_core.link_python(L, 1, g), _core.student_network(_core.activation_named("tanh"), L), "half_square", 0.0),
+        _core.Task(
+            _core.link_python(L, 1, g),
+            _core.student_network(_core.activation_named("tanh"), L),
+            "half_square",
+            0.0,
+        ),
         dynamics,
-        record=steps(*range(0, 101)),
+        record=steps(*range(101)),
     )
     assert core.advance(100, None)
     status, m = core.status(), core.records()["m"][0, :, 0]
-    assert status["nonfinite"].tolist() == [38] and status["step"].tolist() == [37]  # steps count from 1 where they are done
+    assert status["nonfinite"].tolist() == [38] and status["step"].tolist() == [
+        37
+    ]  # steps count from 1 where they are done
     assert np.isfinite(m[:38]).all() and np.isnan(m[38:]).all()
     assert np.isfinite(core.weights()).all()

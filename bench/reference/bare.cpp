@@ -1,8 +1,10 @@
-// The floor under the package's speed: bare one-pass spherical SGD steps, in float32, on one core, with nothing around them.
+// The floor under the package's speed: bare one-pass spherical SGD steps, in float32, on one core,
+// with nothing around them.
 //
-// No addressable streams, no records, no checks, no choice of model in the loop, -ffast-math. All L d normals of a step are drawn; the
-// projections are fused into the generator, the norm into the update, and a step whose delta is zero moves nothing. Built by bare.py, once
-// for this machine and once for AVX2 alone. The letters are those of the package's notation.
+// No addressable streams, no records, no checks, no choice of model in the loop, -ffast-math. All L
+// d normals of a step are drawn; the projections are fused into the generator, the norm into the
+// update, and a step whose delta is zero moves nothing. Built by bare.py, once for this machine and
+// once for AVX2 alone. The letters are those of the package's notation.
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
@@ -30,7 +32,9 @@ struct Freed {
   void operator()(float* p) const { std::free(p); }
 };
 struct Buffer : std::unique_ptr<float[], Freed> {  // zeros, on a cache line
-  explicit Buffer(i64 n) : std::unique_ptr<float[], Freed>(static_cast<float*>(std::aligned_alloc(64, std::size_t(n * 4 + 63) / 64 * 64))) {
+  explicit Buffer(i64 n)
+      : std::unique_ptr<float[], Freed>(
+            static_cast<float*>(std::aligned_alloc(64, std::size_t(n * 4 + 63) / 64 * 64))) {
     std::memset(get(), 0, std::size_t(n) * 4);
   }
 };
@@ -65,8 +69,10 @@ enum Kind { tied, untied, pair, trace };
 
 struct Loop {
   const Kind kind;
-  const i64 d, L, whole, tail, stride, weights;  // columns drawn by units; the `tail` beyond is drawn ahead, many steps at once
-  const float lr, omega, corner;                 // pair: the positional target is [[corner, 1 - corner], [1 - corner, corner]]
+  const i64 d, L, whole, tail, stride,
+      weights;  // columns drawn by units; the `tail` beyond is drawn ahead, many steps at once
+  const float lr, omega,
+      corner;  // pair: the positional target is [[corner, 1 - corner], [1 - corner, corner]]
   const float radius2;
   const i64 ahead;  // steps' worth of tails
   Buffer v, star, p, X, tails, z, zstar, e, gradient, c;
@@ -75,17 +81,36 @@ struct Loop {
   float scale = 1, along = 0;  // w = scale v; along = p . v
   i64 left = 0, moved = 0;     // steps of tails left; steps that moved w
 
-  Loop(Kind kind, i64 d, i64 L, float lr, float omega, float corner, const float* teacher, const float* start, const float* position,
-       std::uint64_t seed)
-      : kind(kind), d(d), L(L), whole(d / unit * unit), tail(d - whole), stride(padded(d) + (padded(d) / 16 % 2 ? 0 : 16)),
+  Loop(Kind kind, i64 d, i64 L, float lr, float omega, float corner, const float* teacher,
+       const float* start, const float* position, std::uint64_t seed)
+      : kind(kind),
+        d(d),
+        L(L),
+        whole(d / unit * unit),
+        tail(d - whole),
+        stride(padded(d) + (padded(d) / 16 % 2 ? 0 : 16)),
         weights(kind == untied ? L : 1),
-        lr(lr), omega(omega), corner(corner), radius2(float(weights * d)), ahead(1 + 8192 / (L * d)),
-        v(weights * stride + unit), star(stride), p(stride), X((kind == tied ? 1 : L) * stride + unit),
-        tails(padded(ahead * L * tail) + unit), z(L + W), zstar(L + W), e(L + W), gradient(L + W), c(L + W),
-        rows(new const float*[std::size_t(L)]), g(seed) {
+        lr(lr),
+        omega(omega),
+        corner(corner),
+        radius2(float(weights * d)),
+        ahead(1 + 8192 / (L * d)),
+        v(weights * stride + unit),
+        star(stride),
+        p(stride),
+        X((kind == tied ? 1 : L) * stride + unit),
+        tails(padded(ahead * L * tail) + unit),
+        z(L + W),
+        zstar(L + W),
+        e(L + W),
+        gradient(L + W),
+        c(L + W),
+        rows(new const float*[std::size_t(L)]),
+        g(seed) {
     std::memcpy(star.get(), teacher, std::size_t(d) * 4);
     if (kind == pair) std::memcpy(p.get(), position, std::size_t(d) * 4);
-    for (i64 i = 0; i < weights; ++i) std::memcpy(v.get() + i * stride, start + i * d, std::size_t(d) * 4);
+    for (i64 i = 0; i < weights; ++i)
+      std::memcpy(v.get() + i * stride, start + i * d, std::size_t(d) * 4);
     for (i64 l = 0; l < L; ++l) rows[std::size_t(l)] = X.get() + (kind == tied ? 0 : l * stride);
     for (i64 j = 0; j < d; ++j) along += p[j] * v[j];
     settle(norm2());
@@ -203,7 +228,8 @@ struct Loop {
     a *= scale;
     if (!(a > 0)) return;
     const float step = 2 * lr * (y - a) * k * k / scale, *x = X.get();
-    settle(add_rows<1, false>(v.get(), kind == tied ? padded(d) : padded(L * stride), &x, &step, nullptr));
+    settle(add_rows<1, false>(v.get(), kind == tied ? padded(d) : padded(L * stride), &x, &step,
+                              nullptr));
     ++moved;
   }
 
@@ -219,7 +245,8 @@ struct Loop {
     if (shift != 0) z[1] -= shift;
   }
 
-  // f = softmax(z z^T), 2 x 2, opposite positions +-p, Frobenius norm as loss. A row is (1 - q, q) or (q, 1 - q).
+  // f = softmax(z z^T), 2 x 2, opposite positions +-p, Frobenius norm as loss. A row is (1 - q, q)
+  // or (q, 1 - q).
   void attention_pair() {
     const float k = 1 / std::sqrt(float(d));
     fields(along * scale * k);
@@ -230,16 +257,20 @@ struct Loop {
     x[2] = zstar[0] * (zstar[0] - zstar[1]);
     x[3] = zstar[1] * (zstar[1] - zstar[0]);
     const F q = 1.0f / (1.0f + exponential(x));
-    const float b = omega * (1 - corner), g0 = q[0] - (1 - omega) * q[2] - b, g1 = q[1] - (1 - omega) * q[3] - b;
+    const float b = omega * (1 - corner), g0 = q[0] - (1 - omega) * q[2] - b,
+                g1 = q[1] - (1 - omega) * q[3] - b;
     const float slope = std::sqrt(2 / (g0 * g0 + g1 * g1 + 1e-30f));
-    const float h0 = slope * g0 * q[0] * (1 - q[0]), h1 = slope * g1 * q[1] * (1 - q[1]);  // d loss / d score difference of each row
-    const float d0 = h0 * (z1 - 2 * z0) + h1 * z1, d1 = h1 * (z0 - 2 * z1) + h0 * z0, m = -lr * k / scale;
+    const float h0 = slope * g0 * q[0] * (1 - q[0]),
+                h1 = slope * g1 * q[1] * (1 - q[1]);  // d loss / d score difference of each row
+    const float d0 = h0 * (z1 - 2 * z0) + h1 * z1, d1 = h1 * (z0 - 2 * z1) + h0 * z0,
+                m = -lr * k / scale;
     const float steps[3] = {m * d0, m * d1, m * (d0 - d1)}, *three[3] = {rows[0], rows[1], p.get()};
     settle(add_rows<3, true>(v.get(), padded(d), three, steps, &along));
     ++moved;
   }
 
-  // f = (1/sqrt L) trace softmax(z z^T), target (1/sqrt L) sum_l h2(z*_l), square loss. A row's top score is at an end of z's range.
+  // f = (1/sqrt L) trace softmax(z z^T), target (1/sqrt L) sum_l h2(z*_l), square loss. A row's top
+  // score is at an end of z's range.
   void attention_trace() {
     fields(0);
     const i64 n = (L + W - 1) / W * W;
@@ -263,11 +294,13 @@ struct Loop {
         h += q * x;
       }
       const float r = 1 / sum(s), own = e[l] * r, b = own * zl * r;
-      for (i64 j = 0; j < n; j += W) store(gradient.get() + j, load(gradient.get() + j) - load(e.get() + j) * b);
+      for (i64 j = 0; j < n; j += W)
+        store(gradient.get() + j, load(gradient.get() + j) - load(e.get() + j) * b);
       gradient[l] += own * (2 * zl - sum(h) * r);
       f += own;
     }
-    const float k = 1 / std::sqrt(float(L)), step = 2 * (y * 0.707106781f - f) * k * k * lr / (std::sqrt(float(d)) * scale);
+    const float k = 1 / std::sqrt(float(L)),
+                step = 2 * (y * 0.707106781f - f) * k * k * lr / (std::sqrt(float(d)) * scale);
     float size = 0;
     for (i64 l = 0; l < L; ++l) {
       c[l] = step * gradient[l];
@@ -294,9 +327,10 @@ struct Loop {
 // ---------------------------------------------------------------- C interface
 extern "C" {
 const char* bare_level() { return LEVEL; }
-// kind: 0 tied, 1 untied, 2 pair, 3 trace. teacher (d), start (d; L rows of d untied), position (d; pair only). Free with bare_free.
-void* bare_new(int kind, i64 d, i64 L, float lr, float omega, float corner, const float* teacher, const float* start, const float* position,
-               std::uint64_t seed) {
+// kind: 0 tied, 1 untied, 2 pair, 3 trace. teacher (d), start (d; L rows of d untied), position (d;
+// pair only). Free with bare_free.
+void* bare_new(int kind, i64 d, i64 L, float lr, float omega, float corner, const float* teacher,
+               const float* start, const float* position, std::uint64_t seed) {
   return new Loop(Kind(kind), d, L, lr, omega, corner, teacher, start, position, seed);
 }
 void bare_run(void* loop, i64 steps) { static_cast<Loop*>(loop)->run(steps); }

@@ -1,6 +1,7 @@
 """The bare C++ loop (bare.cpp): built on demand into the user's cache, called through ctypes.
 
-It is the yardstick, not part of the package: one float32 run, normals fused with the projections, nothing else.
+It is the yardstick, not part of the package: one float32 run, normals fused with the projections,
+nothing else.
 """
 
 from __future__ import annotations
@@ -40,7 +41,11 @@ def _about_processor() -> dict[str, str]:
     except OSError:
         return {}
     pairs = (line.partition(":") for line in lines)
-    return {key.strip(): value.strip() for key, _, value in pairs if key.strip() in ("model name", "flags")}
+    return {
+        key.strip(): value.strip()
+        for key, _, value in pairs
+        if key.strip() in ("model name", "flags")
+    }
 
 
 def processor_name() -> str:
@@ -54,12 +59,18 @@ def compiler() -> list[str]:
         words = shlex.split(command)
         if words and shutil.which(words[0]):
             return words
-    raise Missing(f"the C++ compiler {wanted!r} named by CXX was not found" if wanted else "no C++ compiler was found (CXX names one)")
+    raise Missing(
+        f"the C++ compiler {wanted!r} named by CXX was not found"
+        if wanted
+        else "no C++ compiler was found (CXX names one)"
+    )
 
 
 def compiler_version() -> str | None:
     try:
-        return subprocess.run([*compiler(), "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
+        return subprocess.run(
+            [*compiler(), "--version"], capture_output=True, text=True, check=True
+        ).stdout.split("\n")[0]
     except (Missing, subprocess.CalledProcessError):
         return None
 
@@ -77,14 +88,28 @@ def library(target: str = "native") -> ctypes.CDLL:
     if target == "avx2" and "avx2" not in about.get("flags", "").split():
         raise Missing("no AVX2 on this processor")
     flags = [*FLAGS, *TARGETS[target]]
-    what = [str(compiler_version()), *about.values(), *flags, *(path.read_text() for path in SOURCES)]
-    built = cache() / f"bare-{target}-{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:16]}.so"
+    what = [
+        str(compiler_version()),
+        *about.values(),
+        *flags,
+        *(path.read_text() for path in SOURCES),
+    ]
+    built = (
+        cache() / f"bare-{target}-{hashlib.sha256(chr(0).join(what).encode()).hexdigest()[:16]}.so"
+    )
     if not built.exists():
         _build(built, flags)
     lib = ctypes.CDLL(str(built))
     lib.bare_level.restype = ctypes.c_char_p
     lib.bare_new.restype = ctypes.c_void_p
-    lib.bare_new.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, *3 * [ctypes.c_float], *3 * [ctypes.c_void_p], ctypes.c_uint64]
+    lib.bare_new.argtypes = [
+        ctypes.c_int,
+        ctypes.c_int64,
+        ctypes.c_int64,
+        *3 * [ctypes.c_float],
+        *3 * [ctypes.c_void_p],
+        ctypes.c_uint64,
+    ]
     lib.bare_run.argtypes = [ctypes.c_void_p, ctypes.c_int64]
     lib.bare_moved.argtypes = [ctypes.c_void_p]
     lib.bare_moved.restype = ctypes.c_int64
@@ -99,7 +124,10 @@ def _build(built: Path, flags: list[str]) -> None:
     built.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=built.parent) as scratch:
         compiled, linked = f"{scratch}/bare.o", f"{scratch}/bare.so"
-        for command in ([*compiler(), *flags, "-c", str(SOURCES[0]), "-o", compiled], [*compiler(), "-shared", compiled, "-o", linked]):
+        for command in (
+            [*compiler(), *flags, "-c", str(SOURCES[0]), "-o", compiled],
+            [*compiler(), "-shared", compiled, "-o", linked],
+        ):
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise Missing(f"{' '.join(command)} failed:\n{done.stderr}")
@@ -112,10 +140,15 @@ class Loop:
     def __init__(self, point: Point, seed: int, target: str = "native") -> None:
         self._lib, self._point = library(target), point
         self._start = start = Start.of(point, seed)
-        arrays = [np.ascontiguousarray(x, dtype=np.float32) for x in (start.teacher, start.weights, start.position)]
+        arrays = [
+            np.ascontiguousarray(x, dtype=np.float32)
+            for x in (start.teacher, start.weights, start.position)
+        ]
         pointers = [x.ctypes.data for x in arrays]
         kind = KINDS[point.problem]
-        self._loop = self._lib.bare_new(kind, point.d, point.L, learning_rate(point), omega, corner, *pointers, seed)
+        self._loop = self._lib.bare_new(
+            kind, point.d, point.L, learning_rate(point), omega, corner, *pointers, seed
+        )
 
     def advance(self, steps: int) -> None:
         self._lib.bare_run(self._loop, steps)

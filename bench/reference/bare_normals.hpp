@@ -1,4 +1,5 @@
-// Vectors and standard normals of the bare loop: what the instruction set gives, as few operations as float32 accuracy allows.
+// Vectors and standard normals of the bare loop: what the instruction set gives, as few operations
+// as float32 accuracy allows.
 #pragma once
 
 #include <cmath>
@@ -11,7 +12,8 @@
 
 namespace {
 
-// ------------------------------------------------ vectors: arithmetic by the compiler's vector types, the rest by intrinsics
+// ------------------------------------------------ vectors: arithmetic by the compiler's vector
+// types, the rest by intrinsics
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
 #define LEVEL "avx512"
 constexpr int W = 16;
@@ -41,15 +43,23 @@ INLINE F masked(F x, I mask) { return bits<F>(bits<I>(x) & mask); }
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
 template <int K>
-INLINE U rotl(U x) { return bits<U>(_mm512_rol_epi32(bits<__m512i>(x), K)); }
-INLINE F unit_open(U u) { return bits<F>(_mm512_cvtepu32_ps(bits<__m512i>(u))) * 0x1p-32f + 0x1p-34f; }
+INLINE U rotl(U x) {
+  return bits<U>(_mm512_rol_epi32(bits<__m512i>(x), K));
+}
+INLINE F unit_open(U u) {
+  return bits<F>(_mm512_cvtepu32_ps(bits<__m512i>(u))) * 0x1p-32f + 0x1p-34f;
+}
 INLINE F root(F s) { return bits<F>(_mm512_maskz_sqrt_ps(0xFFFF, bits<__m512>(s))); }
 INLINE I nearest(F x) { return bits<I>(_mm512_cvtps_epi32(bits<__m512>(x))); }
 INLINE float sum(F x) { return _mm512_reduce_add_ps(bits<__m512>(x)); }
 #else
 template <int K>
-INLINE U rotl(U x) { return (x << K) | (x >> (32 - K)); }
-INLINE F unit_open(U u) { return __builtin_convertvector(bits<I>(u >> 1), F) * 0x1p-31f + 0x1p-33f; }
+INLINE U rotl(U x) {
+  return (x << K) | (x >> (32 - K));
+}
+INLINE F unit_open(U u) {
+  return __builtin_convertvector(bits<I>(u >> 1), F) * 0x1p-31f + 0x1p-33f;
+}
 #if defined(__AVX2__)
 INLINE F root(F s) { return bits<F>(_mm256_sqrt_ps(bits<__m256>(s))); }
 INLINE I nearest(F x) { return bits<I>(_mm256_cvtps_epi32(bits<__m256>(x))); }
@@ -79,11 +89,15 @@ INLINE F exponential(F x) {
   x = x > 87.0f ? F{} + 87.0f : x;
   const I k = nearest(x * 1.44269504f);
   const F r = x - __builtin_convertvector(k, F) * 0.693147181f;
-  const F p = ((((r * 0.00829765555f + 0.0419153820f) * r + 0.166675747f) * r + 0.499988949f) * r + 0.999999692f) * r + 1.00000007f;
+  const F p = ((((r * 0.00829765555f + 0.0419153820f) * r + 0.166675747f) * r + 0.499988949f) * r +
+               0.999999692f) *
+                  r +
+              1.00000007f;
   return bits<F>(bits<I>(p) + (k << 23));
 }
 
-// ---------------------------------------------------------------- standard normals: xoshiro128++ in W lanes, Box-Muller
+// ---------------------------------------------------------------- standard normals: xoshiro128++
+// in W lanes, Box-Muller
 struct Generator {
   U s0, s1, s2, s3;
   explicit Generator(std::uint64_t x) {

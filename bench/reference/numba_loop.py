@@ -1,7 +1,9 @@
-"""What a careful user writes today: the step in numba, float32, fastmath, with a generator spelled so that LLVM vectorises it.
+"""What a careful user writes today: the step in numba, float32, fastmath, with a generator spelled
+so that LLVM vectorises it.
 
-xoshiro128++ in 64 lanes, Box-Muller and exponentials by polynomials, every loop over d a plain one, update and norm in one pass.
-How wide the vectors are is LLVM's choice for this processor; NUMBA_CPU_NAME and NUMBA_CPU_FEATURES restrict it.
+xoshiro128++ in 64 lanes, Box-Muller and exponentials by polynomials, every loop over d a plain one,
+update and norm in one pass. How wide the vectors are is LLVM's choice for this processor;
+NUMBA_CPU_NAME and NUMBA_CPU_FEATURES restrict it.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ def gaussians(state, rest, x):  # type: ignore[no-untyped-def]
             a ^= d
             c ^= t
             s0[j], s1[j], s2[j], s3[j] = a, b, c, rotl(d, 11)
-            # sqrt(-2 log u), u in (0, 1], from the exponent and a mantissa 1 + f in [sqrt(1/2), sqrt 2)
+            # sqrt(-2 log u), u in (0, 1], from the exponent and a mantissa 1 + f in [sqrt(1/2),
+            # sqrt 2)
             bits = as_int(float32(int32(u >> uint32(1))) * float32(2.0**-31) + float32(2.0**-33))
             e = int32(bits - int32(0x3F3504F3)) >> int32(23)
             f = as_float(bits - int32(e << int32(23))) - float32(1.0)
@@ -183,7 +186,9 @@ def pair(state, rest, X, w, teacher, position, lr, steps):  # type: ignore[no-un
         norm2 = 1e-30
         for i in range(L):
             for j in range(L):
-                D[i, j] = S[i, j] - (1 - omega) * T[i, j] - omega * (corner if i == j else 1 - corner)
+                D[i, j] = (
+                    S[i, j] - (1 - omega) * T[i, j] - omega * (corner if i == j else 1 - corner)
+                )
                 norm2 += D[i, j] ** 2
         delta[:] = 0
         for i in range(L):
@@ -252,13 +257,29 @@ class Loop:
 
     def __init__(self, point: Point, seed: int) -> None:
         self._start = start = Start.of(point, seed)
-        self._teacher, self._w, self._position = (x.astype(np.float32) for x in (start.teacher, start.weights, start.position))
-        self._state: npt.NDArray[np.uint32] = np.random.default_rng(seed).integers(1, 2**32, (4, LANES), dtype=np.uint32)
-        self._rest, self._X = np.empty(2 * LANES, np.float32), np.empty((point.L, point.d), np.float32)
+        self._teacher, self._w, self._position = (
+            x.astype(np.float32) for x in (start.teacher, start.weights, start.position)
+        )
+        self._state: npt.NDArray[np.uint32] = np.random.default_rng(seed).integers(
+            1, 2**32, (4, LANES), dtype=np.uint32
+        )
+        self._rest, self._X = (
+            np.empty(2 * LANES, np.float32),
+            np.empty((point.L, point.d), np.float32),
+        )
         self._step, self._lr = STEPS[point.problem], learning_rate(point)
 
     def advance(self, steps: int) -> None:
-        self._step(self._state, self._rest, self._X, self._w, self._teacher, self._position, self._lr, steps)
+        self._step(
+            self._state,
+            self._rest,
+            self._X,
+            self._w,
+            self._teacher,
+            self._position,
+            self._lr,
+            steps,
+        )
 
     def overlap(self) -> Floats:
         return self._start.overlap(self._w)

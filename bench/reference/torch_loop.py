@@ -1,4 +1,6 @@
-"""The loop as users write it today: PyTorch modules, autograd, an Optimizer that keeps the norm, one sample at a time; float32."""
+"""The loop as users write it today: PyTorch modules, autograd, an Optimizer that keeps the norm,
+one sample at a time; float32.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,14 @@ class Sphere(torch.optim.Optimizer):
 
 
 class Fields(nn.Module):
-    """Fields of tokens x (L, d): z_l = (x_l + p_l / sqrt d) . w, with one weight for all tokens or one each; then a head."""
+    """Fields of tokens x (L, d): z_l = (x_l + p_l / sqrt d) .
 
-    def __init__(self, w: Tensor, head: Callable[[Tensor], Tensor], position: Tensor | None = None) -> None:
+    w, with one weight for all tokens or one each; then a head.
+    """
+
+    def __init__(
+        self, w: Tensor, head: Callable[[Tensor], Tensor], position: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.w = nn.Parameter(w)
         self.head = head
@@ -71,7 +78,10 @@ class Loop:
     def __init__(self, point: Point, seed: int) -> None:
         self._start = start = Start.of(point, seed)
         self._shape, self._lr = (point.L, point.d), learning_rate(point)
-        teacher, w, p = (torch.tensor(x, dtype=torch.float32) for x in (start.teacher, start.weights, start.position))
+        teacher, w, p = (
+            torch.tensor(x, dtype=torch.float32)
+            for x in (start.teacher, start.weights, start.position)
+        )
         positional = torch.tensor([[corner, 1 - corner], [1 - corner, corner]])
         heads: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
             "tied": (mean_field, network),

@@ -43,16 +43,21 @@ void bind_random(py::module_& m) {
   m.def("philox", &philox, py::arg("counter"), py::arg("key"));
   m.def(
       "normals",
-      [](std::uint64_t seed, std::uint32_t stream, std::uint32_t run, std::uint64_t block, Index n, const std::string& dtype, Index times) {
-        if (times < 1) throw py::value_error("times: expected at least 1, got " + std::to_string(times));
+      [](std::uint64_t seed, std::uint32_t stream, std::uint32_t run, std::uint64_t block, Index n,
+         const std::string& dtype, Index times) {
+        if (times < 1)
+          throw py::value_error("times: expected at least 1, got " + std::to_string(times));
         const Address at{seed, Stream(stream), run, block};
         return dtype == "float32" ? normals<float>(at, n, times) : normals<double>(at, n, times);
       },
-      py::arg("seed"), py::arg("stream"), py::arg("run"), py::arg("block"), py::arg("n"), py::arg("dtype") = "float32", py::arg("times") = 1);  // the last n of `times` as many
+      py::arg("seed"), py::arg("stream"), py::arg("run"), py::arg("block"), py::arg("n"),
+      py::arg("dtype") = "float32", py::arg("times") = 1);  // the last n of `times` as many
   m.def("token_law_names", &token_law_names);
   m.def(
       "tokens",
-      [](const std::string& law, double nu, const py::array& covariance, Index L, Index d, std::uint64_t seed, std::uint32_t run, std::uint64_t block, Index n, const std::string& dtype) {
+      [](const std::string& law, double nu, const py::array& covariance, Index L, Index d,
+         std::uint64_t seed, std::uint32_t run, std::uint64_t block, Index n,
+         const std::string& dtype) {
         TokenSettings s{token_law_named(law), nu, {}};
         if (s.law == TokenLaw::correlated) {
           const double* c = checked<double>(covariance, "covariance", {L, L}, "(L, L)");
@@ -61,7 +66,9 @@ void bind_random(py::module_& m) {
         const Address at{seed, Stream::data, run, block};
         return dtype == "float32" ? tokens<float>(s, at, L, d, n) : tokens<double>(s, at, L, d, n);
       },
-      py::arg("law"), py::arg("nu"), py::arg("covariance"), py::arg("L"), py::arg("d"), py::arg("seed"), py::arg("run"), py::arg("block"), py::arg("n"), py::arg("dtype") = "float64");
+      py::arg("law"), py::arg("nu"), py::arg("covariance"), py::arg("L"), py::arg("d"),
+      py::arg("seed"), py::arg("run"), py::arg("block"), py::arg("n"),
+      py::arg("dtype") = "float64");
 }
 
 }  // namespace SEQSGD_LEVEL

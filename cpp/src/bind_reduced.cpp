@@ -16,7 +16,8 @@ class Reduced {
   Reduced(std::shared_ptr<Task> task, const py::kwargs& kwargs) {
     Call c = read_call(*task, kwargs);
     py::gil_scoped_release free;
-    sim_ = std::make_unique<ReducedSimulation>(std::move(task), std::move(c.s), c.runs, c.first_run, c.threads, c.single);
+    sim_ = std::make_unique<ReducedSimulation>(std::move(task), std::move(c.s), c.runs, c.first_run,
+                                               c.threads, c.single);
   }
 
   static double bytes(const std::shared_ptr<Task>& task, const py::kwargs& kwargs) {
@@ -76,14 +77,19 @@ void draw_chi_square(Index dof, std::uint64_t seed, Index n, double* p) {
       Runs x[2], u[ChiSquareLanes::most_uniforms];
       draw_doubles(g, h, chi.normals(), x);
       draw_uniforms(g, h, chi.uniforms(), u);
-      const Runs r = chi.draw(x, u, [&](int lane) { return OneByOne(Use::again, Address{seed, Stream::data, std::uint32_t(h * wide + lane), std::uint64_t(at)}, 0); });
+      const Runs r = chi.draw(x, u, [&](int lane) {
+        return OneByOne(
+            Use::again,
+            Address{seed, Stream::data, std::uint32_t(h * wide + lane), std::uint64_t(at)}, 0);
+      });
       for (int i = 0; i < wide && at + h * wide + i < n; ++i) p[at + h * wide + i] = r[i];
     }
   }
 }
 
 bool in_single(const std::string& dtype) {
-  if (dtype != "float32" && dtype != "float64") throw py::value_error("dtype: expected float32 or float64, got '" + dtype + "'");
+  if (dtype != "float32" && dtype != "float64")
+    throw py::value_error("dtype: expected float32 or float64, got '" + dtype + "'");
   return dtype == "float32";
 }
 
@@ -92,13 +98,16 @@ py::array chi_square(Index dof, std::uint64_t seed, Index n, const std::string& 
   if (n < 0) throw py::value_error("n: expected at least 0, got " + std::to_string(n));
   const bool single = in_single(dtype);
   py::array_t<double> out = array_of<double>({n});
-  single ? draw_chi_square<float>(dof, seed, n, out.mutable_data()) : draw_chi_square<double>(dof, seed, n, out.mutable_data());
+  single ? draw_chi_square<float>(dof, seed, n, out.mutable_data())
+         : draw_chi_square<double>(dof, seed, n, out.mutable_data());
   return out;
 }
 
 // In the precision of the normals.
 py::array chi_square_of_normals(Index dof, const py::array& normals, const std::string& dtype) {
-  if (dof < NormalToChiSquare::least) throw py::value_error("dof: expected at least " + std::to_string(NormalToChiSquare::least) + ", got " + std::to_string(dof));
+  if (dof < NormalToChiSquare::least)
+    throw py::value_error("dof: expected at least " + std::to_string(NormalToChiSquare::least) +
+                          ", got " + std::to_string(dof));
   const auto z = py::array_t<double, py::array::c_style | py::array::forcecast>(normals);
   py::array_t<double> out = array_of<double>({Index(z.size())});
   const auto by = [&](auto zero) {
@@ -113,8 +122,10 @@ py::array chi_square_of_normals(Index dof, const py::array& normals, const std::
 }  // namespace
 
 void bind_reduced(py::module_& m) {
-  m.def("chi_square", &chi_square, py::arg("dof"), py::arg("seed"), py::arg("n"), py::arg("dtype") = "float32");
-  m.def("chi_square_of_normals", &chi_square_of_normals, py::arg("dof"), py::arg("normals"), py::arg("dtype"));
+  m.def("chi_square", &chi_square, py::arg("dof"), py::arg("seed"), py::arg("n"),
+        py::arg("dtype") = "float32");
+  m.def("chi_square_of_normals", &chi_square_of_normals, py::arg("dof"), py::arg("normals"),
+        py::arg("dtype"));
   py::class_<Reduced>(m, "Reduced", py::module_local())
       .def(py::init<std::shared_ptr<Task>, const py::kwargs&>(), py::arg("task").none(false))
       .def_static("bytes", &Reduced::bytes, py::arg("task").none(false))

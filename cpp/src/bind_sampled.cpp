@@ -20,14 +20,17 @@ class Sampled final : public Steppable {
     Call c = read_call(*task, kwargs);
     py::gil_scoped_release free;
     if (c.single)
-      sim_.emplace<1>(std::make_unique<SampledSimulation<float>>(std::move(task), std::move(c.s), c.runs, c.first_run, c.threads));
+      sim_.emplace<1>(std::make_unique<SampledSimulation<float>>(std::move(task), std::move(c.s),
+                                                                 c.runs, c.first_run, c.threads));
     else
-      sim_.emplace<2>(std::make_unique<SampledSimulation<double>>(std::move(task), std::move(c.s), c.runs, c.first_run, c.threads));
+      sim_.emplace<2>(std::make_unique<SampledSimulation<double>>(std::move(task), std::move(c.s),
+                                                                  c.runs, c.first_run, c.threads));
   }
 
   static double bytes(const std::shared_ptr<Task>& task, const py::kwargs& kwargs) {
     const Call c = read_call(*task, kwargs);
-    return c.single ? SampledSimulation<float>::bytes(c.s, *task, c.runs, c.threads) : SampledSimulation<double>::bytes(c.s, *task, c.runs, c.threads);
+    return c.single ? SampledSimulation<float>::bytes(c.s, *task, c.runs, c.threads)
+                    : SampledSimulation<double>::bytes(c.s, *task, c.runs, c.threads);
   }
 
   bool advance(Index target, const py::object& callback) {
@@ -37,7 +40,8 @@ class Sampled final : public Steppable {
   py::array observe(const py::array& X, const py::object& y, Index run) {
     return use([&](auto& sim) -> py::array {
       using T = typename std::remove_reference_t<decltype(sim)>::Scalar;
-      const Index L = sim.task().L(), d = sim.settings().d, k = sim.task().k(), n = X.ndim() == 3 ? Index(X.shape(0)) : -1;
+      const Index L = sim.task().L(), d = sim.settings().d, k = sim.task().k(),
+                  n = X.ndim() == 3 ? Index(X.shape(0)) : -1;
       const T* x = checked<T>(X, "X", {-1, L, d}, "(n, L, d)");
       const py::array given = y.is_none() ? py::array() : y.cast<py::array>();  // kept alive
       const double* labels = y.is_none() ? nullptr : checked<double>(given, "y", {n, k}, "(n, k)");
@@ -46,7 +50,8 @@ class Sampled final : public Steppable {
       double* out = losses.mutable_data();
       {
         py::gil_scoped_release free;
-        for (Index i = 0; i < n; ++i) out[i] = sim.observe(run, x + i * L * d, labels ? labels + i * k : nullptr);
+        for (Index i = 0; i < n; ++i)
+          out[i] = sim.observe(run, x + i * L * d, labels ? labels + i * k : nullptr);
       }
       return losses;
     });
@@ -77,7 +82,9 @@ class Sampled final : public Steppable {
   }
 
   // For C, without Python.
-  std::uintptr_t address() { return reinterpret_cast<std::uintptr_t>(static_cast<Steppable*>(this)); }
+  std::uintptr_t address() {
+    return reinterpret_cast<std::uintptr_t>(static_cast<Steppable*>(this));
+  }
   Index step_now() override {
     return use([](auto& sim) { return sim.run(0).progress(0).step; });
   }
@@ -90,9 +97,12 @@ class Sampled final : public Steppable {
   }
   Index feed(const void* X, const double* y, Index n, double* losses) override {
     return use([&](auto& sim) {
-      const auto* x = static_cast<const typename std::remove_reference_t<decltype(sim)>::Scalar*>(X);
-      const Index L = sim.task().L(), d = sim.settings().d, k = sim.task().k(), before = sim.run(0).progress(0).step;
-      for (Index i = 0; i < n; ++i) losses[i] = sim.observe(0, x + i * L * d, y ? y + i * k : nullptr);
+      const auto* x =
+          static_cast<const typename std::remove_reference_t<decltype(sim)>::Scalar*>(X);
+      const Index L = sim.task().L(), d = sim.settings().d, k = sim.task().k(),
+                  before = sim.run(0).progress(0).step;
+      for (Index i = 0; i < n; ++i)
+        losses[i] = sim.observe(0, x + i * L * d, y ? y + i * k : nullptr);
       return sim.run(0).progress(0).step - before;
     });
   }
@@ -111,7 +121,9 @@ class Sampled final : public Steppable {
   void sizes(std::int64_t* out) override {
     use([&](auto& sim) {
       using T = typename std::remove_reference_t<decltype(sim)>::Scalar;
-      for (Index x : {Index(sim.task().L()), sim.settings().d, Index(sim.task().k()), sim.records().n_weights, sim.records().n_positions, Index(sizeof(T))}) *out++ = x;
+      for (Index x : {Index(sim.task().L()), sim.settings().d, Index(sim.task().k()),
+                      sim.records().n_weights, sim.records().n_positions, Index(sizeof(T))})
+        *out++ = x;
     });
   }
 
@@ -137,7 +149,8 @@ class Sampled final : public Steppable {
     return use([](auto& sim) -> py::array {
       const Index d = sim.settings().d, L = sim.records().n_positions;
       py::array_t<double> p = array_of<double>({sim.size(), L, d});
-      for (Index r = 0; r < sim.size() && L; ++r) Eigen::Map<Rows<double>>(p.mutable_data() + r * L * d, L, d) = sim.run(r).positions();
+      for (Index r = 0; r < sim.size() && L; ++r)
+        Eigen::Map<Rows<double>>(p.mutable_data() + r * L * d, L, d) = sim.run(r).positions();
       return p;
     });
   }
@@ -148,7 +161,8 @@ class Sampled final : public Steppable {
       const Index n = sim.records().n_weights, d = sim.settings().d, size = sim.run(0).state_size();
       py::array_t<T> v = array_of<T>({sim.size(), n, d});
       py::array_t<double> rest = array_of<double>({sim.size(), size});
-      for (Index r = 0; r < sim.size(); ++r) sim.run(r).save(v.mutable_data() + r * n * d, rest.mutable_data() + r * size);
+      for (Index r = 0; r < sim.size(); ++r)
+        sim.run(r).save(v.mutable_data() + r * n * d, rest.mutable_data() + r * size);
       py::dict out;
       out["v"] = v;
       out["state"] = rest;
@@ -165,7 +179,8 @@ class Sampled final : public Steppable {
       const T* vp = checked<T>(v, "v", {sim.size(), n, d}, "(runs, weights, d)");
       const double* sp = checked<double>(rest, "state", {sim.size(), size}, "(runs, size)");
       check_records(sim.records(), in);
-      for (Index r = 0; r < sim.size(); ++r) sim.run(r).check_state(vp + r * n * d, sp + r * size);  // all or nothing
+      for (Index r = 0; r < sim.size(); ++r)
+        sim.run(r).check_state(vp + r * n * d, sp + r * size);  // all or nothing
       take_records(sim.records(), in);
       for (Index r = 0; r < sim.size(); ++r) sim.run(r).restore(vp + r * n * d, sp + r * size);
       return true;
@@ -175,17 +190,23 @@ class Sampled final : public Steppable {
  private:
   template <class Simulation>
   static Index checked_run(const Simulation& sim, Index run) {
-    if (run < 0 || run >= sim.size()) throw py::index_error("run: expected 0 to " + std::to_string(sim.size() - 1) + ", got " + std::to_string(run));
+    if (run < 0 || run >= sim.size())
+      throw py::index_error("run: expected 0 to " + std::to_string(sim.size() - 1) + ", got " +
+                            std::to_string(run));
     return run;
   }
 
   template <class F>
   std::invoke_result_t<F, SampledSimulation<float>&> use(F f) {
-    return busy_.use([&]() -> std::invoke_result_t<F, SampledSimulation<float>&> { return sim_.index() == 1 ? f(*std::get<1>(sim_)) : f(*std::get<2>(sim_)); });
+    return busy_.use([&]() -> std::invoke_result_t<F, SampledSimulation<float>&> {
+      return sim_.index() == 1 ? f(*std::get<1>(sim_)) : f(*std::get<2>(sim_));
+    });
   }
 
   Busy busy_;
-  std::variant<std::monostate, std::unique_ptr<SampledSimulation<float>>, std::unique_ptr<SampledSimulation<double>>> sim_;
+  std::variant<std::monostate, std::unique_ptr<SampledSimulation<float>>,
+               std::unique_ptr<SampledSimulation<double>>>
+      sim_;
 };
 
 }  // namespace
@@ -196,7 +217,8 @@ void bind_sampled(py::module_& m) {
       .def_static("bytes", &Sampled::bytes, py::arg("task").none(false))
       .def("advance", &Sampled::advance, py::arg("target_step"), py::arg("callback") = py::none())
       .def("observe", &Sampled::observe, py::arg("X"), py::arg("y"), py::arg("run") = 0)
-      .def("set_rate", &Sampled::set_rate, py::arg("lr_steps"), py::arg("lr_values"), py::arg("lr_t0"), py::arg("lr_power"))
+      .def("set_rate", &Sampled::set_rate, py::arg("lr_steps"), py::arg("lr_values"),
+           py::arg("lr_t0"), py::arg("lr_power"))
       .def("address", &Sampled::address)
       .def("records", &Sampled::records)
       .def("status", &Sampled::status)

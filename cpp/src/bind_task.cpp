@@ -21,9 +21,12 @@ class PythonLink final : public Link {
     const py::array raw = py::array::ensure(r);
     if (!raw) PyErr_Clear();
     if (!raw || std::string("biuf").find(raw.dtype().kind()) == std::string::npos)
-      throw py::type_error("link: expected the function to return numbers, got " + py::str(py::type::of(r)).cast<std::string>());
+      throw py::type_error("link: expected the function to return numbers, got " +
+                           py::str(py::type::of(r)).cast<std::string>());
     const auto a = py::array_t<double, py::array::c_style | py::array::forcecast>(raw);
-    if (a.size() != k) throw py::value_error("link: expected the function to return k = " + std::to_string(k) + " numbers, got " + std::to_string(a.size()));
+    if (a.size() != k)
+      throw py::value_error("link: expected the function to return k = " + std::to_string(k) +
+                            " numbers, got " + std::to_string(a.size()));
     std::copy_n(a.data(), k, y);
   }
   bool slow() const override { return true; }
@@ -36,7 +39,8 @@ double number(const char* what, const py::object& r) {
   try {
     return r.cast<double>();
   } catch (const py::cast_error&) {
-    throw py::type_error(std::string(what) + ": expected the function to return a number, got " + py::str(py::type::of(r)).cast<std::string>());
+    throw py::type_error(std::string(what) + ": expected the function to return a number, got " +
+                         py::str(py::type::of(r)).cast<std::string>());
   }
 }
 
@@ -58,17 +62,20 @@ void each_row(Index n, F f) {
 py::tuple evaluate(const Task& t, const py::array& first, const py::array& z, bool labelled) {
   const Index L = t.L(), width = labelled ? t.k() : L, n = z.ndim() ? Index(z.shape(0)) : 0;
   const double* zp = checked<double>(z, "z", {-1, L}, "(n, L)");
-  const double* fp = checked<double>(first, labelled ? "y" : "zstar", {n, width}, labelled ? "(n, k)" : "(n, L)");
+  const double* fp =
+      checked<double>(first, labelled ? "y" : "zstar", {n, width}, labelled ? "(n, k)" : "(n, L)");
   py::array_t<double> loss = array_of<double>({n}), delta = array_of<double>({n, L});
   double *lp = loss.mutable_data(), *dp = delta.mutable_data();
   std::vector<double> ws(t.scratch());
   each_row(n, [&](Index i) {
-    lp[i] = labelled ? t.labelled(fp + i * width, zp + i * L, dp + i * L, ws.data()) : t(fp + i * width, zp + i * L, nullptr, dp + i * L, ws.data());
+    lp[i] = labelled ? t.labelled(fp + i * width, zp + i * L, dp + i * L, ws.data())
+                     : t(fp + i * width, zp + i * L, nullptr, dp + i * L, ws.data());
   });
   return py::make_tuple(loss, delta);
 }
 
-// The same with as many points as there are lanes evaluated side by side; the last ones again to fill the lanes.
+// The same with as many points as there are lanes evaluated side by side; the last ones again to
+// fill the lanes.
 py::tuple evaluate_lanes(const Task& t, const py::array& zstar, const py::array& z) {
   constexpr Index w = Runs::length;
   const Index L = t.L(), n = z.ndim() ? Index(z.shape(0)) : 0;
@@ -87,7 +94,8 @@ py::tuple evaluate_lanes(const Task& t, const py::array& zstar, const py::array&
         fields[std::size_t(sums ? 0 : l)][i] += zp[at];
       }
     }
-    const Runs value = t.lanes(star.data(), fields.data(), nullptr, out.data(), ws.data(), int(std::min(w, n - block * w)));
+    const Runs value = t.lanes(star.data(), fields.data(), nullptr, out.data(), ws.data(),
+                               int(std::min(w, n - block * w)));
     for (Index i = 0; i < w && block * w + i < n; ++i) {
       lp[block * w + i] = value[i];
       for (Index l = 0; l < L; ++l) dp[(block * w + i) * L + l] = out[std::size_t(sums ? 0 : l)][i];
@@ -121,13 +129,18 @@ std::vector<std::string> names(const Table& table) {
   return out;
 }
 
-LinkPtr hermite_link(int L, double scale, const std::vector<double>& c, const std::vector<std::vector<int>>& tokens, const std::vector<std::vector<int>>& degrees) {
-  if (tokens.size() != c.size() || degrees.size() != c.size()) throw py::value_error("terms: expected as many token and degree lists as coefficients");
+LinkPtr hermite_link(int L, double scale, const std::vector<double>& c,
+                     const std::vector<std::vector<int>>& tokens,
+                     const std::vector<std::vector<int>>& degrees) {
+  if (tokens.size() != c.size() || degrees.size() != c.size())
+    throw py::value_error("terms: expected as many token and degree lists as coefficients");
   std::vector<HermiteLink::Term> terms;
   for (std::size_t i = 0; i < c.size(); ++i) {
-    if (tokens[i].size() != degrees[i].size()) throw py::value_error("terms: expected one degree a token");
+    if (tokens[i].size() != degrees[i].size())
+      throw py::value_error("terms: expected one degree a token");
     HermiteLink::Term t{c[i], {}};
-    for (std::size_t j = 0; j < tokens[i].size(); ++j) t.factors.push_back({tokens[i][j], degrees[i][j]});
+    for (std::size_t j = 0; j < tokens[i].size(); ++j)
+      t.factors.push_back({tokens[i][j], degrees[i][j]});
     terms.push_back(std::move(t));
   }
   return std::make_shared<HermiteLink>(L, scale, std::move(terms));
@@ -150,54 +163,135 @@ void bind_task(py::module_& m) {
       .def_property_readonly("slow", &Link::slow)
       .def("__call__", &target, py::arg("zstar"));
   const auto keep = [](LinkPtr p) { return std::const_pointer_cast<Link>(std::move(p)); };
-  m.def("link_named", [keep](const std::string& name, int L, double scale) { return keep(link_named(name, L, scale)); }, py::arg("name"), py::arg("L"), py::arg("scale"));
-  m.def("link_hermite", [keep](int L, double scale, const std::vector<double>& c, const std::vector<std::vector<int>>& t, const std::vector<std::vector<int>>& g) { return keep(hermite_link(L, scale, c, t, g)); },
-        py::arg("L"), py::arg("scale"), py::arg("coefficients"), py::arg("tokens"), py::arg("degrees"));
-  m.def("link_pointer", [keep](int L, int k, std::uintptr_t f, std::optional<std::uintptr_t> data) {
-    return keep(std::make_shared<PointerLink>(L, k, reinterpret_cast<void*>(f), reinterpret_cast<void*>(data.value_or(0))));
-  }, py::arg("L"), py::arg("k"), py::arg("function"), py::arg("data") = py::none());
-  m.def("link_python", [keep](int L, int k, py::object f) { return keep(std::make_shared<PythonLink>(L, k, std::move(f))); }, py::arg("L"), py::arg("k"), py::arg("callable"));
-  m.def("link_attention", [keep](const std::string& reduction, const py::array& a, const py::array& b, const py::array& weights, const py::array& offset) {
-    return keep(std::make_shared<AttentionLink>(reduction_named(reduction), vector_of(a, "a", -1, "(L,)"), vector_of(b, "b", -1, "(L,)"), vector_of(weights, "weights", -1, "(L,)"), vector_of(offset, "offset", -1, "(L,)")));
-  }, py::arg("reduction"), py::arg("a"), py::arg("b"), py::arg("weights"), py::arg("offset"));
-  m.def("link_positional_semantic", [keep](double omega, const py::array& A) {
-    const Index L = A.ndim() == 2 ? Index(A.shape(0)) : -1;
-    const double* p = checked<double>(A, "A", {L, L}, "(L, L)");
-    return keep(std::make_shared<PositionalSemanticLink>(omega, int(L), std::vector<double>(p, p + A.size())));
-  }, py::arg("omega"), py::arg("A"));
+  m.def(
+      "link_named",
+      [keep](const std::string& name, int L, double scale) {
+        return keep(link_named(name, L, scale));
+      },
+      py::arg("name"), py::arg("L"), py::arg("scale"));
+  m.def(
+      "link_hermite",
+      [keep](int L, double scale, const std::vector<double>& c,
+             const std::vector<std::vector<int>>& t, const std::vector<std::vector<int>>& g) {
+        return keep(hermite_link(L, scale, c, t, g));
+      },
+      py::arg("L"), py::arg("scale"), py::arg("coefficients"), py::arg("tokens"),
+      py::arg("degrees"));
+  m.def(
+      "link_pointer",
+      [keep](int L, int k, std::uintptr_t f, std::optional<std::uintptr_t> data) {
+        return keep(std::make_shared<PointerLink>(L, k, reinterpret_cast<void*>(f),
+                                                  reinterpret_cast<void*>(data.value_or(0))));
+      },
+      py::arg("L"), py::arg("k"), py::arg("function"), py::arg("data") = py::none());
+  m.def(
+      "link_python",
+      [keep](int L, int k, py::object f) {
+        return keep(std::make_shared<PythonLink>(L, k, std::move(f)));
+      },
+      py::arg("L"), py::arg("k"), py::arg("callable"));
+  m.def(
+      "link_attention",
+      [keep](const std::string& reduction, const py::array& a, const py::array& b,
+             const py::array& weights, const py::array& offset) {
+        return keep(std::make_shared<AttentionLink>(
+            reduction_named(reduction), vector_of(a, "a", -1, "(L,)"),
+            vector_of(b, "b", -1, "(L,)"), vector_of(weights, "weights", -1, "(L,)"),
+            vector_of(offset, "offset", -1, "(L,)")));
+      },
+      py::arg("reduction"), py::arg("a"), py::arg("b"), py::arg("weights"), py::arg("offset"));
+  m.def(
+      "link_positional_semantic",
+      [keep](double omega, const py::array& A) {
+        const Index L = A.ndim() == 2 ? Index(A.shape(0)) : -1;
+        const double* p = checked<double>(A, "A", {L, L}, "(L, L)");
+        return keep(std::make_shared<PositionalSemanticLink>(omega, int(L),
+                                                             std::vector<double>(p, p + A.size())));
+      },
+      py::arg("omega"), py::arg("A"));
 
   py::class_<Activation, std::shared_ptr<Activation>>(m, "Activation", py::module_local())
-      .def("__call__", [](const Activation& s, const py::array& u) {
-        const double* up = checked<double>(u, "u", {-1}, "(n,)");
-        py::array_t<double> f = array_of<double>({Index(u.size())}), df = array_of<double>({Index(u.size())});
-        double *a = f.mutable_data(), *b = df.mutable_data();
-        each_row(u.size(), [&](Index i) { a[i] = s(up[i], b[i]); });
-        return py::make_tuple(f, df);
-      }, py::arg("u"));
-  const auto hold = [](ActivationPtr p) { return std::const_pointer_cast<Activation>(std::move(p)); };
-  m.def("activation_named", [hold](const std::string& name) { return hold(activation_named(name)); }, py::arg("name"));
-  m.def("activation_hermite", [hold](const py::array& c) { return hold(hermite_activation(vector_of(c, "coefficients", -1, "(n,)"))); }, py::arg("coefficients"));
-  m.def("activation_pointer", [hold](std::uintptr_t f, std::uintptr_t df) {
-    using F = double (*)(double);
-    return hold(pointer_activation(reinterpret_cast<F>(f), reinterpret_cast<F>(df)));
-  }, py::arg("f"), py::arg("df"));
-  m.def("activation_python", [hold](py::object f, py::object df) { return hold(python_activation(std::move(f), std::move(df))); }, py::arg("f"), py::arg("df"));
+      .def(
+          "__call__",
+          [](const Activation& s, const py::array& u) {
+            const double* up = checked<double>(u, "u", {-1}, "(n,)");
+            py::array_t<double> f = array_of<double>({Index(u.size())}),
+                                df = array_of<double>({Index(u.size())});
+            double *a = f.mutable_data(), *b = df.mutable_data();
+            each_row(u.size(), [&](Index i) { a[i] = s(up[i], b[i]); });
+            return py::make_tuple(f, df);
+          },
+          py::arg("u"));
+  const auto hold = [](ActivationPtr p) {
+    return std::const_pointer_cast<Activation>(std::move(p));
+  };
+  m.def(
+      "activation_named", [hold](const std::string& name) { return hold(activation_named(name)); },
+      py::arg("name"));
+  m.def(
+      "activation_hermite",
+      [hold](const py::array& c) {
+        return hold(hermite_activation(vector_of(c, "coefficients", -1, "(n,)")));
+      },
+      py::arg("coefficients"));
+  m.def(
+      "activation_pointer",
+      [hold](std::uintptr_t f, std::uintptr_t df) {
+        using F = double (*)(double);
+        return hold(pointer_activation(reinterpret_cast<F>(f), reinterpret_cast<F>(df)));
+      },
+      py::arg("f"), py::arg("df"));
+  m.def(
+      "activation_python",
+      [hold](py::object f, py::object df) {
+        return hold(python_activation(std::move(f), std::move(df)));
+      },
+      py::arg("f"), py::arg("df"));
 
-  py::class_<Student, std::shared_ptr<Student>>(m, "Student", py::module_local()).def_readonly("L", &Student::L).def_readonly("k", &Student::k);
-  m.def("student_network", [](std::shared_ptr<Activation> sigma, int L) -> std::shared_ptr<Student> { return std::make_shared<Network>(std::move(sigma), L); }, py::arg("activation").none(false), py::arg("L"));
-  m.def("student_attention", [](int L, const std::string& reduction, const py::array& a, const py::array& b) -> std::shared_ptr<Student> {
-    return std::make_shared<Attention>(L, reduction_named(reduction), vector_of(a, "a", -1, "(L,)"), vector_of(b, "b", -1, "(L,)"));
-  }, py::arg("L"), py::arg("reduction"), py::arg("a"), py::arg("b"));
+  py::class_<Student, std::shared_ptr<Student>>(m, "Student", py::module_local())
+      .def_readonly("L", &Student::L)
+      .def_readonly("k", &Student::k);
+  m.def(
+      "student_network",
+      [](std::shared_ptr<Activation> sigma, int L) -> std::shared_ptr<Student> {
+        return std::make_shared<Network>(std::move(sigma), L);
+      },
+      py::arg("activation").none(false), py::arg("L"));
+  m.def(
+      "student_attention",
+      [](int L, const std::string& reduction, const py::array& a,
+         const py::array& b) -> std::shared_ptr<Student> {
+        return std::make_shared<Attention>(L, reduction_named(reduction),
+                                           vector_of(a, "a", -1, "(L,)"),
+                                           vector_of(b, "b", -1, "(L,)"));
+      },
+      py::arg("L"), py::arg("reduction"), py::arg("a"), py::arg("b"));
 
   py::class_<Task, std::shared_ptr<Task>>(m, "Task", py::module_local())
-      .def(py::init([](std::shared_ptr<Link> link, std::shared_ptr<Student> student, const std::string& loss, double noise) { return std::make_shared<Task>(std::move(link), std::move(student), loss, noise); }),
-           py::arg("link").none(false), py::arg("student").none(false), py::arg("loss"), py::arg("noise"))
+      .def(py::init([](std::shared_ptr<Link> link, std::shared_ptr<Student> student,
+                       const std::string& loss, double noise) {
+             return std::make_shared<Task>(std::move(link), std::move(student), loss, noise);
+           }),
+           py::arg("link").none(false), py::arg("student").none(false), py::arg("loss"),
+           py::arg("noise"))
       .def_property_readonly("L", &Task::L)
       .def_property_readonly("k", &Task::k)
-      .def("evaluate", [](const Task& t, const py::array& zstar, const py::array& z) { return evaluate(t, zstar, z, false); }, py::arg("zstar"), py::arg("z"))
+      .def(
+          "evaluate",
+          [](const Task& t, const py::array& zstar, const py::array& z) {
+            return evaluate(t, zstar, z, false);
+          },
+          py::arg("zstar"), py::arg("z"))
       .def("evaluate_lanes", &evaluate_lanes, py::arg("zstar"), py::arg("z"))
-      .def("evaluate_labels", [](const Task& t, const py::array& y, const py::array& z) { return evaluate(t, y, z, true); }, py::arg("y"), py::arg("z"))
-      .def("target", [](const Task& t, const py::array& zstar) { return target(t.link(), zstar); }, py::arg("zstar"))
+      .def(
+          "evaluate_labels",
+          [](const Task& t, const py::array& y, const py::array& z) {
+            return evaluate(t, y, z, true);
+          },
+          py::arg("y"), py::arg("z"))
+      .def(
+          "target", [](const Task& t, const py::array& zstar) { return target(t.link(), zstar); },
+          py::arg("zstar"))
       .def("output", &output, py::arg("z"));
 }
 

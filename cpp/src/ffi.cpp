@@ -1,4 +1,5 @@
-// Entry points of plain C types, handed to Python as addresses: for callers that hold no GIL and know no C++. Python describes them in seqsgd.ffi.
+// Entry points of plain C types, handed to Python as addresses: for callers that hold no GIL and
+// know no C++. Python describes them in seqsgd.ffi.
 #include "ffi.hpp"
 
 #include "bind.hpp"
@@ -26,7 +27,8 @@ std::int64_t of(void* simulator, F f) noexcept {
 }
 
 template <class T>
-std::int64_t normals_of(std::uint64_t seed, std::uint32_t stream, std::uint32_t run, std::uint64_t block, std::int64_t n, T* out) noexcept {
+std::int64_t normals_of(std::uint64_t seed, std::uint32_t stream, std::uint32_t run,
+                        std::uint64_t block, std::int64_t n, T* out) noexcept {
   if (n < 0 || (n > 0 && !out) || stream > 255 || block >> 56) return bad_argument;
   Lanes g(Address{seed, Stream(stream), run, block});
   const Index whole = n / unit * unit;
@@ -42,27 +44,39 @@ std::int64_t normals_of(std::uint64_t seed, std::uint32_t stream, std::uint32_t 
 extern "C" {
 
 static std::int64_t seqsgd_advance(void* simulator, std::int64_t n) {
-  return of(simulator, [&](Steppable& s) { return n < 0 || n > (std::int64_t(1) << 52) ? bad_argument : s.advance_by(n); });
+  return of(simulator, [&](Steppable& s) {
+    return n < 0 || n > (std::int64_t(1) << 52) ? bad_argument : s.advance_by(n);
+  });
 }
-static std::int64_t seqsgd_observe(void* simulator, const void* X, const double* y, std::int64_t n, double* losses) {
-  return of(simulator, [&](Steppable& s) { return n < 0 || (n > 0 && (!X || !losses)) ? bad_argument : s.feed(X, y, n, losses); });
+static std::int64_t seqsgd_observe(void* simulator, const void* X, const double* y, std::int64_t n,
+                                   double* losses) {
+  return of(simulator, [&](Steppable& s) {
+    return n < 0 || (n > 0 && (!X || !losses)) ? bad_argument : s.feed(X, y, n, losses);
+  });
 }
 static std::int64_t seqsgd_step(void* simulator) {
   return of(simulator, [](Steppable& s) { return s.step_now(); });
 }
-static std::int64_t seqsgd_order_parameters(void* simulator, double* m, double* q, double* e, double* loss) {
+static std::int64_t seqsgd_order_parameters(void* simulator, double* m, double* q, double* e,
+                                            double* loss) {
   return of(simulator, [&](Steppable& s) { return s.measure(m, q, e, loss), 0; });
 }
 static std::int64_t seqsgd_weights(void* simulator, double* w) {
-  return of(simulator, [&](Steppable& s) { return w ? (s.put_weights(w), std::int64_t(0)) : bad_argument; });
+  return of(simulator,
+            [&](Steppable& s) { return w ? (s.put_weights(w), std::int64_t(0)) : bad_argument; });
 }
 static std::int64_t seqsgd_sizes(void* simulator, std::int64_t* out) {
-  return of(simulator, [&](Steppable& s) { return out ? (s.sizes(out), std::int64_t(0)) : bad_argument; });
+  return of(simulator,
+            [&](Steppable& s) { return out ? (s.sizes(out), std::int64_t(0)) : bad_argument; });
 }
-static std::int64_t seqsgd_normals_float32(std::uint64_t seed, std::uint32_t stream, std::uint32_t run, std::uint64_t block, std::int64_t n, float* out) {
+static std::int64_t seqsgd_normals_float32(std::uint64_t seed, std::uint32_t stream,
+                                           std::uint32_t run, std::uint64_t block, std::int64_t n,
+                                           float* out) {
   return normals_of(seed, stream, run, block, n, out);
 }
-static std::int64_t seqsgd_normals_float64(std::uint64_t seed, std::uint32_t stream, std::uint32_t run, std::uint64_t block, std::int64_t n, double* out) {
+static std::int64_t seqsgd_normals_float64(std::uint64_t seed, std::uint32_t stream,
+                                           std::uint32_t run, std::uint64_t block, std::int64_t n,
+                                           double* out) {
   return normals_of(seed, stream, run, block, n, out);
 }
 

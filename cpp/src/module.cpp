@@ -1,4 +1,5 @@
-// Table of contents of the compiled module. One module is built per instruction set, from the same sources.
+// Table of contents of the compiled module. One module is built per instruction set, from the same
+// sources.
 #include "bind.hpp"
 
 #include <Eigen/Core>
@@ -7,7 +8,8 @@
 #define SEQSGD_TEXT(x) SEQSGD_TEXT_(x)
 
 PYBIND11_MODULE(SEQSGD_MODULE, m, py::mod_gil_not_used()) {
-  m.attr("__module__") = "seqsgd._core";  // of all that is defined here: nobody should see which variant a thing is from
+  m.attr("__module__") = "seqsgd._core";  // of all that is defined here: nobody should see which
+                                          // variant a thing is from
   m.attr("level") = SEQSGD_TEXT(SEQSGD_LEVEL);
   m.def("build_info", [] {
     py::dict d;
@@ -19,7 +21,8 @@ PYBIND11_MODULE(SEQSGD_MODULE, m, py::mod_gil_not_used()) {
 #else
         "gcc " __VERSION__;
 #endif
-    d["eigen"] = SEQSGD_TEXT(EIGEN_WORLD_VERSION) "." SEQSGD_TEXT(EIGEN_MAJOR_VERSION) "." SEQSGD_TEXT(EIGEN_MINOR_VERSION);
+    d["eigen"] = SEQSGD_TEXT(EIGEN_WORLD_VERSION) "." SEQSGD_TEXT(
+        EIGEN_MAJOR_VERSION) "." SEQSGD_TEXT(EIGEN_MINOR_VERSION);
     d["pybind11"] = SEQSGD_TEXT(PYBIND11_VERSION_MAJOR) "." SEQSGD_TEXT(PYBIND11_VERSION_MINOR);
     d["cplusplus"] = std::to_string(__cplusplus);
     d["version"] = SEQSGD_VERSION;

@@ -17,7 +17,8 @@ std::vector<V> list_of(const py::array& a, const char* key) {
 // Keyword arguments, each read once; errors name the key.
 class Keywords {
  public:
-  explicit Keywords(const py::kwargs& kw) : left_(py::reinterpret_steal<py::dict>(PyDict_Copy(kw.ptr()))) {}
+  explicit Keywords(const py::kwargs& kw)
+      : left_(py::reinterpret_steal<py::dict>(PyDict_Copy(kw.ptr()))) {}
   template <class V>
   V get(const char* key) {
     if (!left_.contains(key)) throw py::type_error(std::string(key) + ": missing");
@@ -26,7 +27,8 @@ class Keywords {
     try {
       return value.cast<V>();
     } catch (const py::cast_error&) {
-      throw py::type_error(std::string(key) + ": wrong type, got " + py::repr(value).cast<std::string>());
+      throw py::type_error(std::string(key) + ": wrong type, got " +
+                           py::repr(value).cast<std::string>());
     }
   }
   template <class V>
@@ -38,7 +40,8 @@ class Keywords {
     return list_of<V>(get<py::array>(key), key);
   }
   void finish() const {
-    for (const auto& item : left_) throw py::type_error("unknown keyword " + py::str(item.first).cast<std::string>());
+    for (const auto& item : left_)
+      throw py::type_error("unknown keyword " + py::str(item.first).cast<std::string>());
   }
 
  private:
@@ -65,10 +68,12 @@ Call read_call(const Task& task, const py::kwargs& kwargs) {
   s.seed = kw.get<std::uint64_t>("seed");
   c.runs = kw.get<Index>("runs");
   c.first_run = kw.get<Index>("first_run");
-  if (c.first_run < 0 || c.first_run > (Index(1) << 32) || c.runs > (Index(1) << 32) - c.first_run) throw py::value_error("first_run: expected runs between 0 and 2^32");
+  if (c.first_run < 0 || c.first_run > (Index(1) << 32) || c.runs > (Index(1) << 32) - c.first_run)
+    throw py::value_error("first_run: expected runs between 0 and 2^32");
   c.threads = kw.get<int>("threads");
   const auto dtype = kw.get<std::string>("dtype");
-  if (dtype != "float32" && dtype != "float64") throw py::value_error("dtype: expected float32 or float64, got '" + dtype + "'");
+  if (dtype != "float32" && dtype != "float64")
+    throw py::value_error("dtype: expected float32 or float64, got '" + dtype + "'");
   c.single = dtype == "float32";
   s.weights = weights_named(kw.get<std::string>("weights"));
   s.projected = kw.get<bool>("projected");
@@ -80,7 +85,8 @@ Call read_call(const Task& task, const py::kwargs& kwargs) {
   }
   s.c = kw.list<double>("c");
   const auto init = kw.get<std::string>("init");
-  if (init != "overlap" && init != "uniform") throw py::value_error("init: expected overlap or uniform, got '" + init + "'");
+  if (init != "overlap" && init != "uniform")
+    throw py::value_error("init: expected overlap or uniform, got '" + init + "'");
   s.init = {init == "overlap", kw.get<double>("m0"), kw.get<bool>("random_sign")};
   s.tokens.law = token_law_named(kw.get<std::string>("tokens"));
   s.tokens.nu = kw.get<double>("nu");

@@ -12,7 +12,9 @@ namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
 struct InUse : std::runtime_error {
-  InUse() : std::runtime_error("this simulation is in use: it is advancing in another thread or below a callback") {}
+  InUse()
+      : std::runtime_error(
+            "this simulation is in use: it is advancing in another thread or below a callback") {}
 };
 
 // One thread at a time.
@@ -54,7 +56,8 @@ py::dict records(S& sim) {
 
 template <class S>
 py::dict status(S& sim) {
-  py::array_t<Index> step = array_of<Index>({sim.size()}), passage = array_of<Index>({sim.size()}), nonfinite = array_of<Index>({sim.size()});
+  py::array_t<Index> step = array_of<Index>({sim.size()}), passage = array_of<Index>({sim.size()}),
+                     nonfinite = array_of<Index>({sim.size()});
   for (Index r = 0; r < sim.size(); ++r) {
     const Progress& p = sim.progress(r);
     step.mutable_at(r) = p.step;
@@ -71,7 +74,8 @@ py::dict status(S& sim) {
 template <class S>
 py::dict order_parameters(S& sim) {
   const Index runs = sim.size(), n = sim.records().n_weights, positions = sim.records().n_positions;
-  py::array_t<double> m = array_of<double>({runs, n}), q = array_of<double>({runs, n}), e = array_of<double>({runs, positions}), loss = array_of<double>({runs});
+  py::array_t<double> m = array_of<double>({runs, n}), q = array_of<double>({runs, n}),
+                      e = array_of<double>({runs, positions}), loss = array_of<double>({runs});
   for (Index r = 0; r < runs; ++r) {
     const OrderParameters o = sim.order_parameters(r);
     std::copy(o.m.begin(), o.m.end(), m.mutable_data() + r * n);
@@ -88,22 +92,30 @@ py::dict order_parameters(S& sim) {
 }
 
 namespace detail {
-inline std::vector<std::pair<std::string, std::vector<double>*>> parts_of(Records& r) { return {{"record_m", &r.m}, {"record_q", &r.q}, {"record_e", &r.e}, {"record_loss", &r.loss}}; }
+inline std::vector<std::pair<std::string, std::vector<double>*>> parts_of(Records& r) {
+  return {{"record_m", &r.m}, {"record_q", &r.q}, {"record_e", &r.e}, {"record_loss", &r.loss}};
+}
 }  // namespace detail
 
 inline void put_records(Records& r, py::dict& out) {
-  for (const auto& [name, part] : detail::parts_of(r)) out[name.c_str()] = array_of<double>({Index(part->size())}, part->data());
+  for (const auto& [name, part] : detail::parts_of(r))
+    out[name.c_str()] = array_of<double>({Index(part->size())}, part->data());
 }
 
 inline py::array state_item(const py::dict& in, const char* key) {
-  if (!in.contains(key)) throw py::value_error("state: expected an entry '" + std::string(key) + "'");
+  if (!in.contains(key))
+    throw py::value_error("state: expected an entry '" + std::string(key) + "'");
   return in[key].cast<py::array>();
 }
 inline void check_records(Records& r, const py::dict& in) {
-  for (const auto& [name, part] : detail::parts_of(r)) checked<double>(state_item(in, name.c_str()), name.c_str(), {Index(part->size())}, "(records,)");
+  for (const auto& [name, part] : detail::parts_of(r))
+    checked<double>(state_item(in, name.c_str()), name.c_str(), {Index(part->size())},
+                    "(records,)");
 }
 inline void take_records(Records& r, const py::dict& in) {
-  for (const auto& [name, part] : detail::parts_of(r)) std::copy_n(static_cast<const double*>(state_item(in, name.c_str()).data()), part->size(), part->data());
+  for (const auto& [name, part] : detail::parts_of(r))
+    std::copy_n(static_cast<const double*>(state_item(in, name.c_str()).data()), part->size(),
+                part->data());
 }
 
 }  // namespace SEQSGD_LEVEL

@@ -1,4 +1,5 @@
-// The smallest harness that does: checks that count, and a last line that ctest and people can read.
+// The smallest harness that does: checks that count, and a last line that ctest and people can
+// read.
 #pragma once
 
 #include <cmath>
@@ -32,4 +33,5 @@ inline int report() {
 }  // namespace check
 
 #define CHECK(x) check::that(bool(x), #x, __FILE__, __LINE__)
-#define CHECK_NEAR(a, b, tolerance) check::that(std::fabs(double(a) - double(b)) <= (tolerance), #a " == " #b, __FILE__, __LINE__)
+#define CHECK_NEAR(a, b, tolerance) \
+  check::that(std::fabs(double(a) - double(b)) <= (tolerance), #a " == " #b, __FILE__, __LINE__)

@@ -1,4 +1,6 @@
-// Prints what one seed gives, for comparison between machines (.ci/cross.py): words of the generator, which are the same bits on all of them, and normals and overlaps, which are so to rounding.
+// Prints what one seed gives, for comparison between machines (.ci/cross.py): words of the
+// generator, which are the same bits on all of them, and normals and overlaps, which are so to
+// rounding.
 #include <cinttypes>
 #include <cstdio>
 #include <string>
@@ -20,7 +22,8 @@ static void words() {
   for (int i = 0; i < 2; ++i)
     for (int k = 0; k < Lanes::groups; ++k) {
       const simd::u32 r = g.next(k);
-      for (int j = 0; j < simd::width<std::uint32_t>; ++j) std::printf(" %" PRIu32, std::uint32_t(r[j]));
+      for (int j = 0; j < simd::width<std::uint32_t>; ++j)
+        std::printf(" %" PRIu32, std::uint32_t(r[j]));
     }
   std::printf("\n");
 }
@@ -51,17 +54,25 @@ static std::vector<Case> cases() {
     out.push_back(std::move(c));
   };
   const auto network = [](const char* link, const char* sigma, int L, double noise = 0) {
-    return std::make_shared<Task>(link_named(link, L, 1), std::make_shared<Network>(activation_named(sigma), L), "half_square", noise);
+    return std::make_shared<Task>(link_named(link, L, 1),
+                                  std::make_shared<Network>(activation_named(sigma), L),
+                                  "half_square", noise);
   };
   const std::vector<double> one(9, 1.0), zero(9, 0.0);
   add("tied_relu", network("sum", "relu", 3), [](auto&) {});
   add("tied_tanh_noisy", network("sum_h2", "tanh", 5, 0.1), [](auto&) {});
   add("untied_erf", network("staircase", "erf", 3), [](auto& s) { s.weights = Weights::rows; });
   add("attention_opposite",
-      std::make_shared<Task>(std::make_shared<AttentionLink>(Reduction::none, std::vector<double>(2, 1.0), std::vector<double>(2, 1.0), std::vector<double>(2, 1.0), std::vector<double>(2, 0.0)),
-                             std::make_shared<Attention>(2, Reduction::none, one, one), "frobenius", 0),
+      std::make_shared<Task>(
+          std::make_shared<AttentionLink>(Reduction::none, std::vector<double>(2, 1.0),
+                                          std::vector<double>(2, 1.0), std::vector<double>(2, 1.0),
+                                          std::vector<double>(2, 0.0)),
+          std::make_shared<Attention>(2, Reduction::none, one, one), "frobenius", 0),
       [](auto& s) { s.position = PositionKind::opposite; });
-  add("attention_trace_injected", std::make_shared<Task>(std::make_shared<AttentionLink>(Reduction::trace, one, one, one, zero), std::make_shared<Attention>(9, Reduction::trace, one, one), "frobenius", 0),
+  add("attention_trace_injected",
+      std::make_shared<Task>(std::make_shared<AttentionLink>(Reduction::trace, one, one, one, zero),
+                             std::make_shared<Attention>(9, Reduction::trace, one, one),
+                             "frobenius", 0),
       [](auto& s) {
         s.position = PositionKind::injected;
         s.c.assign(9, 0.5);

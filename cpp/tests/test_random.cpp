@@ -9,8 +9,10 @@ using namespace seqsgd;
 static void philox_known_answers() {
   using C = std::array<std::uint32_t, 4>;
   CHECK((philox({0, 0, 0, 0}, {0, 0}) == C{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
-  CHECK((philox({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}) == C{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
-  CHECK((philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) == C{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
+  CHECK((philox({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}) ==
+         C{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+  CHECK((philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) ==
+         C{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
 // xoshiro128++ by hand, one lane against the vector lanes.
@@ -44,12 +46,16 @@ static void lanes_follow_the_scalar_recurrence() {
 static void box_muller_is_accurate() {
   double worst = 0;
   for (std::uint32_t i = 0; i < 200000; ++i) {
-    const std::uint32_t u = i < 1000 ? i : i < 2000 ? ~(i - 1000) : i * 2654435761u, v = i * 40503u * 65537u + 12345u;
+    const std::uint32_t u = i < 1000   ? i
+                            : i < 2000 ? ~(i - 1000)
+                                       : i * 2654435761u,
+                        v = i * 40503u * 65537u + 12345u;
     simd::f32 radius[1], g[1], h[1];
     const simd::u32 words[2][1] = {{simd::u32{} + u}, {simd::u32{} + v}};
     BoxMuller::radius(words[0], radius);
     BoxMuller::turn(radius, words[1], g, h);
-    const double x = double(float(u >> 1) * 0x1p-31f + 0x1p-33f), r = std::sqrt(-2 * std::log(x)), a = double(std::int32_t(v)) * 0x1p-31 * 1.57079632679489661923;
+    const double x = double(float(u >> 1) * 0x1p-31f + 0x1p-33f), r = std::sqrt(-2 * std::log(x)),
+                 a = double(std::int32_t(v)) * 0x1p-31 * 1.57079632679489661923;
     const double s = r * std::sin(a), c = r * std::cos(a) * (v & 1 ? -1 : 1);
     worst = std::max({worst, std::fabs(g[0][0] - s), std::fabs(h[0][0] - c)});
   }
@@ -58,12 +64,16 @@ static void box_muller_is_accurate() {
   std::uint64_t state = 1;
   for (int i = 0; i < 200000; ++i) {
     state = state * 6364136223846793005u + 1442695040888963407u;
-    const std::uint64_t u = i < 1000 ? std::uint64_t(i) << 12 : i < 2000 ? ~(std::uint64_t(i) << 12) : state, v = state * 0x9E3779B97F4A7C15u;
+    const std::uint64_t u = i < 1000   ? std::uint64_t(i) << 12
+                            : i < 2000 ? ~(std::uint64_t(i) << 12)
+                                       : state,
+                        v = state * 0x9E3779B97F4A7C15u;
     simd::f64 radius[1], g[1], h[1];
     const simd::u64 words[2][1] = {{simd::u64{} + u}, {simd::u64{} + v}};
     BoxMuller::radius(words[0], radius);
     BoxMuller::turn(radius, words[1], g, h);
-    const long double x = (long double)(u >> 12) * 0x1p-52L + 0x1p-53L, r = sqrtl(-2 * logl(x)), a = ((long double)(v >> 12) * 0x1p-51L - 1) * 1.570796326794896619231322L;
+    const long double x = (long double)(u >> 12) * 0x1p-52L + 0x1p-53L, r = sqrtl(-2 * logl(x)),
+                      a = ((long double)(v >> 12) * 0x1p-51L - 1) * 1.570796326794896619231322L;
     const long double s = r * sinl(a), c = r * cosl(a) * (v & 1 ? -1 : 1);
     worst = std::max({worst, double(fabsl(g[0][0] - s)), double(fabsl(h[0][0] - c))});
   }
@@ -87,7 +97,8 @@ static void factor_of_a_covariance() {
     for (int j = 0; j < 50; ++j) {
       double s = 0;
       for (int k = 0; k < 50; ++k) s += g.F[std::size_t(50 * i + k)] * g.F[std::size_t(50 * j + k)];
-      CHECK_NEAR(s, smooth[std::size_t(50 * g.order[std::size_t(i)] + g.order[std::size_t(j)])], 1e-9);
+      CHECK_NEAR(s, smooth[std::size_t(50 * g.order[std::size_t(i)] + g.order[std::size_t(j)])],
+                 1e-9);
     }
   CHECK(check::throws([] { semidefinite_factor({1, 2, 2, 1}, 2); }));
   CHECK(check::throws([] { semidefinite_factor({1, std::nan(""), 0, 1}, 2); }));

@@ -15,7 +15,9 @@ void* operator new(std::size_t n) {
   if (void* p = std::malloc(n)) return p;
   throw std::bad_alloc();
 }
-void* operator new(std::size_t n, const std::nothrow_t&) noexcept { return ++allocations, std::malloc(n); }  // of stable_sort
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
+  return ++allocations, std::malloc(n);
+}  // of stable_sort
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 
@@ -43,17 +45,22 @@ static std::vector<Case> cases(Index d) {
     out.push_back(std::move(c));
   };
   const auto network = [](const char* link, const char* sigma, int L, double noise = 0) {
-    return std::make_shared<Task>(link_named(link, L, 1), std::make_shared<Network>(activation_named(sigma), L), "half_square", noise);
+    return std::make_shared<Task>(link_named(link, L, 1),
+                                  std::make_shared<Network>(activation_named(sigma), L),
+                                  "half_square", noise);
   };
   const auto attention = [](Reduction r, int L) {
     const std::vector<double> one(std::size_t(L), 1.0), zero(std::size_t(L), 0.0);
-    return std::make_shared<Task>(std::make_shared<AttentionLink>(r, one, one, one, zero), std::make_shared<Attention>(L, r, one, one), "frobenius", 0);
+    return std::make_shared<Task>(std::make_shared<AttentionLink>(r, one, one, one, zero),
+                                  std::make_shared<Attention>(L, r, one, one), "frobenius", 0);
   };
-  const auto matrix = [d](int L) { return [d, L](auto& s) {
-    s.position = PositionKind::matrix;
-    s.P = Matrix::Constant(L, d, 0.1);
-    s.P(1, 0) = 1;
-  }; };
+  const auto matrix = [d](int L) {
+    return [d, L](auto& s) {
+      s.position = PositionKind::matrix;
+      s.P = Matrix::Constant(L, d, 0.1);
+      s.P(1, 0) = 1;
+    };
+  };
   add(network("sum", "relu", 3), [](auto&) {});
   add(network("sum_h2", "tanh", 5, 0.1), [](auto&) {});
   add(network("staircase", "relu", 3), [](auto&) {});
@@ -73,7 +80,9 @@ static std::vector<Case> cases(Index d) {
       s.lr.values = {lr * double(s.d)};
     });
   add(network("sum_h2", "relu", 19), [](auto& s) { s.weights = Weights::rows; });
-  add(network("sum_h2", "relu", 70), [](auto& s) { s.weights = Weights::global; });  // so many rows that fewer runs go side by side
+  add(network("sum_h2", "relu", 70), [](auto& s) {
+    s.weights = Weights::global;
+  });  // so many rows that fewer runs go side by side
   add(network("sum_h2", "tanh", 8), [](auto&) {});
   add(network("staircase", "tanh", 3, 0.1), [](auto& s) { s.weights = Weights::global; });
   add(attention(Reduction::none, 2), [](auto& s) { s.position = PositionKind::opposite; });
@@ -91,13 +100,16 @@ static std::vector<Case> cases(Index d) {
   return out;
 }
 
-static std::vector<double> final_states(const Case& c, Index runs, int threads, Index piece, bool single, Index first = 0) {
+static std::vector<double> final_states(const Case& c, Index runs, int threads, Index piece,
+                                        bool single, Index first = 0) {
   ReducedSimulation sim(c.task, c.s, runs, first, threads, single);
   for (Index at = 0; at < 1000;) sim.advance(at = std::min<Index>(1000, at + piece), nullptr);
   std::vector<double> out(std::size_t(runs * sim.state_size()));
   for (Index r = 0; r < runs; ++r) sim.save(r, out.data() + r * sim.state_size());
-  // Increments in single precision leave the sphere by 1e-7 of their own size, until they are settled.
-  const double tolerance = single && c.task->student().sums_only && c.s.tokens.law == TokenLaw::gaussian ? 1e-6 : 1e-12;
+  // Increments in single precision leave the sphere by 1e-7 of their own size, until they are
+  // settled.
+  const double tolerance =
+      single && c.task->student().sums_only && c.s.tokens.law == TokenLaw::gaussian ? 1e-6 : 1e-12;
   for (Index r = 0; r < runs; ++r) {
     double q = 0;
     const OrderParameters o = sim.order_parameters(r);
@@ -113,12 +125,15 @@ static void pieces_and_threads_do_not_matter() {
     for (Index d : {4, 33, 100, 1000000})
       for (const Case& c : cases(d)) {
         if (d > 100 && c.s.position == PositionKind::matrix) continue;
-        const Index runs = d == 100 ? 70 : 21;  // once so many that parts are taken four, two and one at a time
+        const Index runs =
+            d == 100 ? 70 : 21;  // once so many that parts are taken four, two and one at a time
         const auto whole = final_states(c, runs, 1, 1000, single);
         CHECK(final_states(c, runs, 2, 1000, single) == whole);
         CHECK(final_states(c, runs, 3, 331, single) == whole);
         const Index size = Index(whole.size()) / runs;
-        for (Index run : {Index(3), runs - 1}) CHECK(final_states(c, 1, 1, 1000, single, run) == std::vector<double>(whole.begin() + run * size, whole.begin() + (run + 1) * size));
+        for (Index run : {Index(3), runs - 1})
+          CHECK(final_states(c, 1, 1, 1000, single, run) ==
+                std::vector<double>(whole.begin() + run * size, whole.begin() + (run + 1) * size));
       }
 }
 
@@ -142,17 +157,26 @@ static void normals_become_chi_squares() {
   const struct {
     Index dof;
     double z, x;
-  } known[] = {{72, -8.5, 11.1778324307537571}, {72, -6, 21.4141213418292198}, {72, 0, 71.3344418822824258}, {72, 6, 168.691067155571032}, {72, 8.5, 225.6683465300229}, {73, -3, 42.0074578466685188},
-               {98, 2, 127.94955797526743}, {301, -5, 193.879025068208754}, {998, -6, 752.819937742883078}, {998, 1, 1042.66172268562109}, {998, 6, 1289.80593359352354},
-               {20000, -4, 19209.979785436371}, {20000, 5, 21016.0495007602729}};
+  } known[] = {{72, -8.5, 11.1778324307537571}, {72, -6, 21.4141213418292198},
+               {72, 0, 71.3344418822824258},    {72, 6, 168.691067155571032},
+               {72, 8.5, 225.6683465300229},    {73, -3, 42.0074578466685188},
+               {98, 2, 127.94955797526743},     {301, -5, 193.879025068208754},
+               {998, -6, 752.819937742883078},  {998, 1, 1042.66172268562109},
+               {998, 6, 1289.80593359352354},   {20000, -4, 19209.979785436371},
+               {20000, 5, 21016.0495007602729}};
   for (const auto& at : known)
     for (bool single : {false, true}) {
       const double sd = std::sqrt(2.0 * double(at.dof)), rounding = double(at.dof) * 0x1p-51;
       if (single && std::fabs(at.z) > 6.77) continue;  // never drawn
       const NormalToChiSquare map(at.dof, single);
       const bool near = std::fabs(at.z) <= NormalToChiSquare::range(single);
-      CHECK_NEAR(map(at.z), at.x, rounding + sd * (near ? NormalToChiSquare::error(single) : single ? 2e-4 : 4e-8));
-      if (single && near) CHECK_NEAR(double(map(float(at.z))), at.x, double(at.dof) * 0x1p-22 + sd * NormalToChiSquare::error(true));
+      CHECK_NEAR(map(at.z), at.x,
+                 rounding + sd * (near     ? NormalToChiSquare::error(single)
+                                  : single ? 2e-4
+                                           : 4e-8));
+      if (single && near)
+        CHECK_NEAR(double(map(float(at.z))), at.x,
+                   double(at.dof) * 0x1p-22 + sd * NormalToChiSquare::error(true));
     }
   CHECK(NormalToChiSquare(1000000000, true).degree() == 4);
   CHECK(NormalToChiSquare(1000000000, false).degree() == 4);
@@ -164,7 +188,8 @@ static void the_hot_loop_allocates_nothing() {
     c.s.plan.record.clear();
     Records none(20, 0, weight_count(c.s, c.task->L()), c.task->L());
     ReducedSetting setting(*c.task, c.s, true, none);
-    setting.workspaces.push_back(std::make_unique<ReducedWorkspace>(*c.task, setting.coordinates, setting.draws));
+    setting.workspaces.push_back(
+        std::make_unique<ReducedWorkspace>(*c.task, setting.coordinates, setting.draws));
     ReducedUnit unit(setting, 0, 0, 20);
     const std::atomic<bool> pause{false};
     unit.advance(5000, 1600, 0, pause);  // packs its lanes

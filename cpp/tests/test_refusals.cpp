@@ -1,4 +1,5 @@
-// Whatever the public interface is given, it refuses in one line that names the argument, before anything is allocated; or it goes on.
+// Whatever the public interface is given, it refuses in one line that names the argument, before
+// anything is allocated; or it goes on.
 #include <atomic>
 #include <cstdlib>
 #include <limits>
@@ -27,11 +28,14 @@ void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 
 using namespace seqsgd;
 
-static const double no_number = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
-static constexpr int most = std::numeric_limits<int>::max(), least = std::numeric_limits<int>::min();
+static const double no_number = std::numeric_limits<double>::quiet_NaN(),
+                    inf = std::numeric_limits<double>::infinity();
+static constexpr int most = std::numeric_limits<int>::max(),
+                     least = std::numeric_limits<int>::min();
 using Numbers = std::vector<double>;
 
-// f throws std::invalid_argument or std::out_of_range in one line that begins with the name and says what was expected.
+// f throws std::invalid_argument or std::out_of_range in one line that begins with the name and
+// says what was expected.
 template <class F>
 static void refused(const char* name, F f, int line, bool out_of_range = false) {
   std::string said, kind = "nothing";
@@ -45,15 +49,25 @@ static void refused(const char* name, F f, int line, bool out_of_range = false) 
   } catch (const std::exception& e) {
     kind = "something else", said = e.what();
   }
-  const bool ok = kind == (out_of_range ? "out_of_range" : "invalid_argument") && said.rfind(std::string(name) + ":", 0) == 0 && said.find('\n') == std::string::npos && said.size() < 200 && largest < 100000;
-  check::that(ok, (std::string(name) + " <- " + kind + ": " + said + ", allocated " + std::to_string(largest.load())).c_str(), __FILE__, line);
+  const bool ok = kind == (out_of_range ? "out_of_range" : "invalid_argument") &&
+                  said.rfind(std::string(name) + ":", 0) == 0 &&
+                  said.find('\n') == std::string::npos && said.size() < 200 && largest < 100000;
+  check::that(ok,
+              (std::string(name) + " <- " + kind + ": " + said + ", allocated " +
+               std::to_string(largest.load()))
+                  .c_str(),
+              __FILE__, line);
 }
 #define REFUSED(name, ...) refused(name, [&] { __VA_ARGS__; }, __LINE__)
 #define OUT_OF_RANGE(name, ...) refused(name, [&] { __VA_ARGS__; }, __LINE__, true)
 
 static LinkPtr link(int L = 2) { return link_named("sum", L, 1); }
-static StudentPtr network(int L = 2) { return std::make_shared<Network>(activation_named("relu"), L); }
-static std::shared_ptr<Task> task(int L = 2, double noise = 0) { return std::make_shared<Task>(link(L), network(L), "half_square", noise); }
+static StudentPtr network(int L = 2) {
+  return std::make_shared<Network>(activation_named("relu"), L);
+}
+static std::shared_ptr<Task> task(int L = 2, double noise = 0) {
+  return std::make_shared<Task>(link(L), network(L), "half_square", noise);
+}
 
 static Settings settings() {
   Settings s;
@@ -74,8 +88,10 @@ static void links_students_and_tasks() {
   REFUSED("L", HermiteLink(0, 1, Terms{{1, {{0, 1}}}}));
   REFUSED("scale", HermiteLink(2, no_number, Terms{{1, {{0, 1}}}}));
   REFUSED("coefficient", HermiteLink(2, 1, Terms{{inf, {{0, 1}}}}));
-  for (int token : {-1, 2, most, least}) REFUSED("token", HermiteLink(2, 1, Terms{{1, {{token, 1}}}}));
-  for (int degree : {-1, 31, most, least}) REFUSED("degree", HermiteLink(2, 1, Terms{{1, {{0, degree}}}}));
+  for (int token : {-1, 2, most, least})
+    REFUSED("token", HermiteLink(2, 1, Terms{{1, {{token, 1}}}}));
+  for (int degree : {-1, 31, most, least})
+    REFUSED("degree", HermiteLink(2, 1, Terms{{1, {{0, degree}}}}));
   REFUSED("function", PointerLink(2, 1, nullptr, nullptr));
   REFUSED("L", PointerLink(-1, 1, reinterpret_cast<void*>(1), nullptr));
   REFUSED("k", PointerLink(2, 0, reinterpret_cast<void*>(1), nullptr));
@@ -83,7 +99,8 @@ static void links_students_and_tasks() {
   REFUSED("A", PositionalSemanticLink(0.5, 2, {0.5, 0.5, 1, no_number}));
   REFUSED("A", PositionalSemanticLink(0.5, 2, {0.5, 0.5, 2, -1}));
   REFUSED("A", PositionalSemanticLink(0.5, 2, {0.5, 0.5, 1, 1}));
-  for (double omega : {-0.1, 1.1, no_number, inf}) REFUSED("omega", PositionalSemanticLink(omega, 2, {0.5, 0.5, 1, 0}));
+  for (double omega : {-0.1, 1.1, no_number, inf})
+    REFUSED("omega", PositionalSemanticLink(omega, 2, {0.5, 0.5, 1, 0}));
   for (int L : {0, -1, least, 32769, most}) REFUSED("L", PositionalSemanticLink(0.5, L, {}));
   REFUSED("weights", AttentionLink(Reduction::trace, {}, {}, {no_number}, {0}));
   REFUSED("weights: number of entries", AttentionLink(Reduction::trace, {}, {}, {}, {}));
@@ -99,7 +116,8 @@ static void links_students_and_tasks() {
   REFUSED("reduction", reduction_named("sum"));
   REFUSED("sigma", Network(nullptr, 2));
   for (int L : {0, -1, least}) REFUSED("L", Network(activation_named("relu"), L));
-  for (const char* name : {"", "He", "He31", "He-1", "RELU", "He1000000000000"}) REFUSED("activation", activation_named(name));
+  for (const char* name : {"", "He", "He31", "He-1", "RELU", "He1000000000000"})
+    REFUSED("activation", activation_named(name));
   REFUSED("coefficients", hermite_activation({}));
   REFUSED("coefficients", hermite_activation({0, no_number}));
   REFUSED("sigma", pointer_activation(nullptr, [](double u) { return u; }));
@@ -108,8 +126,11 @@ static void links_students_and_tasks() {
   REFUSED("link", Task(nullptr, network(), "half_square", 0));
   REFUSED("student", Task(link(), nullptr, "half_square", 0));
   REFUSED("student", Task(link(2), network(3), "half_square", 0));
-  REFUSED("student", Task(link(2), std::make_shared<Attention>(2, Reduction::none, Numbers(), Numbers()), "half_square", 0));
-  for (double noise : {-1.0, no_number, inf}) REFUSED("noise", Task(link(), network(), "half_square", noise));
+  REFUSED("student",
+          Task(link(2), std::make_shared<Attention>(2, Reduction::none, Numbers(), Numbers()),
+               "half_square", 0));
+  for (double noise : {-1.0, no_number, inf})
+    REFUSED("noise", Task(link(), network(), "half_square", noise));
 }
 
 static void covariances_and_names() {
@@ -146,7 +167,9 @@ static void setting(const char* name, Change change, int line, int L = 2) {
 #define SETTING(name, ...) setting(name, [&](Settings& s) { __VA_ARGS__; }, __LINE__)
 
 static void wrong_settings() {
-  for (Index d : {Index(0), Index(-1), (Index(1) << 40) + 1, std::numeric_limits<Index>::max(), std::numeric_limits<Index>::min()}) SETTING("d", s.d = d);
+  for (Index d : {Index(0), Index(-1), (Index(1) << 40) + 1, std::numeric_limits<Index>::max(),
+                  std::numeric_limits<Index>::min()})
+    SETTING("d", s.d = d);
   for (double m0 : {1.5, -1.5, no_number, inf}) SETTING("m0", s.init.m0 = m0);
   SETTING("m0", s.d = 1; s.init.m0 = 0.5);
   SETTING("lr", s.lr.values = {});
@@ -167,18 +190,24 @@ static void wrong_settings() {
   SETTING("P", s.position = PositionKind::matrix);
   SETTING("P", s.position = PositionKind::matrix; s.P = Matrix::Zero(3, 10));
   SETTING("P", s.position = PositionKind::matrix; s.P = Matrix::Zero(2, 9));
-  for (double x : {no_number, inf, 1e16}) SETTING("P", s.position = PositionKind::matrix; s.P = Matrix::Constant(2, 10, x));
+  for (double x : {no_number, inf, 1e16})
+    SETTING("P", s.position = PositionKind::matrix; s.P = Matrix::Constant(2, 10, x));
   SETTING("c", s.position = PositionKind::injected);
   SETTING("c", s.position = PositionKind::injected; s.c = {1});
   SETTING("c", s.position = PositionKind::injected; s.c = {1, no_number});
   SETTING("d", s.position = PositionKind::opposite; s.d = 2);
   setting("position", [](Settings& s) { s.position = PositionKind::opposite; }, __LINE__, 3);
-  for (double nu : {2.0, 0.0, -1.0, no_number, inf}) SETTING("nu", s.tokens.law = TokenLaw::student_t; s.tokens.nu = nu);
+  for (double nu : {2.0, 0.0, -1.0, no_number, inf})
+    SETTING("nu", s.tokens.law = TokenLaw::student_t; s.tokens.nu = nu);
   SETTING("factor.F", s.tokens.law = TokenLaw::correlated);
-  SETTING("factor.F", s.tokens.law = TokenLaw::correlated; s.tokens.factor = semidefinite_factor({1}, 1));
-  SETTING("factor.F", s.tokens.law = TokenLaw::correlated; s.tokens.factor = semidefinite_factor({1, 0, 0, 1}, 2); s.tokens.factor.F[1] = no_number);
+  SETTING("factor.F", s.tokens.law = TokenLaw::correlated;
+          s.tokens.factor = semidefinite_factor({1}, 1));
+  SETTING("factor.F", s.tokens.law = TokenLaw::correlated;
+          s.tokens.factor = semidefinite_factor({1, 0, 0, 1}, 2); s.tokens.factor.F[1] = no_number);
   SETTING("factor.order", s.tokens.law = TokenLaw::correlated; s.tokens.factor.F = {1, 0, 0, 1});
-  for (int i : {-1, 2, 0, most}) SETTING("factor.order", s.tokens.law = TokenLaw::correlated; s.tokens.factor = {{0, i}, {1, 0, 0, 1}});
+  for (int i : {-1, 2, 0, most})
+    SETTING("factor.order", s.tokens.law = TokenLaw::correlated;
+            s.tokens.factor = {{0, i}, {1, 0, 0, 1}});
 }
 
 template <class T>
@@ -187,8 +216,10 @@ static void calls_of_sampled() {
   const auto t = task();
   const Settings s = settings();
   REFUSED("task", Simulation(nullptr, s, 1, 0, 1));
-  for (Index runs : {Index(0), Index(-1), (Index(1) << 32) + 1}) REFUSED("runs", Simulation(t, s, runs, 0, 1));
-  for (Index first : {Index(-1), Index(1) << 32, std::numeric_limits<Index>::max()}) REFUSED("first_run", Simulation(t, s, 1, first, 1));
+  for (Index runs : {Index(0), Index(-1), (Index(1) << 32) + 1})
+    REFUSED("runs", Simulation(t, s, runs, 0, 1));
+  for (Index first : {Index(-1), Index(1) << 32, std::numeric_limits<Index>::max()})
+    REFUSED("first_run", Simulation(t, s, 1, first, 1));
   for (int threads : {0, -1, 4097, least}) REFUSED("threads", Simulation(t, s, 1, 0, threads));
   Settings large = s;
   large.d = Index(1) << 40;
@@ -196,14 +227,16 @@ static void calls_of_sampled() {
   REFUSED("d", Simulation(task(1 << 21), large, 1, 0, 1));
   for (Index runs : {1, 2}) {
     Simulation sim(t, s, runs, 0, 1);
-    for (Index r : {Index(-1), runs, Index(7), std::numeric_limits<Index>::max(), std::numeric_limits<Index>::min()}) {
+    for (Index r : {Index(-1), runs, Index(7), std::numeric_limits<Index>::max(),
+                    std::numeric_limits<Index>::min()}) {
       T x[20] = {};
       OUT_OF_RANGE("run", sim.order_parameters(r));
       OUT_OF_RANGE("run", sim.progress(r));
       OUT_OF_RANGE("run", sim.run(r));
       OUT_OF_RANGE("run", sim.observe(r, x, nullptr));
     }
-    for (Index target : {Index(-1), (Index(1) << 53) + 1, std::numeric_limits<Index>::min()}) REFUSED("target", sim.advance(target, nullptr));
+    for (Index target : {Index(-1), (Index(1) << 53) + 1, std::numeric_limits<Index>::min()})
+      REFUSED("target", sim.advance(target, nullptr));
     REFUSED("x", sim.observe(0, nullptr, nullptr));
     REFUSED("out", sim.run(0).weights(nullptr));
     REFUSED("out", sim.run(0).teacher(nullptr));
@@ -229,7 +262,8 @@ static void calls_of_sampled() {
       for (double x : {no_number, inf, -1e300}) {
         auto wrong = state;
         wrong[i] = x;
-        const bool loss = i + 3 == state.size() || i + 2 == state.size(), product = i == 1;  // what may be any number, or any finite one
+        const bool loss = i + 3 == state.size() || i + 2 == state.size(),
+                   product = i == 1;  // what may be any number, or any finite one
         if (loss || (product && std::isfinite(x))) continue;
         REFUSED("state", sim.run(0).restore(v.data(), wrong.data()));
       }
@@ -261,9 +295,12 @@ static void calls_of_reduced() {
   const auto t = task();
   const Settings s = settings();
   REFUSED("task", ReducedSimulation(nullptr, s, 1, 0, 1, false));
-  for (Index runs : {Index(0), Index(-1), (Index(1) << 32) + 1}) REFUSED("runs", ReducedSimulation(t, s, runs, 0, 1, false));
-  for (Index first : {Index(-1), Index(1) << 32}) REFUSED("first_run", ReducedSimulation(t, s, 1, first, 1, false));
-  for (int threads : {0, -1, 4097}) REFUSED("threads", ReducedSimulation(t, s, 1, 0, threads, false));
+  for (Index runs : {Index(0), Index(-1), (Index(1) << 32) + 1})
+    REFUSED("runs", ReducedSimulation(t, s, runs, 0, 1, false));
+  for (Index first : {Index(-1), Index(1) << 32})
+    REFUSED("first_run", ReducedSimulation(t, s, 1, first, 1, false));
+  for (int threads : {0, -1, 4097})
+    REFUSED("threads", ReducedSimulation(t, s, 1, 0, threads, false));
   Settings other = s;
   other.tokens.law = TokenLaw::uniform;
   REFUSED("tokens", ReducedSimulation(t, other, 1, 0, 1, false));
@@ -277,7 +314,8 @@ static void calls_of_reduced() {
     for (Index runs : {Index(1), Index(2), Index(70)}) {
       ReducedSimulation sim(t, of, runs, 0, 2, true);
       std::vector<double> state(std::size_t(sim.state_size()));
-      for (Index r : {Index(-1), runs, Index(1000), std::numeric_limits<Index>::max(), std::numeric_limits<Index>::min()}) {
+      for (Index r : {Index(-1), runs, Index(1000), std::numeric_limits<Index>::max(),
+                      std::numeric_limits<Index>::min()}) {
         OUT_OF_RANGE("run", sim.order_parameters(r));
         OUT_OF_RANGE("run", sim.progress(r));
         OUT_OF_RANGE("run", sim.save(r, state.data()));

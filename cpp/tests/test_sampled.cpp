@@ -43,11 +43,14 @@ static std::vector<Case> cases(Index d) {
     out.push_back(std::move(c));
   };
   const auto network = [](const char* link, const char* sigma, int L, double noise = 0) {
-    return std::make_shared<Task>(link_named(link, L, 1), std::make_shared<Network>(activation_named(sigma), L), "half_square", noise);
+    return std::make_shared<Task>(link_named(link, L, 1),
+                                  std::make_shared<Network>(activation_named(sigma), L),
+                                  "half_square", noise);
   };
   const auto attention = [](Reduction r, int L) {
     const std::vector<double> one(std::size_t(L), 1.0), zero(std::size_t(L), 0.0);
-    return std::make_shared<Task>(std::make_shared<AttentionLink>(r, one, one, one, zero), std::make_shared<Attention>(L, r, one, one), "frobenius", 0);
+    return std::make_shared<Task>(std::make_shared<AttentionLink>(r, one, one, one, zero),
+                                  std::make_shared<Attention>(L, r, one, one), "frobenius", 0);
   };
   add("tied sum", network("sum", "relu", 3), [](auto&) {});
   add("tied sum_h2 noisy", network("sum_h2", "tanh", 5, 0.1), [](auto&) {});
@@ -56,7 +59,8 @@ static std::vector<Case> cases(Index d) {
     s.weights = Weights::global;
     s.projected = true;
   });
-  add("attention opposite", attention(Reduction::none, 2), [](auto& s) { s.position = PositionKind::opposite; });
+  add("attention opposite", attention(Reduction::none, 2),
+      [](auto& s) { s.position = PositionKind::opposite; });
   add("attention trace injected", attention(Reduction::trace, 9), [](auto& s) {
     s.position = PositionKind::injected;
     s.c.assign(9, 0.5);
@@ -66,7 +70,8 @@ static std::vector<Case> cases(Index d) {
     s.P = Matrix::Constant(3, d, 0.1);
     s.P(1, 0) = 1;
   });
-  for (TokenLaw law : {TokenLaw::rademacher, TokenLaw::uniform, TokenLaw::student_t, TokenLaw::correlated})
+  for (TokenLaw law :
+       {TokenLaw::rademacher, TokenLaw::uniform, TokenLaw::student_t, TokenLaw::correlated})
     add("other tokens", network("sum", "relu", 2), [law](auto& s) {
       s.tokens.law = law;
       s.tokens.nu = 5;
@@ -122,7 +127,11 @@ static void the_hot_loop_allocates_nothing() {
     std::vector<Workspace<float>> workers;
     workers.push_back(std::move(ws));
     Records none(1, 0, weight_count(c.s, c.task->L()), c.task->L());
-    SampledRun<float> run(*c.task, c.s, c.s.position == PositionKind::matrix ? std::make_shared<Positions<float>>(c.s.P, c.s.weights) : nullptr, 0, 0, none, workers);
+    SampledRun<float> run(*c.task, c.s,
+                          c.s.position == PositionKind::matrix
+                              ? std::make_shared<Positions<float>>(c.s.P, c.s.weights)
+                              : nullptr,
+                          0, 0, none, workers);
     const std::atomic<bool> pause{false};
     const long before = allocations;
     run.advance(5000, 5000, 0, pause);

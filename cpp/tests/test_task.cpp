@@ -32,7 +32,8 @@ static void gradients() {
     for (const auto& [name, loss] : loss_table())
       for (Reduction r : {Reduction::none, Reduction::trace, Reduction::bilinear}) {
         (void)loss;
-        const Task t(std::make_shared<AttentionLink>(r, a, b, ones, zeros), std::make_shared<Attention>(L, r, a, b), name, 0);
+        const Task t(std::make_shared<AttentionLink>(r, a, b, ones, zeros),
+                     std::make_shared<Attention>(L, r, a, b), name, 0);
         std::vector<double> ws(t.scratch()), delta(z.size()), dump(z.size());
         t(zstar.data(), z.data(), nullptr, delta.data(), ws.data());
         for (int l = 0; l < L; ++l) {
@@ -57,11 +58,16 @@ static void series_agrees_with_rows() {
       for (int trial = 0; trial < 20; ++trial) {
         std::vector<double> z(std::size_t(padded(L))), a(z.size()), b(z.size()), e(z.size());
         fill_normal(g, z.data(), padded(L));
-        for (double& x : z) x = std::fabs(scale * x) < 4.19 ? scale * x + (trial % 2 ? 0.3 * (scale < 1) : 0.0) : 4.19;
+        for (double& x : z)
+          x = std::fabs(scale * x) < 4.19 ? scale * x + (trial % 2 ? 0.3 * (scale < 1) : 0.0)
+                                          : 4.19;
         double s = 0;
         CHECK(ExponentialSums::serves(z.data(), L, s));
-        worst = std::max(worst, std::fabs(softmax_trace(z.data(), L, a.data(), e.data()) / softmax_trace(z.data(), L, b.data(), e.data(), true) - 1));
-        for (int l = 0; l < L; ++l) worst = std::max(worst, std::fabs(a[std::size_t(l)] - b[std::size_t(l)]));
+        worst = std::max(worst, std::fabs(softmax_trace(z.data(), L, a.data(), e.data()) /
+                                              softmax_trace(z.data(), L, b.data(), e.data(), true) -
+                                          1));
+        for (int l = 0; l < L; ++l)
+          worst = std::max(worst, std::fabs(a[std::size_t(l)] - b[std::size_t(l)]));
       }
       CHECK(worst < 3e-14);
     }
@@ -71,8 +77,14 @@ static void wrong_parts_are_refused() {
   CHECK(check::throws([] { link_named("nothing", 2, 1); }));
   CHECK(check::throws([] { link_named("z1*z2", 1, 1); }));
   CHECK(check::throws([] { activation_named("He31"); }));
-  CHECK(check::throws([] { Task(link_named("sum", 2, 1), std::make_shared<Network>(activation_named("relu"), 3), "square", 0); }));
-  CHECK(check::throws([] { Task(link_named("sum", 2, 1), std::make_shared<Network>(activation_named("relu"), 2), "square", -1); }));
+  CHECK(check::throws([] {
+    Task(link_named("sum", 2, 1), std::make_shared<Network>(activation_named("relu"), 3), "square",
+         0);
+  }));
+  CHECK(check::throws([] {
+    Task(link_named("sum", 2, 1), std::make_shared<Network>(activation_named("relu"), 2), "square",
+         -1);
+  }));
 }
 
 int main() {

@@ -1,12 +1,21 @@
 """One-pass spherical SGD for sequence single-index models and single-layer attention networks.
 
-`Task` puts together what is learnt, by whom and under which loss; `simulate` runs it, `Simulator` steps it, `sweep` runs it over a grid,
-`load` reads results back.
+`Task` puts together what is learnt, by whom and under which loss; `simulate` runs it, `Simulator`
+steps it, `sweep` runs it over a grid, `load` reads results back.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigError, NonFiniteWarning, PrecisionWarning, SimulationInterrupted, StoreError, SweepError, SweepInterrupted, SweepWarning
+from .errors import (
+    ConfigError,
+    NonFiniteWarning,
+    PrecisionWarning,
+    SimulationInterrupted,
+    StoreError,
+    SweepError,
+    SweepInterrupted,
+    SweepWarning,
+)
 from .info import activations, build_config, dynamics, links, losses
 from .models import (
     SSI,
@@ -48,10 +57,11 @@ from .storage import load
 from .sweeps import JobExecutor, Plan, Sweep, SweepResult, open_sweep, plan, sweep
 
 if TYPE_CHECKING:
-    from . import ffi, figures, theory
+    from . import ffi, figures, theory  # noqa: F401
     from ._version import __version__
 
-# xarray, scipy, matplotlib, tqdm, click, the theory and the version are imported where they are used: `import seqsgd` costs little more than `import numpy`.
+# xarray, scipy, matplotlib, tqdm, click, the theory and the version are imported where they are
+# used: `import seqsgd` costs little more than `import numpy`.
 
 
 def __getattr__(name: str) -> Any:

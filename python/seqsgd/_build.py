@@ -16,7 +16,10 @@ def link(teacher: models.Teacher) -> Any:
     if isinstance(teacher, models.PositionalSemantic):
         return _core.link_positional_semantic(teacher.omega, teacher.matrix)
     if isinstance(teacher, models.AttentionTarget):
-        weights, offset = (np.ascontiguousarray(np.broadcast_to(np.asarray(x, dtype=np.float64), (L,))) for x in (teacher.weights, teacher.offset))
+        weights, offset = (
+            np.ascontiguousarray(np.broadcast_to(np.asarray(x, dtype=np.float64), (L,)))
+            for x in (teacher.weights, teacher.offset)
+        )
         name, a, b = _reduction(teacher.reduction, L)
         return _core.link_attention(name, a, b, weights, offset)
     assert isinstance(teacher, models.SSI)
@@ -38,7 +41,9 @@ def activation(sigma: object) -> Any:
     if isinstance(sigma, models.HermiteSeries):
         return _core.activation_hermite(np.array(sigma.coefficients))
     if isinstance(sigma, models.CActivation):
-        return _core.activation_pointer(address("function", sigma.function)[0], address("derivative", sigma.derivative)[0])
+        return _core.activation_pointer(
+            address("function", sigma.function)[0], address("derivative", sigma.derivative)[0]
+        )
     if isinstance(sigma, models.PyActivation):
         return _core.activation_python(bare(sigma.function), bare(sigma.derivative))
     return _core.activation_named(str(sigma))
@@ -67,7 +72,10 @@ def position(of: models.Position | None, L: int) -> dict[str, Any]:
     elif isinstance(of, models.Positions):
         name, P = "matrix", of.P
     elif isinstance(of, models.Injected):
-        name, c = "injected", np.ascontiguousarray(np.broadcast_to(np.asarray(of.c, dtype=np.float64), (L,)))
+        name, c = (
+            "injected",
+            np.ascontiguousarray(np.broadcast_to(np.asarray(of.c, dtype=np.float64), (L,))),
+        )
     return {"position": name, "P": P, "c": c}
 
 
@@ -90,7 +98,12 @@ def tokens(of: str | models.Tokens) -> dict[str, Any]:
 
 def rate(of: models.Schedule) -> dict[str, Any]:
     """Keywords `lr_steps`, `lr_values`, `lr_t0`, `lr_power`."""
-    return {"lr_steps": np.array(of.steps, dtype=np.int64), "lr_values": np.array(of.values), "lr_t0": of.t0, "lr_power": of.power}
+    return {
+        "lr_steps": np.array(of.steps, dtype=np.int64),
+        "lr_values": np.array(of.values),
+        "lr_t0": of.t0,
+        "lr_power": of.power,
+    }
 
 
 def stop(of: models.Stop | None) -> dict[str, Any]:

@@ -22,7 +22,11 @@ _NOT = (bool, np.bool_, np.timedelta64)  # no numbers, though Python counts them
 def short(value: object, width: int = 60) -> str:
     """`repr` on one line, cut to `width` characters."""
     if isinstance(value, np.ma.MaskedArray):
-        text = "a masked number" if value.ndim == 0 else f"a masked array of shape {letters(value.shape)}"
+        text = (
+            "a masked number"
+            if value.ndim == 0
+            else f"a masked array of shape {letters(value.shape)}"
+        )
     elif isinstance(value, np.ndarray):
         text = f"an array of shape {letters(value.shape)}" if value.ndim else repr(value.item())
     elif isinstance(value, type):
@@ -30,12 +34,14 @@ def short(value: object, width: int = 60) -> str:
     elif hasattr(value, "__array__") and (shape := np.shape(value)):
         # A Series, an Index, a DataArray: long, and the type comes last if at all.
         text = f"a {type(value).__name__} of shape {letters(shape)}"
-    elif isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to write down what is very long
+    elif (
+        isinstance(value, int) and value.bit_length() > 1000
+    ):  # Python refuses to write down what is very long
         text = f"an integer of {value.bit_length()} bits"
     else:
         try:
             text = " ".join(repr(value).split())
-        except Exception:  # noqa: BLE001  of the user's class
+        except Exception:
             text = f"an object of type {type(value).__name__}"
     return text if len(text) <= width else text[: width - 3] + "..."
 
@@ -46,8 +52,10 @@ def letters(shape: Sequence[int | str]) -> str:
     return f"({inner},)" if len(shape) == 1 else f"({inner})"
 
 
-def _interval(low: float | None, high: float | None, open_low: bool = False, open_high: bool = False) -> str:
-    """ in [0, 1],  >= 0,  > 2, or nothing."""
+def _interval(
+    low: float | None, high: float | None, open_low: bool = False, open_high: bool = False
+) -> str:
+    """in [0, 1],  >= 0,  > 2, or nothing."""
     if low is not None and high is not None:
         return f" in {'(' if open_low else '['}{low:.16g}, {high:.16g}{')' if open_high else ']'}"
     if low is not None:
@@ -59,16 +67,34 @@ def _interval(low: float | None, high: float | None, open_low: bool = False, ope
 
 def scalar(value: object) -> object:
     """What a 0-d array holds, unless it is masked; anything else as it is."""
-    if isinstance(value, np.ndarray) and value.ndim == 0 and not isinstance(value, np.ma.MaskedArray):
+    if (
+        isinstance(value, np.ndarray)
+        and value.ndim == 0
+        and not isinstance(value, np.ma.MaskedArray)
+    ):
         return value[()]
     return value
 
 
-def integer(name: str, value: object, low: int | None = None, high: int | None = None, *, unbounded: bool = False) -> int:
-    """An int, NumPy's too, or a float or a 0-d array that is whole (1e5); no bool. Without `high` up to 2^53, unless `unbounded`."""
-    x = scalar(value)
+def integer(
+    name: str,
+    value: object,
+    low: int | None = None,
+    high: int | None = None,
+    *,
+    unbounded: bool = False,
+) -> int:
+    """An int, NumPy's too, or a float or a 0-d array that is whole (1e5); no bool.
+
+    Without `high` up to 2^53, unless `unbounded`.
+    """
+    x: Any = scalar(value)
     whole = isinstance(x, (float, np.floating)) and x.is_integer()
-    n = int(x) if whole else operator.index(x) if isinstance(x, Integral) and not isinstance(x, _NOT) else 0  # type: ignore[call-overload]
+    n = 0
+    if whole:
+        n = int(x)
+    elif isinstance(x, Integral) and not isinstance(x, _NOT):
+        n = operator.index(x)
     if high is None and not unbounded and n > MOST:  # a bound that is mentioned where it is broken
         high = MOST
     wanted = f"{name}: expected an integer{_interval(low, high)}, got {short(value)}"
@@ -80,10 +106,19 @@ def integer(name: str, value: object, low: int | None = None, high: int | None =
 
 
 def number(
-    name: str, value: object, low: float | None = None, high: float | None = None, *, open_low: bool = False, open_high: bool = False
+    name: str,
+    value: object,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
 ) -> float:
     """A finite float in the interval asked for."""
-    wanted = f"{name}: expected a finite number{_interval(low, high, open_low, open_high)}, got {short(value)}"
+    wanted = (
+        f"{name}: expected a finite number{_interval(low, high, open_low, open_high)}, got "
+        f"{short(value)}"
+    )
     if low is not None and high is not None:
         wanted = wanted.replace("a finite number", "a number")
     given = scalar(value)
@@ -135,7 +170,9 @@ def text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected a text, got {short(value)}")
     if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
-        raise ValueError(f"{name}: expected a text without NUL and surrogate characters, got {short(value)}")
+        raise ValueError(
+            f"{name}: expected a text without NUL and surrogate characters, got {short(value)}"
+        )
     return value
 
 
@@ -156,8 +193,12 @@ def instance(name: str, value: object, types: type | tuple[type, ...], words: st
 
 def unmasked(name: str, value: object) -> object:
     """The value, unless entries of it are masked: what lies below a mask is no data."""
-    if isinstance(value, np.ma.MaskedArray) and (masked := int(np.count_nonzero(np.ma.getmaskarray(value)))):
-        raise TypeError(f"{name}: expected numbers without masked ones, got {short(value)}, {masked} masked")
+    if isinstance(value, np.ma.MaskedArray) and (
+        masked := int(np.count_nonzero(np.ma.getmaskarray(value)))
+    ):
+        raise TypeError(
+            f"{name}: expected numbers without masked ones, got {short(value)}, {masked} masked"
+        )
     return value
 
 
@@ -169,11 +210,20 @@ def array(name: str, value: object, shape: Sequence[int | str]) -> Float64:
     except ValueError:  # ragged nested sequences
         raise TypeError(f"{wanted}, got {short(value)}") from None
     if a.dtype.kind not in "iuf":
-        raise TypeError(f"{wanted}, got {short(value) if a.dtype.kind == 'O' else 'dtype ' + str(a.dtype)}")
-    if a.ndim != len(shape) or any(n < 1 or (isinstance(s, int) and n != s) for n, s in zip(a.shape, shape, strict=True)):
+        raise TypeError(
+            f"{wanted}, got {short(value) if a.dtype.kind == 'O' else 'dtype ' + str(a.dtype)}"
+        )
+    if a.ndim != len(shape) or any(
+        n < 1 or (isinstance(s, int) and n != s) for n, s in zip(a.shape, shape, strict=True)
+    ):
         raise ValueError(f"{wanted}, got shape {letters(a.shape)}")
-    out = np.array(a, dtype=np.float64, order="C") + 0.0  # + 0.0: no -0.0, so that equal arrays have equal bytes
+    out = (
+        np.array(a, dtype=np.float64, order="C") + 0.0
+    )  # + 0.0: no -0.0, so that equal arrays have equal bytes
     if not np.isfinite(out).all():
-        raise ValueError(f"{name}: expected finite numbers, got {short(float(out[~np.isfinite(out)][0]))} among them")
+        raise ValueError(
+            f"{name}: expected finite numbers, got {short(float(out[~np.isfinite(out)][0]))} "
+            "among them"
+        )
     out.setflags(write=False)
     return out

@@ -14,7 +14,19 @@ from .sweeps.cost import duration
 from .tomlfile import toml_value
 
 
-def run_figures(names: tuple[str, ...], *, quick: bool, full: bool, output: str, sets: tuple[str, ...], page: str | None, redraw: bool, force: bool, workers: int | None, quiet: bool) -> int:
+def run_figures(
+    names: tuple[str, ...],
+    *,
+    quick: bool,
+    full: bool,
+    output: str,
+    sets: tuple[str, ...],
+    page: str | None,
+    redraw: bool,
+    force: bool,
+    workers: int | None,
+    quiet: bool,
+) -> int:
     """Returns the exit code. What the user wrote wrong raises before anything runs."""
     if names == ("list",):
         for name in figures.names():
@@ -23,7 +35,10 @@ def run_figures(names: tuple[str, ...], *, quick: bool, full: bool, output: str,
     if quick and full:
         raise ConfigError("--full: does not go with --quick")
     if redraw and (quick or full or force):
-        raise ConfigError(f"--redraw: computes nothing, does not go with --{'full' if full else 'quick' if quick else 'force'}")
+        raise ConfigError(
+            "--redraw: computes nothing, does not go with "
+            f"--{'full' if full else 'quick' if quick else 'force'}"
+        )
     size = "full" if full else "quick"
     wanted = [figures.figure(name) for name in (figures.names() if names == ("all",) else names)]
     changes = dict(_setting(text) for text in sets)
@@ -38,9 +53,25 @@ def run_figures(names: tuple[str, ...], *, quick: bool, full: bool, output: str,
     seconds = 0.0
     for f in wanted:
         try:
-            made = figures.redraw(f, output) if redraw else figures.make(f, size, output, changes=changes, workers=workers, progress=False if quiet else None, force=force)
+            made = (
+                figures.redraw(f, output)
+                if redraw
+                else figures.make(
+                    f,
+                    size,
+                    output,
+                    changes=changes,
+                    workers=workers,
+                    progress=False if quiet else None,
+                    force=force,
+                )
+            )
         except KeyboardInterrupt:
-            click.echo(f"seqsgd: interrupted in figure {f.name}; what was finished is kept in {output!r}, the same command goes on from there", err=True)
+            click.echo(
+                f"seqsgd: interrupted in figure {f.name}; what was finished is kept in "
+                f"{output!r}, the same command goes on from there",
+                err=True,
+            )
             return 130
         seconds += made.seconds
         if not quiet:
@@ -55,7 +86,10 @@ def run_figures(names: tuple[str, ...], *, quick: bool, full: bool, output: str,
 def _tell(made: figures.Made) -> None:
     click.echo(f"figure {made.figure.name}: {made.title} ({duration(made.seconds)})")
     for f in made.findings:
-        click.echo(f"  {f.verdict:12s} {f.claim}: {f.measured}" + (f" ({f.why})" if f.verdict == "cannot tell" else ""))
+        click.echo(
+            f"  {f.verdict:12s} {f.claim}: {f.measured}"
+            + (f" ({f.why})" if f.verdict == "cannot tell" else "")
+        )
     click.echo(f"  wrote {', '.join(str(p) for p in made.files.values())}")
     sys.stdout.flush()
 

@@ -18,7 +18,17 @@ from .sweeps.run import carry_out
 from .sweeps.sweepfile import check_output, read
 
 
-def run_sweep(file: Path, *, dry_run: bool, sets: tuple[str, ...], store: str | None, output: str | None, workers: int | None, dask: str | None, quiet: bool) -> int:
+def run_sweep(
+    file: Path,
+    *,
+    dry_run: bool,
+    sets: tuple[str, ...],
+    store: str | None,
+    output: str | None,
+    workers: int | None,
+    dask: str | None,
+    quiet: bool,
+) -> int:
     """Returns the exit code. What the user wrote wrong raises before anything runs."""
     job = read(file, sets)
     target = job.store if store is None else store
@@ -47,10 +57,19 @@ def run_sweep(file: Path, *, dry_run: bool, sets: tuple[str, ...], store: str | 
 
         try:
             result = carry_out(
-                job.sweep, executor=executor, store=target, checkpoint_every=job.checkpoint_every, progress=False if quiet else None, announce=begun
+                job.sweep,
+                executor=executor,
+                store=target,
+                checkpoint_every=job.checkpoint_every,
+                progress=False if quiet else None,
+                announce=begun,
             )
         except SweepInterrupted as e:
-            click.echo(f"seqsgd: interrupted after {e.result.cells_done} of {len(job.sweep)} cells, which are in {target!r}; the same command continues from there", err=True)
+            click.echo(
+                f"seqsgd: interrupted after {e.result.cells_done} of {len(job.sweep)} cells, "
+                f"which are in {target!r}; the same command continues from there",
+                err=True,
+            )
             return 130
         except (StoreError, SweepError) as e:
             if not started:
@@ -78,10 +97,14 @@ def _executor(workers: int | None, dask: str | None) -> Iterator[Executor | int 
     try:
         connect: Any = importlib.import_module("distributed").Client
     except ImportError:
-        raise ConfigError("--dask: needs the package distributed (pip install 'seqsgd[sweep]')") from None
+        raise ConfigError(
+            "--dask: needs the package distributed (pip install 'seqsgd[sweep]')"
+        ) from None
     try:
         client = connect(dask, timeout=10)
     except (OSError, ValueError) as e:
-        raise ConfigError(f"--dask: there is no scheduler at {dask!r} ({' '.join(str(e).split())})") from None
+        raise ConfigError(
+            f"--dask: there is no scheduler at {dask!r} ({' '.join(str(e).split())})"
+        ) from None
     with client:
         yield client.get_executor(pure=False)

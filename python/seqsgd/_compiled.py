@@ -40,7 +40,12 @@ def allocate(kind: str, run: Run, seed: Seed, grid: Steps) -> Any:
     """The core's object of this class, if memory allows."""
     arguments = keywords(run, seed, grid)
     task, of = _build.task(run.task), getattr(_core, kind)
-    _memory.check(run, int(of.bytes(task, **arguments)) + _memory.records(run, len(grid)) + _memory.description(run))
+    _memory.check(
+        run,
+        int(of.bytes(task, **arguments))
+        + _memory.records(run, len(grid))
+        + _memory.description(run),
+    )
     return of(task, **arguments)
 
 
@@ -56,7 +61,15 @@ class Compiled:
     @classmethod
     def memory(cls, run: Run, grid: Steps) -> int:
         """The core's object, and the result: a copy of its records."""
-        return int(getattr(_core, cls.kind).bytes(_build.task(run.task), **keywords(run, Seed(0), grid))) + _memory.records(run, len(grid)) + _memory.description(run)
+        return (
+            int(
+                getattr(_core, cls.kind).bytes(
+                    _build.task(run.task), **keywords(run, Seed(0), grid)
+                )
+            )
+            + _memory.records(run, len(grid))
+            + _memory.description(run)
+        )
 
     def advance(self, watch: Watch) -> bool:
         return bool(self._core.advance(self._run.steps, watch))
@@ -76,17 +89,33 @@ class Compiled:
         out = {"m": Variable(("run", "step"), records["m"][..., 0], "overlap w . w* / d")}
         if not tied:
             out["m"] = Variable(("run", "step", "token"), records["m"], "overlap w_l . w* / d")
-            out["q"] = Variable(("run", "step", "token"), records["q"], "squared norm ||w_l||^2 / d")
+            out["q"] = Variable(
+                ("run", "step", "token"), records["q"], "squared norm ||w_l||^2 / d"
+            )
         if records["e"].shape[-1]:
             if tied and isinstance(student.position, Opposite):
-                out["e"] = Variable(("run", "step"), records["e"][..., 0], "positional overlap e = e_1 = -e_2 = p . w / sqrt(d)")
+                out["e"] = Variable(
+                    ("run", "step"),
+                    records["e"][..., 0],
+                    "positional overlap e = e_1 = -e_2 = p . w / sqrt(d)",
+                )
             else:
-                out["e"] = Variable(("run", "step", "token"), records["e"], "positional overlap p_l . w / sqrt(d)")
-        out["loss"] = Variable(("run", "step"), records["loss"], "mean one-pass loss since the record before")
+                out["e"] = Variable(
+                    ("run", "step", "token"), records["e"], "positional overlap p_l . w / sqrt(d)"
+                )
+        out["loss"] = Variable(
+            ("run", "step"), records["loss"], "mean one-pass loss since the record before"
+        )
         if self._run.stop is not None:
             out["weak_recovery"] = Variable(("run",), _steps(status["passage"], np.inf), PASSED)
-            out["censored"] = Variable(("run",), status["passage"] < 0, "whether the run ended below eta")
-        out["nonfinite_step"] = Variable(("run",), _steps(status["nonfinite"], np.nan), "step at which a value was not finite, NaN if none")
+            out["censored"] = Variable(
+                ("run",), status["passage"] < 0, "whether the run ended below eta"
+            )
+        out["nonfinite_step"] = Variable(
+            ("run",),
+            _steps(status["nonfinite"], np.nan),
+            "step at which a value was not finite, NaN if none",
+        )
         out["steps_done"] = Variable(("run",), status["step"], "steps done")
         return out
 
@@ -98,7 +127,9 @@ class Compiled:
         runs, count = self._run.runs, len(self._grid)
         adapted = dict(state)
         for key, old in state.items():
-            if key.startswith("record_"):  # flat (runs, records, ...), made on a grid that may have ended elsewhere
+            if key.startswith(
+                "record_"
+            ):  # flat (runs, records, ...), made on a grid that may have ended elsewhere
                 old_count = state["record_loss"].size // runs
                 there = old.reshape(runs, old_count, old.size // (runs * old_count))
                 here = np.full((runs, count, there.shape[2]), np.nan)

@@ -1,4 +1,8 @@
-"""The dynamics that exist. Each is one class below this protocol, and one line in the table; simulate knows none of them by name."""
+"""The dynamics that exist.
+
+Each is one class below this protocol, and one line in the table; simulate knows none of them by
+name.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +65,9 @@ class Dynamics(Resumable, Protocol):
         """Bytes this class would allocate."""
 
     def advance(self, watch: Watch) -> bool:
-        """Go on to the end; `watch(run_steps)` is called every 50 ms or so and pauses by a true value. True when there is nothing left to do."""
+        """Go on to the end; `watch(run_steps)` is called every 50 ms or so and pauses by a true
+        value. True when there is nothing left to do.
+        """
 
     def nonfinite(self) -> npt.NDArray[np.int64]:
         """Step at which each run met a value that is not finite; -1 where it did not."""

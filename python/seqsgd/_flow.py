@@ -1,4 +1,6 @@
-"""The flow: the deterministic limit d -> infinity from each run's start (docs: "Risk, flow, landscapes, phases", Flow). Only starts are random."""
+"""The flow: the deterministic limit d -> infinity from each run's start (docs: "Risk, flow,
+landscapes, phases", Flow). Only starts are random.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,10 @@ BLOCK = 64  # records
 class Flow:
     """One solution of the ODE for each different start.
 
-    A run's start has the law it has in the other dynamics. With a matrix P of positions, w* and w are drawn in full, so that P w* and P w have their values at this d.
-    A checkpoint resumes between two starts; a run that is taken further goes on from where it ended, to the accuracy of the integration.
+    A run's start has the law it has in the other dynamics. With a matrix P of positions, w* and w
+    are drawn in full, so that P w* and P w have their values at this d. A checkpoint resumes
+    between two starts; a run that is taken further goes on from where it ended, to the accuracy of
+    the integration.
     """
 
     def __init__(self, run: Run, seed: Seed, grid: Steps) -> None:
@@ -45,7 +49,10 @@ class Flow:
     def check(run: Run) -> None:
         """Gaussian tokens only."""
         if not (isinstance(run.tokens, Correlated) or run.tokens == "gaussian"):
-            raise ValueError(f"tokens: dynamics='flow' is derived for Gaussian tokens, expected 'gaussian' or Correlated, got {run.tokens!r}; use dynamics='sampled'")
+            raise ValueError(
+                "tokens: dynamics='flow' is derived for Gaussian tokens, expected 'gaussian' or "
+                f"Correlated, got {run.tokens!r}; use dynamics='sampled'"
+            )
 
     @staticmethod
     def precision(run: Run) -> str | None:
@@ -56,15 +63,27 @@ class Flow:
     def memory(cls, run: Run, grid: Steps) -> int:
         student, L = run.task.student, run.L
         tied, matrix = student.weights == "shared", isinstance(student.position, models.Positions)
-        positional = 0 if student.position is None or isinstance(student.position, models.Injected) else 1 if tied and not matrix else L
+        positional = (
+            0
+            if student.position is None or isinstance(student.position, models.Injected)
+            else 1
+            if tied and not matrix
+            else L
+        )
         weights = 1 if tied else L
         state = positional + weights + (L if student.weights == "global" else 0)
         if not tied and isinstance(run.tokens, Correlated):  # all overlaps between rows too
             state = 3 * L + L * (L - 1) // 2 + (L * (L - 1) if positional else 0)
         full = (weights + 1) * run.d if matrix else 0
-        theory = 2 * L * L + state * state  # the covariance of the tokens and what is made of it; the solver's Jacobian
-        records = len(grid) * (state + 1 + 1 + weights * (0 if tied else 2) + positional)  # with the result, whose arrays are copies in part
-        return 8 * (run.runs * (records + 3 * state + 3 * positional + 8) + full + theory) + _memory.description(run)
+        theory = (
+            2 * L * L + state * state
+        )  # the covariance of the tokens and what is made of it; the solver's Jacobian
+        records = len(grid) * (
+            state + 1 + 1 + weights * (0 if tied else 2) + positional
+        )  # with the result, whose arrays are copies in part
+        return 8 * (
+            run.runs * (records + 3 * state + 3 * positional + 8) + full + theory
+        ) + _memory.description(run)
 
     def _draw(self, seed: Seed) -> tuple[Array, Array]:
         """Start (runs, state) and P w* / sqrt d (runs, positional overlaps)."""
@@ -88,10 +107,16 @@ class Flow:
             else:
                 m = np.array([_sphere(rng, run.d)[0] for _ in range(setup.nm)])
             if setup.rows:  # all overlaps between rows, and of rows with P
-                F = w @ P.T if isinstance(student.position, models.Positions) else np.zeros((setup.ne, setup.ne))
+                F = (
+                    w @ P.T
+                    if isinstance(student.position, models.Positions)
+                    else np.zeros((setup.ne, setup.ne))
+                )
                 Q = w @ w.T
                 np.fill_diagonal(Q, 1.0)
-                starts.append(self._right(star if setup.ne else None).pack(m[None], Q[None], F[None])[0])
+                starts.append(
+                    self._right(star if setup.ne else None).pack(m[None], Q[None], F[None])[0]
+                )
             else:
                 q = np.ones(setup.L if student.weights == "global" else 0)
                 starts.append(np.concatenate([e, m, q]))
@@ -105,16 +130,24 @@ class Flow:
         return checked(self._run.task, 0.0, True, self._run.tokens, estar)
 
     def _rows(self, rng: np.random.Generator) -> Array:
-        """Rows w_l / sqrt d along w* and a frame of what remains of them; `Opposite` is chosen orthogonal to all of it afterwards."""
+        """Rows w_l / sqrt d along w* and a frame of what remains of them; `Opposite` is chosen
+        orthogonal to all of it afterwards.
+        """
         run, L = self._run, self._run.L
         free = run.d - 1
         w = np.zeros((L, 1 + min(L, free)))
-        for i in range(L):  # directions uniform in `free` dimensions, in a frame where they are lower triangular (Bartlett)
+        for i in range(
+            L
+            # directions uniform in `free` dimensions, in a frame where they are lower triangular
+            # (Bartlett)
+        ):
             for j in range(min(i + 1, free)):
                 w[i, 1 + j] = rng.standard_normal() if j < i else math.sqrt(rng.chisquare(free - i))
         if isinstance(run.init, models.Overlap):
             m0 = _signed(run.init, run.d, rng)
-            w *= math.sqrt(max(0.0, (1 - m0) * (1 + m0))) / np.maximum(np.linalg.norm(w, axis=1, keepdims=True), 1e-300)
+            w *= math.sqrt(max(0.0, (1 - m0) * (1 + m0))) / np.maximum(
+                np.linalg.norm(w, axis=1, keepdims=True), 1e-300
+            )
             w[:, 0] = m0
             return w
         w[:, 0] = rng.standard_normal(L)
@@ -131,7 +164,9 @@ class Flow:
             if m0 is None:
                 row[:] = _unit(x)
             else:
-                row[:] = m0 * teacher + (math.sqrt(1 - m0**2) * _unit(x - teacher * (x @ teacher)) if m0**2 < 1 else 0)
+                row[:] = m0 * teacher + (
+                    math.sqrt(1 - m0**2) * _unit(x - teacher * (x @ teacher)) if m0**2 < 1 else 0
+                )
         return w, teacher
 
     def advance(self, watch: Watch) -> bool:
@@ -152,7 +187,9 @@ class Flow:
         return (self._done < self._run.steps) & ~self._halted & (self._nonfinite < 0)
 
     def _blocks(self, i: int) -> list[int]:
-        """Ends of the stretches a run is integrated in: a pause, or a checkpoint, falls between two of them."""
+        """Ends of the stretches a run is integrated in: a pause, or a checkpoint, falls between two
+        of them.
+        """
         if not self._left()[i]:
             return []
         ahead: list[int] = self._grid[self._grid > self._done[i]][BLOCK - 1 :: BLOCK].tolist()
@@ -165,15 +202,32 @@ class Flow:
         run = self._run
         if not self._left()[i]:
             return
-        eta, halt = (run.stop.eta, run.stop.halt) if isinstance(run.stop, models.WeakRecovery) else (None, False)
+        eta, halt = (
+            (run.stop.eta, run.stop.halt)
+            if isinstance(run.stop, models.WeakRecovery)
+            else (None, False)
+        )
         drift = self._right(self._estar[i] if self._estar.shape[1] else None)
         records = np.flatnonzero((self._grid > self._done[i]) & (self._grid <= last))
         clock = self._grid[records].astype(np.float64)
         clock = clock if len(records) and clock[-1] == last else np.append(clock, last)
         eta = eta if np.isnan(self._passage[i]) else None
         begin = max(int(self._done[i]), 0)
-        path = integrate(drift, self._end[i, :-1], clock, run.schedule, run.d, eta=eta, halt=halt, begin=begin, integral=self._end[i, -1])
-        self._states[i, records], self._integral[i, records] = path.states[: len(records)], path.integral[: len(records)]
+        path = integrate(
+            drift,
+            self._end[i, :-1],
+            clock,
+            run.schedule,
+            run.d,
+            eta=eta,
+            halt=halt,
+            begin=begin,
+            integral=self._end[i, -1],
+        )
+        self._states[i, records], self._integral[i, records] = (
+            path.states[: len(records)],
+            path.integral[: len(records)],
+        )
         self._end[i], self._done[i] = path.end, last
         if np.isfinite(path.passage):
             self._passage[i], self._halted[i] = math.ceil(path.passage - 1e-9), halt
@@ -197,7 +251,10 @@ class Flow:
 
     def _copy(self, source: int, i: int) -> None:
         fresh = np.isfinite(self._integral[source])
-        self._states[i, fresh], self._integral[i, fresh] = self._states[source, fresh], self._integral[source, fresh]
+        self._states[i, fresh], self._integral[i, fresh] = (
+            self._states[source, fresh],
+            self._integral[source, fresh],
+        )
         for name in ("_end", "_passage", "_halted", "_done", "_nonfinite"):
             getattr(self, name)[i] = getattr(self, name)[source]
 
@@ -220,7 +277,9 @@ class Flow:
                 "q": Variable(("run", "step", "token"), norms, "squared norm ||w_l||^2 / d"),
             }
         if ne == 1:
-            out["e"] = Variable(("run", "step"), e[..., 0], "positional overlap e = e_1 = -e_2 = p . w / sqrt(d)")
+            out["e"] = Variable(
+                ("run", "step"), e[..., 0], "positional overlap e = e_1 = -e_2 = p . w / sqrt(d)"
+            )
         elif ne:
             out["e"] = Variable(("run", "step", "token"), e, "positional overlap p_l . w / sqrt(d)")
         loss = np.full(self._integral.shape, np.nan)
@@ -229,17 +288,33 @@ class Flow:
             loss[:, 1:] /= np.diff(self._grid)
         if len(self._grid) and self._grid[0] > 0:
             loss[:, 0] = self._integral[:, 0] / self._grid[0]
-        out["loss"] = Variable(("run", "step"), loss, "population risk, mean over the steps since the record before")
+        out["loss"] = Variable(
+            ("run", "step"), loss, "population risk, mean over the steps since the record before"
+        )
         if run.stop is not None:
             below = np.isnan(self._passage)
-            out["weak_recovery"] = Variable(("run",), np.where(below, np.inf, self._passage), PASSED)
+            out["weak_recovery"] = Variable(
+                ("run",), np.where(below, np.inf, self._passage), PASSED
+            )
             out["censored"] = Variable(("run",), below, "whether the run ended below eta")
         bad = np.where(self._nonfinite < 0, np.nan, self._nonfinite)
-        out["nonfinite_step"] = Variable(("run",), bad, "step at which a value was not finite, NaN if none")
+        out["nonfinite_step"] = Variable(
+            ("run",), bad, "step at which a value was not finite, NaN if none"
+        )
         out["steps_done"] = Variable(("run",), self.steps_done(), "steps done")
         return out
 
-    _STATE = ("_states", "_integral", "_done", "_halted", "_passage", "_nonfinite", "_end", "_starts", "_estar")
+    _STATE = (
+        "_states",
+        "_integral",
+        "_done",
+        "_halted",
+        "_passage",
+        "_nonfinite",
+        "_end",
+        "_starts",
+        "_estar",
+    )
 
     def state(self) -> Arrays:
         return {name[1:]: np.array(getattr(self, name)) for name in self._STATE}

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def available() -> int:
-    """Bytes that can be had now: the least of what the system, the control group and the process limit leave."""
+    """Bytes that can be had now: the least of what the system, the control group and the process
+    limit leave.
+    """
     found = [2**63 - 1]
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -25,14 +27,24 @@ def available() -> int:
     try:
         group = Path("/sys/fs/cgroup")
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        cache = sum(int(stat.get(key, 0)) for key in ("active_file", "inactive_file", "slab_reclaimable"))  # given back on demand
-        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()) + cache)
+        cache = sum(
+            int(stat.get(key, 0)) for key in ("active_file", "inactive_file", "slab_reclaimable")
+        )  # given back on demand
+        found.append(
+            int((group / "memory.max").read_text())
+            - int((group / "memory.current").read_text())
+            + cache
+        )
     except (OSError, ValueError):  # no control group, or "max"
         pass
     if sys.platform == "win32":
         import ctypes
 
-        status = (ctypes.c_uint64 * 8)(64)  # MEMORYSTATUSEX, which begins with its size; the third number is the physical memory at hand
+        status = (ctypes.c_uint64 * 8)(
+            64
+            # MEMORYSTATUSEX, which begins with its size; the third number is the physical memory at
+            # hand
+        )
         if ctypes.WinDLL("kernel32").GlobalMemoryStatusEx(status):
             found.append(status[2])
     else:
@@ -54,7 +66,9 @@ def text(n: float) -> str:
 
 
 def records(run: Run, count: int) -> int:
-    """Bytes of the records of a run at `count` steps: m, q of each weight vector, e of each token where positions have vectors, the loss."""
+    """Bytes of the records of a run at `count` steps: m, q of each weight vector, e of each token
+    where positions have vectors, the loss.
+    """
     student = run.task.student
     weights = 1 if student.weights == "shared" else run.L
     positional = run.L if isinstance(student.position, (models.Opposite, models.Positions)) else 0
@@ -62,9 +76,13 @@ def records(run: Run, count: int) -> int:
 
 
 def description(run: Run) -> int:
-    """Bytes that the arguments take while they are written down as text in the result: only a matrix of positions is large."""
+    """Bytes that the arguments take while they are written down as text in the result: only a
+    matrix of positions is large.
+    """
     position = run.task.student.position
-    return 57 * int(position.P.size) if isinstance(position, models.Positions) else 0  # a float in a list, and its digits
+    return (
+        57 * int(position.P.size) if isinstance(position, models.Positions) else 0
+    )  # a float in a list, and its digits
 
 
 SMALL = 16_000_000  # bytes: never worth a refusal
@@ -74,6 +92,7 @@ def check(run: Run, need: int) -> None:
     """Refuse what does not fit."""
     if need > SMALL and need > (have := available()):
         raise MemoryError(
-            f"runs = {run.runs}, L = {run.L}, d = {run.d}, steps = {run.steps} need {text(need)} ({need} bytes), {text(have)} are available; "
+            f"runs = {run.runs}, L = {run.L}, d = {run.d}, steps = {run.steps} need {text(need)} "
+            f"({need} bytes), {text(have)} are available; "
             "take fewer runs at a time (first_run=) or fewer records"
         )

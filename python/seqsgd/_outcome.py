@@ -83,7 +83,9 @@ class Outcome:
         Nothing if they do not, or where :meth:`words` has it.
         """
         whole = np.flatnonzero(there.all(axis=0))
-        after = whole[-1] + 1 if whole.size else int(there.any(axis=0).argmax()) if there.any() else 0
+        after = (
+            whole[-1] + 1 if whole.size else int(there.any(axis=0).argmax()) if there.any() else 0
+        )
         if there.shape[1] == 0 or after == there.shape[1]:
             return ""
         gone = ~there[:, after]
@@ -98,7 +100,9 @@ class Outcome:
 
 
 def outcome(dataset: xr.Dataset) -> Outcome:
-    """Of a result's dataset, from `steps_done`, `nonfinite_step`, `weak_recovery` if they are there."""
+    """Of a result's dataset, from `steps_done`, `nonfinite_step`, `weak_recovery` if they are
+    there.
+    """
     arguments = json.loads(dataset.attrs.get("arguments", "{}"))
     runs = dataset.sizes.get("run", 1)
 

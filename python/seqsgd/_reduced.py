@@ -1,4 +1,6 @@
-"""The reduced dynamics: order parameters alone, exact in law, at a cost that does not depend on d (docs: "The reduced dynamics")."""
+"""The reduced dynamics: order parameters alone, exact in law, at a cost that does not depend on d
+(docs: "The reduced dynamics").
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ class Reduced(Compiled):
     def check(run: Run) -> None:
         """Gaussian tokens only."""
         if run.tokens != "gaussian" and not isinstance(run.tokens, models.Correlated):
-            raise ValueError(f"tokens: dynamics='reduced' is exact for Gaussian tokens only, got {run.tokens!r}; use dynamics='sampled'")
+            raise ValueError(
+                "tokens: dynamics='reduced' is exact for Gaussian tokens only, got "
+                f"{run.tokens!r}; use dynamics='sampled'"
+            )
 
     @staticmethod
     def precision(run: Run) -> str | None:

@@ -24,7 +24,9 @@ def cores() -> int:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Run(models.Model):
-    """The checked arguments of :func:`seqsgd.simulate`, which describes them, apart from `rng` and those of mere convenience."""
+    """The checked arguments of :func:`seqsgd.simulate`, which describes them, apart from `rng` and
+    those of mere convenience.
+    """
 
     task: models.Task
     d: int
@@ -54,7 +56,9 @@ class Run(models.Model):
             first_run=c.integer("first_run", self.first_run, 0, 2**32 - 1),
         )
         if self.first_run + self.runs > 2**32:
-            raise ValueError(f"first_run: expected first_run + runs <= 2^32, got {self.first_run + self.runs}")
+            raise ValueError(
+                f"first_run: expected first_run + runs <= 2^32, got {self.first_run + self.runs}"
+            )
         if self.threads is not None:
             self._set(threads=c.integer("threads", self.threads, 1, 4096))
         self._check_models()
@@ -63,9 +67,12 @@ class Run(models.Model):
         c = _checks
         if not isinstance(self.lr, models.Rate):
             if not isinstance(self.lr, (int, float)) and not hasattr(self.lr, "__float__"):
-                raise TypeError(f"lr: expected a number >= 0, PowerLaw, Decay or Piecewise, got {c.short(self.lr)}")
+                raise TypeError(
+                    "lr: expected a number >= 0, PowerLaw, Decay or Piecewise, got "
+                    f"{c.short(self.lr)}"
+                )
             self._set(lr=c.number("lr", self.lr, 0))
-        self.schedule  # noqa: B018  refuses a law that overflows
+        self.schedule
         c.instance("init", self.init, models.Start, "Overlap or Uniform")
         c.instance("stop", self.stop, (models.Stop, type(None)), "WeakRecovery or None")
         if isinstance(self.tokens, models.Tokens):
@@ -73,12 +80,18 @@ class Run(models.Model):
         elif isinstance(self.tokens, str):
             self._set(tokens=c.choice("tokens", self.tokens, NAMES))
         else:
-            raise TypeError(f"tokens: expected one of {', '.join(map(repr, NAMES))}, StudentT or Correlated, got {c.short(self.tokens)}")
+            raise TypeError(
+                f"tokens: expected one of {', '.join(map(repr, NAMES))}, StudentT or Correlated, "
+                f"got {c.short(self.tokens)}"
+            )
         self.init.check(self.d)
         self.task.student.check(self.L, self.d)
         if self.record is not None and not isinstance(self.record, models.Record):
             if isinstance(self.record, str) or not isinstance(self.record, Iterable):
-                raise TypeError(f"record: expected Every, LogSpaced, a list of steps or None, got {c.short(self.record)}")
+                raise TypeError(
+                    "record: expected Every, LogSpaced, a list of steps or None, got "
+                    f"{c.short(self.record)}"
+                )
             try:
                 self._set(record=models.At(self.record))
             except (TypeError, ValueError) as e:
@@ -110,9 +123,15 @@ class Run(models.Model):
 
     def grid(self) -> Steps:
         """The steps to be recorded."""
-        rule = self.record if isinstance(self.record, models.Record) else models.Every(max(1, self.steps // DEFAULT_RECORDS))
+        rule = (
+            self.record
+            if isinstance(self.record, models.Record)
+            else models.Every(max(1, self.steps // DEFAULT_RECORDS))
+        )
         count = rule.count(self.steps)
-        _memory.check(self, 2 * _memory.records(self, count) + 4 * 8 * count)  # the result is a copy; the grid is made in a few
+        _memory.check(
+            self, 2 * _memory.records(self, count) + 4 * 8 * count
+        )  # the result is a copy; the grid is made in a few
         grid: Steps = rule.grid(self.steps)
         return grid
 

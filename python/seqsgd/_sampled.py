@@ -23,5 +23,9 @@ class Sampled(Compiled):
         """float32 may be too coarse for the length of a step."""
         rate = run.schedule.least(run.steps)
         if run.dtype == "float32" and 0 < rate / math.sqrt(run.d) < 1e-6:
-            return f"dtype: float32 rounds away steps as short as lr / sqrt(d) = {rate / math.sqrt(run.d):.1e} (lr = {rate:.3g}, d = {run.d}); use dtype='float64'"
+            return (
+                "dtype: float32 rounds away steps as short as lr / sqrt(d) = "
+                f"{rate / math.sqrt(run.d):.1e} (lr = {rate:.3g}, d = {run.d}); use "
+                "dtype='float64'"
+            )
         return None

@@ -1,4 +1,6 @@
-"""Randomness: from what a user passes as `rng` to one 64-bit seed of the core, and to what must be noted to have it again."""
+"""Randomness: from what a user passes as `rng` to one 64-bit seed of the core, and to what must be
+noted to have it again.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def _whole(value: Any) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Seed:
-    """Entropy, spawn key and pool size of a NumPy SeedSequence: all that a run's randomness comes from."""
+    """Entropy, spawn key and pool size of a NumPy SeedSequence: all that a run's randomness comes
+    from.
+    """
 
     entropy: int | tuple[int, ...]
     spawn_key: tuple[int, ...] = ()
@@ -35,7 +39,9 @@ class Seed:
 
     @classmethod
     def of(cls, rng: Rng) -> Seed:
-        """Fresh entropy for None; a Generator is asked for 128 bits (and so moves on); nothing global is touched."""
+        """Fresh entropy for None; a Generator is asked for 128 bits (and so moves on); nothing
+        global is touched.
+        """
         if rng is None:
             rng = np.random.SeedSequence()
         if isinstance(rng, np.random.Generator):
@@ -46,13 +52,18 @@ class Seed:
             entropy = int(e) if isinstance(e, (int, np.integer)) else _whole(e)
             return cls(entropy, _whole(rng.spawn_key), int(rng.pool_size))
         if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)):
-            raise TypeError(f"rng: expected an integer >= 0, a numpy SeedSequence, a numpy Generator or None, got {_checks.short(rng)}")
+            raise TypeError(
+                "rng: expected an integer >= 0, a numpy SeedSequence, a numpy Generator or None, "
+                f"got {_checks.short(rng)}"
+            )
         return cls(_checks.integer("rng", rng, 0, unbounded=True))
 
     @property
     def sequence(self) -> np.random.SeedSequence:
         """What to pass as `rng` to have the same run again."""
-        return np.random.SeedSequence(self.entropy, spawn_key=self.spawn_key, pool_size=self.pool_size)
+        return np.random.SeedSequence(
+            self.entropy, spawn_key=self.spawn_key, pool_size=self.pool_size
+        )
 
     @property
     def value(self) -> int:
@@ -71,5 +82,7 @@ class Seed:
         """Inverse of `to_plain`."""
         if isinstance(value, dict):
             e = value["entropy"]
-            return cls(e if isinstance(e, int) else tuple(e), tuple(value["spawn_key"]), value["pool_size"])
+            return cls(
+                e if isinstance(e, int) else tuple(e), tuple(value["spawn_key"]), value["pool_size"]
+            )
         return cls(int(value))

@@ -1,4 +1,6 @@
-"""The version, from the installed package's metadata, which takes as long to find as a tenth of the import: so when it is asked for."""
+"""The version, from the installed package's metadata, which takes as long to find as a tenth of the
+import: so when it is asked for.
+"""
 
 import functools
 from typing import TYPE_CHECKING, Any

@@ -64,7 +64,9 @@ class Checkpoint:
         """Put what was read into a simulation built on :meth:`grid`."""
         if self._loaded is not None:
             try:
-                engine.restore({k[6:]: v for k, v in self._loaded[1].items() if k.startswith("state/")})
+                engine.restore(
+                    {k[6:]: v for k, v in self._loaded[1].items() if k.startswith("state/")}
+                )
             except (KeyError, ValueError, TypeError, ArithmeticError, IndexError) as e:
                 raise self._unreadable(e) from None
             self._loaded = None
@@ -80,12 +82,22 @@ class Checkpoint:
         }
         arrays: dict[str, Any] = {f"state/{k}": v for k, v in engine.state().items()}
         with _files.atomic(self.path) as part, open(part, "wb") as f:
-            np.savez(f, meta=np.array(json.dumps(meta)), grid=grid, reached=engine.steps_done().max(), **arrays)
+            np.savez(
+                f,
+                meta=np.array(json.dumps(meta)),
+                grid=grid,
+                reached=engine.steps_done().max(),
+                **arrays,
+            )
 
     def _configuration(self) -> dict[str, Any]:
         """All that decides the bits of a run."""
         run = {k: _nameless(v) for k, v in self.run.to_plain().items() if k not in _FREE}
-        return run | {"rng": self.seed.to_plain(), "seqsgd version": _version.__version__, "instruction set (SEQSGD_SIMD)": _core.level}
+        return run | {
+            "rng": self.seed.to_plain(),
+            "seqsgd version": _version.__version__,
+            "instruction set (SEQSGD_SIMD)": _core.level,
+        }
 
     def _functions(self) -> tuple[dict[str, Any], Functions]:
         """What the user's functions are made of, by place, and what could not be looked into."""
@@ -95,7 +107,11 @@ class Checkpoint:
         return found, functions
 
     def _unreadable(self, why: object) -> ValueError:
-        damaged = f", or is damaged ({' '.join(str(why).split()) or type(why).__name__})" if _files.kind(self.path) == "zip" else ""
+        damaged = (
+            f", or is damaged ({' '.join(str(why).split()) or type(why).__name__})"
+            if _files.kind(self.path) == "zip"
+            else ""
+        )
         return ValueError(f"checkpoint: {str(self.path)!r} is not a checkpoint of seqsgd{damaged}")
 
     def load(self, *, adopt: bool) -> None:
@@ -104,23 +120,47 @@ class Checkpoint:
             with open(self.path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             meta = json.loads(str(arrays.pop("meta")))
-            version, theirs, wall_time = int(meta["format_version"]), dict(meta["configuration"]), float(meta["wall_time"])
+            version, theirs, wall_time = (
+                int(meta["format_version"]),
+                dict(meta["configuration"]),
+                float(meta["wall_time"]),
+            )
             noted = dict(meta["functions"]) if version == FORMAT_VERSION else {}
             grid, reached = _record(arrays.pop("grid")), int(arrays["reached"])
-        except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error, RuntimeError, MemoryError, OverflowError) as e:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            AttributeError,
+            zipfile.BadZipFile,
+            zlib.error,
+            RuntimeError,
+            MemoryError,
+            OverflowError,
+        ) as e:
             raise self._unreadable(e) from None
         if version != FORMAT_VERSION:
-            raise ValueError(f"checkpoint: {str(self.path)!r} has format {version}, this version of seqsgd reads {FORMAT_VERSION}")
+            raise ValueError(
+                f"checkpoint: {str(self.path)!r} has format {version}, this version of seqsgd "
+                f"reads {FORMAT_VERSION}"
+            )
         if adopt:
             self.seed = Seed.from_plain(theirs["rng"])
         ours = json.loads(json.dumps(self._configuration()))
         different = [f"{key} is {a} there and {b} here" for key, a, b in _differences(theirs, ours)]
         if different:
             more = f", and {len(different) - 3} more" if len(different) > 3 else ""
-            raise ValueError(f"checkpoint: {str(self.path)!r} belongs to another run: {'; '.join(different[:3])}{more}")
+            raise ValueError(
+                f"checkpoint: {str(self.path)!r} belongs to another run: "
+                f"{'; '.join(different[:3])}{more}"
+            )
         self._compare(noted)
         if reached > self.run.steps:
-            raise ValueError(f"steps: {str(self.path)!r} has already done {reached}, got {self.run.steps}")
+            raise ValueError(
+                f"steps: {str(self.path)!r} has already done {reached}, got {self.run.steps}"
+            )
         self.wall_time = wall_time
         self._loaded = grid, arrays
 
@@ -145,7 +185,11 @@ class Checkpoint:
 
 def _record(grid: npt.NDArray[Any]) -> Steps:
     """The record steps of a file, if they can be any."""
-    if grid.dtype != np.int64 or grid.ndim != 1 or (grid.size and (grid[0] < 0 or (np.diff(grid) <= 0).any())):
+    if (
+        grid.dtype != np.int64
+        or grid.ndim != 1
+        or (grid.size and (grid[0] < 0 or (np.diff(grid) <= 0).any()))
+    ):
         raise ValueError("its record steps are not increasing")
     return grid
 

@@ -37,7 +37,8 @@ class _Refused(click.ClickException):
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
     invoke_without_command=True,
-    epilog="`python -m seqsgd --cmake-dir` prints the folder of the CMake package, for C++ programs.",
+    epilog="`python -m seqsgd --cmake-dir` prints the folder of the CMake package, for C++ "
+    "programs.",
 )
 @click.version_option(__version__, prog_name="seqsgd", message="%(prog)s %(version)s")
 @click.pass_context
@@ -50,11 +51,29 @@ def cli(context: click.Context) -> None:
 
 @cli.command()
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--example", is_flag=True, help="Run the learning curves that come with the package (see `seqsgd example`).")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of [base], such as d=500 or task.loss=square, in every case. May be repeated.")
-@click.option("--output", metavar="STEM", help="Write STEM.nc and STEM.png, after Ctrl-C STEM-interrupted.*; of a folder/, files of the run file's name in it.")
+@click.option(
+    "--example",
+    is_flag=True,
+    help="Run the learning curves that come with the package (see `seqsgd example`).",
+)
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of [base], such as d=500 or task.loss=square, in every case. May be "
+    "repeated.",
+)
+@click.option(
+    "--output",
+    metavar="STEM",
+    help="Write STEM.nc and STEM.png, after Ctrl-C STEM-interrupted.*; of a folder/, files of the "
+    "run file's name in it.",
+)
 @click.option("--quiet", is_flag=True, help="No progress bar and no report.")
-def run(file: Path | None, example: bool, sets: tuple[str, ...], output: str | None, quiet: bool) -> None:
+def run(
+    file: Path | None, example: bool, sets: tuple[str, ...], output: str | None, quiet: bool
+) -> None:
     """Run the simulations of a TOML file; write STEM.nc (data) and STEM.png (picture)."""
     if (file is None) != example:
         raise _Refused("run: expected a FILE, or --example for the one that comes with the package")
@@ -81,7 +100,11 @@ def run(file: Path | None, example: bool, sets: tuple[str, ...], output: str | N
     panels = {c.label: c.panel for c in plan.cases if c.label in results}
     written = _write(ResultSet(results, title, panels), stem, several=len(plan.cases) > 1)
     if interrupted is not None:
-        kept = f"; {plan.checkpoint!r} is kept, the same command continues from it" if plan.checkpoint else ""
+        kept = (
+            f"; {plan.checkpoint!r} is kept, the same command continues from it"
+            if plan.checkpoint
+            else ""
+        )
         click.echo(f"seqsgd: interrupted; wrote what was recorded to {written}{kept}", err=True)
         sys.exit(130)
     if not quiet:
@@ -90,20 +113,50 @@ def run(file: Path | None, example: bool, sets: tuple[str, ...], output: str | N
 
 @cli.command()
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--example", is_flag=True, help="Sweep the example that comes with the package (see `seqsgd example transition`).")
-@click.option("--dry-run", is_flag=True, help="Check everything, say how many cells and steps there are and how long they may take, and stop.")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key of [base] or of the top, such as d=500 or rng=1. May be repeated.")
+@click.option(
+    "--example",
+    is_flag=True,
+    help="Sweep the example that comes with the package (see `seqsgd example transition`).",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check everything, say how many cells and steps there are and how long they may take, "
+    "and stop.",
+)
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of [base] or of the top, such as d=500 or rng=1. May be repeated.",
+)
 @click.option("--store", metavar="FILE", help="Keep the results in FILE.")
-@click.option("--output", metavar="FILE", help="In the end write all results to FILE: netCDF (.nc) or zarr (.zarr).")
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Use N processes instead of threads.")
-@click.option("--dask", metavar="ADDRESS", help="Use the workers of a dask scheduler, such as tcp://host:8786.")
+@click.option(
+    "--output",
+    metavar="FILE",
+    help="In the end write all results to FILE: netCDF (.nc) or zarr (.zarr).",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="Use N processes instead of threads."
+)
+@click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Use the workers of a dask scheduler, such as tcp://host:8786.",
+)
 @click.option("--quiet", is_flag=True, help="No progress and no report.")
 def sweep(file: Path | None, **options: Any) -> None:
-    """Run a grid of simulations from a TOML file. What the store has is not computed again: the same command continues after Ctrl-C, or a crash."""
+    """Run a grid of simulations from a TOML file.
+
+    What the store has is not computed again: the same command continues after Ctrl-C, or a crash.
+    """
     from ._cli_sweep import run_sweep
 
     if (file is None) != options.pop("example"):
-        raise _Refused("sweep: expected a FILE, or --example for the one that comes with the package")
+        raise _Refused(
+            "sweep: expected a FILE, or --example for the one that comes with the package"
+        )
     try:
         code = run_sweep(example_path(SWEEP_EXAMPLE) if file is None else file, **options)
     except (ValueError, TypeError, MemoryError) as e:
@@ -122,17 +175,41 @@ def _figure_names(context: click.Context, _: click.Parameter, incomplete: str) -
 
 @cli.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=_figure_names)
-@click.option("--quick", is_flag=True, help="A first look: under a minute a figure on two cores (the default).")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="A first look: under a minute a figure on two cores (the default).",
+)
 @click.option("--full", is_flag=True, help="The size of the paper: minutes a figure.")
-@click.option("--output", default="figures", metavar="DIR", help="Write figure-NAME.nc, .png, .pdf and .md to DIR (default: figures).")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a setting of one figure, such as d=500 or omegas=11. May be repeated.")
+@click.option(
+    "--output",
+    default="figures",
+    metavar="DIR",
+    help="Write figure-NAME.nc, .png, .pdf and .md to DIR (default: figures).",
+)
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting of one figure, such as d=500 or omegas=11. May be repeated.",
+)
 @click.option("--page", metavar="FILE", help="Then write a Markdown page of all figures in DIR.")
-@click.option("--redraw", is_flag=True, help="Draw and judge again from the data in DIR, without computing.")
-@click.option("--force", is_flag=True, help="Replace a figure of the full size, or of changed settings, by one of other settings.")
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Use N threads (default: all cores).")
+@click.option(
+    "--redraw", is_flag=True, help="Draw and judge again from the data in DIR, without computing."
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace a figure of the full size, or of changed settings, by one of other settings.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="Use N threads (default: all cores)."
+)
 @click.option("--quiet", is_flag=True, help="No progress and no report.")
 def figure(names: tuple[str, ...], **options: Any) -> None:
-    """Make figures of the paper by their numbers, or ours by their names; `all` for all of them, `list` for what there is.
+    """Make figures of the paper by their numbers, or ours by their names; `all` for all of them,
+    `list` for what there is.
 
     An interrupted figure goes on where it was by the same command.
     """
@@ -153,9 +230,16 @@ def info() -> None:
 
 
 @cli.command()
-@click.argument("name", required=False, default=EXAMPLE.removesuffix(".toml"), type=click.Choice([n.removesuffix(".toml") for n in (EXAMPLE, SWEEP_EXAMPLE)]))
+@click.argument(
+    "name",
+    required=False,
+    default=EXAMPLE.removesuffix(".toml"),
+    type=click.Choice([n.removesuffix(".toml") for n in (EXAMPLE, SWEEP_EXAMPLE)]),
+)
 def example(name: str) -> None:
-    """Print a file that comes with the package, to start your own from: learning_curves (for `run`, the default) or transition (for `sweep`)."""
+    """Print a file that comes with the package, to start your own from: learning_curves (for `run`,
+    the default) or transition (for `sweep`).
+    """
     click.echo(example_path(f"{name}.toml").read_text(encoding="utf-8"), nl=False)
 
 
@@ -174,7 +258,9 @@ def _all(plan: RunFile, quiet: bool) -> tuple[dict[str, Any], SimulationInterrup
         for i, case in enumerate(plan.cases):
             bar.case(case)
             try:
-                results[case.label] = simulate(**_arguments(case), **_checkpoint(plan, i), progress=False, callback=bar.update)
+                results[case.label] = simulate(
+                    **_arguments(case), **_checkpoint(plan, i), progress=False, callback=bar.update
+                )
             except SimulationInterrupted as e:
                 bar.close()
                 click.echo("seqsgd: interrupted, writing what was recorded ...", err=True)
@@ -276,7 +362,10 @@ def _bar(plan: RunFile, quiet: bool) -> Iterator[_Silent]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point. Whatever goes wrong by the user's doing ends with one line on stderr and exit code 2."""
+    """Entry point.
+
+    Whatever goes wrong by the user's doing ends with one line on stderr and exit code 2.
+    """
     try:
         with one_line_warnings():
             code = cli.main(arguments, prog_name="seqsgd", standalone_mode=False)

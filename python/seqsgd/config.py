@@ -1,4 +1,7 @@
-"""Models from plain dictionaries (of TOML and JSON). Strict: whatever is not understood is refused with its dotted path."""
+"""Models from plain dictionaries (of TOML and JSON).
+
+Strict: whatever is not understood is refused with its dotted path.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,8 @@ def _concrete(base: type[models.Model]) -> Iterator[type[models.Model]]:
 
 
 def rebuild(value: Any, path: str, family: str) -> Any:
-    """A model from its plain form (see Model.to_plain); anything but a table with a `type` is returned as it is.
+    """A model from its plain form (see Model.to_plain); anything but a table with a `type` is
+    returned as it is.
 
     Parameters
     ----------
@@ -58,11 +62,19 @@ def rebuild(value: Any, path: str, family: str) -> Any:
     ConfigError
     """
     if isinstance(value, list):
-        return [rebuild(v, f"{path}[{i}]", family if family in ("lr", "pieces") else "") if isinstance(v, (list, Mapping)) else v for i, v in enumerate(value)]
+        return [
+            rebuild(v, f"{path}[{i}]", family if family in ("lr", "pieces") else "")
+            if isinstance(v, (list, Mapping))
+            else v
+            for i, v in enumerate(value)
+        ]
     if not isinstance(value, Mapping) or (family not in _FAMILIES and "type" not in value):
         return value
     if value.get("type") in _FUNCTIONS:
-        raise ConfigError(f"{path}: a function of the user's ({_checks.short(value.get('name', value['type']))}) cannot be had from a file")
+        raise ConfigError(
+            f"{path}: a function of the user's "
+            f"({_checks.short(value.get('name', value['type']))}) cannot be had from a file"
+        )
     return _construct(_class(value, path, family), value, path)
 
 

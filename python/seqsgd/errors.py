@@ -8,7 +8,16 @@ if TYPE_CHECKING:
     from .result import Result
     from .sweeps.result import SweepResult
 
-__all__ = ["ConfigError", "NonFiniteWarning", "PrecisionWarning", "SimulationInterrupted", "StoreError", "SweepError", "SweepInterrupted", "SweepWarning"]
+__all__ = [
+    "ConfigError",
+    "NonFiniteWarning",
+    "PrecisionWarning",
+    "SimulationInterrupted",
+    "StoreError",
+    "SweepError",
+    "SweepInterrupted",
+    "SweepWarning",
+]
 
 
 class PrecisionWarning(UserWarning):
@@ -16,11 +25,15 @@ class PrecisionWarning(UserWarning):
 
 
 class NonFiniteWarning(UserWarning):
-    """Some runs met a NaN or an overflow and stopped at that step; what they recorded before is kept."""
+    """Some runs met a NaN or an overflow and stopped at that step; what they recorded before is
+    kept.
+    """
 
 
 class ConfigError(ValueError):
-    """One entry of a run file (or of any plain dictionary) is wrong; the message starts with its dotted path."""
+    """One entry of a run file (or of any plain dictionary) is wrong; the message starts with its
+    dotted path.
+    """
 
 
 class _Interrupted(KeyboardInterrupt):
@@ -53,7 +66,10 @@ class SimulationInterrupted(_Interrupted):
 
 
 class StoreError(ValueError):
-    """The store of a sweep cannot be used: of another kind, newer, read-only, full or damaged. What was stored before is not lost."""
+    """The store of a sweep cannot be used: of another kind, newer, read-only, full or damaged.
+
+    What was stored before is not lost.
+    """
 
 
 class SweepError(RuntimeError):

@@ -32,13 +32,24 @@ def build_config() -> dict[str, str]:
     """Versions, compiler, instruction set and cores, as strings."""
     versions = provenance.versions()
     level = versions.pop("level", _core.level)
-    return {**versions, "instruction set": f"{level} (the environment variable SEQSGD_SIMD forces baseline, avx2 or avx512)", "cores": str(cores())}
+    return {
+        **versions,
+        "instruction set": f"{level} (the environment variable SEQSGD_SIMD forces baseline, avx2 "
+        "or avx512)",
+        "cores": str(cores()),
+    }
 
 
 def cmake_dir() -> str:
-    """Directory of the installed CMake package, for CMAKE_PREFIX_PATH or seqsgd_DIR of a C++ program."""
-    compiled = Path(_core._cpu.__file__ or "")  # beside it also in an editable install, whose Python sources are elsewhere
+    """Directory of the installed CMake package, for CMAKE_PREFIX_PATH or seqsgd_DIR of a C++
+    program.
+    """
+    compiled = Path(
+        _core._cpu.__file__ or ""
+    )  # beside it also in an editable install, whose Python sources are elsewhere
     directory = compiled.resolve().parents[1] / "share" / "cmake" / "seqsgd"
     if not (directory / "seqsgdConfig.cmake").exists():
-        raise FileNotFoundError(f"the CMake package was not installed: there is no {directory / 'seqsgdConfig.cmake'}")
+        raise FileNotFoundError(
+            f"the CMake package was not installed: there is no {directory / 'seqsgdConfig.cmake'}"
+        )
     return directory.as_posix()

@@ -1,4 +1,6 @@
-"""First passages of many runs, some of them censored: what can be said of the step of weak recovery, and how surely."""
+"""First passages of many runs, some of them censored: what can be said of the step of weak
+recovery, and how surely.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ class Estimate(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Of two samples: p-value of the log-rank test that their laws are the same, the ratio of medians and its confidence interval."""
+    """Of two samples: p-value of the log-rank test that their laws are the same, the ratio of
+    medians and its confidence interval.
+    """
 
     pvalue: float
     ratio: float
@@ -58,16 +62,19 @@ class Comparison(NamedTuple):
 class FirstPassage:
     """Steps of first passage tau of independent runs, some censored; `Result.passage` makes it.
 
-    A censored run is known to have tau > step, and no more. All summaries come from the Kaplan-Meier estimate of P(tau > step), which is right if censoring has
-    nothing to do with what the run would have done next: as when runs end at a step fixed beforehand, or are interrupted.
+    A censored run is known to have tau > step, and no more. All summaries come from the
+    Kaplan-Meier estimate of P(tau > step), which is right if censoring has nothing to do with what
+    the run would have done next: as when runs end at a step fixed beforehand, or are interrupted.
 
-    A run that was stopped by values that are not finite counts as censored at its last finite step, the only thing known of it. That is informative censoring
-    (such runs are not like the others), so `Result.passage` warns of it and `nonfinite` tells how many there are.
+    A run that was stopped by values that are not finite counts as censored at its last finite step,
+    the only thing known of it. That is informative censoring (such runs are not like the others),
+    so `Result.passage` warns of it and `nonfinite` tells how many there are.
 
     Parameters
     ----------
     step : (n,) array
-        Step of passage of each run, or the last step of a run that had not passed by then. Copied to float64, read-only.
+        Step of passage of each run, or the last step of a run that had not passed by then. Copied
+        to float64, read-only.
     reached : (n,) array of bool
         Whether it is the former.
     eta : float, optional
@@ -89,11 +96,19 @@ class FirstPassage:
         if reached.dtype != bool:
             raise TypeError(f"reached: expected an array of bool, got dtype {reached.dtype}")
         if reached.shape != step.shape:
-            raise ValueError(f"reached: expected shape {_checks.letters(step.shape)} as step, got {_checks.letters(reached.shape)}")
+            raise ValueError(
+                f"reached: expected shape {_checks.letters(step.shape)} as step, got "
+                f"{_checks.letters(reached.shape)}"
+            )
         reached.setflags(write=False)
         nonfinite = _checks.integer("nonfinite", self.nonfinite, 0, int((~reached).sum()))
         eta = None if self.eta is None else _checks.number("eta", self.eta)
-        for name, value in {"step": step, "reached": reached, "nonfinite": nonfinite, "eta": eta}.items():
+        for name, value in {
+            "step": step,
+            "reached": reached,
+            "nonfinite": nonfinite,
+            "eta": eta,
+        }.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -114,8 +129,9 @@ class FirstPassage:
     def curve(self, confidence: float = 0.95) -> Curve:
         """Kaplan-Meier survival curve P(tau > step) with a pointwise confidence band.
 
-        The band is the exponential Greenwood (log-log) one of :func:`scipy.stats.ecdf`, where that is defined. Before the first passage it is [1, 1]; where the
-        curve ends at 0 it goes from 0 to the upper end of the step before, which bounds a decreasing curve still.
+        The band is the exponential Greenwood (log-log) one of :func:`scipy.stats.ecdf`, where that
+        is defined. Before the first passage it is [1, 1]; where the curve ends at 0 it goes from 0
+        to the upper end of the step before, which bounds a decreasing curve still.
 
         Parameters
         ----------
@@ -124,23 +140,35 @@ class FirstPassage:
         Returns
         -------
         Curve
-            `step` begins with 0 and has every step at which a run passed or ended. Nothing is known beyond the last one, unless the curve is 0 there.
+            `step` begins with 0 and has every step at which a run passed or ended. Nothing is known
+            beyond the last one, unless the curve is 0 there.
         """
         from scipy import stats
 
         _checks.number("confidence", confidence, 0, 1, open_low=True, open_high=True)
         sf = stats.ecdf(self._sample()).sf
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The confidence interval is undefined", category=RuntimeWarning)
+            warnings.filterwarnings(
+                "ignore", message="The confidence interval is undefined", category=RuntimeWarning
+            )
             band = sf.confidence_interval(confidence, method="log-log")
         low, high = np.array(band.low.probabilities), np.array(band.high.probabilities)
         survival = np.array(sf.probabilities)
         low[survival == 1] = high[survival == 1] = 1
-        if (ended := survival == 0).any():  # the last point, or the last two if runs passed at the end and censored ones cannot be beyond
+        if (
+            ended := survival == 0
+            # the last point, or the last two if runs passed at the end and censored ones cannot be
+            # beyond
+        ).any():
             low[ended], high[ended] = 0, next(iter(high[~ended][::-1]), 1.0)
         out = Curve(np.array(sf.quantiles, dtype=float), survival, low, high)
         if out.step[0] > 0:
-            out = Curve(*(np.concatenate([[first], column]) for first, column in zip((0.0, 1.0, 1.0, 1.0), out, strict=True)))
+            out = Curve(
+                *(
+                    np.concatenate([[first], column])
+                    for first, column in zip((0.0, 1.0, 1.0, 1.0), out, strict=True)
+                )
+            )
         return out
 
     def quantile(self, p: npt.ArrayLike) -> Any:
@@ -153,13 +181,16 @@ class FirstPassage:
         Returns
         -------
         float, or array of the shape of p
-            **inf where the share is not reached** within the steps that were done: it is never a number made up from censored runs.
+            **inf where the share is not reached** within the steps that were done: it is never a
+            number made up from censored runs.
         """
         shares = np.asarray(p, dtype=np.float64)
         for x in shares.flat:
             _checks.number("p", float(x), 0, 1, open_low=True)
         curve = self.curve()
-        out = np.array([_first(curve.step, curve.survival, 1 - x) for x in shares.flat]).reshape(shares.shape)
+        out = np.array([_first(curve.step, curve.survival, 1 - x) for x in shares.flat]).reshape(
+            shares.shape
+        )
         return out if out.ndim else float(out)
 
     @property
@@ -168,20 +199,25 @@ class FirstPassage:
         return float(self.quantile(0.5))
 
     def interval(self, p: float = 0.5, confidence: float = 0.95) -> Interval:
-        """Confidence interval of a quantile: where the band of the survival curve crosses 1 - p (Brookmeyer and Crowley 1982). An end that the band does not reach is inf."""
+        """Confidence interval of a quantile: where the band of the survival curve crosses 1 - p
+        (Brookmeyer and Crowley 1982). An end that the band does not reach is inf.
+        """
         _checks.number("p", p, 0, 1, open_low=True)
         curve = self.curve(confidence)
         return Interval(_first(curve.step, curve.low, 1 - p), _first(curve.step, curve.high, 1 - p))
 
     def restricted_mean(self, horizon: float | None = None) -> Estimate:
-        """Mean of min(tau, horizon): the area below the survival curve up to the horizon, with Greenwood's standard error.
+        """Mean of min(tau, horizon): the area below the survival curve up to the horizon, with
+        Greenwood's standard error.
 
-        It is the mean to ask for where runs are censored: the mean of tau itself depends on what was not seen.
+        It is the mean to ask for where runs are censored: the mean of tau itself depends on what
+        was not seen.
 
         Parameters
         ----------
         horizon : float >= 0, optional
-            In steps, at most the longest run's unless the curve ends at 0. None: the longest run's. Two samples are comparable at the same horizon only.
+            In steps, at most the longest run's unless the curve ends at 0. None: the longest run's.
+            Two samples are comparable at the same horizon only.
 
         Raises
         ------
@@ -191,18 +227,33 @@ class FirstPassage:
         curve, last = self.curve(), float(self.step.max())
         h = last if horizon is None else _checks.number("horizon", horizon, 0)
         if h > last and curve.survival[-1] > 0:
-            raise ValueError(f"horizon: expected at most {last:.16g}, the step of the longest run, got {h:.16g}")
+            raise ValueError(
+                f"horizon: expected at most {last:.16g}, the step of the longest run, got {h:.16g}"
+            )
         widths = np.diff(np.minimum(np.append(curve.step, np.inf), h))
         areas = curve.survival * widths
-        beyond = np.append(np.cumsum(areas[::-1])[::-1], 0.0)[:-1]  # area from each step of the curve to the horizon
+        beyond = np.append(np.cumsum(areas[::-1])[::-1], 0.0)[
+            :-1
+        ]  # area from each step of the curve to the horizon
         ordered, passed = np.sort(self.step), np.sort(self.step[self.reached])
         at_risk = self.runs - np.searchsorted(ordered, curve.step)
-        events = np.searchsorted(passed, curve.step, side="right") - np.searchsorted(passed, curve.step)
+        events = np.searchsorted(passed, curve.step, side="right") - np.searchsorted(
+            passed, curve.step
+        )
         stay = (events > 0) & (events < at_risk)  # where all pass nothing is left beyond
-        variance = np.sum((beyond**2)[stay] * (events / (at_risk * (at_risk - events).clip(1)))[stay])
+        variance = np.sum(
+            (beyond**2)[stay] * (events / (at_risk * (at_risk - events).clip(1)))[stay]
+        )
         return Estimate(float(areas.sum()), math.sqrt(variance))
 
-    def compare(self, other: FirstPassage, *, confidence: float = 0.95, resamples: int = 2000, rng: int | np.random.Generator = 0) -> Comparison:
+    def compare(
+        self,
+        other: FirstPassage,
+        *,
+        confidence: float = 0.95,
+        resamples: int = 2000,
+        rng: int | np.random.Generator = 0,
+    ) -> Comparison:
         """Log-rank test against another sample, and the ratio of medians, this over the other.
 
         Parameters
@@ -210,25 +261,28 @@ class FirstPassage:
         other : FirstPassage
         confidence : float in (0, 1)
         resamples : int
-            Of the bootstrap: runs are drawn again with replacement, each with its mark of censoring, and percentiles taken of the ratios of Kaplan-Meier medians.
+            Of the bootstrap: runs are drawn again with replacement, each with its mark of
+            censoring, and percentiles taken of the ratios of Kaplan-Meier medians.
         rng : int or numpy Generator
             For the bootstrap.
 
         Returns
         -------
         Comparison
-            `pvalue` (two-sided, :func:`scipy.stats.logrank`) is NaN if no run of either passed, and 1
-            if runs passed but there is nothing to tell the samples apart by, as where all pass at
+            `pvalue` (two-sided, :func:`scipy.stats.logrank`) is NaN if no run of either passed, and
+            1 if runs passed but there is nothing to tell the samples apart by, as where all pass at
             once. `ratio` is NaN if a median is not reached, or both are 0. `low` and `high` count
-            resamples without a ratio as 0 or infinitely much, so that they may be 0 and inf: nothing
-            is known on that side.
+            resamples without a ratio as 0 or infinitely much, so that they may be 0 and inf:
+            nothing is known on that side.
         """
         _checks.instance("other", other, FirstPassage, "a FirstPassage")
         confidence = _checks.number("confidence", confidence, 0, 1, open_low=True, open_high=True)
         resamples = _checks.integer("resamples", resamples, 1)
         generator = np.random.default_rng(rng)
         pvalue = _logrank(self, other) if self.number_reached + other.number_reached else math.nan
-        mine, theirs = (np.concatenate(list(x._medians(resamples, generator))) for x in (self, other))
+        mine, theirs = (
+            np.concatenate(list(x._medians(resamples, generator))) for x in (self, other)
+        )
         tail = (1 - confidence) / 2
         low = np.quantile(_ratio(mine, theirs, 0.0), tail, method="lower")
         high = np.quantile(_ratio(mine, theirs, math.inf), 1 - tail, method="higher")
@@ -236,13 +290,16 @@ class FirstPassage:
         ratio = float(_ratio(*medians, math.nan)) if math.isfinite(max(medians)) else math.nan
         return Comparison(pvalue, ratio, float(low), float(high))
 
-    def plot(self, ax: Axes | None = None, *, confidence: float = 0.95, label: str | None = None) -> Axes:
+    def plot(
+        self, ax: Axes | None = None, *, confidence: float = 0.95, label: str | None = None
+    ) -> Axes:
         """The survival curve, its band, and a tick where runs were censored.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            None: a new figure of pyplot's. Several calls on the same axes take different colours and line styles.
+            None: a new figure of pyplot's. Several calls on the same axes take different colours
+            and line styles.
         confidence : float in (0, 1)
         label : str, optional
             None: how many runs passed.
@@ -253,7 +310,10 @@ class FirstPassage:
 
     def __repr__(self) -> str:
         threshold = "" if self.eta is None else f" eta = {self.eta:g}"
-        lines = [f"{self.number_reached} of {self.runs} runs reached{threshold}", _told(self.median, self.interval())]
+        lines = [
+            f"{self.number_reached} of {self.runs} runs reached{threshold}",
+            _told(self.median, self.interval()),
+        ]
         if self.nonfinite:
             lines.append(f"{self.nonfinite} of the censored runs met values that are not finite")
         return "<seqsgd.FirstPassage>\n" + "\n".join(f"  {line}" for line in lines)
@@ -261,10 +321,16 @@ class FirstPassage:
     def _sample(self) -> Any:
         from scipy import stats
 
-        return stats.CensoredData(uncensored=self.step[self.reached], right=self.step[~self.reached])
+        return stats.CensoredData(
+            uncensored=self.step[self.reached], right=self.step[~self.reached]
+        )
 
     def _medians(self, resamples: int, rng: np.random.Generator) -> Iterator[_Array]:
-        """Kaplan-Meier medians of resamples. A resample is the numbers of times each run was drawn; runs stand in the order of steps, censored ones last among equals."""
+        """Kaplan-Meier medians of resamples.
+
+        A resample is the numbers of times each run was drawn; runs stand in the order of steps,
+        censored ones last among equals.
+        """
         order = np.lexsort((~self.reached, self.step))
         step, reached, n = np.append(self.step[order], math.inf), self.reached[order], self.runs
         rows = max(1, _CHUNK // n)
@@ -304,7 +370,11 @@ def _ratio(a: Any, b: Any, undecided: float) -> Any:
 
 def _told(median: float, interval: Interval) -> str:
     low, high = (f"{x:.0f}" if math.isfinite(x) else "not reached" for x in interval)
-    return f"median step {median:.0f} (95 % interval {low} to {high})" if math.isfinite(median) else f"median step not reached (95 % interval from {low})"
+    return (
+        f"median step {median:.0f} (95 % interval {low} to {high})"
+        if math.isfinite(median)
+        else f"median step not reached (95 % interval from {low})"
+    )
 
 
 def of_dataset(dataset: xr.Dataset, eta: float | None) -> FirstPassage:
@@ -312,8 +382,15 @@ def of_dataset(dataset: xr.Dataset, eta: float | None) -> FirstPassage:
 
     Runs of a sweep that were not computed are left out.
     """
-    passed, ended = (np.atleast_1d(dataset[name].values).astype(float) for name in ("weak_recovery", "steps_done"))
+    passed, ended = (
+        np.atleast_1d(dataset[name].values).astype(float)
+        for name in ("weak_recovery", "steps_done")
+    )
     computed, reached = ~np.isnan(ended), np.isfinite(passed)
-    bad = np.isfinite(np.atleast_1d(dataset["nonfinite_step"].values)) & ~reached if "nonfinite_step" in dataset else np.zeros(len(reached), dtype=bool)
+    bad = (
+        np.isfinite(np.atleast_1d(dataset["nonfinite_step"].values)) & ~reached
+        if "nonfinite_step" in dataset
+        else np.zeros(len(reached), dtype=bool)
+    )
     step = np.where(reached, passed, ended)
     return FirstPassage(step[computed], reached[computed], eta, int(bad[computed].sum()))

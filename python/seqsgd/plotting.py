@@ -1,4 +1,6 @@
-"""Learning curves: median line and 10-90 % band over runs; survival curves of first passages. Colours that colour-blind people tell apart, and line styles and markers for everybody.
+"""Learning curves: median line and 10-90 % band over runs; survival curves of first passages.
+
+Colours that colour-blind people tell apart, and line styles and markers for everybody.
 
 A curve ends at the last record that all runs have: beyond it, the median would be one of the runs
 that happened to go on.
@@ -29,9 +31,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 WHAT = ("m", "e", "loss")
 _WRAP = 48  # letters of a line in the legend
 _CURVE = "learning curve"  # marks our lines on axes
-# sizes, not signs: weak recovery is about them, and where the target is even the sign is a matter of chance
+# sizes, not signs: weak recovery is about them, and where the target is even the sign is a matter
+# of chance
 _NAMES = {"m": "overlap $|m|$", "e": "positional overlap $|e|$", "loss": "one-pass loss"}
-_ROOT_MEAN_SQUARE = {"m": r"overlap $\Vert m\Vert/\sqrt{L}$", "e": r"positional overlap $\Vert e\Vert/\sqrt{L}$"}
+_ROOT_MEAN_SQUARE = {
+    "m": r"overlap $\Vert m\Vert/\sqrt{L}$",
+    "e": r"positional overlap $\Vert e\Vert/\sqrt{L}$",
+}
 
 
 def plot_result(
@@ -67,7 +73,9 @@ def _check_there(what: str, results: list[Result]) -> None:
             getattr(results[0], what)
         except AttributeError as e:  # "e: this result has none (the student has ...)"
             why = str(e)[str(e).find(" (") :]
-            raise ValueError(f"what: expected something that was recorded, got {what!r}{why}") from None
+            raise ValueError(
+                f"what: expected something that was recorded, got {what!r}{why}"
+            ) from None
 
 
 def plot_set(results: ResultSet, figure: Figure | None, what: str, time: bool) -> Figure:
@@ -94,19 +102,44 @@ def plot_set(results: ResultSet, figure: Figure | None, what: str, time: bool) -
     return figure
 
 
-def plot_passage(passage: FirstPassage, ax: Axes | None, confidence: float, label: str | None) -> Axes:
+def plot_passage(
+    passage: FirstPassage, ax: Axes | None, confidence: float, label: str | None
+) -> Axes:
     """See FirstPassage.plot."""
     curve = passage.curve(confidence)
     ax = _drawing.axes(ax)
     i = len([line for line in ax.lines if line.get_gid() == "survival"])
     colour = COLOURS[i % len(COLOURS)]
-    text = f"{passage.number_reached} of {passage.runs} runs passed" if label is None else _shown(label)
-    ax.step(curve.step, curve.survival, where="post", color=colour, linestyle=STYLES[i % len(STYLES)], label=text, gid="survival")
-    ax.fill_between(curve.step, curve.low, curve.high, step="post", color=colour, alpha=0.18, linewidth=0)
+    text = (
+        f"{passage.number_reached} of {passage.runs} runs passed"
+        if label is None
+        else _shown(label)
+    )
+    ax.step(
+        curve.step,
+        curve.survival,
+        where="post",
+        color=colour,
+        linestyle=STYLES[i % len(STYLES)],
+        label=text,
+        gid="survival",
+    )
+    ax.fill_between(
+        curve.step, curve.low, curve.high, step="post", color=colour, alpha=0.18, linewidth=0
+    )
     ended = np.unique(passage.step[~passage.reached])
-    ax.plot(ended, curve.survival[np.searchsorted(curve.step, ended)], "|", color=colour, markersize=9, label="_censored")
+    ax.plot(
+        ended,
+        curve.survival[np.searchsorted(curve.step, ended)],
+        "|",
+        color=colour,
+        markersize=9,
+        label="_censored",
+    )
     ax.set_xlabel(r"step $\tau$")
-    ax.set_ylabel("share of runs below $\\eta$" + ("" if passage.eta is None else f" = {passage.eta:g}"))
+    ax.set_ylabel(
+        "share of runs below $\\eta$" + ("" if passage.eta is None else f" = {passage.eta:g}")
+    )
     ax.set_ylim(-0.02, 1.02)
     ax.grid(alpha=0.25)
     ax.legend(fontsize="small")
@@ -166,7 +199,9 @@ def _abscissa(time: bool) -> str:
 
 def _ordinate(results: list[Result], names: list[str]) -> str:
     """The letters of all that is drawn, each once."""
-    first, *others = dict.fromkeys(_letter(name, r) for name in names for r in results if name in r.dataset) or [""]
+    first, *others = dict.fromkeys(
+        _letter(name, r) for name in names for r in results if name in r.dataset
+    ) or [""]
     return ", ".join([first, *(o[o.find("$") :] for o in others)])
 
 

@@ -21,7 +21,9 @@ FORMAT_VERSION = 2  # 1 had NaN where weak_recovery is inf, and no `complete`
 def attributes(run: Run, seed: Seed, wall_time: float, run_steps: int) -> dict[str, Any]:
     """Attributes of a result: strings and numbers only, so that every netCDF reader takes them."""
     plain = run.to_plain()
-    arguments = {key: value for key, value in plain.items() if key not in ("type", "task")} | {"rng": seed.to_plain()}
+    arguments = {key: value for key, value in plain.items() if key not in ("type", "task")} | {
+        "rng": seed.to_plain()
+    }
     return {
         "format": "seqsgd result",
         "format_version": FORMAT_VERSION,
@@ -41,4 +43,10 @@ def attributes(run: Run, seed: Seed, wall_time: float, run_steps: int) -> dict[s
 def versions() -> dict[str, str]:
     """Versions of what took part."""
     build = {k: str(v) for k, v in _core.build_info().items() if k != "version"}
-    return {"seqsgd": _version.__version__, "python": platform.python_version(), "numpy": np.__version__, "platform": platform.platform(), **build}
+    return {
+        "seqsgd": _version.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        **build,
+    }

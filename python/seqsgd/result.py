@@ -33,15 +33,17 @@ class Result:
     Attributes
     ----------
     dataset : xarray.Dataset
-        Dimensions run, step and token (1..L), float64. `m` (run, step), untied (run, step, token); `e` with a positional encoding: (run, step) with Opposite
-        and one weight (e = e_1 = -e_2), else (run, step, token); `q` untied; `loss` (run, step): mean one-pass loss of the steps since the record before.
-        Per run `steps_done`, `nonfinite_step` (NaN if none), and with a stop `weak_recovery` and `censored`, which `passage` sums up. The coordinate
-        `time` on step is the integral of the learning rate over steps, divided by d. Attributes: the
-        provenance; `complete` (0 or 1) and, where it is 0, `ended_by` ("Ctrl-C" or "callback").
+        Dimensions run, step and token (1..L), float64. `m` (run, step), untied (run, step, token);
+        `e` with a positional encoding: (run, step) with Opposite and one weight (e = e_1 = -e_2),
+        else (run, step, token); `q` untied; `loss` (run, step): mean one-pass loss of the steps
+        since the record before. Per run `steps_done`, `nonfinite_step` (NaN if none), and with a
+        stop `weak_recovery` and `censored`, which `passage` sums up. The coordinate `time` on step
+        is the integral of the learning rate over steps, divided by d. Attributes: the provenance;
+        `complete` (0 or 1) and, where it is 0, `ended_by` ("Ctrl-C" or "callback").
 
         Records are NaN where a run did not arrive: after it halted at eta (`WeakRecovery(eta,
-        halt=True)`), met values that are not finite, or was interrupted. ``m.mean("run")`` then leaves
-        it out; the attribute `comment` of the records says how many runs that are.
+        halt=True)`), met values that are not finite, or was interrupted. ``m.mean("run")`` then
+        leaves it out; the attribute `comment` of the records says how many runs that are.
     """
 
     def __init__(self, dataset: xr.Dataset) -> None:
@@ -49,7 +51,10 @@ class Result:
 
     def __setattr__(self, name: str, value: object) -> None:
         if name != "dataset" and not name.startswith("_"):
-            raise AttributeError(f"{name}: cannot be set, a result is what was recorded; variables of your own go into .dataset")
+            raise AttributeError(
+                f"{name}: cannot be set, a result is what was recorded; variables of your own go "
+                "into .dataset"
+            )
         object.__setattr__(self, name, value)
 
     @property
@@ -82,24 +87,32 @@ class Result:
 
     @property
     def weak_recovery(self) -> xr.DataArray:
-        """First step at which ||(e, m)|| >= eta, per run, float; inf where it was not reached (see `censored`)."""
+        """First step at which ||(e, m)|| >= eta, per run, float; inf where it was not reached (see
+        `censored`).
+        """
         return self._variable("weak_recovery", "it was not asked for; pass stop=WeakRecovery(eta)")
 
     @property
     def censored(self) -> xr.DataArray:
-        """Whether a run ended without weak recovery: all that is known is that its step is larger than `steps_done`."""
+        """Whether a run ended without weak recovery: all that is known is that its step is larger
+        than `steps_done`.
+        """
         return self._variable("censored", "it was not asked for; pass stop=WeakRecovery(eta)")
 
     @property
     def passage(self) -> FirstPassage:
-        """The steps of weak recovery as a censored sample: survival curve, median, quantiles, restricted mean, comparison (docs: "First passages").
+        """The steps of weak recovery as a censored sample: survival curve, median, quantiles,
+        restricted mean, comparison (docs: "First passages").
 
-        Runs that met values that are not finite before they got there count as censored at their last finite step; a NonFiniteWarning says so.
+        Runs that met values that are not finite before they got there count as censored at their
+        last finite step; a NonFiniteWarning says so.
         """
         passage = self._passage()
         if passage.nonfinite:
             warnings.warn(
-                f"{passage.nonfinite} of {passage.runs} runs met values that are not finite before eta; they count as censored there, which biases what is said of the law if they are many",
+                f"{passage.nonfinite} of {passage.runs} runs met values that are not finite "
+                "before eta; they count as censored there, which biases what is said of the law "
+                "if they are many",
                 NonFiniteWarning,
                 stacklevel=2,
             )
@@ -122,7 +135,10 @@ class Result:
 
     @property
     def task(self) -> Task:
-        """The task, rebuilt from the provenance. ConfigError if it holds functions of the user's, which files do not keep."""
+        """The task, rebuilt from the provenance.
+
+        ConfigError if it holds functions of the user's, which files do not keep.
+        """
         from .config import rebuild
 
         task: Task = rebuild(json.loads(self.dataset.attrs["task"]), "task", "task")
@@ -130,12 +146,18 @@ class Result:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """All arguments, so that `simulate(**result.arguments)` runs it again (rebuilt as `task` is)."""
+        """All arguments, so that `simulate(**result.arguments)` runs it again (rebuilt as `task`
+        is).
+        """
         from .config import rebuild
 
         plain = json.loads(self.dataset.attrs["arguments"])
         rng = Seed.from_plain(plain.pop("rng"))
-        return {"task": self.task, **{k: rebuild(v, k, k) for k, v in plain.items()}, "rng": rng.sequence}
+        return {
+            "task": self.task,
+            **{k: rebuild(v, k, k) for k, v in plain.items()},
+            "rng": rng.sequence,
+        }
 
     def plot(
         self,
@@ -147,16 +169,17 @@ class Result:
     ) -> Axes:
         """Median over runs and the band from the 10 % to the 90 % quantile.
 
-        Curves end at the last record that all runs have; the legend says why, if that is not the last
-        one: the first run halts there, meets values that are not finite, or was interrupted.
+        Curves end at the last record that all runs have; the legend says why, if that is not the
+        last one: the first run halts there, meets values that are not finite, or was interrupted.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            None: a new figure of pyplot's. Several calls on the same axes take different colours, line
-            styles and markers.
+            None: a new figure of pyplot's. Several calls on the same axes take different colours,
+            line styles and markers.
         what : "m", "e", "loss", optional
-            None: m, and e where there is one. Sizes |m| and |e| are drawn, without the sign; of several tokens the root mean square.
+            None: m, and e where there is one. Sizes |m| and |e| are drawn, without the sign; of
+            several tokens the root mean square.
         time : bool
             Against t = (integral of lr) / d instead of the step.
         label : str, optional
@@ -201,24 +224,49 @@ class Result:
             rows.append(("m", _course(m, d["step"].values, ended)))
         if "weak_recovery" in d:
             passage = self._passage()
-            median = f"median step {passage.median:.0f}" if np.isfinite(passage.median) else "median step not reached"
-            rows.append(("recovery", f"{passage.number_reached} of {passage.runs} runs reached eta = {passage.eta}, {median}"))
+            median = (
+                f"median step {passage.median:.0f}"
+                if np.isfinite(passage.median)
+                else "median step not reached"
+            )
+            rows.append(
+                (
+                    "recovery",
+                    f"{passage.number_reached} of {passage.runs} runs reached eta = "
+                    f"{passage.eta}, {median}",
+                )
+            )
         rows += [("stopped", f"{early}, and have no records after that") for early in ended.early()]
-        rows.append(("made", f"{a.get('dynamics', '?')}, rng {a.get('rng_entropy', '?')}, {a.get('wall_time', 0):.2f} s, {a.get('run_steps_per_second', 0):.3g} steps/s"))
+        rows.append(
+            (
+                "made",
+                f"{a.get('dynamics', '?')}, rng {a.get('rng_entropy', '?')}, "
+                f"{a.get('wall_time', 0):.2f} s, {a.get('run_steps_per_second', 0):.3g} steps/s",
+            )
+        )
         return rows
 
     def __repr__(self) -> str:
-        return "<seqsgd.Result>\n" + "\n".join(f"  {name:<10} {text}" for name, text in self._rows())
+        return "<seqsgd.Result>\n" + "\n".join(
+            f"  {name:<10} {text}" for name, text in self._rows()
+        )
 
     def _repr_html_(self) -> str:
-        body = "".join(f"<tr><th style='text-align:left'>{html.escape(n)}</th><td style='text-align:left'>{html.escape(t)}</td></tr>" for n, t in self._rows())
+        body = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(n)}</th><td "
+            f"style='text-align:left'>{html.escape(t)}</td></tr>"
+            for n, t in self._rows()
+        )
         return f"<div><strong>seqsgd.Result</strong><table>{body}</table><details><summary>dataset</summary>{self.dataset._repr_html_()}</details></div>"
 
 
 def _size(d: xr.Dataset, arguments: dict[str, Any]) -> str:
     parts = [f"{d.sizes['run']} runs"] if "run" in d.sizes else []
     if "step" in d.sizes:
-        parts.append(f"{d.sizes['step']} records" + (f" from step {int(d['step'][0])} to {int(d['step'][-1])}" if d.sizes["step"] else ""))
+        parts.append(
+            f"{d.sizes['step']} records"
+            + (f" from step {int(d['step'][0])} to {int(d['step'][-1])}" if d.sizes["step"] else "")
+        )
     return ", ".join(parts + [f"d = {arguments['d']}"] if "d" in arguments else parts)
 
 
@@ -246,7 +294,11 @@ def assemble(
     done = engine.steps_done()
     dims = {dim for v in variables.values() for dim in v.dims}
     coords: dict[str, Any] = {"step": ("step", grid, {"long_name": "step tau"})}
-    coords["time"] = ("step", run.schedule.integral(grid) / run.d, {"long_name": "time t = integral of lr / d"})
+    coords["time"] = (
+        "step",
+        run.schedule.integral(grid) / run.d,
+        {"long_name": "time t = integral of lr / d"},
+    )
     if "run" in dims:
         coords["run"] = ("run", np.arange(run.first_run, run.first_run + run.runs))
     if "token" in dims:

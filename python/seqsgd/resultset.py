@@ -31,11 +31,18 @@ class ResultSet(Mapping[str, Result]):
         If a label, a title or a result is none, or `panels` has a label that `results` has not.
     """
 
-    def __init__(self, results: Mapping[str, Result], title: str = "", panels: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        results: Mapping[str, Result],
+        title: str = "",
+        panels: Mapping[str, str] | None = None,
+    ) -> None:
         _checks.instance("results", results, Mapping, "a mapping from labels to results")
         self._results = dict(results)
         for label, result in self._results.items():
-            _checks.text("results", _checks.instance("results", label, str, "labels that are strings"))
+            _checks.text(
+                "results", _checks.instance("results", label, str, "labels that are strings")
+            )
             _checks.instance(f"results[{label!r}]", result, Result, "a Result")
         self.title = _checks.text("title", title)
         given = {} if panels is None else panels
@@ -61,7 +68,8 @@ class ResultSet(Mapping[str, Result]):
         return all(result.complete for result in self.values())
 
     def plot(self, figure: Figure | None = None, *, what: str = "m", time: bool = False) -> Figure:
-        """All results as curves with bands, as `Result.plot` draws them, in the panels they belong to.
+        """All results as curves with bands, as `Result.plot` draws them, in the panels they belong
+        to.
 
         Parameters
         ----------
@@ -87,10 +95,15 @@ class ResultSet(Mapping[str, Result]):
     def __repr__(self) -> str:
         width = max((len(label) for label in self), default=0)
         lines = [f"  {label:<{width}}  {_short(r)}".rstrip() for label, r in self.items()]
-        return "\n".join([f"<seqsgd.ResultSet of {len(self)}>{' ' + self.title if self.title else ''}", *lines])
+        return "\n".join(
+            [f"<seqsgd.ResultSet of {len(self)}>{' ' + self.title if self.title else ''}", *lines]
+        )
 
     def _repr_html_(self) -> str:
-        parts = "".join(f"<details><summary>{html.escape(label)}</summary>{r._repr_html_()}</details>" for label, r in self.items())
+        parts = "".join(
+            f"<details><summary>{html.escape(label)}</summary>{r._repr_html_()}</details>"
+            for label, r in self.items()
+        )
         return f"<div><strong>seqsgd.ResultSet</strong> {html.escape(self.title)}{parts}</div>"
 
 

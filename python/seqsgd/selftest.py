@@ -1,4 +1,5 @@
-"""`python -m seqsgd.selftest`: whether what is installed computes what it should, in a few seconds and with no other packages than the installed ones.
+"""`python -m seqsgd.selftest`: whether what is installed computes what it should, in a few seconds
+and with no other packages than the installed ones.
 
 One line a check; the exit code is 0 if all hold, else 1.
 """
@@ -31,7 +32,9 @@ def philox() -> str:
 
 def normals() -> str:
     """Sixteen pairs by NumPy from Philox to Box-Muller; moments of a million."""
-    state = np.array([_core.philox([lane, 3, 2, 4 << 24], [7, 0]) for lane in range(16)], dtype=np.uint32)
+    state = np.array(
+        [_core.philox([lane, 3, 2, 4 << 24], [7, 0]) for lane in range(16)], dtype=np.uint32
+    )
     a, b, c, d = state.T  # of xoshiro128++, one generator a lane
     radius_words = _rotated(a + d, 7) + a
     c, d = c ^ a, d ^ b
@@ -39,7 +42,10 @@ def normals() -> str:
     d = _rotated(d, 11)
     angle_words = _rotated(a + d, 7) + a
     x = (radius_words >> 1).astype(np.float32) * np.float32(2**-31) + np.float32(2**-33)
-    r, t = np.sqrt(-2 * np.log(x.astype(np.float64))), angle_words.view(np.int32) * (math.pi / 2**32)
+    r, t = (
+        np.sqrt(-2 * np.log(x.astype(np.float64))),
+        angle_words.view(np.int32) * (math.pi / 2**32),
+    )
     pairs = np.concatenate([r * np.sin(t), r * np.cos(t) * np.where(angle_words & 1, -1, 1)])
     error = _near(_core.normals(7, 4, 2, 3, 32, "float32"), pairs, 5e-6)
     n = 1_000_000
@@ -51,11 +57,15 @@ def normals() -> str:
 
 
 def steps() -> str:
-    """A hundred spherical steps each of a tied and an untied network, and ten of softmax attention by central differences, against plain NumPy."""
+    """A hundred spherical steps each of a tied and an untied network, and ten of softmax attention
+    by central differences, against plain NumPy.
+    """
     rng, worst = np.random.default_rng(1), 0.0
     L, d, lr = 3, 40, 0.2
     for student in (sq.Tied("tanh"), sq.Untied("tanh")):
-        sim = sq.Simulator(sq.Task(sq.SSI("sum", L), student), d, lr, rng=0, dtype="float64", init=sq.Overlap(0.3))
+        sim = sq.Simulator(
+            sq.Task(sq.SSI("sum", L), student), d, lr, rng=0, dtype="float64", init=sq.Overlap(0.3)
+        )
         w = np.atleast_2d(sim.w)
         for _ in range(100):
             X = rng.standard_normal((L, d)) / math.sqrt(d)
@@ -66,13 +76,26 @@ def steps() -> str:
             _near(sim.observe(X[None])[0], (f - y) ** 2 / 2, 1e-10)
         worst = max(worst, _near(np.atleast_2d(sim.w), w, 1e-10))
 
-    sim = sq.Simulator(sq.Task(sq.PositionalSemantic(0.4), sq.Attention(position=sq.Opposite())), d, lr, rng=0, dtype="float64", init=sq.Overlap(0.3))
+    sim = sq.Simulator(
+        sq.Task(sq.PositionalSemantic(0.4), sq.Attention(position=sq.Opposite())),
+        d,
+        lr,
+        rng=0,
+        dtype="float64",
+        init=sq.Overlap(0.3),
+    )
     w, P, h = sim.w, sim.positions, 1e-5 * np.eye(d)
     for _ in range(10):
         X = rng.standard_normal((2, d)) / math.sqrt(d)
-        target = 0.6 * _attention(X @ sim.teacher) + 0.4 * _softmax(np.array([[1.0, -1.0], [-1.0, 1.0]]))
+        target = 0.6 * _attention(X @ sim.teacher) + 0.4 * _softmax(
+            np.array([[1.0, -1.0], [-1.0, 1.0]])
+        )
         z = X + P / math.sqrt(d)
-        gradient = [np.sum((target - _attention(z @ (w + t))) ** 2) / 4e-5 - np.sum((target - _attention(z @ (w - t))) ** 2) / 4e-5 for t in h]
+        gradient = [
+            np.sum((target - _attention(z @ (w + t))) ** 2) / 4e-5
+            - np.sum((target - _attention(z @ (w - t))) ** 2) / 4e-5
+            for t in h
+        ]
         _near(sim.observe(X[None])[0], np.sum((target - _attention(z @ w)) ** 2) / 2, 1e-7)
         w = w - lr * np.array(gradient)
         w *= math.sqrt(d) / np.linalg.norm(w)
@@ -80,10 +103,25 @@ def steps() -> str:
 
 
 def dynamics() -> str:
-    """Sampled and reduced runs have the same law: overlaps and losses of 2 x 400 runs within 6 standard errors."""
+    """Sampled and reduced runs have the same law: overlaps and losses of 2 x 400 runs within 6
+    standard errors.
+    """
     task = sq.Task(sq.SSI("sum_h2", 4, scale="1/sqrt(L)"), sq.Tied("relu"))
     runs = 400
-    both = [sq.simulate(task, d=50, steps=600, lr=0.3, runs=runs, rng=3, init=sq.Overlap(0.3), record=[300, 600], dynamics=name) for name in ("sampled", "reduced")]
+    both = [
+        sq.simulate(
+            task,
+            d=50,
+            steps=600,
+            lr=0.3,
+            runs=runs,
+            rng=3,
+            init=sq.Overlap(0.3),
+            record=[300, 600],
+            dynamics=name,
+        )
+        for name in ("sampled", "reduced")
+    ]
     worst = 0.0
     for sampled, reduced in [[np.asarray(r.dataset[key]) for r in both] for key in ("m", "loss")]:
         for f in (np.array, np.square):
@@ -99,7 +137,10 @@ def threads() -> str:
     """The same bits on one and on three threads, and in one piece and in two."""
     task = sq.Task(sq.SSI("z1*z2", 2), sq.Untied("tanh"))
     for name in ("sampled", "reduced"):
-        one, three = [sq.simulate(task, d=30, steps=500, lr=0.1, runs=40, rng=1, dynamics=name, threads=n) for n in (1, 3)]
+        one, three = [
+            sq.simulate(task, d=30, steps=500, lr=0.1, runs=40, rng=1, dynamics=name, threads=n)
+            for n in (1, 3)
+        ]
         _same(np.asarray(one.m), np.asarray(three.m))
     whole, parts = [sq.Simulator(task, 30, 0.1, rng=1) for _ in range(2)]
     whole.advance(500)
@@ -111,7 +152,9 @@ def threads() -> str:
 
 def files() -> str:
     """Results and states of a simulator come back from files bit for bit."""
-    task = sq.Task(sq.PositionalSemantic(0.3), sq.Attention(position=sq.Opposite()), loss="frobenius")
+    task = sq.Task(
+        sq.PositionalSemantic(0.3), sq.Attention(position=sq.Opposite()), loss="frobenius"
+    )
     with tempfile.TemporaryDirectory() as folder:
         result = sq.simulate(task, d=40, steps=200, lr=0.05, runs=3, rng=2)
         result.save(Path(folder) / "result.nc")
@@ -129,12 +172,17 @@ def files() -> str:
 
 
 def theory() -> str:
-    """Exponents, and where attention turns from the position to the meaning: omega = 0.6409626 at a = 1."""
+    """Exponents, and where attention turns from the position to the meaning: omega = 0.6409626 at a
+    = 1.
+    """
     exponents = [int(sq.theory.sie(sq.SSI(name, 3))) for name in ("sum", "sum_h2", "z1*z2*z3")]
     _same(exponents, [1, 2, 3])
-    excess = []  # of the positional curvature of the risk at the origin over the semantic one: linear in omega
+    # of the positional curvature of the risk at the origin over the semantic one: linear in omega
+    excess = []
     for omega in (0.6, 0.7):
-        risk = sq.theory.risk(sq.Task(sq.PositionalSemantic(omega), sq.Attention(position=sq.Opposite())), 0.0, 0.0)
+        risk = sq.theory.risk(
+            sq.Task(sq.PositionalSemantic(omega), sq.Attention(position=sq.Opposite())), 0.0, 0.0
+        )
         hessian = np.squeeze(np.asarray(risk.hessian))
         excess.append(hessian[1, 1] - hessian[0, 0])
     switch = 0.6 - 0.1 * excess[0] / (excess[1] - excess[0])
@@ -157,13 +205,28 @@ def package() -> str:
     """The instruction set in use is one that the processor has; the CMake package is installed."""
     wanted = _core.LEVELS[: _core.LEVELS.index(_core._cpu.widest()) + 1]
     if _core.level not in wanted:
-        raise AssertionError(f"instruction set {_core.level} on a processor with {', '.join(wanted)}")
+        raise AssertionError(
+            f"instruction set {_core.level} on a processor with {', '.join(wanted)}"
+        )
     sq.info.cmake_dir()
-    versions = ", ".join(f"{name} {importlib.import_module(name).__version__}" for name in ("numpy", "scipy", "xarray"))
+    versions = ", ".join(
+        f"{name} {importlib.import_module(name).__version__}"
+        for name in ("numpy", "scipy", "xarray")
+    )
     return f"seqsgd {sq.__version__}, {_core.level}, {versions}"
 
 
-CHECKS: tuple[Callable[[], str], ...] = (package, philox, normals, steps, dynamics, threads, files, theory, c_entry_points)
+CHECKS: tuple[Callable[[], str], ...] = (
+    package,
+    philox,
+    normals,
+    steps,
+    dynamics,
+    threads,
+    files,
+    theory,
+    c_entry_points,
+)
 
 
 def main() -> int:
@@ -176,7 +239,10 @@ def main() -> int:
         except Exception as error:  # whatever it is: the other checks are of interest too
             found, said = "FAILED", f"{type(error).__name__}: {error}"
             failed += 1
-        print(f"{check.__name__:<15} {found:<7} {time.perf_counter() - begin:5.2f} s  {said}", flush=True)
+        print(
+            f"{check.__name__:<15} {found:<7} {time.perf_counter() - begin:5.2f} s  {said}",
+            flush=True,
+        )
     return failed
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 
@@ -28,7 +27,7 @@ def simulate(
     runs: int = 1,
     rng: Rng = None,
     dynamics: str = "sampled",
-    init: models.Start = models.Overlap(),  # noqa: B008  frozen
+    init: models.Start = models.Overlap(),
     record: models.Record | Iterable[int] | None = None,
     stop: models.Stop | None = None,
     dtype: str = "float32",
@@ -55,28 +54,35 @@ def simulate(
     runs : int
         Independent runs; each has its own teacher, start and data.
     rng : int, numpy SeedSequence, numpy Generator or None
-        All randomness comes from it; None takes fresh entropy, which the result notes. A Generator is moved on by one call.
+        All randomness comes from it; None takes fresh entropy, which the result notes. A Generator
+        is moved on by one call.
     dynamics : "sampled", "reduced" or "flow"
-        "sampled" draws every X and moves w. "reduced" follows the order parameters alone, with the same law at any d, at a cost that does not depend on d (docs: "The reduced dynamics"):
-        Gaussian tokens only. "flow" integrates the limit d -> infinity from each start (docs: "Risk, flow, landscapes, phases", Flow).
+        "sampled" draws every X and moves w. "reduced" follows the order parameters alone, with the
+        same law at any d, at a cost that does not depend on d (docs: "The reduced dynamics"):
+        Gaussian tokens only. "flow" integrates the limit d -> infinity from each start (docs:
+        "Risk, flow, landscapes, phases", Flow).
     init : Overlap or Uniform
     record : Every, LogSpaced, a list of steps, or None
         None: about 200 records, evenly.
     stop : WeakRecovery, optional
         Notes each run's first step at eta; with ``halt=True`` the run stops there.
     dtype : "float32" or "float64", or what NumPy takes for them
-        Of weights and tokens; of the normals alone with dynamics="reduced", whose state is float64. Records are float64 always.
+        Of weights and tokens; of the normals alone with dynamics="reduced", whose state is float64.
+        Records are float64 always.
     threads : int, optional
         None: as many as there are cores to use, at most one per run. Results do not depend on it.
     step : "normalized" or "projected"
         Whether G or its component orthogonal to w moves w.
     tokens : "gaussian", "rademacher", "uniform", StudentT or Correlated
     first_run : int
-        Number of the first run: runs 0..63 in one call are the same, bit for bit, as 0..31 in one and 32..63 in another.
+        Number of the first run: runs 0..63 in one call are the same, bit for bit, as 0..31 in one
+        and 32..63 in another.
     checkpoint : path, optional
-        A file that holds the state, renewed every `checkpoint_every` seconds, on Ctrl-C and at the end. If it exists and belongs to the same arguments it is
-        continued, bit for bit; `steps` may be larger than before (then records taken so far stay where they were), and `threads` may differ.
-        Functions of your own must be the same; a warning says where that cannot be known (`Named`).
+        A file that holds the state, renewed every `checkpoint_every` seconds, on Ctrl-C and at the
+        end. If it exists and belongs to the same arguments it is continued, bit for bit; `steps`
+        may be larger than before (then records taken so far stay where they were), and `threads`
+        may differ. Functions of your own must be the same; a warning says where that cannot be
+        known (`Named`).
     progress : bool, optional
         A progress bar on stderr. None: if somebody watches (a terminal).
     callback : callable, optional
@@ -105,12 +111,29 @@ def simulate(
     NonFiniteWarning
         If runs were stopped by a NaN or an overflow.
     """
-    run = Run(task, d, steps, lr, runs, dynamics, init, record, stop, dtype, threads, step, tokens, first_run)
+    run = Run(
+        task,
+        d,
+        steps,
+        lr,
+        runs,
+        dynamics,
+        init,
+        record,
+        stop,
+        dtype,
+        threads,
+        step,
+        tokens,
+        first_run,
+    )
     every = _checks.number("checkpoint_every", checkpoint_every, 0)
     if progress is not None:
         _checks.boolean("progress", progress)
     if callback is not None and not callable(callback):
-        raise TypeError(f"callback: expected a function of two integers, got {_checks.short(callback)}")
+        raise TypeError(
+            f"callback: expected a function of two integers, got {_checks.short(callback)}"
+        )
     seed = Seed.of(rng)
     saved = None if checkpoint is None else Checkpoint(checkpoint, run, seed)
     if saved and saved.exists():
@@ -126,8 +149,22 @@ def simulate(
 class Course:
     """One call of simulate, from allocation to result."""
 
-    def __init__(self, run: Run, seed: Seed, saved: Checkpoint | None, every: float, progress: bool | None, callback: Callback | None) -> None:
-        self.run, self.seed, self.saved, self.every, self.callback = run, seed, saved, every, callback
+    def __init__(
+        self,
+        run: Run,
+        seed: Seed,
+        saved: Checkpoint | None,
+        every: float,
+        progress: bool | None,
+        callback: Callback | None,
+    ) -> None:
+        self.run, self.seed, self.saved, self.every, self.callback = (
+            run,
+            seed,
+            saved,
+            every,
+            callback,
+        )
         self.grid = saved.grid(run.grid()) if saved else run.grid()
         self.engine = _dynamics.find(run.dynamics)(run, seed, self.grid)
         if saved:
@@ -165,7 +202,9 @@ class Course:
         self.done = self.before + run_steps
         if self.callback is not None and _true(self.callback(self.done, self.total)):
             self.ended = True
-        return self.ended or (self.saved is not None and time.monotonic() - self.written >= self.every)
+        return self.ended or (
+            self.saved is not None and time.monotonic() - self.written >= self.every
+        )
 
     def wall_time(self) -> float:
         return self.earlier + time.monotonic() - self.started
@@ -184,9 +223,14 @@ class Course:
     def interrupted(self) -> SimulationInterrupted:
         self.save()
         done = int(self.engine.steps_done().sum())
-        text = f"interrupted after {done} of {self.total} run-steps; what was recorded is in the attribute `result` of this exception"
+        text = (
+            f"interrupted after {done} of {self.total} run-steps; what was recorded is in the "
+            "attribute `result` of this exception"
+        )
         if self.saved is not None:
-            text += f"; to continue, make the same call again with checkpoint={str(self.saved.path)!r}"
+            text += (
+                f"; to continue, make the same call again with checkpoint={str(self.saved.path)!r}"
+            )
         return SimulationInterrupted(text, self.result())
 
 
@@ -214,10 +258,14 @@ def _warn_nonfinite(result: Result, stacklevel: int) -> None:
     steps = result.dataset["nonfinite_step"]
     bad = steps[np.isfinite(steps.values)]
     if bad.size:
-        listed = ", ".join(f"run {int(r)} at step {int(s)}" for r, s in zip(bad["run"].values[:5], bad.values[:5], strict=True))
+        listed = ", ".join(
+            f"run {int(r)} at step {int(s)}"
+            for r, s in zip(bad["run"].values[:5], bad.values[:5], strict=True)
+        )
         more = f" and {bad.size - 5} more" if bad.size > 5 else ""
         _stderr.warn(
-            f"values were not finite in {listed}{more}; these runs stopped there and keep what they recorded before (a smaller lr may help)",
+            f"values were not finite in {listed}{more}; these runs stopped there and keep what "
+            "they recorded before (a smaller lr may help)",
             NonFiniteWarning,
             stacklevel=stacklevel + 1,
         )

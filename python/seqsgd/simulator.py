@@ -26,9 +26,10 @@ _GRID = np.zeros(1, dtype=np.int64)
 class Simulator:
     """One run that moves when told to, on its own draws or on the caller's data.
 
-    With the same arguments, `advance` passes through the same states as run number `run` of :func:`simulate`, bit for bit.
-    Different objects may be used from different threads at once; calls on one object wait for each other. A copy (`copy.deepcopy`) and a pickled simulator go on from
-    the same state by themselves, bit for bit (on the same version and instruction set).
+    With the same arguments, `advance` passes through the same states as run number `run` of
+    :func:`simulate`, bit for bit. Different objects may be used from different threads at once;
+    calls on one object wait for each other. A copy (`copy.deepcopy`) and a pickled simulator go on
+    from the same state by themselves, bit for bit (on the same version and instruction set).
 
     Parameters
     ----------
@@ -47,14 +48,26 @@ class Simulator:
         lr: float | models.Rate,
         *,
         rng: Rng = None,
-        init: models.Start = models.Overlap(),  # noqa: B008  frozen
+        init: models.Start = models.Overlap(),
         dtype: str = "float32",
         step: str = "normalized",
         tokens: str | models.Tokens = "gaussian",
         run: int = 0,
     ) -> None:
         first_run = _checks.integer("run", run, 0, 2**32 - 1)
-        self._run = Run(task, d, 2**53, lr, init=init, dtype=dtype, step=step, tokens=tokens, first_run=first_run, record=models.At((0,)), threads=1)
+        self._run = Run(
+            task,
+            d,
+            2**53,
+            lr,
+            init=init,
+            dtype=dtype,
+            step=step,
+            tokens=tokens,
+            first_run=first_run,
+            record=models.At((0,)),
+            threads=1,
+        )
         self._adopt = rng is None
         self._seed = Seed.of(rng)
         self._units = Units(self._run.d, self._run.tokens)
@@ -64,7 +77,11 @@ class Simulator:
         self._core = allocate("Sampled", self._run, self._seed, _GRID)
 
     def advance(self, n: int) -> int:
-        """Do n steps on fresh draws. Returns how many were done: fewer if a value was not finite, which is also warned of. Ctrl-C stops between two steps."""
+        """Do n steps on fresh draws.
+
+        Returns how many were done: fewer if a value was not finite, which is also warned of. Ctrl-C
+        stops between two steps.
+        """
         n = _checks.integer("n", n, 0, 2**52)
         with self._lock:
             before = self._core.step()
@@ -72,19 +89,25 @@ class Simulator:
             self._warn()
             return int(self._core.step() - before)
 
-    def observe(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None, *, check_scale: bool = True) -> _checks.Float64:
+    def observe(
+        self, X: npt.ArrayLike, y: npt.ArrayLike | None = None, *, check_scale: bool = True
+    ) -> _checks.Float64:
         """Do one step on each of the given sequences, in order.
 
         Parameters
         ----------
         X : (n, L, d) array
-            Sequences in the units of the model: entries of mean 0 and variance 1/d. Data of unit variance are to be divided by sqrt(d). Used in place if C-contiguous
-            and of the simulator's dtype, else copied.
+            Sequences in the units of the model: entries of mean 0 and variance 1/d. Data of unit
+            variance are to be divided by sqrt(d). Used in place if C-contiguous and of the
+            simulator's dtype, else copied.
         y : (n, k) array, optional
-            Labels; (n,) for k = 1 and (n, L, L) for a matrix are taken too. None: the teacher's, without noise.
+            Labels; (n,) for k = 1 and (n, L, L) for a matrix are taken too. None: the teacher's,
+            without noise.
         check_scale : bool
-            Refuse X where the mean square of the first 10 000 entries or so of a call, or of several short ones, is more than 3 times off 1/d (with correlated tokens: off theirs), chance
-            allowed for: Gaussian data in the right units are refused with a probability below 2e-12. False: take any.
+            Refuse X where the mean square of the first 10 000 entries or so of a call, or of
+            several short ones, is more than 3 times off 1/d (with correlated tokens: off theirs),
+            chance allowed for: Gaussian data in the right units are refused with a probability
+            below 2e-12. False: take any.
 
         Returns
         -------
@@ -94,7 +117,8 @@ class Simulator:
         Raises
         ------
         TypeError, ValueError
-            If shapes or kinds do not fit, an entry is masked or not finite, or X is in other units. No step is done then.
+            If shapes or kinds do not fit, an entry is masked or not finite, or X is in other units.
+            No step is done then.
         """
         L, d, k = self._run.L, self._run.d, self._run.task.k
         _checks.boolean("check_scale", check_scale)
@@ -107,7 +131,9 @@ class Simulator:
                 a = a.reshape(n, k)
             labels = sequences("y", a, ("n", "k"), (k,), "float64")
             if len(labels) != n:
-                raise ValueError(f"y: expected as many labels as sequences in X, n = {n}, got {len(labels)}")
+                raise ValueError(
+                    f"y: expected as many labels as sequences in X, n = {n}, got {len(labels)}"
+                )
         with self._lock:
             if check_scale:
                 self._units.look(given)
@@ -117,7 +143,9 @@ class Simulator:
 
     @property
     def lr(self) -> float | models.Rate:
-        """Learning rate of the steps to come, as of :func:`simulate`; may be set. A law counts steps from the start, not from now. Files of :meth:`save_state` belong to
+        """Learning rate of the steps to come, as of :func:`simulate`; may be set.
+
+        A law counts steps from the start, not from now. Files of :meth:`save_state` belong to
         simulators that have this rate."""
         return self._run.lr
 
@@ -147,11 +175,18 @@ class Simulator:
 
     @property
     def e(self) -> Any:
-        """Positional overlap p_l . w / sqrt(d): a float with Opposite and tied weights (e = e_1 = -e_2), else (L,) float64."""
+        """Positional overlap p_l .
+
+        w / sqrt(d): a float with Opposite and tied weights (e = e_1 = -e_2), else (L,) float64.
+        """
         e = self._order("e")
         if not e.size:
             raise AttributeError("e: the student has no positional encoding with vectors")
-        return e if self._untied or not isinstance(self._run.task.student.position, models.Opposite) else float(e[0])
+        return (
+            e
+            if self._untied or not isinstance(self._run.task.student.position, models.Opposite)
+            else float(e[0])
+        )
 
     @property
     def loss(self) -> float:
@@ -187,14 +222,19 @@ class Simulator:
             Checkpoint(path, self._run, self._seed).save(self, _GRID, 0.0)
 
     def load_state(self, path: str | os.PathLike[str]) -> None:
-        """Go to the state in a file written by a simulator with the same arguments; one made without `rng` takes over the file's entropy."""
+        """Go to the state in a file written by a simulator with the same arguments; one made
+        without `rng` takes over the file's entropy.
+        """
         saved = Checkpoint(path, self._run, self._seed)
         if not saved.exists():
             raise FileNotFoundError(f"path: there is no file {str(path)!r}")
         saved.load(adopt=self._adopt)
         with self._lock:
             if saved.seed != self._seed:
-                self._core, self._seed = allocate("Sampled", self._run, saved.seed, _GRID), saved.seed
+                self._core, self._seed = (
+                    allocate("Sampled", self._run, saved.seed, _GRID),
+                    saved.seed,
+                )
             saved.restore(self)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
@@ -210,18 +250,38 @@ class Simulator:
             self._core.set_state({str(name): np.asarray(values) for name, values in state.items()})
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in Simulator.__slots__ or name == "lr" or type(self) is not Simulator:  # a class of the user's may have more
+        if (
+            name in Simulator.__slots__ or name == "lr" or type(self) is not Simulator
+        ):  # a class of the user's may have more
             return object.__setattr__(self, name, value)
         if hasattr(Simulator, name):
-            raise AttributeError(f"{name}: cannot be set; it follows from the steps done (restore() goes back to a state)")
-        raise AttributeError(f"{name}: a Simulator has no such attribute; apart from lr, what it was made with cannot be changed")
+            raise AttributeError(
+                f"{name}: cannot be set; it follows from the steps done (restore() goes back to a "
+                "state)"
+            )
+        raise AttributeError(
+            f"{name}: a Simulator has no such attribute; apart from lr, what it was made with "
+            "cannot be changed"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:
-            return {"run": self._run, "seed": self._seed, "adopt": self._adopt, "units": copy.copy(self._units), "state": self.state(), "more": dict(getattr(self, "__dict__", {}))}
+            return {
+                "run": self._run,
+                "seed": self._seed,
+                "adopt": self._adopt,
+                "units": copy.copy(self._units),
+                "state": self.state(),
+                "more": dict(getattr(self, "__dict__", {})),
+            }
 
     def __setstate__(self, given: dict[str, Any]) -> None:
-        self._run, self._seed, self._adopt, self._units = given["run"], given["seed"], given["adopt"], given["units"]
+        self._run, self._seed, self._adopt, self._units = (
+            given["run"],
+            given["seed"],
+            given["adopt"],
+            given["units"],
+        )
         for name, value in given["more"].items():
             object.__setattr__(self, name, value)
         self._lock = threading.RLock()
@@ -247,11 +307,19 @@ class Simulator:
     def _warn(self) -> None:
         at = int(self._core.nonfinite())
         if at >= 0:
-            warnings.warn(f"values were not finite at step {at}; the simulator stays before it (a smaller lr may help)", NonFiniteWarning, stacklevel=3)
+            warnings.warn(
+                f"values were not finite at step {at}; the simulator stays before it (a smaller "
+                "lr may help)",
+                NonFiniteWarning,
+                stacklevel=3,
+            )
 
     def __repr__(self) -> str:
         m = np.sqrt(np.mean(np.square(self._order("m")))) if self._untied else self.m
-        return f"<seqsgd.Simulator at step {self.step}, m = {m:.4g}, d = {self._run.d}, {self._run.task!r}>"
+        return (
+            f"<seqsgd.Simulator at step {self.step}, m = {m:.4g}, d = {self._run.d}, "
+            f"{self._run.task!r}>"
+        )
 
 
 def _go_on(run_steps: int) -> bool:

@@ -22,9 +22,11 @@ _SET = {"format": "seqsgd result set", "format_version": provenance.FORMAT_VERSI
 # what other parts of seqsgd write, by the first bytes or the attribute `format`, and how it is read
 _READERS = {
     "SQLite": "a database; if it is the store of a sweep, read it with open_sweep",
-    "zip": "a zip archive; if it is a checkpoint, the same simulate(..., checkpoint=...) or Simulator.load_state goes on from it",
+    "zip": "a zip archive; if it is a checkpoint, the same simulate(..., checkpoint=...) or "
+    "Simulator.load_state goes on from it",
     "seqsgd sweep": "a sweep in netCDF; read it with xarray.open_dataset(..., engine='h5netcdf')",
-    "seqsgd figure": "the data of a figure; read it with figures.load or xarray.open_dataset(..., engine='h5netcdf')",
+    "seqsgd figure": "the data of a figure; read it with figures.load or xarray.open_dataset(..., "
+    "engine='h5netcdf')",
 }
 
 
@@ -40,7 +42,9 @@ def save_set(results: ResultSet, path: str | os.PathLike[str]) -> None:
 
     groups = {"/": xr.Dataset(attrs=_SET | {"title": results.title})}
     for i, (label, result) in enumerate(results.items()):
-        groups[f"/case_{i:04d}"] = result.dataset.assign_attrs(label=label, panel=results.panels[label])
+        groups[f"/case_{i:04d}"] = result.dataset.assign_attrs(
+            label=label, panel=results.panels[label]
+        )
     with _files.atomic(_target(path, "results[label]"), netcdf_size(*groups.values())) as part:
         xr.DataTree.from_dict(groups).to_netcdf(part, engine="h5netcdf")
 
@@ -56,7 +60,11 @@ def netcdf_size(*datasets: xr.Dataset) -> int:
     Names, dimensions and short attributes come to 10 to 15 kB for each dataset.
     """
     texts = sum(len(str(a)) for d in datasets for a in d.attrs.values())
-    return len(datasets) * 2**15 + texts + sum(_bytes(v) for d in datasets for v in d.variables.values())
+    return (
+        len(datasets) * 2**15
+        + texts
+        + sum(_bytes(v) for d in datasets for v in d.variables.values())
+    )
 
 
 def _bytes(variable: xr.Variable) -> int:
@@ -66,21 +74,26 @@ def _bytes(variable: xr.Variable) -> int:
 
 
 def load(path: str | os.PathLike[str]) -> Result | ResultSet:
-    """Read a file written by `Result.save`, `ResultSet.save` or the command line, fully into memory.
+    """Read a file written by `Result.save`, `ResultSet.save` or the command line, fully into
+    memory.
 
     Raises
     ------
     FileNotFoundError, TypeError
         If there is no such file, or `path` is no path.
     ValueError
-        If it is a file of something else, or was written by a newer version of the format. A warning says when the task holds functions of the user's, which no
-        file keeps: data and provenance are all there, `task` and `arguments` are not.
+        If it is a file of something else, or was written by a newer version of the format. A
+        warning says when the task holds functions of the user's, which no file keeps: data and
+        provenance are all there, `task` and `arguments` are not.
     """
     import xarray as xr
 
     p = _files.check_path("path", path)
     if p.is_dir():
-        raise ValueError(f"path: {str(p)!r} is a folder; if it holds a sweep in zarr, read it with xarray.open_zarr")
+        raise ValueError(
+            f"path: {str(p)!r} is a folder; if it holds a sweep in zarr, read it with "
+            "xarray.open_zarr"
+        )
     if not p.is_file():
         raise FileNotFoundError(f"path: there is no file {str(p)!r}")
     if (kind := _files.kind(p)) in _READERS:
@@ -97,7 +110,9 @@ def load(path: str | os.PathLike[str]) -> Result | ResultSet:
         with xr.open_datatree(p, engine="h5netcdf") as tree:
             datasets = [tree[name].to_dataset().load() for name in sorted(tree.children)]
         labels = [str(d.attrs.pop("label")) for d in datasets]
-        panels = {label: str(d.attrs.pop("panel")) for label, d in zip(labels, datasets, strict=True)}
+        panels = {
+            label: str(d.attrs.pop("panel")) for label, d in zip(labels, datasets, strict=True)
+        }
     except Exception as e:  # as above
         raise _unreadable(p, e) from None
     for d in datasets:
@@ -116,11 +131,17 @@ def _check(path: Path, root: xr.Dataset) -> None:
     if not isinstance(version, Integral):
         raise ValueError(f"path: {str(path)!r} is damaged (format_version is {version!r})")
     if int(version) > provenance.FORMAT_VERSION:
-        raise ValueError(f"path: {str(path)!r} has format {version}, this version of seqsgd reads up to {provenance.FORMAT_VERSION}; update seqsgd")
+        raise ValueError(
+            f"path: {str(path)!r} has format {version}, this version of seqsgd reads up to "
+            f"{provenance.FORMAT_VERSION}; update seqsgd"
+        )
 
 
 def _unreadable(path: Path, why: Exception) -> ValueError:
-    return ValueError(f"path: {str(path)!r} is not a netCDF4 file, or is damaged ({' '.join(str(why).split()) or type(why).__name__})")
+    return ValueError(
+        f"path: {str(path)!r} is not a netCDF4 file, or is damaged "
+        f"({' '.join(str(why).split()) or type(why).__name__})"
+    )
 
 
 def _sound(path: Path, dataset: xr.Dataset) -> None:
@@ -131,7 +152,9 @@ def _sound(path: Path, dataset: xr.Dataset) -> None:
         except (KeyError, TypeError, ValueError):
             there = False
         if not there:
-            raise ValueError(f"path: {str(path)!r} is damaged (the attribute {name!r} is not JSON of a table)")
+            raise ValueError(
+                f"path: {str(path)!r} is damaged (the attribute {name!r} is not JSON of a table)"
+            )
 
 
 def _current(dataset: xr.Dataset) -> xr.Dataset:
@@ -140,5 +163,10 @@ def _current(dataset: xr.Dataset) -> xr.Dataset:
 
 def _told(result: Result) -> Result:
     if '"type": "function"' in str(result.dataset.attrs.get("task", "")):
-        warnings.warn("task: holds functions of the user's, which a file does not keep; data and provenance are complete", UserWarning, stacklevel=3)
+        warnings.warn(
+            "task: holds functions of the user's, which a file does not keep; data and provenance "
+            "are complete",
+            UserWarning,
+            stacklevel=3,
+        )
     return result

@@ -7,20 +7,37 @@ import time
 
 import numpy as np
 import pytest
-import xarray as xr
-
 import seqsgd as sq
+import xarray as xr
 from seqsgd import figures
 from seqsgd.figures.definition import Finding
 from seqsgd.figures.fig05_transition import Transition
 from seqsgd.figures.laboratory import Laboratory
 
-TINY = {"d": 50, "steps": 2000, "runs": 4, "omegas": 3, "rates": (0.5,), "paths": 2, "law_omegas": 2, "check_omegas": (0.4,), "check_runs": 4, "check_steps": 500}
+TINY = {
+    "d": 50,
+    "steps": 2000,
+    "runs": 4,
+    "omegas": 3,
+    "rates": (0.5,),
+    "paths": 2,
+    "law_omegas": 2,
+    "check_omegas": (0.4,),
+    "check_runs": 4,
+    "check_steps": 500,
+}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return figures.make(figures.figure("5"), "quick", tmp_path_factory.mktemp("figures"), changes=TINY, workers=2, progress=False)
+    return figures.make(
+        figures.figure("5"),
+        "quick",
+        tmp_path_factory.mktemp("figures"),
+        changes=TINY,
+        workers=2,
+        progress=False,
+    )
 
 
 def test_every_figure_is_complete():
@@ -70,11 +87,15 @@ def test_unknown_names_and_sizes_are_refused(tmp_path):
 
 def test_lists_become_tuples_and_integers_numbers():
     settings = figures.figure("5").settings("quick", {"rates": [1, 2.5], "omegas": 7})
-    assert isinstance(settings, Transition) and settings.rates == (1.0, 2.5) and settings.omegas == 7
+    assert (
+        isinstance(settings, Transition) and settings.rates == (1.0, 2.5) and settings.omegas == 7
+    )
 
 
 def test_whole_floats_are_integers():
-    assert figures.figure("5").settings("quick", {"d": 3e2, "omegas": 7.0}) == figures.figure("5").settings("quick", {"d": 300, "omegas": 7})
+    assert figures.figure("5").settings("quick", {"d": 3e2, "omegas": 7.0}) == figures.figure(
+        "5"
+    ).settings("quick", {"d": 300, "omegas": 7})
 
 
 def test_names_and_numbers_stand_for_figures(made):
@@ -92,7 +113,11 @@ def test_a_larger_figure_is_not_replaced(made, tmp_path):
     path = tmp_path / "figure-5.nc"
     path.write_bytes(made.files["nc"].read_bytes())
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"folder: .*figure-5.nc' is figure 5 in quick with changes size, with other settings; choose another folder, or --force"):
+    with pytest.raises(
+        ValueError,
+        match=r"folder: .*figure-5.nc' is figure 5 in quick with changes size, with other "
+        r"settings; choose another folder, or --force",
+    ):
         figures.make("5", "quick", tmp_path)
     assert path.read_bytes() == before
     figures.make("5", "quick", tmp_path, changes={**TINY, "steps": 200}, progress=False, force=True)
@@ -108,21 +133,34 @@ def test_an_earlier_format_is_refused(made, tmp_path):
     data = figures.load("5", made.files["nc"].parent)
     data.attrs["format_version"] = 1
     data.to_netcdf(tmp_path / "figure-5.nc", engine="h5netcdf")
-    with pytest.raises(ValueError, match="was made by another version of seqsgd; make the figure again"):
+    with pytest.raises(
+        ValueError, match="was made by another version of seqsgd; make the figure again"
+    ):
         figures.redraw("5", tmp_path)
 
 
 def test_files_and_attributes(made):
-    assert {suffix: path.is_file() for suffix, path in made.files.items()} == dict.fromkeys(("nc", "png", "pdf", "md"), True)
-    assert sorted(p.name for p in made.files["nc"].parent.iterdir()) == [f"figure-5.{suffix}" for suffix in ("md", "nc", "pdf", "png")]  # nothing is left behind
+    assert {suffix: path.is_file() for suffix, path in made.files.items()} == dict.fromkeys(
+        ("nc", "png", "pdf", "md"), True
+    )
+    assert sorted(p.name for p in made.files["nc"].parent.iterdir()) == [
+        f"figure-5.{suffix}" for suffix in ("md", "nc", "pdf", "png")
+    ]  # nothing is left behind
     kept = xr.load_dataset(made.files["nc"], engine="h5netcdf")
     attributes = kept.attrs
-    assert json.loads(attributes["settings"])["omegas"] == 3 and attributes["size"] == "quick with changes" and attributes["workers"] == 2
+    assert (
+        json.loads(attributes["settings"])["omegas"] == 3
+        and attributes["size"] == "quick with changes"
+        and attributes["workers"] == 2
+    )
     # runs of the three sweeps, counted by hand
     assert attributes["run_steps"] == 2 * 1 * 3 * 4 * 2000 + 2 * 2 * 2000 + (4 + 64) * 500
     assert attributes["seconds"] > 0
     caption = made.files["md"].read_text()
-    assert all(f.claim in caption and f.verdict in caption for f in made.findings) and "omegas = 3" in caption
+    assert (
+        all(f.claim in caption and f.verdict in caption for f in made.findings)
+        and "omegas = 3" in caption
+    )
 
 
 def test_the_data_are_those_of_simulate(made):
@@ -130,8 +168,20 @@ def test_the_data_are_those_of_simulate(made):
     from seqsgd.figures.escape import task
 
     again = sq.sweep(
-        {"task": task(0.5), "d": 50, "steps": 2000, "runs": 4, "lr": 0.5, "dynamics": "reduced", "record": [0, 2000]},
-        {"task.loss": ["half_square", "frobenius"], "lr": [0.5], "task.teacher.omega": {"linspace": [0.0, 1.0, 3]}},
+        {
+            "task": task(0.5),
+            "d": 50,
+            "steps": 2000,
+            "runs": 4,
+            "lr": 0.5,
+            "dynamics": "reduced",
+            "record": [0, 2000],
+        },
+        {
+            "task.loss": ["half_square", "frobenius"],
+            "lr": [0.5],
+            "task.teacher.omega": {"linspace": [0.0, 1.0, 3]},
+        },
         rng=0,
         progress=False,
     ).dataset
@@ -139,7 +189,9 @@ def test_the_data_are_those_of_simulate(made):
 
 
 def test_workers_and_a_second_time_change_nothing(made, tmp_path):
-    again = figures.make(figures.figure("5"), "quick", tmp_path, changes=TINY, workers=1, progress=False)
+    again = figures.make(
+        figures.figure("5"), "quick", tmp_path, changes=TINY, workers=1, progress=False
+    )
     xr.testing.assert_equal(again.data.drop_attrs(), made.data.drop_attrs())
     assert again.findings == made.findings
 
@@ -157,9 +209,15 @@ def test_redraw_gives_the_same_findings(made):
 
 
 def test_the_page(made, tmp_path):
-    page = figures.write([figures.figure(n) for n in figures.names()], made.files["nc"].parent, tmp_path / "page.md")
+    page = figures.write(
+        [figures.figure(n) for n in figures.names()], made.files["nc"].parent, tmp_path / "page.md"
+    )
     text = page.read_text()
-    assert text.count("\n## ") == 1 and "## Figure 5: " in text and "1 figures" not in text.split("##")[1]
+    assert (
+        text.count("\n## ") == 1
+        and "## Figure 5: " in text
+        and "1 figures" not in text.split("##")[1]
+    )
     link = text.split("](")[-1].split(")")[0]
     assert (tmp_path / link).resolve() == made.files["png"].resolve()
     for f in made.findings:
@@ -169,13 +227,25 @@ def test_the_page(made, tmp_path):
 
 
 def test_verdicts_are_of_three_kinds():
-    with pytest.raises(ValueError, match="verdict: expected one of 'agree', 'disagree', 'cannot tell', got 'perhaps'"):
+    with pytest.raises(
+        ValueError,
+        match="verdict: expected one of 'agree', 'disagree', 'cannot tell', got 'perhaps'",
+    ):
         Finding("c", "m", "perhaps")
 
 
 def test_an_interrupted_figure_goes_on(tmp_path):
-    """What is finished is kept with its time; the time of the whole is the sum; nothing is computed twice."""
-    base = {"task": sq.Task(sq.SSI("sum", L=1), sq.Tied("relu")), "d": 20, "steps": 100, "lr": 0.1, "runs": 2, "dynamics": "reduced"}
+    """What is finished is kept with its time; the time of the whole is the sum; nothing is computed
+    twice.
+    """
+    base = {
+        "task": sq.Task(sq.SSI("sum", L=1), sq.Tied("relu")),
+        "d": 20,
+        "steps": 100,
+        "lr": 0.1,
+        "runs": 2,
+        "dynamics": "reduced",
+    }
     store = tmp_path / ".figure-x.quick.sweep"
     with pytest.raises(KeyboardInterrupt), Laboratory(store, 1, progress=False) as one:
         first = one.sweep(base, {"lr": [0.1, 0.2]}, 0)
@@ -196,22 +266,43 @@ def test_a_cell_that_fails_is_an_error(tmp_path):
     def broken(z):
         raise RuntimeError("no")
 
-    base = {"task": sq.Task(sq.SSI(broken, L=1), sq.Tied("relu")), "d": 20, "steps": 100, "lr": 0.1, "dynamics": "reduced"}
-    with pytest.raises((sq.SweepError, RuntimeError)), Laboratory(tmp_path / ".x.sweep", 1, progress=False) as laboratory:
+    base = {
+        "task": sq.Task(sq.SSI(broken, L=1), sq.Tied("relu")),
+        "d": 20,
+        "steps": 100,
+        "lr": 0.1,
+        "dynamics": "reduced",
+    }
+    with (
+        pytest.raises((sq.SweepError, RuntimeError)),
+        Laboratory(tmp_path / ".x.sweep", 1, progress=False) as laboratory,
+    ):
         laboratory.sweep(base, {"lr": [0.1]}, 0)
 
 
 def command(*words, cwd):
-    return subprocess.run([sys.executable, "-W", "error", "-m", "seqsgd", "figure", *words], cwd=cwd, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "seqsgd", "figure", *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_command_line(tmp_path):
     done = command("4", "--set", "cells=30", "--page", "page.md", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "agree        at a = 1 the first direction turns" in done.stdout and (tmp_path / "figures/figure-4.pdf").is_file() and "## Figure 4" in (tmp_path / "page.md").read_text()
+    assert (
+        "agree        at a = 1 the first direction turns" in done.stdout
+        and (tmp_path / "figures/figure-4.pdf").is_file()
+        and "## Figure 4" in (tmp_path / "page.md").read_text()
+    )
     assert command("4", "--redraw", "--quiet", cwd=tmp_path).stdout == ""
     again = command("4", "--set", "cells=20", cwd=tmp_path)
-    assert again.returncode == 2 and "with other settings; choose another folder, or --force" in again.stderr
+    assert (
+        again.returncode == 2
+        and "with other settings; choose another folder, or --force" in again.stderr
+    )
     listed = command("list", cwd=tmp_path).stdout
     assert [line.split()[0] for line in listed.splitlines()] == list(figures.names())
 

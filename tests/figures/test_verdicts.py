@@ -7,15 +7,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from seqsgd import figures
 from seqsgd.figures import verdicts
 from seqsgd.figures.laboratory import Laboratory
 from seqsgd.figures.statistics import EXACT, Measured
-from seqsgd.figures.verdicts import Answer, against, as_predicted, close_to, every, fact, less, same_law, unknown, within
+from seqsgd.figures.verdicts import (
+    Answer,
+    against,
+    as_predicted,
+    close_to,
+    every,
+    fact,
+    less,
+    same_law,
+    unknown,
+    within,
+)
 
 FOLDER = Path(figures.__file__).parent
-NOT_OF_RUNS = {"1": range(6), "2": (0, 2), "4": (0, 1, 2), "13": (0, 1)}  # findings that rest on the theory alone
+NOT_OF_RUNS = {
+    "1": range(6),
+    "2": (0, 2),
+    "4": (0, 1, 2),
+    "13": (0, 1),
+}  # findings that rest on the theory alone
 
 
 def measured(value, low, high, lacking=""):
@@ -30,9 +45,14 @@ def test_findings_are_made_in_one_room():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 name = node.func.id
-                repeated = path.name == "extra_random_starts.py" and name == "Finding"  # hands on those of figures 7 and 8
+                repeated = (
+                    path.name == "extra_random_starts.py" and name == "Finding"
+                )  # hands on those of figures 7 and 8
                 assert name not in ("Finding", "Answer") or repeated, f"{path.name}:{node.lineno}"
-            assert not (isinstance(node, ast.Constant) and node.value in ("agree", "disagree", "cannot tell")), f"{path.name}:{node.lineno}"
+            assert not (
+                isinstance(node, ast.Constant)
+                and node.value in ("agree", "disagree", "cannot tell")
+            ), f"{path.name}:{node.lineno}"
 
 
 def test_logic_of_three_values():
@@ -40,10 +60,18 @@ def test_logic_of_three_values():
     order = {False: 0, None: 1, True: 2}
     for a, b in itertools.product(order, repeat=2):
         x, y = (Answer(v, (), ("why",) if v is None else ()) for v in (a, b))
-        assert order[(x & y).holds] == min(order[a], order[b]) and order[(x | y).holds] == max(order[a], order[b])
+        assert order[(x & y).holds] == min(order[a], order[b]) and order[(x | y).holds] == max(
+            order[a], order[b]
+        )
         assert bool((x & y).lacking) == ((x & y).holds is None)
-    assert every([]).holds is None and every([Answer(True), Answer(False), unknown("x")]).holds is False
-    assert Answer(False).so_far("too early").holds is None and Answer(True).so_far("too early").holds is True
+    assert (
+        every([]).holds is None
+        and every([Answer(True), Answer(False), unknown("x")]).holds is False
+    )
+    assert (
+        Answer(False).so_far("too early").holds is None
+        and Answer(True).so_far("too early").holds is True
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,12 +100,24 @@ def test_verdicts_of_a_number(value, predicted, tolerance, verdict):
 
 
 def test_why_nothing_can_be_told_is_said():
-    found = against("c", Measured(math.nan, lacking="0 of 64 runs arrived"), 1.0, what="exponent", why="tolerance 5 %")
-    assert (found.measured, found.why) == ("exponent not measured", "0 of 64 runs arrived. tolerance 5 %")
+    found = against(
+        "c",
+        Measured(math.nan, lacking="0 of 64 runs arrived"),
+        1.0,
+        what="exponent",
+        why="tolerance 5 %",
+    )
+    assert (found.measured, found.why) == (
+        "exponent not measured",
+        "0 of 64 runs arrived. tolerance 5 %",
+    )
 
 
 def test_near_a_number_the_interval_decides():
-    assert [close_to(measured(0, *ends), 0.0, 0.1).holds for ends in ((-0.05, 0.05), (0.05, 0.2), (0.11, 0.2), (-0.2, -0.11))] == [True, None, False, False]
+    assert [
+        close_to(measured(0, *ends), 0.0, 0.1).holds
+        for ends in ((-0.05, 0.05), (0.05, 0.2), (0.11, 0.2), (-0.2, -0.11))
+    ] == [True, None, False, False]
     assert close_to(measured(np.nan, np.nan, np.nan), 0.0, 0.1).holds is None
     assert within(measured(0.0, -0.2, 0.2), 0.0, absolute=0.1, coarse=0.3).holds is None
 
@@ -88,17 +128,36 @@ def test_order():
     assert less(measured(1, 0.9, 1.1), 1.0).holds is None
     assert less(measured(1, 0.9, 1.1), math.nan).holds is None
     assert less(measured(np.nan, np.nan, np.nan), 1.0).holds is None
-    assert less(measured(1, 1, 1), 2.0).holds is None  # all runs alike: nothing is known of the spread
+    assert (
+        less(measured(1, 1, 1), 2.0).holds is None
+    )  # all runs alike: nothing is known of the spread
     assert less(Measured(1, 1, 1, EXACT), 2.0).holds is True
 
 
 def test_facts_need_their_numbers():
     assert fact(True, 1.0).holds is True and fact(False, [1.0, 2.0]).holds is False
-    assert fact(True).holds is None and fact(True, []).holds is None and fact(False, math.nan).holds is None
+    assert (
+        fact(True).holds is None
+        and fact(True, []).holds is None
+        and fact(False, math.nan).holds is None
+    )
     assert fact(True, 1.0, lacking="three cells").lacking == ("three cells",)
 
 
-@pytest.mark.parametrize(("n", "k", "places", "enough"), [(6, 6, 1, False), (7, 7, 1, True), (7, 7, 2, False), (8, 8, 6, True), (8, 8, 7, False), (2, 16, 1, False), (3, 24, 1, True), (3, 24, 2, False), (4, 32, 2, True)])
+@pytest.mark.parametrize(
+    ("n", "k", "places", "enough"),
+    [
+        (6, 6, 1, False),
+        (7, 7, 1, True),
+        (7, 7, 2, False),
+        (8, 8, 6, True),
+        (8, 8, 7, False),
+        (2, 16, 1, False),
+        (3, 24, 1, True),
+        (3, 24, 2, False),
+        (4, 32, 2, True),
+    ],
+)
 def test_the_fewest_runs_that_could_be_refused(n, k, places, enough):
     """Two samples that do not overlap have p = 2 / binomial(n + k, n), the least there is."""
     rng = np.random.default_rng(0)
@@ -111,7 +170,13 @@ def test_the_fewest_runs_that_could_be_refused(n, k, places, enough):
 def test_censored_samples_have_no_law():
     """64 runs of which none arrived, or all at the start, or one: no outcome could be refused."""
     never = np.full(64, np.inf)
-    for a, b in ((never, never), (np.zeros(64), np.zeros(64)), (np.append(never, 5.0), never), ([], never), (np.full(64, np.nan), never)):
+    for a, b in (
+        (never, never),
+        (np.zeros(64), np.zeros(64)),
+        (np.append(never, 5.0), never),
+        ([], never),
+        (np.full(64, np.nan), never),
+    ):
         found = same_law("c", [(a, b)])
         assert found.verdict == "cannot tell" and "p not computed" in found.measured, found
     assert "0 of 64 against 0 of 64 runs arrived" in same_law("c", [(never, never)]).why
@@ -120,14 +185,25 @@ def test_censored_samples_have_no_law():
     assert same_law("c", [some]).verdict == "agree"
     # one place without data is enough not to agree, and does not hide that another differs
     assert same_law("c", [some, (never, never)]).verdict == "cannot tell"
-    assert same_law("c", [(rng.random(64), 9 + rng.random(64)), (never, never)]).verdict == "disagree"
+    assert (
+        same_law("c", [(rng.random(64), 9 + rng.random(64)), (never, never)]).verdict == "disagree"
+    )
 
 
 def test_same_law_refuses_a_shift_and_seldom_else():
     rng = np.random.default_rng(2)
-    found = [same_law("c", [(rng.normal(size=200), rng.normal(size=100)) for _ in range(3)]).verdict for _ in range(200)]
+    found = [
+        same_law("c", [(rng.normal(size=200), rng.normal(size=100)) for _ in range(3)]).verdict
+        for _ in range(200)
+    ]
     assert found.count("disagree") <= 3  # at 1e-3 each: above with probability 2e-5
-    shifted = same_law("c", [(rng.normal(size=200), rng.normal(size=100)), (rng.normal(size=200), 0.8 + rng.normal(size=100))])
+    shifted = same_law(
+        "c",
+        [
+            (rng.normal(size=200), rng.normal(size=100)),
+            (rng.normal(size=200), 0.8 + rng.normal(size=100)),
+        ],
+    )
     assert shifted.verdict == "disagree" and "200 against 100" in shifted.measured
 
 
@@ -138,12 +214,20 @@ def test_counts_beside_shares():
     assert as_predicted("c", [200, 200, 200, 200], 200, chances).verdict == "disagree"
     for counts, of in ((np.full(4, np.nan), 200), ([1, 1, 1, 1], 1)):
         assert as_predicted("c", counts, of, chances).verdict == "cannot tell"
-    assert as_predicted("c", [200] * 4, 200, chances, given=unknown("early")).verdict == "cannot tell"
+    assert (
+        as_predicted("c", [200] * 4, 200, chances, given=unknown("early")).verdict == "cannot tell"
+    )
 
 
 def emptied(data):
     """All that was computed is not a number."""
-    return data.assign({name: v.astype(float) * np.nan for name, v in data.data_vars.items() if v.dtype.kind in "biuf"})
+    return data.assign(
+        {
+            name: v.astype(float) * np.nan
+            for name, v in data.data_vars.items()
+            if v.dtype.kind in "biuf"
+        }
+    )
 
 
 def censored(data):
@@ -161,16 +245,26 @@ def censored(data):
 
 def one_run(data):
     """The first run of each; counts of one run."""
-    runs = {d: [0] for d in data.dims if str(d).startswith("run") or str(d).endswith("run") or d == "path"}
+    runs = {
+        d: [0]
+        for d in data.dims
+        if str(d).startswith("run") or str(d).endswith("run") or d == "path"
+    }
     if "semantic" in data:
-        return data.assign(semantic=data["semantic"].clip(max=1), undecided=data["undecided"] * 0, runs=data["runs"] * 0 + 1)
+        return data.assign(
+            semantic=data["semantic"].clip(max=1),
+            undecided=data["undecided"] * 0,
+            runs=data["runs"] * 0 + 1,
+        )
     return data.isel(runs)
 
 
 @pytest.mark.parametrize("name", figures.names())
 def test_nothing_is_judged_without_data(computed, name):
     """Emptied data: every verdict of every figure is that it cannot be told, with a reason."""
-    assert name in ("5", "12") or "agree" in [f.verdict for f in figures.figure(name).judge(computed(name))]  # (four runs at figure 5)
+    assert name in ("5", "12") or "agree" in [
+        f.verdict for f in figures.figure(name).judge(computed(name))
+    ]  # (four runs at figure 5)
     found = figures.figure(name).judge(emptied(computed(name)))
     assert found and [f.verdict for f in found] == ["cannot tell"] * len(found), found
     assert all(f.why for f in found)
@@ -183,7 +277,10 @@ def test_nothing_is_judged_from_one_run(computed, name):
     assert [f.verdict for f in of_runs] == ["cannot tell"] * len(of_runs), of_runs
 
 
-@pytest.mark.parametrize("name", ["2", "3", "7", "8", "10", "staircase", "random-starts", "scaling", "passages", "best-rates"])
+@pytest.mark.parametrize(
+    "name",
+    ["2", "3", "7", "8", "10", "staircase", "random-starts", "scaling", "passages", "best-rates"],
+)
 def test_nothing_is_judged_where_nobody_arrived(computed, name):
     """The pictures are drawn all the same."""
     data = censored(computed(name))
@@ -194,7 +291,20 @@ def test_nothing_is_judged_where_nobody_arrived(computed, name):
 
 
 CRIPPLED = [
-    ("3", {"d": 20, "steps": 3, "patience": 1.0, "lengths": [1], "curve_lengths": [1], "best_lengths": [1], "best_runs": 1, "check_d": 20, "check_steps": 3}),
+    (
+        "3",
+        {
+            "d": 20,
+            "steps": 3,
+            "patience": 1.0,
+            "lengths": [1],
+            "curve_lengths": [1],
+            "best_lengths": [1],
+            "best_runs": 1,
+            "check_d": 20,
+            "check_steps": 3,
+        },
+    ),
     ("7", {"d": 1, "steps": 3, "lengths": [1, 2, 3], "curve_lengths": [2]}),
     ("7", {"d": 20, "steps": 2000, "runs": 1, "lengths": [1, 2], "curve_lengths": [2]}),
     ("8", {"steps": 3}),
@@ -208,8 +318,14 @@ CRIPPLED = [
     ("11", {"d": 2, "steps": [300, 300], "lengths": [2]}),
     ("staircase", {"d": 300, "steps": 3}),
     ("staircase", {"d": 1, "steps": 3, "lengths": [4, 5], "row_lengths": [3]}),
-    ("random-starts", {"ds": [20, 20], "steps": [3, 3], "runs": 2, "lengths": [2], "curve_lengths": [2]}),
-    ("best-rates", {"d_1": 20, "d_2": 20, "lengths_1": [1], "lengths_2": [1], "runs": 1, "rates": 1}),
+    (
+        "random-starts",
+        {"ds": [20, 20], "steps": [3, 3], "runs": 2, "lengths": [2], "curve_lengths": [2]},
+    ),
+    (
+        "best-rates",
+        {"d_1": 20, "d_2": 20, "lengths_1": [1], "lengths_2": [1], "runs": 1, "rates": 1},
+    ),
 ]
 
 
@@ -231,7 +347,12 @@ def test_data_as_predicted_agree(computed, name):
     figure = figures.figure(name)
     assert {f.verdict for f in figure.judge(data)} == {"agree"}, figure.judge(data)
     figure.draw(data)
-    law = {"scaling": "predicted", "passages": "predicted", "overlay": "m_flow", "sharpening": "law"}[name]
+    law = {
+        "scaling": "predicted",
+        "passages": "predicted",
+        "overlay": "m_flow",
+        "sharpening": "law",
+    }[name]
     other = data.assign({law: data[law] * (data["d"] ** 0.3 if name == "scaling" else 0.5)})
     assert "disagree" in {f.verdict for f in figure.judge(other)}
 
@@ -240,13 +361,37 @@ def test_data_as_predicted_agree(computed, name):
     ("name", "changes", "title", "about", "not_in"),
     [
         ("8", {}, "SIE 1", "y = sum_l z_l / sqrt L, from m_0 = 1/sqrt d", "h2"),
-        ("8", {"link": "sum_h2"}, "SIE 2", "y = sum_l h2(z_l), from m_0 = 1/sqrt d", "z_l / sqrt L"),
-        ("8", {"start": "uniform", "check_L": 0}, "SIE 1, from random starts", "uniformly on their spheres", "sampled"),
+        (
+            "8",
+            {"link": "sum_h2"},
+            "SIE 2",
+            "y = sum_l h2(z_l), from m_0 = 1/sqrt d",
+            "z_l / sqrt L",
+        ),
+        (
+            "8",
+            {"start": "uniform", "check_L": 0},
+            "SIE 1, from random starts",
+            "uniformly on their spheres",
+            "sampled",
+        ),
         ("7", {"link": "sum", "check_L": 3}, "SIE 1", "At L = 3 the sampled dynamics", "h2"),
         ("9", {"link": "sum_h2"}, "beyond its bound", "SIE 2, y = sum_l h2(z_l) / sqrt L", "SIE 1"),
-        ("5", {"d": 70, "rates": [0.1]}, "at d = 70", "at learning rate 0.1", "authors' learning rate"),
+        (
+            "5",
+            {"d": 70, "rates": [0.1]},
+            "at d = 70",
+            "at learning rate 0.1",
+            "authors' learning rate",
+        ),
         ("12", {"d": 70}, "at d = 70", "authors' learning rate", "d = 100"),
-        ("13", {"omega": 0.5, "a": 0.9}, "at omega = 0.5, a = 0.9", "at omega = 0.5, a = 0.9", "0.95"),
+        (
+            "13",
+            {"omega": 0.5, "a": 0.9},
+            "at omega = 0.5, a = 0.9",
+            "at omega = 0.5, a = 0.9",
+            "0.95",
+        ),
     ],
 )
 def test_titles_and_captions_follow_the_settings(name, changes, title, about, not_in):
@@ -273,4 +418,7 @@ def test_bands_end_where_the_first_run_stops():
     runs = np.tile(np.linspace(0.1, 0.8, 8), (4, 1))
     runs[:, 3] = np.nan  # a step of another curve
     style.band(axes[0, 0], np.arange(8), runs, "m", 0)
-    assert axes[0, 0].lines[-1].get_xdata().tolist() == [0, 1, 2, 4, 5, 6, 7] and axes[0, 0].lines[-1].get_label() == "m"
+    assert (
+        axes[0, 0].lines[-1].get_xdata().tolist() == [0, 1, 2, 4, 5, 6, 7]
+        and axes[0, 0].lines[-1].get_label() == "m"
+    )

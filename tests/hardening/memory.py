@@ -1,6 +1,8 @@
-"""Memory over many simulators: `python tests/hardening/memory.py [COUNT]` makes a million of them, one after another, and prints the resident size (MB) along the way.
+"""Memory over many simulators: `python tests/hardening/memory.py [COUNT]` makes a million of them,
+one after another, and prints the resident size (MB) along the way.
 
-Exit code 1 if it grows by more than LIMIT from the first tenth to the last: each simulator allocates more than 1 kB, so that a leak of ten bytes in each is found.
+Exit code 1 if it grows by more than LIMIT from the first tenth to the last: each simulator
+allocates more than 1 kB, so that a leak of ten bytes in each is found.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
 import seqsgd as sq
 
 LIMIT = 4.0  # MB
@@ -18,7 +19,12 @@ LIMIT = 4.0  # MB
 TASKS = (
     (sq.Task(sq.SSI("sum", L=2), sq.Tied("relu")), 12),
     (sq.Task(sq.SSI("sum", L=3), sq.Untied("tanh")), 12),
-    (sq.Task(sq.PositionalSemantic(omega=0.3), sq.Attention(position=sq.Opposite()), loss="frobenius"), 12),
+    (
+        sq.Task(
+            sq.PositionalSemantic(omega=0.3), sq.Attention(position=sq.Opposite()), loss="frobenius"
+        ),
+        12,
+    ),
     (sq.Task(sq.SSI(lambda z: z.sum(), L=2), sq.Tied((np.tanh, lambda u: 1 - np.tanh(u) ** 2))), 6),
 )
 

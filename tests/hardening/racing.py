@@ -1,4 +1,6 @@
-"""Everything that runs on several threads, for ThreadSanitizer (see sanitize.py); results are compared with those of one thread, so it can fail without it too."""
+"""Everything that runs on several threads, for ThreadSanitizer (see sanitize.py); results are
+compared with those of one thread, so it can fail without it too.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +10,54 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-
 import seqsgd as sq
 from seqsgd import ffi
 
 NETWORK = sq.Task(sq.SSI("sum", L=3, scale="1/sqrt(L)"), sq.Tied("relu"))
 UNTIED = sq.Task(sq.SSI("sum", L=3), sq.Untied("tanh"))
-PAIR = sq.Task(sq.PositionalSemantic(omega=0.3), sq.Attention(position=sq.Opposite()), loss="frobenius")
+PAIR = sq.Task(
+    sq.PositionalSemantic(omega=0.3), sq.Attention(position=sq.Opposite()), loss="frobenius"
+)
 USERS = sq.Task(sq.SSI(lambda z: z.sum(), L=2), sq.Tied((np.tanh, lambda u: 1 - np.tanh(u) ** 2)))
 
 
 def runs_on_threads() -> None:
     for task in (NETWORK, UNTIED, PAIR):
         for dynamics in ("sampled", "reduced"):
-            one, four = (sq.simulate(task, d=40, steps=600, lr=0.1, runs=21, rng=5, record=sq.Every(50), dynamics=dynamics, threads=t, progress=False) for t in (1, 4))
+            one, four = (
+                sq.simulate(
+                    task,
+                    d=40,
+                    steps=600,
+                    lr=0.1,
+                    runs=21,
+                    rng=5,
+                    record=sq.Every(50),
+                    dynamics=dynamics,
+                    threads=t,
+                    progress=False,
+                )
+                for t in (1, 4)
+            )
             assert one.m.equals(four.m), (task, dynamics)
 
 
 def functions_of_the_users() -> None:
     """Each call takes the interpreter's lock."""
-    one, four = (sq.simulate(USERS, d=20, steps=40, lr=0.1, runs=8, rng=5, record=sq.Every(10), threads=t, progress=False) for t in (1, 4))
+    one, four = (
+        sq.simulate(
+            USERS,
+            d=20,
+            steps=40,
+            lr=0.1,
+            runs=8,
+            rng=5,
+            record=sq.Every(10),
+            threads=t,
+            progress=False,
+        )
+        for t in (1, 4)
+    )
     assert one.m.equals(four.m)
 
 
@@ -60,7 +90,10 @@ def one_simulator_shared() -> None:
     def look() -> None:
         assert np.isclose((s.w**2).sum(), norms, rtol=1e-4)
 
-    jobs = [threading.Thread(target=guarded, args=(f,)) for f in (lambda: s.advance(25), lambda: s.advance(25), look, lambda: s.state())]
+    jobs = [
+        threading.Thread(target=guarded, args=(f,))
+        for f in (lambda: s.advance(25), lambda: s.advance(25), look, lambda: s.state())
+    ]
     for j in jobs:
         j.start()
     for j in jobs:
@@ -81,7 +114,9 @@ def one_simulator_without_the_lock() -> None:
         w = np.empty(30)
         while done[k] < 1000:
             steps = ffi.advance.ctypes(handle.address, 20)
-            assert steps in (20, ffi.IN_USE) and ffi.weights.ctypes(handle.address, w.ctypes.data) in (0, ffi.IN_USE)
+            assert steps in (20, ffi.IN_USE) and ffi.weights.ctypes(
+                handle.address, w.ctypes.data
+            ) in (0, ffi.IN_USE)
             done[k] += max(steps, 0)
 
     with ThreadPoolExecutor(4) as pool:
@@ -92,7 +127,9 @@ def one_simulator_without_the_lock() -> None:
 
 
 def ends_in_mid_air() -> None:
-    """By a callback, which looks from the caller's thread, and by an error in a function of the user's, which comes from one of the others."""
+    """By a callback, which looks from the caller's thread, and by an error in a function of the
+    user's, which comes from one of the others.
+    """
     for dynamics in ("sampled", "reduced"):
         looks: list[int] = []
 
@@ -100,7 +137,19 @@ def ends_in_mid_air() -> None:
             looks.append(done)
             return len(looks) == 3
 
-        r = sq.simulate(NETWORK, d=40, steps=10**8, lr=0.1, runs=21, rng=5, record=[0, 10**8], dynamics=dynamics, threads=4, progress=False, callback=look)
+        r = sq.simulate(
+            NETWORK,
+            d=40,
+            steps=10**8,
+            lr=0.1,
+            runs=21,
+            rng=5,
+            record=[0, 10**8],
+            dynamics=dynamics,
+            threads=4,
+            progress=False,
+            callback=look,
+        )
         assert len(looks) == 3 and looks == sorted(looks) and r.m.sizes["run"] == 21
     calls: list[int] = []
 
@@ -111,7 +160,16 @@ def ends_in_mid_air() -> None:
         return z.sum()
 
     try:
-        sq.simulate(sq.Task(sq.SSI(link, L=2), sq.Tied("tanh")), d=20, steps=1000, lr=0.1, runs=8, rng=5, threads=4, progress=False)
+        sq.simulate(
+            sq.Task(sq.SSI(link, L=2), sq.Tied("tanh")),
+            d=20,
+            steps=1000,
+            lr=0.1,
+            runs=8,
+            rng=5,
+            threads=4,
+            progress=False,
+        )
     except KeyError:
         return
     raise AssertionError("the error did not arrive")
@@ -124,6 +182,14 @@ def many_pools() -> None:
 
 
 if __name__ == "__main__":
-    for part in (runs_on_threads, functions_of_the_users, simulators_of_their_own, one_simulator_shared, one_simulator_without_the_lock, ends_in_mid_air, many_pools):
+    for part in (
+        runs_on_threads,
+        functions_of_the_users,
+        simulators_of_their_own,
+        one_simulator_shared,
+        one_simulator_without_the_lock,
+        ends_in_mid_air,
+        many_pools,
+    ):
         part()
         print(f"{part.__name__}: done", flush=True)

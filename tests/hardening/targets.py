@@ -1,6 +1,8 @@
-"""What is fuzzed: each takes bytes, does with them what a reader would, and lets through nothing but errors that are not documented.
+"""What is fuzzed: each takes bytes, does with them what a reader would, and lets through nothing
+but errors that are not documented.
 
-`fuzz.py` lets atheris (libFuzzer) look for bytes; `test_targets.py` runs them on a few hundred mutations of valid files.
+`fuzz.py` lets atheris (libFuzzer) look for bytes; `test_targets.py` runs them on a few hundred
+mutations of valid files.
 """
 
 from __future__ import annotations
@@ -8,7 +10,6 @@ from __future__ import annotations
 import atexit
 import io
 import json
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -18,15 +19,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 import seqsgd as sq
 from seqsgd import runfile
 from seqsgd.sweeps import sweepfile
 
 FOLDER = Path(tempfile.mkdtemp(prefix="seqsgd-fuzz-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
-TASK = sq.Task(sq.PositionalSemantic(omega=0.3), sq.Attention(position=sq.Opposite()), loss="frobenius")
-ARGUMENTS: dict[str, Any] = {"task": TASK, "d": 10, "steps": 40, "lr": 0.1, "runs": 2, "record": sq.Every(10), "stop": sq.WeakRecovery(0.9), "threads": 1}
+TASK = sq.Task(
+    sq.PositionalSemantic(omega=0.3), sq.Attention(position=sq.Opposite()), loss="frobenius"
+)
+ARGUMENTS: dict[str, Any] = {
+    "task": TASK,
+    "d": 10,
+    "steps": 40,
+    "lr": 0.1,
+    "runs": 2,
+    "record": sq.Every(10),
+    "stop": sq.WeakRecovery(0.9),
+    "threads": 1,
+}
 
 
 class Bytes:
@@ -95,12 +106,22 @@ def setting(data: bytes) -> None:
     """`--set key=value` texts."""
     text = data.decode("utf-8", "replace")
     try:
-        runfile.parse(tree := {"base": json.loads(json.dumps(BASE))}, sets=runfile._sets(tree, [text]))
+        runfile.parse(
+            tree := {"base": json.loads(json.dumps(BASE))}, sets=runfile._sets(tree, [text])
+        )
     except sq.ConfigError:
         pass
 
 
-BASE = {"task": {"teacher": {"type": "SSI", "link": "sum", "L": 2}, "student": {"type": "Tied", "sigma": "relu"}}, "d": 10, "steps": 10, "lr": 0.1}
+BASE = {
+    "task": {
+        "teacher": {"type": "SSI", "link": "sum", "L": 2},
+        "student": {"type": "Tied", "sigma": "relu"},
+    },
+    "d": 10,
+    "steps": 10,
+    "lr": 0.1,
+}
 
 
 def hermite(data: bytes) -> None:
@@ -115,7 +136,23 @@ def hermite(data: bytes) -> None:
             return b.signed(8)
         if kind == 4:
             return float(np.frombuffer(b.take(8))[0])
-        return b.choice([None, True, "1", "x", 1.5, -1, 2**70, float("nan"), [], {}, np.int64(2), np.float32(0.5), 1e308])
+        return b.choice(
+            [
+                None,
+                True,
+                "1",
+                "x",
+                1.5,
+                -1,
+                2**70,
+                float("nan"),
+                [],
+                {},
+                np.int64(2),
+                np.float32(0.5),
+                1e308,
+            ]
+        )
 
     terms: Any = []
     while b and len(terms) < 6:
@@ -124,17 +161,26 @@ def hermite(data: bytes) -> None:
             factors: Any = dict(pairs) if b.integer() % 3 else pairs
         except TypeError:  # not a key
             factors = pairs
-        terms.append(b.choice([(number(), factors), [number(), factors], (1.0, factors), (number(),), factors]))
+        terms.append(
+            b.choice(
+                [(number(), factors), [number(), factors], (1.0, factors), (number(),), factors]
+            )
+        )
     try:
         link = sq.Hermite(terms)
         task = sq.Task(sq.SSI(link, L=max(1, link.tokens)), sq.Tied("relu"))
     except (TypeError, ValueError):
         return
-    assert all(np.isfinite(c) and all(1 <= t and 0 < k <= 30 for t, k in factors) for c, factors in link.terms)
+    assert all(
+        np.isfinite(c) and all(1 <= t and 0 < k <= 30 for t, k in factors)
+        for c, factors in link.terms
+    )
     assert repr(eval(repr(link), {"Hermite": sq.Hermite})) == repr(link)
     if task.L <= 64:
         y = task.target(np.zeros((2, task.L)))
-        assert y.shape == (2, 1) and np.isfinite(y).all() or max(abs(c) for c, _ in link.terms) > 1e280
+        assert (y.shape == (2, 1) and np.isfinite(y).all()) or max(
+            abs(c) for c, _ in link.terms
+        ) > 1e280
         sq.simulate(task, d=3, steps=3, lr=0.1, rng=0, threads=1, progress=False)
 
 
@@ -150,7 +196,16 @@ def valid() -> dict[str, bytes]:
     r = sq.simulate(**ARGUMENTS, rng=1, progress=False)
     plain = sq.Simulator(TASK, d=10, lr=0.1, rng=1)
     return {
-        "store": _valid("store", lambda p: sq.sweep({k: v for k, v in ARGUMENTS.items() if k != "threads"}, grid, rng=0, store=p, progress=False)),
+        "store": _valid(
+            "store",
+            lambda p: sq.sweep(
+                {k: v for k, v in ARGUMENTS.items() if k != "threads"},
+                grid,
+                rng=0,
+                store=p,
+                progress=False,
+            ),
+        ),
         "result": _valid("result.nc", lambda p: r.save(p)),
         "set": _valid("set.nc", lambda p: sq.ResultSet({"a": r, "b": r}).save(p)),
         "state": _valid("state.npz", lambda p: plain.save_state(p)),
@@ -208,7 +263,11 @@ def rows(data: bytes) -> None:
             table, columns = b.choice([("meta", ["value"]), ("texts", ["body"]), ("cells", ["input", "key"]), ("sweeps", ["definition", "keys"]),
                                        ("pieces", ["key", "first", "runs", "split", "header", "grid", "origin", "created", "seconds", "data"])])  # fmt: skip
             column = b.choice(columns)
-            found = db.execute(f"SELECT rowid, {column} FROM {table}" if table not in ("meta", "cells") else f"SELECT 0, {column} FROM {table}").fetchall()
+            found = db.execute(
+                f"SELECT rowid, {column} FROM {table}"
+                if table not in ("meta", "cells")
+                else f"SELECT 0, {column} FROM {table}"
+            ).fetchall()
             if not found:
                 continue
             i, value = b.choice(found)
@@ -219,9 +278,15 @@ def rows(data: bytes) -> None:
             else:
                 new = b.choice([b.signed(8), b.integer(), None, "x", 1.5])
             try:
-                db.execute(f"UPDATE {table} SET {column} = ?" + (" WHERE rowid = ?" if table not in ("meta", "cells") else " WHERE ? = 0"), (new, i))
+                db.execute(
+                    f"UPDATE {table} SET {column} = ?"
+                    + (" WHERE rowid = ?" if table not in ("meta", "cells") else " WHERE ? = 0"),
+                    (new, i),
+                )
                 if column == "data":
-                    db.execute("UPDATE pieces SET checksum = ? WHERE rowid = ?", (zlib.crc32(new), i))
+                    db.execute(
+                        "UPDATE pieces SET checksum = ? WHERE rowid = ?", (zlib.crc32(new), i)
+                    )
             except sqlite3.Error:  # NOT NULL, UNIQUE
                 pass
     finally:
@@ -260,7 +325,11 @@ def labels(data: bytes) -> None:
             if b.integer() % 4 == 0:
                 del group.attrs[key]
             elif isinstance(old, str):
-                group.attrs[key] = mutated(old.encode(), Bytes(b.take(1 + b.integer() % 30))).decode("utf-8", "replace").replace("\0", "")
+                group.attrs[key] = (
+                    mutated(old.encode(), Bytes(b.take(1 + b.integer() % 30)))
+                    .decode("utf-8", "replace")
+                    .replace("\0", "")
+                )
             else:
                 group.attrs[key] = b.choice([b.signed(8), "x", 1.5, b.integer()])
     _load("labels.nc", p.read_bytes())
@@ -297,14 +366,26 @@ def arrays(data: bytes) -> None:
         elif what == 1:
             all_arrays[key] = a.ravel()[: b.integer()]
         elif what == 2:
-            all_arrays[key] = a.astype(b.choice(["i1", "i8", "u4", "f4", "f8", "U3", "?"])) if a.dtype.kind != "U" else a
+            all_arrays[key] = (
+                a.astype(b.choice(["i1", "i8", "u4", "f4", "f8", "U3", "?"]))
+                if a.dtype.kind != "U"
+                else a
+            )
         elif what == 3 and a.ndim < 8:  # NumPy has no more than 64
             all_arrays[key] = np.repeat(a[None], 1 + b.integer() % 3 if a.ndim else 1, axis=0)
         elif a.dtype.kind == "U":
-            all_arrays[key] = np.array(mutated(str(a).encode(), Bytes(b.take(1 + b.integer() % 30))).decode("utf-8", "replace"))
+            all_arrays[key] = np.array(
+                mutated(str(a).encode(), Bytes(b.take(1 + b.integer() % 30))).decode(
+                    "utf-8", "replace"
+                )
+            )
         elif a.size:
             a = np.array(a)
-            a.reshape(-1)[b.integer() % a.size] = np.frombuffer(b.take(8), "i8")[0] if a.dtype.kind in "iu" and a.dtype.itemsize == 8 else b.integer() % 128
+            a.reshape(-1)[b.integer() % a.size] = (
+                np.frombuffer(b.take(8), "i8")[0]
+                if a.dtype.kind in "iu" and a.dtype.itemsize == 8
+                else b.integer() % 128
+            )
             all_arrays[key] = a
     out = io.BytesIO()
     np.savez(out, allow_pickle=False, **all_arrays)
@@ -330,7 +411,14 @@ def corpus(name: str) -> list[bytes]:
     if name == "run_file":
         return [(examples / "learning_curves.toml").read_bytes(), _toml()]
     if name == "sweep_file":
-        return [(examples / "transition.toml").read_bytes(), _toml() + b'[grid]\nlr = [0.1, 0.2]\n"d, steps" = [[10, 20], [5, 6]]\n"task.teacher.L" = {linspace = [1, 3, 3]}\n']
+        return [
+            (examples / "transition.toml").read_bytes(),
+            _toml()
+            + (
+                b'[grid]\nlr = [0.1, 0.2]\n"d, steps" = [[10, 20], [5, 6]]\n"task.teacher.L" = '
+                b"{linspace = [1, 3, 3]}\n"
+            ),
+        ]
     if name == "setting":
         return [b"lr=0.1", b'task.student={type="Tied", sigma="tanh"}', b"base.d = 3", b"title=x"]
     return [bytes(range(n)) for n in (1, 9, 60, 200)]

@@ -9,9 +9,8 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-import targets
-
 import seqsgd as sq
+import targets
 
 TOML = ("run_file", "sweep_file", "setting")
 
@@ -23,13 +22,19 @@ def test_only_documented_errors(name: str) -> None:
     r = random.Random(7)
     for _ in range({"labels": 15, "rows": 40}.get(name, 60)):
         data = r.randbytes(r.randrange(1, 60))
-        targets.TARGETS[name](targets.mutated(r.choice(targets.corpus(name)), targets.Bytes(data)) if name in TOML else data)
+        targets.TARGETS[name](
+            targets.mutated(r.choice(targets.corpus(name)), targets.Bytes(data))
+            if name in TOML
+            else data
+        )
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", targets.TARGETS)
 def test_where_it_begins_is_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is refused unless something was changed: else the fuzzer would see the first check only."""
+    """Nothing is refused unless something was changed: else the fuzzer would see the first check
+    only.
+    """
     if name in TOML:
         targets.TARGETS[name](targets.corpus(name)[0])
         monkeypatch.setattr(sq, "ConfigError", ZeroDivisionError)
@@ -80,7 +85,17 @@ def test_sqlite_itself_quotes_a_damaged_schema(store) -> None:
         sq.open_sweep(store).open()
 
 
-@pytest.mark.parametrize("attribute, value", [("format_version", None), ("format_version", "x"), ("task", None), ("task", "{"), ("arguments", "[]"), ("arguments", 3)])
+@pytest.mark.parametrize(
+    "attribute, value",
+    [
+        ("format_version", None),
+        ("format_version", "x"),
+        ("task", None),
+        ("task", "{"),
+        ("arguments", "[]"),
+        ("arguments", 3),
+    ],
+)
 def test_netcdf_with_damaged_attributes(attribute, value, tmp_path) -> None:
     (tmp_path / "r.nc").write_bytes(targets.good("result"))
     with h5py.File(tmp_path / "r.nc", "r+") as f:
@@ -100,7 +115,17 @@ def test_a_set_with_damaged_attributes(attribute, tmp_path) -> None:
         sq.load(tmp_path / "set.nc")
 
 
-@pytest.mark.parametrize("grid", [np.array([0, 20, 10]), np.array([0.0, 10, 20]), np.array(["0", "1"]), np.array([-1, 20]), np.zeros((3, 3), np.int64)], ids=str)
+@pytest.mark.parametrize(
+    "grid",
+    [
+        np.array([0, 20, 10]),
+        np.array([0.0, 10, 20]),
+        np.array(["0", "1"]),
+        np.array([-1, 20]),
+        np.zeros((3, 3), np.int64),
+    ],
+    ids=str,
+)
 def test_a_checkpoint_with_damaged_record_steps(grid, tmp_path) -> None:
     (tmp_path / "c").write_bytes(targets.good("checkpoint"))
     with np.load(tmp_path / "c") as f:
@@ -115,12 +140,17 @@ def test_a_checkpoint_with_damaged_record_steps(grid, tmp_path) -> None:
 def test_a_checkpoint_that_says_it_is_encrypted(tmp_path) -> None:
     """zipfile raises RuntimeError."""
     raw = bytearray(targets.good("checkpoint"))
-    for mark, at in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):  # the flags in the directory and before each file
+    for mark, at in (
+        (b"PK\x01\x02", 8),
+        (b"PK\x03\x04", 6),
+    ):  # the flags in the directory and before each file
         i = -1
         while (i := raw.find(mark, i + 1)) >= 0:
             raw[i + at] |= 1
     (tmp_path / "c").write_bytes(raw)
-    with pytest.raises(ValueError, match=r"^checkpoint: '.*' is not a checkpoint of seqsgd, .*encrypted"):
+    with pytest.raises(
+        ValueError, match=r"^checkpoint: '.*' is not a checkpoint of seqsgd, .*encrypted"
+    ):
         sq.simulate(**targets.ARGUMENTS, rng=1, checkpoint=tmp_path / "c", progress=False)
 
 
@@ -130,6 +160,10 @@ def test_a_checkpoint_without_records(tmp_path) -> None:
     with np.load(tmp_path / "c") as f:
         arrays = {k: f[k] for k in f.files}
     with open(tmp_path / "c", "wb") as out:
-        np.savez(out, allow_pickle=False, **arrays | {"state/record_loss": arrays["state/record_loss"][:0]})
+        np.savez(
+            out,
+            allow_pickle=False,
+            **arrays | {"state/record_loss": arrays["state/record_loss"][:0]},
+        )
     with pytest.raises(ValueError, match=r"^checkpoint: '.*' is not a checkpoint of seqsgd"):
         sq.simulate(**targets.ARGUMENTS, rng=1, checkpoint=tmp_path / "c", progress=False)

@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zoo
-
 import seqsgd as sq
+import zoo
 from seqsgd.models.identity import Functions, Unknown, canonical, exact, remembered
 
 HERE = Path(__file__).parent

@@ -31,11 +31,10 @@ import numpy.ma as ma
 import scipy.interpolate as interpolate
 import scipy.special as special
 import scipy.stats as stats
+import seqsgd as sq
 from helping import Curves
 from numpy.polynomial import Chebyshev, Polynomial
 from numpy.polynomial.hermite_e import HermiteE
-
-import seqsgd as sq
 
 Make = Callable[[], Any]
 KNOWN: dict[str, Make] = {}
@@ -345,10 +344,10 @@ def cyclic_two() -> Any:
 
 def empty_cell() -> Any:
     def f(z):
-        return later if z is None else z[0]  # noqa: F821
+        return later if z is None else z[0]
 
     if f is None:
-        later = 1  # noqa: F841
+        later = 1
     return f
 
 

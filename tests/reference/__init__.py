@@ -1,7 +1,9 @@
-"""The model in plain NumPy, float64, written from its formulas (docs: notation, sections 1 to 3) and from nothing else.
+"""The model in plain NumPy, float64, written from its formulas (docs: notation, sections 1 to 3)
+and from nothing else.
 
-Everything works on arrays whose last axis is the token (fields) or the output, with any axes before it, and on complex numbers too, so that
-gradients can be proven by a complex step. Nothing here is fast, and nothing here knows how the core does it.
+Everything works on arrays whose last axis is the token (fields) or the output, with any axes before
+it, and on complex numbers too, so that gradients can be proven by a complex step. Nothing here is
+fast, and nothing here knows how the core does it.
 """
 
 from .links import attention_target, hermite, named, names, positional_semantic, smallest_length

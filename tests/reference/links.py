@@ -36,7 +36,10 @@ _NAMED: dict[str, tuple[int, Link]] = {
     "sum_h2": (1, lambda z: _h2(z).sum(-1)),
     "h2_difference": (2, lambda z: (z[..., 0] ** 2 - z[..., 1] ** 2) / _SQRT2),
     "staircase2": (2, lambda z: z[..., 0] + z[..., 0] * z[..., 1]),
-    "staircase3": (3, lambda z: z[..., 0] + z[..., 0] * z[..., 1] + z[..., 0] * z[..., 1] * z[..., 2]),
+    "staircase3": (
+        3,
+        lambda z: z[..., 0] + z[..., 0] * z[..., 1] + z[..., 0] * z[..., 1] * z[..., 2],
+    ),
     "staircase": (1, lambda z: z[..., 0] * (1 + z[..., 1:]).prod(-1)),
 }
 
@@ -72,15 +75,21 @@ def hermite(terms: Sequence[tuple[float, Mapping[int, int]]], scale: float = 1.0
     return g
 
 
-def attention_target(reduction: str = "none", a: Any = None, b: Any = None, weights: Any = 1.0, offset: Any = 0.0) -> Link:
+def attention_target(
+    reduction: str = "none", a: Any = None, b: Any = None, weights: Any = 1.0, offset: Any = 0.0
+) -> Link:
     """R(softmax(t t^T)), t = weights * z* + offset."""
     student = Attention(reduction, a, b)
     return lambda z: student.output(np.asarray(weights) * z + np.asarray(offset))
 
 
 def positional_semantic(omega: float, a: float = 1.0, A: Any = None) -> Link:
-    """T(z*) = (1 - omega) softmax(z* z*^T) + omega A, flattened by rows; without A, A = softmax([[a^2, -a^2], [-a^2, a^2]])."""
-    positional = softmax_rows(a**2 * np.array([[1.0, -1.0], [-1.0, 1.0]])) if A is None else np.asarray(A)
+    """T(z*) = (1 - omega) softmax(z* z*^T) + omega A, flattened by rows; without A, A =
+    softmax([[a^2, -a^2], [-a^2, a^2]]).
+    """
+    positional = (
+        softmax_rows(a**2 * np.array([[1.0, -1.0], [-1.0, 1.0]])) if A is None else np.asarray(A)
+    )
 
     def g(z: Array) -> Array:
         T = (1 - omega) * softmax_rows(z[..., :, None] * z[..., None, :]) + omega * positional

@@ -1,4 +1,6 @@
-"""The order parameters alone, many runs side by side (docs: notation, section 4), every row of weights in one common basis of span{w*, p_1 .. p_L}."""
+"""The order parameters alone, many runs side by side (docs: notation, section 4), every row of
+weights in one common basis of span{w*, p_1 .. p_L}.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ Array = np.ndarray[Any, Any]
 
 
 class Reduced:
-    """Coordinates y of w / sqrt d along the basis, the first along w*, and the length s of what w has beside it.
+    """Coordinates y of w / sqrt d along the basis, the first along w*, and the length s of what w
+    has beside it.
 
     Parameters
     ----------
@@ -48,8 +51,21 @@ class Reduced:
         covariance: Any = None,
         mean_chi: bool = False,
     ) -> None:
-        self.y, self.s, self.fields, self.d, self.rng = np.array(y, dtype=float), np.array(s, dtype=float), fields, d, rng
-        self.P, self.c, self.sphere, self.projected, self.covariance, self.mean_chi = P, c, sphere, projected, covariance, mean_chi
+        self.y, self.s, self.fields, self.d, self.rng = (
+            np.array(y, dtype=float),
+            np.array(s, dtype=float),
+            fields,
+            d,
+            rng,
+        )
+        self.P, self.c, self.sphere, self.projected, self.covariance, self.mean_chi = (
+            P,
+            c,
+            sphere,
+            projected,
+            covariance,
+            mean_chi,
+        )
 
     def step(self, L: int, gamma: float) -> Array:
         """One step of every run. Returns the loss before it."""
@@ -57,7 +73,9 @@ class Reduced:
         C = np.eye(L) if self.covariance is None else self.covariance
         values, vectors = np.linalg.eigh(C)  # which may be singular
         root = vectors * np.sqrt(np.maximum(values, 0))
-        a = np.einsum("lk,rkj->rlj", root, self.rng.standard_normal((runs, L, D)))  # xi_l along the basis
+        a = np.einsum(
+            "lk,rkj->rlj", root, self.rng.standard_normal((runs, L, D))
+        )  # xi_l along the basis
         b = self.rng.standard_normal((runs, L)) @ root.T  # and along the rest of w
         shift = 0.0 if self.P is None else self.P
         y, s = np.broadcast_to(self.y, (runs, L, D)), np.broadcast_to(self.s, (runs, L))
@@ -65,12 +83,19 @@ class Reduced:
         loss, delta = self.fields(a[..., 0], z if self.c is None else z + self.c)
         along_basis, along_rest = delta[..., None] * (a + shift), delta * b
         if n == 1:
-            along_basis, along_rest = along_basis.sum(1, keepdims=True), along_rest.sum(1, keepdims=True)
+            along_basis, along_rest = (
+                along_basis.sum(1, keepdims=True),
+                along_rest.sum(1, keepdims=True),
+            )
             spread = np.einsum("rl,lk,rk->r", delta, C, delta)[:, None]
         else:
             spread = delta**2
         free = max(self.d - D - 1, 0)
-        chi = np.full((runs, n), float(free)) if self.mean_chi or free == 0 else self.rng.chisquare(free, (runs, n))
+        chi = (
+            np.full((runs, n), float(free))
+            if self.mean_chi or free == 0
+            else self.rng.chisquare(free, (runs, n))
+        )
         if D == self.d:
             along_rest = np.zeros_like(along_rest)
         inner = (along_basis * self.y).sum(-1) + along_rest * self.s  # v . w / sqrt d

@@ -16,7 +16,8 @@ class Sgd:
     Parameters
     ----------
     w : (..., n, d)
-        Initial weights, n = 1 (shared by all tokens) or n = L (one each); axes in front run side by side.
+        Initial weights, n = 1 (shared by all tokens) or n = L (one each); axes in front run side by
+        side.
     wstar : (..., d)
     fields : callable
         (z* (..., L), z (..., L)) -> loss (...), delta (..., L).
@@ -38,12 +39,20 @@ class Sgd:
         sphere: str = "shared",
         projected: bool = False,
     ) -> None:
-        self.w, self.wstar, self.fields, self.P, self.c = np.array(w, dtype=np.float64), wstar, fields, P, c
+        self.w, self.wstar, self.fields, self.P, self.c = (
+            np.array(w, dtype=np.float64),
+            wstar,
+            fields,
+            P,
+            c,
+        )
         self.sphere, self.projected = sphere, projected
         self.d = wstar.shape[-1]
 
     def step(self, X: Array, gamma: Any, fields: Any = None) -> Array:
-        """One step on X (L, d), the same for all, or (..., L, d), at learning rate gamma, a number or (...). Returns the loss before it."""
+        """One step on X (L, d), the same for all, or (..., L, d), at learning rate gamma, a number
+        or (...). Returns the loss before it.
+        """
         w = self.w
         tokens = X if self.P is None else X + self.P / np.sqrt(self.d)  # x_l + p_l / sqrt d
         z = (tokens * w).sum(-1)  # a shared w is broadcast over the tokens

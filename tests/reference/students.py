@@ -17,7 +17,10 @@ _ACTIVATIONS: dict[str, Pair] = {
     "identity": (lambda u: u + 0.0, np.ones_like),
     "relu": (lambda u: np.where(u.real > 0, u, 0.0), lambda u: np.where(u.real > 0, 1.0, 0.0)),
     "tanh": (np.tanh, lambda u: 1 / np.cosh(np.clip(u, -300, 300)) ** 2),
-    "sigmoid": (lambda u: (1 + np.tanh(u / 2)) / 2, lambda u: 1 / (4 * np.cosh(np.clip(u, -300, 300) / 2) ** 2)),
+    "sigmoid": (
+        lambda u: (1 + np.tanh(u / 2)) / 2,
+        lambda u: 1 / (4 * np.cosh(np.clip(u, -300, 300) / 2) ** 2),
+    ),
     "square": (lambda u: u**2, lambda u: 2 * u),
     "h2": (lambda u: (u**2 - 1) / np.sqrt(2), lambda u: np.sqrt(2) * u),
     "erf": (erf, lambda u: 2 / np.sqrt(np.pi) * np.exp(-(u**2))),
@@ -47,7 +50,9 @@ def softmax_rows(scores: Array) -> Array:
 
 
 class Network:
-    """f = sigma((1/sqrt L) sum_l z_l): tied, untied and linear attention are all this function of the fields."""
+    """f = sigma((1/sqrt L) sum_l z_l): tied, untied and linear attention are all this function of
+    the fields.
+    """
 
     def __init__(self, sigma: Pair) -> None:
         self.sigma, self.slope = sigma
@@ -59,7 +64,9 @@ class Network:
     def delta(self, z: Array, g: Array) -> Array:
         """g (..., 1) -> (..., L)."""
         L = z.shape[-1]
-        return np.broadcast_to(g * self.slope(z.sum(-1, keepdims=True) / np.sqrt(L)) / np.sqrt(L), z.shape)
+        return np.broadcast_to(
+            g * self.slope(z.sum(-1, keepdims=True) / np.sqrt(L)) / np.sqrt(L), z.shape
+        )
 
 
 class Attention:
@@ -80,9 +87,15 @@ class Attention:
         return (self._weights(z.shape[-1]) * S).sum((-2, -1))[..., None]
 
     def delta(self, z: Array, g: Array) -> Array:
-        """With scores s_lk = z_l z_k: dS_lk/ds_lj = S_lk (1_kj - S_lj) and ds_lj/dz_i = 1_li z_j + 1_ji z_l."""
+        """With scores s_lk = z_l z_k: dS_lk/ds_lj = S_lk (1_kj - S_lj) and ds_lj/dz_i = 1_li z_j +
+        1_ji z_l.
+        """
         L = z.shape[-1]
         S = softmax_rows(z[..., :, None] * z[..., None, :])
-        D = g.reshape(*z.shape[:-1], L, L) if self.reduction == "none" else g[..., None] * self._weights(L)
+        D = (
+            g.reshape(*z.shape[:-1], L, L)
+            if self.reduction == "none"
+            else g[..., None] * self._weights(L)
+        )
         score = S * (D - (S * D).sum(-1, keepdims=True))  # d loss / d s_lj
         return np.einsum("...ij,...j->...i", score, z) + np.einsum("...li,...l->...i", score, z)

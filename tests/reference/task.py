@@ -33,7 +33,9 @@ class Student(Protocol):
 class Task:
     """A link, a student and the name of a loss."""
 
-    def __init__(self, link: Callable[[Array], Array], student: Student, loss: str = "half_square") -> None:
+    def __init__(
+        self, link: Callable[[Array], Array], student: Student, loss: str = "half_square"
+    ) -> None:
         self.link, self.student, self.loss = link, student, loss
 
     def __call__(self, zstar: Array, z: Array) -> tuple[Array, Array]:
@@ -48,21 +50,29 @@ class Task:
 
 
 def stacked(tasks: Sequence[Task]) -> Callable[[Array, Array], tuple[Array, Array]]:
-    """Several tasks side by side: row i of the fields (len(tasks), L) goes to task i. Rows with one link, student or loss go together."""
+    """Several tasks side by side: row i of the fields (len(tasks), L) goes to task i.
+
+    Rows with one link, student or loss go together.
+    """
 
     def rows_of(part: str) -> list[tuple[Any, Array]]:
         parts = [getattr(task, part) for task in tasks]
-        return [(p, np.array([i for i, q in enumerate(parts) if q is p])) for p in {id(p): p for p in parts}.values()]
+        return [
+            (p, np.array([i for i, q in enumerate(parts) if q is p]))
+            for p in {id(p): p for p in parts}.values()
+        ]
 
     links, students, losses = rows_of("link"), rows_of("student"), rows_of("loss")
 
     def evaluate(zstar: Array, z: Array) -> tuple[Array, Array]:
-        residual = _gather([(rows, student.output(z[rows])) for student, rows in students]) - _gather(
-            [(rows, g(zstar[rows])) for g, rows in links]
-        )
+        residual = _gather(
+            [(rows, student.output(z[rows])) for student, rows in students]
+        ) - _gather([(rows, g(zstar[rows])) for g, rows in links])
         loss = _gather([(rows, LOSSES[name][0](residual[rows])) for name, rows in losses])
         gradient = _gather([(rows, LOSSES[name][1](residual[rows])) for name, rows in losses])
-        return loss, _gather([(rows, student.delta(z[rows], gradient[rows])) for student, rows in students])
+        return loss, _gather(
+            [(rows, student.delta(z[rows], gradient[rows])) for student, rows in students]
+        )
 
     return evaluate
 

@@ -1,4 +1,6 @@
-"""Revisions by name and their builds (bench/revision.py), in little repositories whose package is built by copying: what is not to be had is one clear line."""
+"""Revisions by name and their builds (bench/revision.py), in little repositories whose package is
+built by copying: what is not to be had is one clear line.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+
 from bench import regression, revision
 
 pytestmark = [
@@ -26,12 +29,26 @@ def build_wheel(folder, settings=None, metadata=None):
             z.writestr(name, text)
     return "seqsgd-1-py3-none-any.whl"
 """
-PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n[project]\nname = "seqsgd"\nversion = "1"\n'
+PROJECT = (
+    '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = '
+    '["."]\n[project]\nname = "seqsgd"\nversion = "1"\n'
+)
 
 
 def git(folder, *words):
-    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false", "-c", "init.defaultBranch=main"]
-    return subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    identity = [
+        "-c",
+        "user.name=A",
+        "-c",
+        "user.email=a@example.org",
+        "-c",
+        "commit.gpgsign=false",
+        "-c",
+        "init.defaultBranch=main",
+    ]
+    return subprocess.run(
+        ["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def commit(folder, files):
@@ -53,8 +70,17 @@ def repository(tmp_path, monkeypatch):
     root = tmp_path / "r"
     root.mkdir()
     git(root, "init")
-    old = commit(root, {"pyproject.toml": PROJECT, "backend.py": BACKEND, "python/seqsgd/__init__.py": "import numpy\nwho = 'old'\n"})
-    commit(root, {"python/seqsgd/__init__.py": "who = 'new'\n", "bench/baseline": f"{old} the first\n"})
+    old = commit(
+        root,
+        {
+            "pyproject.toml": PROJECT,
+            "backend.py": BACKEND,
+            "python/seqsgd/__init__.py": "import numpy\nwho = 'old'\n",
+        },
+    )
+    commit(
+        root, {"python/seqsgd/__init__.py": "who = 'new'\n", "bench/baseline": f"{old} the first\n"}
+    )
     at(monkeypatch, root)
     return root
 
@@ -76,15 +102,24 @@ def refused(capsys, *argv):
 def test_names_of_revisions(repository, capsys):
     old, new = revision.baseline(), git(repository, "rev-parse", "HEAD")
     git(repository, "tag", "-a", "v1", "-m", "x", "HEAD~1")
-    assert [revision.commit_of(name) for name in ("v1", "HEAD~1", old[:9], old, "main")] == [old] * 4 + [new], "a tag is not its commit's hash"
-    assert refused(capsys, "--baseline", "v2") == "--baseline: expected a revision of this repository or 'here', got 'v2'"
-    assert refused(capsys, "--baseline", "HEAD:bench").startswith("--baseline: expected a revision"), "a folder has no commit"
+    assert [revision.commit_of(name) for name in ("v1", "HEAD~1", old[:9], old, "main")] == [
+        old
+    ] * 4 + [new], "a tag is not its commit's hash"
+    assert (
+        refused(capsys, "--baseline", "v2")
+        == "--baseline: expected a revision of this repository or 'here', got 'v2'"
+    )
+    assert refused(capsys, "--baseline", "HEAD:bench").startswith(
+        "--baseline: expected a revision"
+    ), "a folder has no commit"
 
 
 def test_here_knows_a_changed_tree(repository):
     head = git(repository, "rev-parse", "HEAD")
     (repository / "notes.txt").write_text("x")
-    assert revision.here().commit == head and revision.here().here and not revision.here("itself").here
+    assert (
+        revision.here().commit == head and revision.here().here and not revision.here("itself").here
+    )
     (repository / "python" / "seqsgd" / "__init__.py").write_text("who = 'me'\n")
     assert revision.here().commit == head + "+"
 
@@ -95,8 +130,13 @@ def test_a_missing_commit(repository, tmp_path, monkeypatch, capsys):
     git(tmp_path, "clone", "--depth", "1", f"file://{repository}", str(shallow))
     old = revision.baseline()
     at(monkeypatch, shallow)
-    assert refused(capsys) == f"commit {old[:10]} is not in this clone, which is shallow: git fetch --unshallow"
-    assert refused(capsys, "--baseline", "v1").endswith("got 'v1'; this clone is shallow, git fetch --unshallow --tags gets the rest")
+    assert (
+        refused(capsys)
+        == f"commit {old[:10]} is not in this clone, which is shallow: git fetch --unshallow"
+    )
+    assert refused(capsys, "--baseline", "v1").endswith(
+        "got 'v1'; this clone is shallow, git fetch --unshallow --tags gets the rest"
+    )
     at(monkeypatch, repository)
     (repository / "bench" / "baseline").write_text("1" * 40 + "\n")
     assert refused(capsys) == f"commit 1111111111 is not in this clone: git fetch origin {'1' * 40}"
@@ -105,32 +145,57 @@ def test_a_missing_commit(repository, tmp_path, monkeypatch, capsys):
 
 
 def test_without_a_repository(repository, tmp_path, monkeypatch, capsys):
-    """As in an unpacked source distribution, also inside somebody's repository: only `here` remains."""
+    """As in an unpacked source distribution, also inside somebody's repository: only `here`
+    remains.
+    """
     old = revision.baseline()
     (tmp_path / "alone").mkdir()
     at(monkeypatch, tmp_path / "alone")
-    assert "git rev-parse: fatal: not a git repository" in refused(capsys, "--baseline", old) and revision.here().commit == "unknown"
+    assert (
+        "git rev-parse: fatal: not a git repository" in refused(capsys, "--baseline", old)
+        and revision.here().commit == "unknown"
+    )
     assert "bench/baseline has no revision" in refused(capsys)
     at(monkeypatch, repository / "bench")
-    assert f"{repository / 'bench'} is not the top of a git repository" in refused(capsys, "--baseline", old) and revision.here().commit == "unknown"
+    assert (
+        f"{repository / 'bench'} is not the top of a git repository"
+        in refused(capsys, "--baseline", old)
+        and revision.here().commit == "unknown"
+    )
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert refused(capsys, "--baseline", old) == "git is not installed, and the baseline comes from the repository's history"
+    assert (
+        refused(capsys, "--baseline", old)
+        == "git is not installed, and the baseline comes from the repository's history"
+    )
 
 
 def test_builds(repository, monkeypatch, capsys):
-    """The package of the old commit with NumPy of here, built once; an interrupted build is made again; a changed venv is not trusted before."""
+    """The package of the old commit with NumPy of here, built once; an interrupted build is made
+    again; a changed venv is not trusted before.
+    """
     built = revision.built(revision.baseline())
     assert "again" not in capsys.readouterr().err
     code = "import seqsgd, numpy; print(seqsgd.who, numpy.__version__)"
     import numpy as np
 
     def said():
-        return subprocess.run([built.python, "-P", "-c", code], capture_output=True, text=True, check=True, env=revision.environment()).stdout.split()
+        return subprocess.run(
+            [built.python, "-P", "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=revision.environment(),
+        ).stdout.split()
 
-    assert said() == ["old", np.__version__] and built.commit == revision.baseline() and not built.here
+    assert (
+        said() == ["old", np.__version__] and built.commit == revision.baseline() and not built.here
+    )
     with monkeypatch.context() as m:
         m.setattr(revision, "_build", lambda *_: pytest.fail("built twice"))
-        assert revision.built("HEAD~1") == revision.Revision("HEAD~1", built.commit, built.python) and capsys.readouterr().err == ""
+        assert (
+            revision.built("HEAD~1") == revision.Revision("HEAD~1", built.commit, built.python)
+            and capsys.readouterr().err == ""
+        )
     home = built.python.parents[2]
     (home / "done").unlink()
     shutil.rmtree(home / "venv" / "lib")
@@ -147,7 +212,15 @@ def test_an_interrupted_build_is_not_used(repository, monkeypatch, capsys):
     for again in (False, True):
         assert regression.main([]) == 130
         err = capsys.readouterr().err.splitlines()
-        assert len(err) == 2 and err[0].endswith("did not finish") == again and err[1] == "python -m bench compare: interrupted, nothing is kept; a build starts anew next time"
+        assert (
+            len(err) == 2
+            and err[0].endswith("did not finish") == again
+            and err[1]
+            == (
+                "python -m bench compare: interrupted, nothing is kept; a build starts anew next "
+                "time"
+            )
+        )
 
 
 @pytest.mark.parametrize(
@@ -155,14 +228,26 @@ def test_an_interrupted_build_is_not_used(repository, monkeypatch, capsys):
     [
         (
             {"pyproject.toml": PROJECT.replace("[]", '["nothing-of-this-name"]', 1)},
-            "pip install: ERROR: Could not find a version that satisfies the requirement nothing-of-this-name (from versions: none); is the package index within reach, which",
+            "pip install: ERROR: Could not find a version that satisfies the requirement "
+            "nothing-of-this-name (from versions: none); is the package index within reach, which",
         ),
-        ({"python/seqsgd/__init__.py": "import no_such_package\n"}, "import: ModuleNotFoundError: No module named 'no_such_package'; all of it in "),
+        (
+            {"python/seqsgd/__init__.py": "import no_such_package\n"},
+            "import: ModuleNotFoundError: No module named 'no_such_package'; all of it in ",
+        ),
     ],
 )
 def test_a_build_that_fails(repository, monkeypatch, capsys, files, said):
-    """One line with the reason and where the rest is, each time anew. The index is a closed port of this machine."""
-    for name, value in {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1"}.items():
+    """One line with the reason and where the rest is, each time anew.
+
+    The index is a closed port of this machine.
+    """
+    for name, value in {
+        "PIP_INDEX_URL": "http://127.0.0.1:9/",
+        "PIP_RETRIES": "0",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_NO_CACHE_DIR": "1",
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
@@ -171,15 +256,28 @@ def test_a_build_that_fails(repository, monkeypatch, capsys, files, said):
     assert line.startswith(f"{broken[:10]} could not be built: {said}") and line.endswith("log")
     home = revision.bare.cache() / "revisions"
     (made,) = (folder for folder in home.iterdir() if folder.is_dir())
-    assert made.name.startswith(broken) and sys.implementation.cache_tag in made.name and not (made / "done").exists() and (made / "log").read_text()
+    assert (
+        made.name.startswith(broken)
+        and sys.implementation.cache_tag in made.name
+        and not (made / "done").exists()
+        and (made / "log").read_text()
+    )
 
 
 @pytest.mark.parametrize(
     "output, line",
     [
         ("fatal: not a git repository\n", "fatal: not a git repository"),
-        ("Traceback (most recent call last):\n  File \"error.py\", line 1\nImportError: a\n\n==7== Events    : Ir\n==7== Collected : 5\n", "ImportError: a"),
-        ("error: subprocess-exited-with-error\n[1/2] cc\n/x.cpp:3:1: error: expected ;\nninja: build stopped\nERROR: Failed building wheel\nnote: error of a subprocess\n", "/x.cpp:3:1: error: expected ;"),
+        (
+            'Traceback (most recent call last):\n  File "error.py", line 1\nImportError: '
+            "a\n\n==7== Events    : Ir\n==7== Collected : 5\n",
+            "ImportError: a",
+        ),
+        (
+            "error: subprocess-exited-with-error\n[1/2] cc\n/x.cpp:3:1: error: expected ;\nninja: "
+            "build stopped\nERROR: Failed building wheel\nnote: error of a subprocess\n",
+            "/x.cpp:3:1: error: expected ;",
+        ),
         ("==7== valgrind: Unrecognised instruction\n", "==7== valgrind: Unrecognised instruction"),
         ("killed\n", "killed"),
         ("", "it says nothing"),

@@ -312,9 +312,9 @@ def risk_ratios(n, seed):
     """|error| / stated error of R, its gradient and Hessian in m, and V, for y = a He_2(z*) + b z*,
     L = 1, an injected c and a random activation."""
     import seqsgd as sq
+    from seqsgd.theory._line import Mesh
     from seqsgd.theory._link_terms import terms_of
     from seqsgd.theory._network import NetworkEngine
-    from seqsgd.theory._line import Mesh
     from seqsgd.theory._setup import Setup
 
     rng, out = np.random.default_rng(seed), {}
@@ -489,12 +489,14 @@ def _random_link(L, rng):
 def table(title, ratios):
     """Lines for the docs: how many, how many are outside, the largest ratio."""
     print(
-        f"\n| {title} | errors stated | outside | covered | largest error / stated error |\n|---|---|---|---|---|"
+        f"\n| {title} | errors stated | outside | covered | largest error / stated error "
+        "|\n|---|---|---|---|---|"
     )
     every = np.concatenate([r.ravel() for r in ratios.values()])
     for name, r in [*ratios.items(), ("all", every)]:
         print(
-            f"| {name} | {r.size} | {int((r > 1).sum())} | {100 * (r <= 1).mean():.2f} % | {r.max():.2g} |"
+            f"| {name} | {r.size} | {int((r > 1).sum())} | {100 * (r <= 1).mean():.2f} % | "
+            f"{r.max():.2g} |"
         )
 
 

@@ -1,4 +1,6 @@
-"""The flow against solvable cases, against its own definition as a mean increment, against sampled runs; and the dynamics "flow" of simulate."""
+"""The flow against solvable cases, against its own definition as a mean increment, against sampled
+runs; and the dynamics "flow" of simulate.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,14 @@ import math
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
-
 import seqsgd as sq
+from scipy import integrate, stats
 from seqsgd.theory import drift, flow, largest_lr
 
 OPPOSITE = sq.Attention(position=sq.Opposite())
-LINEAR = sq.Task(sq.SSI("sum", 4, scale="1/sqrt(L)"), sq.Tied("identity"))  # R = 1 - m, V = 2 (1 - m)
+LINEAR = sq.Task(
+    sq.SSI("sum", 4, scale="1/sqrt(L)"), sq.Tied("identity")
+)  # R = 1 - m, V = 2 (1 - m)
 EVEN = sq.Task(sq.SSI("sum_h2", 2), sq.Tied("relu"))
 
 
@@ -30,32 +33,54 @@ def test_linear_network_with_noise(lr):
     f = flow(LINEAR, lr, d=500, steps=int(2 * 500 / lr), eta=0.6)
     m0 = 1 / math.sqrt(500)
     t = integrate.quad(lambda m: 1 / ((1 - m * m) - lr * (1 - m) * m), m0, 0.6, epsabs=1e-12)[0]
-    assert abs(f.weak_recovery - t) < 1e-7 and abs(f.weak_recovery_step - t * 500 / lr) < 1e-4 * t * 500 / lr
+    assert (
+        abs(f.weak_recovery - t) < 1e-7
+        and abs(f.weak_recovery_step - t * 500 / lr) < 1e-4 * t * 500 / lr
+    )
     assert abs(f.t[-1] - 2.0) < 2 * lr / 500 and f.steps[-1] == int(2 * 500 / lr)
 
 
 def test_even_network_in_closed_form():
-    """y = sum h2 / sqrt L, f = h2(u): R = 1 - m^2 / sqrt L, dm/dt = 2 m (1 - m^2) / sqrt L: m^2 / (1 - m^2) grows like e^{4 t / sqrt L}."""
+    """y = sum h2 / sqrt L, f = h2(u): R = 1 - m^2 / sqrt L, dm/dt = 2 m (1 - m^2) / sqrt L: m^2 /
+    (1 - m^2) grows like e^{4 t / sqrt L}.
+    """
     L = 9
-    f = flow(sq.Task(sq.SSI("sum_h2", L, scale="1/sqrt(L)"), sq.Tied("h2")), 1.0, t=8.0, m=-0.05, inhibitive=False)
+    f = flow(
+        sq.Task(sq.SSI("sum_h2", L, scale="1/sqrt(L)"), sq.Tied("h2")),
+        1.0,
+        t=8.0,
+        m=-0.05,
+        inhibitive=False,
+    )
     ratio = 0.05**2 / (1 - 0.05**2) * np.exp(4 * f.t / math.sqrt(L))
     assert np.abs(f.m + np.sqrt(ratio / (1 + ratio))).max() < 1e-8
 
 
 def test_untied_linear_network_in_closed_form():
     """y = z_1, f = u: only the first row learns, at rate (1 - m_1^2) / sqrt L."""
-    f = flow(sq.Task(sq.SSI("z1", 3), sq.Untied("identity")), 0.1, t=2.0, m=[0.1, 0.2, 0.0], inhibitive=False)
+    f = flow(
+        sq.Task(sq.SSI("z1", 3), sq.Untied("identity")),
+        0.1,
+        t=2.0,
+        m=[0.1, 0.2, 0.0],
+        inhibitive=False,
+    )
     assert np.abs(f.m[:, 0] - np.tanh(f.t / math.sqrt(3) + math.atanh(0.1))).max() < 1e-8
     assert np.abs(f.m[:, 1:] - [0.2, 0.0]).max() < 1e-10
 
 
 def increments(task, state, lr, estar, K, tokens, n, rng):
-    """Mean increment of the order parameters per unit of t, from draws of (z*, z, xi . p) and the step of section 3 expanded to order 1/d (tied weights)."""
+    """Mean increment of the order parameters per unit of t, from draws of (z*, z, xi .
+
+    p) and the step of section 3 expanded to order 1/d (tied weights).
+    """
     ne, L = len(state) - 1, task.L
     e, m = state[:ne], state[ne]
     C = np.eye(L) if tokens == "gaussian" else tokens.C
     opposite = isinstance(task.student.position, sq.Opposite)
-    P = np.array([[1.0], [-1.0]]) if opposite else np.linalg.cholesky(K)  # rows p_l in an orthonormal basis of their span
+    P = (
+        np.array([[1.0], [-1.0]]) if opposite else np.linalg.cholesky(K)
+    )  # rows p_l in an orthonormal basis of their span
     w_span = np.array([e[0]]) if opposite else np.linalg.solve(P, e)
     star_span = np.zeros(P.shape[1]) if opposite else np.linalg.solve(P, estar)
     # coordinates of w, w* in the basis of the span of P, then w* orthogonal to it, then the rest
@@ -83,11 +108,17 @@ P4 = np.random.default_rng(8).standard_normal((3, 5)) / 3
 DRIFTS = [
     (sq.Task(sq.PositionalSemantic(0.4), OPPOSITE), "gaussian", None),
     (sq.Task(sq.PositionalSemantic(0.4), OPPOSITE), sq.Correlated([[1.0, 0.4], [0.4, 1.0]]), None),
-    (sq.Task(sq.SSI("sum", 3), sq.Tied("tanh", position=sq.Positions(P4))), "gaussian", [0.1, -0.2, 0.15]),
+    (
+        sq.Task(sq.SSI("sum", 3), sq.Tied("tanh", position=sq.Positions(P4))),
+        "gaussian",
+        [0.1, -0.2, 0.15],
+    ),
 ]
 
 
-@pytest.mark.parametrize("task, tokens, estar", DRIFTS, ids=["opposite", "correlated", "positions not orthogonal to w*"])
+@pytest.mark.parametrize(
+    "task, tokens, estar", DRIFTS, ids=["opposite", "correlated", "positions not orthogonal to w*"]
+)
 def test_drift_is_the_mean_increment(task, tokens, estar):
     """2e5 draws, 5 standard errors."""
     K = np.array([[1.0]]) if estar is None else P4 @ P4.T
@@ -96,7 +127,9 @@ def test_drift_is_the_mean_increment(task, tokens, estar):
     mean, error = np.zeros(len(state)), np.zeros(len(state))
     rng = np.random.default_rng(1)
     for _ in range(2):
-        a, b = increments(task, state, 0.7, None if estar is None else np.array(estar), K, tokens, 100_000, rng)
+        a, b = increments(
+            task, state, 0.7, None if estar is None else np.array(estar), K, tokens, 100_000, rng
+        )
         mean, error = mean + a / 2, error + b**2 / 4
     assert (np.abs(right(state) - mean) < 5 * np.sqrt(error)).all()
     assert right(np.stack([state, state / 2])).shape == (2, len(state))
@@ -107,9 +140,17 @@ def test_drift_is_the_mean_increment(task, tokens, estar):
 SAMPLED = {
     "tied relu": (EVEN, 0.5, {}),
     "untied rows": (sq.Task(sq.SSI("sum_h2", 2), sq.Untied("relu")), 0.5, {}),
-    "untied global": (sq.Task(sq.SSI("sum_h2", 2), sq.Untied("h2", normalization="global"), noise=0.2), 0.3, {}),
+    "untied global": (
+        sq.Task(sq.SSI("sum_h2", 2), sq.Untied("h2", normalization="global"), noise=0.2),
+        0.3,
+        {},
+    ),
     "opposite": (sq.Task(sq.PositionalSemantic(0.2), OPPOSITE), 2.0, {}),
-    "injected, correlated": (sq.Task(sq.SSI("sum", 3), sq.Tied("tanh", position=sq.Injected([0.3, 0.0, -0.1]))), 0.4, {"tokens": sq.Correlated(np.eye(3) * 0.7 + 0.3)}),
+    "injected, correlated": (
+        sq.Task(sq.SSI("sum", 3), sq.Tied("tanh", position=sq.Injected([0.3, 0.0, -0.1]))),
+        0.4,
+        {"tokens": sq.Correlated(np.eye(3) * 0.7 + 0.3)},
+    ),
     "projected": (EVEN, 0.5, {"step": "projected"}),
 }
 
@@ -119,7 +160,15 @@ def test_flow_is_where_sampled_runs_go(name):
     """The mean of 32 runs at d = 600, within 5 standard errors and 10 / d."""
     task, lr, extra = SAMPLED[name]
     d = 600
-    arguments = {"d": d, "steps": int(3 * d / lr), "lr": lr, "rng": 5, "init": sq.Overlap(0.35), "record": sq.Every(int(d / lr)), "dtype": "float64"} | extra
+    arguments = {
+        "d": d,
+        "steps": int(3 * d / lr),
+        "lr": lr,
+        "rng": 5,
+        "init": sq.Overlap(0.35),
+        "record": sq.Every(int(d / lr)),
+        "dtype": "float64",
+    } | extra
     runs = sq.simulate(task, runs=32, **arguments)
     limit = sq.simulate(task, dynamics="flow", **arguments)
     assert runs.m.dims == limit.m.dims and (runs.dataset.step == limit.dataset.step).all()
@@ -132,11 +181,24 @@ def test_flow_is_where_sampled_runs_go(name):
 
 
 def test_positions_that_are_drawn_with_w_star():
-    """With a matrix P the flow draws w* and w in full: e and P w* have their law at this d, and so has m along the way."""
+    """With a matrix P the flow draws w* and w in full: e and P w* have their law at this d, and so
+    has m along the way.
+    """
     P = np.random.default_rng(0).standard_normal((3, 400)) / 15
     task = sq.Task(sq.SSI("sum", 3), sq.Tied("tanh", position=sq.Positions(P)))
-    arguments = {"d": 400, "steps": 3000, "lr": 0.3, "runs": 32, "init": sq.Overlap(0.3), "record": sq.Every(1000), "dtype": "float64"}
-    runs, limit = sq.simulate(task, rng=1, **arguments), sq.simulate(task, rng=2, dynamics="flow", **arguments)
+    arguments = {
+        "d": 400,
+        "steps": 3000,
+        "lr": 0.3,
+        "runs": 32,
+        "init": sq.Overlap(0.3),
+        "record": sq.Every(1000),
+        "dtype": "float64",
+    }
+    runs, limit = (
+        sq.simulate(task, rng=1, **arguments),
+        sq.simulate(task, rng=2, dynamics="flow", **arguments),
+    )
     assert runs.e.dims == limit.e.dims == ("run", "step", "token")
     assert np.abs(runs.m.mean("run") - limit.m.mean("run")).max() < 0.02
     spread = [np.sqrt((r.e.values[:, 0] ** 2).mean()) for r in (runs, limit)]
@@ -145,20 +207,32 @@ def test_positions_that_are_drawn_with_w_star():
 
 @pytest.mark.parametrize("L", [1, 4, 16])
 def test_largest_rate_in_closed_form(L):
-    """Tied and untied relu on sum h2 / sqrt L: the growth of the tied is 1 / sqrt(pi L), the V at 0 is 1; the untied's growth and noise are both L times less."""
+    """Tied and untied relu on sum h2 / sqrt L: the growth of the tied is 1 / sqrt(pi L), the V at 0
+    is 1; the untied's growth and noise are both L times less.
+    """
     for student in (sq.Tied("relu"), sq.Untied("relu"), sq.Untied("relu", normalization="global")):
         got = largest_lr(sq.Task(sq.SSI("sum_h2", L, scale="1/sqrt(L)"), student))
         assert abs(got.value - 2 / math.sqrt(math.pi * L)) < 1e-10 and got.error < 1e-10
 
 
-@pytest.mark.parametrize("student", [sq.Tied("sigmoid", position=sq.Injected(-0.5)), sq.Attention("trace"), sq.Attention("trace", position=sq.Opposite())], ids=repr)
+@pytest.mark.parametrize(
+    "student",
+    [
+        sq.Tied("sigmoid", position=sq.Injected(-0.5)),
+        sq.Attention("trace"),
+        sq.Attention("trace", position=sq.Opposite()),
+    ],
+    ids=repr,
+)
 def test_the_origin_turns_stable_at_the_largest_rate(student):
     task = sq.Task(sq.SSI("sum_h2", 2), student)
     largest = largest_lr(task)
     assert 0 < largest.value < np.inf
     for factor, unstable in ((0.99, True), (1.01, False)):
         right, h = drift(task, factor * largest.value), 1e-5
-        jacobian = np.array([right(h * u) - right(-h * u) for u in np.eye(len(right.names))]).T / (2 * h)
+        jacobian = np.array([right(h * u) - right(-h * u) for u in np.eye(len(right.names))]).T / (
+            2 * h
+        )
         assert (np.linalg.eigvals(jacobian).real.max() > 0) == unstable
 
 
@@ -177,7 +251,10 @@ def test_steps_time_and_schedules_agree():
     by_steps = flow(EVEN, 0.2, d=1000, steps=20_000, m=0.3)
     by_time = flow(EVEN, 0.2, d=1000, t=4.0, m=0.3)
     pieces = flow(EVEN, sq.Piecewise([(0, 0.2), (7000, 0.2)]), d=1000, steps=20_000, m=0.3)
-    assert np.abs(by_steps.m - by_time.m).max() < 1e-7 and np.abs(by_steps.steps - by_time.steps).max() < 1e-6
+    assert (
+        np.abs(by_steps.m - by_time.m).max() < 1e-7
+        and np.abs(by_steps.steps - by_time.steps).max() < 1e-6
+    )
     assert np.abs(by_steps.m - pieces.m).max() < 1e-7
     stop = flow(EVEN, sq.Piecewise([(0, 0.2), (5000, 0.0)]), d=1000, steps=20_000, m=0.3)
     at = stop.steps > 5000
@@ -190,7 +267,10 @@ def test_simulate_flow_watches_records_and_stops():
     arguments = {"d": 1000, "steps": 200_000, "lr": 0.1, "dynamics": "flow", "rng": 3}
     r = sq.simulate(EVEN, init=sq.Overlap(0.2), stop=sq.WeakRecovery(0.5, halt=True), **arguments)
     exact = flow(EVEN, 0.1, d=1000, steps=200_000, m=0.2, eta=0.5)
-    assert r.weak_recovery.values == math.ceil(exact.weak_recovery_step) and not r.censored.values.any()
+    assert (
+        r.weak_recovery.values == math.ceil(exact.weak_recovery_step)
+        and not r.censored.values.any()
+    )
     assert r.dataset.steps_done.values == r.weak_recovery.values
     assert np.isnan(r.m.values[0, -1]) and np.isfinite(r.m.sel(step=21_000).values)
     on = sq.simulate(EVEN, init=sq.Overlap(0.2), stop=sq.WeakRecovery(0.5), **arguments)
@@ -200,7 +280,11 @@ def test_simulate_flow_watches_records_and_stops():
     never = sq.simulate(EVEN, init=sq.Overlap(0.2), stop=sq.WeakRecovery(0.99), **arguments)
     assert never.censored.values.all() and np.isposinf(never.weak_recovery.values).all()
     few = sq.simulate(EVEN, init=sq.Overlap(0.2), record=[3, 5000], **arguments)
-    assert few.m.dims == ("run", "step") and few.dataset.step.values.tolist() == [3, 5000] and few.dataset.steps_done.values == 200_000
+    assert (
+        few.m.dims == ("run", "step")
+        and few.dataset.step.values.tolist() == [3, 5000]
+        and few.dataset.steps_done.values == 200_000
+    )
     alone = sq.simulate(EVEN, **(arguments | {"steps": 0}), init=sq.Overlap(0.2))
     assert alone.m.values.tolist() == [[0.2]]
     assert r.dataset.attrs["dynamics"] == "flow" and r.arguments["dynamics"] == "flow"
@@ -209,23 +293,46 @@ def test_simulate_flow_watches_records_and_stops():
 def test_random_starts_have_their_law_and_do_not_depend_on_company():
     arguments = {"d": 50, "steps": 0, "lr": 0.1, "dynamics": "flow", "rng": 4}
     m = sq.simulate(EVEN, init=sq.Uniform(), runs=2000, **arguments).m.values[:, 0]
-    assert stats.kstest(m, stats.beta(24.5, 24.5, loc=-1, scale=2).cdf).pvalue > 1e-3  # a coordinate of a uniform unit vector
+    assert (
+        stats.kstest(m, stats.beta(24.5, 24.5, loc=-1, scale=2).cdf).pvalue > 1e-3
+    )  # a coordinate of a uniform unit vector
     part = sq.simulate(EVEN, init=sq.Uniform(), runs=5, first_run=7, **arguments).m.values[:, 0]
     assert (part == m[7:12]).all()
-    signs = sq.simulate(EVEN, init=sq.Overlap(0.3, random_sign=True), runs=200, **arguments).m.values[:, 0]
+    signs = sq.simulate(
+        EVEN, init=sq.Overlap(0.3, random_sign=True), runs=200, **arguments
+    ).m.values[:, 0]
     assert set(signs) == {0.3, -0.3} and 60 < (signs > 0).sum() < 140
-    untied = sq.simulate(sq.Task(sq.SSI("sum_h2", 2), sq.Untied("relu")), init=sq.Uniform(), **arguments)
+    untied = sq.simulate(
+        sq.Task(sq.SSI("sum_h2", 2), sq.Untied("relu")), init=sq.Uniform(), **arguments
+    )
     assert untied.m.shape == (1, 1, 2) and (untied.dataset.q == 1).all()
 
 
 def test_checkpoints_go_on(tmp_path):
-    arguments = {"d": 1000, "lr": 0.1, "dynamics": "flow", "rng": 3, "init": sq.Overlap(0.2, random_sign=True), "runs": 3, "record": sq.Every(500)}
+    arguments = {
+        "d": 1000,
+        "lr": 0.1,
+        "dynamics": "flow",
+        "rng": 3,
+        "init": sq.Overlap(0.2, random_sign=True),
+        "runs": 3,
+        "record": sq.Every(500),
+    }
     path = tmp_path / "flow.npz"
     whole = sq.simulate(EVEN, steps=60_000, **arguments)
     sq.simulate(EVEN, steps=30_000, checkpoint=path, **arguments)
     longer = sq.simulate(EVEN, steps=60_000, checkpoint=path, **arguments)
-    assert np.abs(whole.m - longer.m).max() < 1e-7 and np.abs(whole.loss - longer.loss)[:, 1:].max() < 1e-6
-    stopped = sq.simulate(EVEN, steps=60_000, checkpoint=tmp_path / "b.npz", callback=lambda done, total: done > 20_000, **arguments)
+    assert (
+        np.abs(whole.m - longer.m).max() < 1e-7
+        and np.abs(whole.loss - longer.loss)[:, 1:].max() < 1e-6
+    )
+    stopped = sq.simulate(
+        EVEN,
+        steps=60_000,
+        checkpoint=tmp_path / "b.npz",
+        callback=lambda done, total: done > 20_000,
+        **arguments,
+    )
     assert 0 < int(stopped.dataset.steps_done.sum()) < 180_000
     resumed = sq.simulate(EVEN, steps=60_000, checkpoint=tmp_path / "b.npz", **arguments)
     assert (resumed.m.values == whole.m.values).all()  # pauses fall between the same stretches
@@ -257,7 +364,9 @@ def test_a_flow_is_drawn_over_a_simulation():
     f = flow(EVEN, 0.2, d=200, steps=4000, m=0.3)
     ax = sq.simulate(EVEN, 200, 4000, 0.2, runs=4, rng=0, init=sq.Overlap(0.3)).plot()
     assert f.plot(ax) is ax
-    assert [line.get_linestyle() for line in ax.lines][-1] == "--" and any("flow" in t.get_text() for t in ax.get_legend().get_texts())
+    assert [line.get_linestyle() for line in ax.lines][-1] == "--" and any(
+        "flow" in t.get_text() for t in ax.get_legend().get_texts()
+    )
     alone = f.plot(time=True)
     assert "time" in alone.get_xlabel() and np.allclose(alone.lines[0].get_ydata(), np.abs(f.m))
     plt.close("all")

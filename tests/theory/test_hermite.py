@@ -1,4 +1,6 @@
-"""Hermite tensors against quadrature and sampling of the compiled links, coefficients against mpmath, exponents against theory.md."""
+"""Hermite tensors against quadrature and sampling of the compiled links, coefficients against
+mpmath, exponents against theory.md.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,9 @@ import math
 import mpmath
 import numpy as np
 import pytest
+import seqsgd as sq
 from catalogue import HERMITE, SCALES, hermite_length
 from numpy.polynomial.hermite_e import hermegauss, hermeval
-
-import seqsgd as sq
 from seqsgd import _build
 
 
@@ -20,7 +21,9 @@ def he(k, x):
 
 
 def quadrature(f, L, order, nodes):
-    """E[f(z) H_k(z)] for every index, (outputs, L, ..., L), by a Gauss-Hermite rule written out: exact for polynomials of low degree."""
+    """E[f(z) H_k(z)] for every index, (outputs, L, ..., L), by a Gauss-Hermite rule written out:
+    exact for polynomials of low degree.
+    """
     x, w = hermegauss(nodes)
     w = w / w.sum()
     z = np.array(list(itertools.product(x, repeat=L)))
@@ -28,12 +31,24 @@ def quadrature(f, L, order, nodes):
     y = f(z)
     out = np.zeros((y.shape[1],) + (L,) * order)
     for place in itertools.product(range(L), repeat=order):
-        out[(slice(None), *place)] = (weight * np.prod([he(place.count(t), z[:, t]) for t in set(place)] or [np.ones(len(z))], axis=0)) @ y
+        out[(slice(None), *place)] = (
+            weight
+            * np.prod(
+                [he(place.count(t), z[:, t]) for t in set(place)] or [np.ones(len(z))], axis=0
+            )
+        ) @ y
     return out
 
 
-LINKS = [sq.SSI(name, 4, scale=scale) for name, scale in zip(sq.links(), itertools.cycle(("1", "1/sqrt(L)", "L", -0.3)), strict=False)]
-LINKS += [sq.SSI(sq.Hermite(HERMITE[name]), 4, scale="1/L") for name in HERMITE if hermite_length(name) <= 4]
+LINKS = [
+    sq.SSI(name, 4, scale=scale)
+    for name, scale in zip(sq.links(), itertools.cycle(("1", "1/sqrt(L)", "L", -0.3)), strict=False)
+]
+LINKS += [
+    sq.SSI(sq.Hermite(HERMITE[name]), 4, scale="1/L")
+    for name in HERMITE
+    if hermite_length(name) <= 4
+]
 
 
 @pytest.mark.parametrize("link", LINKS, ids=repr)
@@ -43,14 +58,18 @@ def test_analytic_tensors_are_those_of_the_compiled_link(link):
         assert C.exact and len(C) == link.k
         expected = quadrature(_build.link(link), 4, order, 8)
         np.testing.assert_allclose(C.dense(), expected, rtol=0, atol=2e-11)
-        assert np.isclose(C[0].norm, np.linalg.norm(expected), atol=1e-11) and np.isclose(C[0].ones, expected.sum(), atol=1e-10)
+        assert np.isclose(C[0].norm, np.linalg.norm(expected), atol=1e-11) and np.isclose(
+            C[0].ones, expected.sum(), atol=1e-10
+        )
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_scale(scale):
     factor = float(scale) if scale == "-0.3" else scale
     C = sq.theory.hermite(sq.SSI("sum_h2", 5, scale=factor), 2)
-    np.testing.assert_allclose(C.dense()[0], math.sqrt(2) * SCALES[scale](5) * np.eye(5), rtol=1e-14, atol=0)
+    np.testing.assert_allclose(
+        C.dense()[0], math.sqrt(2) * SCALES[scale](5) * np.eye(5), rtol=1e-14, atol=0
+    )
 
 
 def test_all_orders_together_are_the_link(rng):
@@ -61,7 +80,12 @@ def test_all_orders_together_are_the_link(rng):
         C = sq.theory.hermite(link, k)[0]
         assert len(C.value) == (math.comb(L - 1, k - 1) if k else 0)
         for row, v, copies in zip(C.index, C.value, C.multiplicity, strict=True):
-            total += copies * v / math.factorial(k) * np.prod([he(int((row == t).sum()), z[:, t]) for t in set(row.tolist())], axis=0)
+            total += (
+                copies
+                * v
+                / math.factorial(k)
+                * np.prod([he(int((row == t).sum()), z[:, t]) for t in set(row.tolist())], axis=0)
+            )
     np.testing.assert_allclose(total, _build.link(link)(z)[:, 0], rtol=1e-11)
 
 
@@ -69,7 +93,11 @@ def test_long_sequences_cost_what_their_entries_cost():
     L = 5000
     C = sq.theory.hermite(sq.SSI("sum_h2", L, scale="1/sqrt(L)"), 2)[0]
     assert len(C.value) == L and (C.index[:, 0] == C.index[:, 1]).all()
-    assert np.isclose(C.ones, math.sqrt(2 * L)) and np.isclose(C.operator_norm().value, math.sqrt(2 / L)) and C.operator_norm().exact
+    assert (
+        np.isclose(C.ones, math.sqrt(2 * L))
+        and np.isclose(C.operator_norm().value, math.sqrt(2 / L))
+        and C.operator_norm().exact
+    )
     with pytest.raises(ValueError, match=r"dense: expected L\^k <= 16777216, got L = 5000, k = 2"):
         C.dense()
     assert len(sq.theory.hermite(sq.SSI("staircase", 300), 3)[0].value) == math.comb(299, 2)
@@ -80,13 +108,19 @@ def test_long_sequences_cost_what_their_entries_cost():
 MATRIX = sq.PositionalSemantic(0.3, a=0.7)
 
 
-@pytest.mark.parametrize("link", [MATRIX, sq.AttentionTarget(2, "trace", weights=[0.5, -0.8], offset=[0.2, 0.4])], ids=repr)
+@pytest.mark.parametrize(
+    "link",
+    [MATRIX, sq.AttentionTarget(2, "trace", weights=[0.5, -0.8], offset=[0.2, 0.4])],
+    ids=repr,
+)
 @pytest.mark.parametrize("order", [0, 1, 2, 4])
 def test_integrated_tensors_agree_with_gauss_hermite_rules(link, order):
     C = sq.theory.hermite(link, order)
-    assert not C.exact or link is MATRIX and order % 2
+    assert not C.exact or (link is MATRIX and order % 2)
     expected = quadrature(_build.link(link), 2, order, 150)
-    slow = np.abs(expected - quadrature(_build.link(link), 2, order, 110)).max()  # how far Gauss-Hermite rules have come
+    slow = np.abs(
+        expected - quadrature(_build.link(link), 2, order, 110)
+    ).max()  # how far Gauss-Hermite rules have come
     assert slow < 1e-6
     np.testing.assert_allclose(C.dense(), expected, rtol=0, atol=3 * slow + 1e-12)
     assert C.norm_error < 1e-9
@@ -94,7 +128,10 @@ def test_integrated_tensors_agree_with_gauss_hermite_rules(link, order):
 
 @pytest.mark.parametrize(
     "function, order, value",
-    [(lambda z: abs(z[0]), 2, math.sqrt(2 / math.pi)), (lambda z: float(z[0] > 0.3), 1, math.exp(-0.045) / math.sqrt(2 * math.pi))],
+    [
+        (lambda z: abs(z[0]), 2, math.sqrt(2 / math.pi)),
+        (lambda z: float(z[0] > 0.3), 1, math.exp(-0.045) / math.sqrt(2 * math.pi)),
+    ],
 )
 def test_the_error_estimate_covers_kinks_and_jumps(function, order, value):
     for L, small, large in ((1, 1e-16, 1e-13), (2, 1e-9, 0.01)):
@@ -115,7 +152,9 @@ def test_points_matter_with_one_token():
 def test_even_links_with_jumps_are_known_to_be_even():
     even = sq.theory.sie(sq.SSI(lambda z: float(abs(z[0]) > 1.1), 2), max_order=2)
     assert int(even) == 2 and even.below[0].bound < 1e-12
-    assert np.isclose(even.norm, 2 * 1.1 * math.exp(-0.605) / math.sqrt(2 * math.pi), rtol=0, atol=even.norm_error)
+    assert np.isclose(
+        even.norm, 2 * 1.1 * math.exp(-0.605) / math.sqrt(2 * math.pi), rtol=0, atol=even.norm_error
+    )
 
 
 def test_error_bars_of_many_tokens_hold(rng):
@@ -139,7 +178,9 @@ def test_functions_in_c_and_python_agree_with_data():
     python = sq.SSI(lambda z: [0.5 * (z[0] ** 2 - 1) * z[1] + 1.5 * z[2], z[0]], 3, k=2)
     for order in range(4):
         C = sq.theory.hermite(python, order)
-        np.testing.assert_allclose(C.dense()[0], sq.theory.hermite(data, order).dense()[0], atol=1e-9)
+        np.testing.assert_allclose(
+            C.dense()[0], sq.theory.hermite(data, order).dense()[0], atol=1e-9
+        )
     np.testing.assert_allclose(sq.theory.hermite(python, 1).dense()[1], [1, 0, 0], atol=1e-9)
 
 
@@ -191,9 +232,17 @@ def test_coefficients_to_order_30(sigma):
 
 def test_coefficients_of_users_functions():
     series = sq.theory.hermite_coefficients(sq.HermiteSeries([0.5, 0, -2.0, 0.25]), 5)
-    assert series.value.tolist() == [0.5, 0, -4.0, 1.5, 0, 0] and series.nonzero(2) and not series.nonzero(1)
-    kinked = sq.theory.hermite_coefficients((lambda u: max(u - 0.3, 0.0), lambda u: float(u > 0.3)), 12)
-    for k, expected in enumerate(exact_coefficients(lambda u: max(u - mpmath.mpf(0.3), mpmath.mpf(0)), 12, cuts=(0, 0.3))):
+    assert (
+        series.value.tolist() == [0.5, 0, -4.0, 1.5, 0, 0]
+        and series.nonzero(2)
+        and not series.nonzero(1)
+    )
+    kinked = sq.theory.hermite_coefficients(
+        (lambda u: max(u - 0.3, 0.0), lambda u: float(u > 0.3)), 12
+    )
+    for k, expected in enumerate(
+        exact_coefficients(lambda u: max(u - mpmath.mpf(0.3), mpmath.mpf(0)), 12, cuts=(0, 0.3))
+    ):
         assert abs(kinked[k] - expected) <= kinked.error[k] < 1e-11 * math.sqrt(math.factorial(k))
     with pytest.raises(ValueError, match="sigma: expected one of"):
         sq.theory.hermite_coefficients("rely")
@@ -229,7 +278,10 @@ def test_exponents(link, k):
     found = sq.theory.sie(link)
     assert int(found) == found.value == k and [j for j, _ in found.below] == list(range(1, k))
     analytic = isinstance(link, (sq.SSI, sq.Hermite))
-    assert found.verdict == ("certain" if analytic else "beyond doubt") and math.isinf(found.sigmas) == analytic
+    assert (
+        found.verdict == ("certain" if analytic else "beyond doubt")
+        and math.isinf(found.sigmas) == analytic
+    )
     assert found.norm > 100 * found.norm_error and "||C_" in repr(found)
 
 
@@ -241,13 +293,22 @@ def test_what_cancels_to_rounding_is_zero():
 
 def test_an_even_function_of_the_users_is_zero_within_the_tolerance():
     found = sq.theory.sie(sq.SSI(lambda z: np.tanh(z[0] * z[1]), 2))
-    assert int(found) == 2 and found.verdict == "beyond doubt" and 0 < found.below[0][1] < 1e-9 and found.sigmas > 1e6
+    assert (
+        int(found) == 2
+        and found.verdict == "beyond doubt"
+        and 0 < found.below[0][1] < 1e-9
+        and found.sigmas > 1e6
+    )
 
 
 def test_what_cannot_be_told_is_undecided():
     link = sq.SSI(lambda z: np.tanh(z[0] * z[1] * z[5]), 6)
     found = sq.theory.sie(link, points=2**14, max_order=2)
-    assert found.value is None and found.verdict == "undecided" and [k for k, _ in found.below] == [1, 2]
+    assert (
+        found.value is None
+        and found.verdict == "undecided"
+        and [k for k, _ in found.below] == [1, 2]
+    )
     with pytest.raises(ValueError, match="the exponent is undecided"):
         int(found)
     weak = sq.theory.sie(sq.SSI(lambda z: z[0] * z[1] * z[5], 6), points=2**14)
@@ -257,12 +318,16 @@ def test_what_cannot_be_told_is_undecided():
 
 
 def test_noise_alone_is_not_found_beyond_doubt():
-    """Twenty seeds of a link whose first two orders vanish: false alarms at six standard deviations have probability below 1e-7."""
+    """Twenty seeds of a link whose first two orders vanish: false alarms at six standard deviations
+    have probability below 1e-7.
+    """
     link = sq.AttentionTarget(5, "trace", weights=[1, 1, 0, 0, 0])
     free = sq.SSI(sq.Hermite([(1.0, {5: 3})]), 5)
     core = _build.link(free)
     for seed in range(20):
-        found = sq.theory.sie(sq.SSI(lambda z: core(z[None])[0, 0], 5), points=2**10, max_order=2, rng=seed)
+        found = sq.theory.sie(
+            sq.SSI(lambda z: core(z[None])[0, 0], 5), points=2**10, max_order=2, rng=seed
+        )
         assert found.value is None
     assert sq.theory.sie(link, points=2**14).value == 2
 
@@ -271,7 +336,9 @@ def test_constants_and_wrong_links_are_refused():
     for constant in (sq.Hermite([(2.0, {})]), sq.PositionalSemantic(1.0), sq.SSI(lambda z: 3.0, 2)):
         with pytest.raises(ValueError, match="link: expected one that depends on z"):
             sq.theory.sie(constant)
-    with pytest.raises(TypeError, match=r"link: a name needs its length, expected SSI\('sum', L=\.\.\.\)"):
+    with pytest.raises(
+        TypeError, match=r"link: a name needs its length, expected SSI\('sum', L=\.\.\.\)"
+    ):
         sq.theory.hermite("sum", 1)
     with pytest.raises(TypeError, match="link: expected a teacher, a Task or Hermite data, got 3"):
         sq.theory.sie(3)
@@ -279,6 +346,10 @@ def test_constants_and_wrong_links_are_refused():
         sq.theory.hermite(sq.SSI("sum", 2), -1)
     with pytest.raises(ValueError, match="link: expected finite values"):
         sq.theory.hermite(sq.SSI(lambda z: 1.0 if z[0] < 2 else math.inf, 1), 1)
-    assert sq.theory.hermite(sq.SSI(lambda z: 1 / z[0] if z[0] else math.inf, 1), 2)[0].error[0] > 0.1  # not integrable: said by the error
-    with pytest.raises(ValueError, match="order: C_4 of a function of 40 tokens has 123410 different entries"):
+    assert (
+        sq.theory.hermite(sq.SSI(lambda z: 1 / z[0] if z[0] else math.inf, 1), 2)[0].error[0] > 0.1
+    )  # not integrable: said by the error
+    with pytest.raises(
+        ValueError, match="order: C_4 of a function of 40 tokens has 123410 different entries"
+    ):
         sq.theory.hermite(sq.AttentionTarget(40, "trace"), 4)

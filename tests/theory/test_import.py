@@ -1,4 +1,6 @@
-"""The theory is loaded when it is asked for, and its functions are not hidden by modules of the same name."""
+"""The theory is loaded when it is asked for, and its functions are not hidden by modules of the
+same name.
+"""
 
 import subprocess
 import sys
@@ -20,5 +22,7 @@ except AttributeError as e:
 
 
 def test_the_theory_is_loaded_when_it_is_asked_for():
-    done = subprocess.run([sys.executable, "-W", "error", "-c", CODE], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", CODE], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr

@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from scipy import integrate
-
 import seqsgd as sq
+from scipy import integrate
 from seqsgd.theory import _path, drift, flow, weak_recovery
 
 LINEAR = sq.Task(

@@ -7,9 +7,8 @@ import math
 
 import numpy as np
 import pytest
-from breaks import coefficient_ratios, link_ratios, risk_ratios
-
 import seqsgd as sq
+from breaks import coefficient_ratios, link_ratios, risk_ratios
 from seqsgd.theory import _cubature
 from seqsgd.theory._line import Line, Mesh
 

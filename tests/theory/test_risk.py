@@ -1,4 +1,6 @@
-"""The risk, its derivatives and V against independent integrals, closed forms and Monte Carlo; the errors against what they promise."""
+"""The risk, its derivatives and V against independent integrals, closed forms and Monte Carlo; the
+errors against what they promise.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,8 @@ import math
 
 import numpy as np
 import pytest
-from expansions import Mehler, he, monte_carlo, network_risk, stencil
-
 import seqsgd as sq
+from expansions import Mehler, he, monte_carlo, network_risk, stencil
 from seqsgd.theory import flatness_index, risk, sie
 from seqsgd.theory._grid import TensorEngine
 from seqsgd.theory._network import NetworkEngine
@@ -28,12 +29,19 @@ def test_numbers_of_the_paper():
 
 def test_attention_errors_are_below_1e_8_on_the_ball():
     angle, radius = np.meshgrid(np.linspace(0, np.pi / 2, 5), [0.0, 0.5, 0.9, 1.0])
-    r = risk(sq.Task(sq.PositionalSemantic(0.4, a=0.9), OPPOSITE), radius * np.cos(angle), radius * np.sin(angle), hessian=False)
+    r = risk(
+        sq.Task(sq.PositionalSemantic(0.4, a=0.9), OPPOSITE),
+        radius * np.cos(angle),
+        radius * np.sin(angle),
+        hessian=False,
+    )
     assert r.value.shape == (4, 5) and r.gradient.shape == (4, 5, 2) and r.hessian is None
     assert r.value_error.max() < 1e-10 and r.gradient_error.max() < 1e-8 and r.V_error.max() < 5e-8
 
 
-@pytest.mark.parametrize("omega, a, e, m", [(0.3, 0.8, 0.4, 0.3), (0.7, 1.0, -0.6, 0.55), (0.0, 1.0, 0.9, -0.2)])
+@pytest.mark.parametrize(
+    "omega, a, e, m", [(0.3, 0.8, 0.4, 0.3), (0.7, 1.0, -0.6, 0.55), (0.0, 1.0, 0.9, -0.2)]
+)
 def test_attention_derivatives_against_mehlers_expansion(omega, a, e, m):
     value, gradient, hessian = Mehler(omega, a).derivatives(e, m)
     r = risk(sq.Task(sq.PositionalSemantic(omega, a=a), OPPOSITE), e, m)
@@ -66,7 +74,15 @@ LABELS = {
 }
 
 
-@pytest.mark.parametrize("sigma, link, L, c", [("relu", "sum_h2", 3, 0.3), ("tanh", "sum", 5, -0.2), ("erf", "z1*z2", 2, 0.4), ("He3", "staircase2", 4, 0.1)])
+@pytest.mark.parametrize(
+    "sigma, link, L, c",
+    [
+        ("relu", "sum_h2", 3, 0.3),
+        ("tanh", "sum", 5, -0.2),
+        ("erf", "z1*z2", 2, 0.4),
+        ("He3", "staircase2", 4, 0.1),
+    ],
+)
 def test_network_derivatives_against_nested_quadrature(sigma, link, L, c):
     f, kinks = NETWORKS[sigma]
     G, square = LABELS[link]
@@ -95,19 +111,28 @@ def test_tied_relu_in_closed_form_poles_included():
 
 
 def test_untied_network_in_closed_form():
-    """y = z1 z2 and sigma = He_2: E[y f] = m_1 m_2 * 2 / L; y = z1 - z2 and the identity: (m_1 - m_2) / sqrt L."""
+    """y = z1 z2 and sigma = He_2: E[y f] = m_1 m_2 * 2 / L; y = z1 - z2 and the identity: (m_1 -
+    m_2) / sqrt L.
+    """
     rng = np.random.default_rng(0)
     m = rng.uniform(-1, 1, (6, 3))
     r = risk(sq.Task(sq.SSI("z1*z2", 3), sq.Untied("He2")), m=m)
     assert np.abs(r.value - (0.5 + 1 - 2 / 3 * m[:, 0] * m[:, 1])).max() < 1e-13
     assert np.abs(r.hessian[:, 0, 1] + 2 / 3).max() < 1e-13 and np.abs(r.gradient[:, 2]).max() == 0
     q = np.array([0.9, 1.2, 0.9])
-    r = risk(sq.Task(sq.SSI("z1-z2", 3), sq.Untied("identity", normalization="global"), loss="square"), m=m * 0.9, q=q)
+    r = risk(
+        sq.Task(sq.SSI("z1-z2", 3), sq.Untied("identity", normalization="global"), loss="square"),
+        m=m * 0.9,
+        q=q,
+    )
     assert np.abs(r.value - (2 + 1 - 2 * 0.9 * (m[:, 0] - m[:, 1]) / math.sqrt(3))).max() < 1e-13
 
 
 def test_a_kink_that_nobody_told_of_is_seen_in_the_error():
-    """y = relu(z1), f = relu(u) at L = 1: the arc-cosine kernel. The link is the user's own, so its kink is unknown."""
+    """y = relu(z1), f = relu(u) at L = 1: the arc-cosine kernel.
+
+    The link is the user's own, so its kink is unknown.
+    """
     m = np.array([-0.9, 0.2, 0.95])
     r = risk(sq.Task(sq.SSI(lambda z: max(z[0], 0.0), 1), sq.Tied("relu")), m=m)
     exact = 0.5 - (np.sqrt(1 - m**2) + m * (np.pi - np.arccos(m))) / (2 * np.pi)
@@ -141,10 +166,13 @@ TASKS = {
 
 @pytest.mark.parametrize("name", TASKS)
 def test_risk_against_monte_carlo(name):
-    """Risk and V within 4 standard errors, and the risk's own error, at another point than in test_risk_frozen.py, which knows no V.
+    """Risk and V within 4 standard errors, and the risk's own error, at another point than in
+    test_risk_frozen.py, which knows no V.
 
-    4e6 normals a task. False alarms: 40 comparisons at 6.3e-5, 0.25 % in the twenty tasks together. What is wrong by 7 standard errors is refused with probability 99.87 %; a standard
-    error is, as is asserted, below 1 % of R and 2 % of V, with links or activations of high degree below 4 % and 25 %.
+    4e6 normals a task. False alarms: 40 comparisons at 6.3e-5, 0.25 % in the twenty tasks together.
+    What is wrong by 7 standard errors is refused with probability 99.87 %; a standard error is, as
+    is asserted, below 1 % of R and 2 % of V, with links or activations of high degree below 4 % and
+    25 %.
     """
     task, tokens = TASKS[name]
     rng = np.random.default_rng(len(name))
@@ -155,11 +183,16 @@ def test_risk_against_monte_carlo(name):
     r = risk(task, e, m[0] if setup.tied else m, q=q, tokens=tokens, hessian=False)
     mean = setup.c + setup.E @ a
     wide = np.broadcast_to(m, (task.L,))
-    (loss, V), (d_loss, d_V) = monte_carlo(task, mean, wide, np.ones(task.L) if q is None else q, setup.C, 4e6, rng)
+    (loss, V), (d_loss, d_V) = monte_carlo(
+        task, mean, wide, np.ones(task.L) if q is None else q, setup.C, 4e6, rng
+    )
     assert abs(r.value - loss) < 4 * d_loss + r.value_error
     assert abs(r.V - V) < 4 * d_V + r.V_error
     heavy = name in ("tied erf, staircase, L=6", "tied He3, Hermite data")
-    assert 0 < d_loss < (0.04 if heavy else 0.01) * r.value and 0 < d_V < (0.25 if heavy else 0.02) * r.V
+    assert (
+        0 < d_loss < (0.04 if heavy else 0.01) * r.value
+        and 0 < d_V < (0.25 if heavy else 0.02) * r.V
+    )
 
 
 def test_there_are_twenty_tasks():
@@ -168,10 +201,19 @@ def test_there_are_twenty_tasks():
 
 
 @pytest.mark.parametrize(
-    "name", ["tied sigmoid, product, L=5", "untied tanh, staircase3, noise", "untied global, h2_difference", "matrix attention, correlated", "bilinear attention, L=3"]
+    "name",
+    [
+        "tied sigmoid, product, L=5",
+        "untied tanh, staircase3, noise",
+        "untied global, h2_difference",
+        "matrix attention, correlated",
+        "bilinear attention, L=3",
+    ],
 )
 def test_quasi_monte_carlo_agrees_with_the_structured_ways(name):
-    """Value, gradient, Hessian, V and dR/dq, each within the error that quasi-Monte-Carlo gives itself (four standard errors)."""
+    """Value, gradient, Hessian, V and dR/dq, each within the error that quasi-Monte-Carlo gives
+    itself (four standard errors).
+    """
     task, tokens = TASKS[name]
     chosen = engine(task, tokens)
     assert not isinstance(chosen, QmcEngine)
@@ -183,20 +225,32 @@ def test_quasi_monte_carlo_agrees_with_the_structured_ways(name):
     for what in ("value", "gradient", "hessian", "V", "heat"):
         truth = getattr(exact, what)
         if truth is not None:
-            assert (np.abs(truth - getattr(sampled, what)) <= getattr(error, what) + 1e-12).all(), what
+            assert (np.abs(truth - getattr(sampled, what)) <= getattr(error, what) + 1e-12).all(), (
+                what
+            )
 
 
-@pytest.mark.parametrize("link, sigma", [("sum_h2", "tanh"), ("staircase3", "relu"), ("z1*z2", "He3"), ("sum", "erf")])
+@pytest.mark.parametrize(
+    "link, sigma", [("sum_h2", "tanh"), ("staircase3", "relu"), ("z1*z2", "He3"), ("sum", "erf")]
+)
 def test_correlated_networks_by_expansion_and_by_tensor_quadrature(link, sigma):
     """Two ways that share no code but the compiled task."""
     A = np.random.default_rng(4).standard_normal((3, 4))
-    task = sq.Task(sq.SSI(link, 3, scale=0.7), sq.Tied(sigma, position=sq.Positions(np.eye(3))), noise=0.1)
+    task = sq.Task(
+        sq.SSI(link, 3, scale=0.7), sq.Tied(sigma, position=sq.Positions(np.eye(3))), noise=0.1
+    )
     chosen = engine(task, sq.Correlated(A @ A.T / 4))
     assert isinstance(chosen, NetworkEngine)
     a, m = np.array([[0.3, -0.1, 0.2], [0.0, 0.1, 0.4]]), np.array([[0.6], [-0.99]])
-    (one, _), (two, error) = chosen.moments(a, m, None, 2), TensorEngine(chosen.setup).moments(a, m, None, 2)
+    (one, _), (two, error) = (
+        chosen.moments(a, m, None, 2),
+        TensorEngine(chosen.setup).moments(a, m, None, 2),
+    )
     for what in ("value", "gradient", "hessian", "V"):
-        assert np.abs(getattr(one, what) - getattr(two, what)).max() < 1e-9 + getattr(error, what).max(), what
+        assert (
+            np.abs(getattr(one, what) - getattr(two, what)).max()
+            < 1e-9 + getattr(error, what).max()
+        ), what
         assert getattr(error, what).max() < 1e-6
 
 
@@ -204,13 +258,20 @@ def test_broadcasting_and_names():
     task = sq.Task(sq.SSI("sum_h2", 3), sq.Untied("relu", position=sq.Positions(P3)))
     r = risk(task, np.zeros((4, 1, 3)), np.full((5, 3), 0.2))
     assert r.names == ("e_1", "e_2", "e_3", "m_1", "m_2", "m_3")
-    assert r.value.shape == (4, 5) and r.gradient.shape == (4, 5, 6) and r.hessian.shape == (4, 5, 6, 6)
+    assert (
+        r.value.shape == (4, 5)
+        and r.gradient.shape == (4, 5, 6)
+        and r.hessian.shape == (4, 5, 6, 6)
+    )
     one = risk(task, np.zeros(3), np.full(3, 0.2))
     assert one.value.shape == () and np.abs(one.gradient - r.gradient).max() < 1e-14
 
 
 def test_what_does_not_fit_is_refused():
-    tied, untied = sq.Task(sq.SSI("sum", 3), sq.Tied("relu")), sq.Task(sq.SSI("sum", 3), sq.Untied("relu"))
+    tied, untied = (
+        sq.Task(sq.SSI("sum", 3), sq.Tied("relu")),
+        sq.Task(sq.SSI("sum", 3), sq.Untied("relu")),
+    )
     for call, words in [
         (lambda: risk(tied, 0.1, 0.1), "e: expected None"),
         (lambda: risk(tied, m=1.1), r"m: expected \|m\| <= 1"),
@@ -218,7 +279,10 @@ def test_what_does_not_fit_is_refused():
         (lambda: risk(tied, q=[1, 1, 1]), "q: expected None"),
         (lambda: risk(untied, m=[0.1, 0.2]), r"m: expected shape \(..., 3\)"),
         (lambda: risk(untied, m=[0, 0, 0.9], q=[1, 1, 0.5]), "m: expected"),
-        (lambda: risk(untied, tokens=sq.Correlated(np.eye(3) + 0.1)), "tokens: with correlated tokens"),
+        (
+            lambda: risk(untied, tokens=sq.Correlated(np.eye(3) + 0.1)),
+            "tokens: with correlated tokens",
+        ),
         (lambda: risk(tied, tokens="rademacher"), "tokens: the theory needs Gaussian"),
         (lambda: risk(SOFTMAX, np.zeros(3), np.zeros(2)), "e, m: expected shapes"),
     ]:
@@ -236,7 +300,9 @@ KAPPA = [
 
 @pytest.mark.parametrize("link", KAPPA, ids=repr)
 def test_flatness_is_the_exponent_for_a_rich_student(link):
-    """Untied, with an activation all of whose Hermite coefficients differ from zero: exp-like by data."""
+    """Untied, with an activation all of whose Hermite coefficients differ from zero: exp-like by
+    data.
+    """
     student = sq.Untied(sq.HermiteSeries([1 / math.factorial(k) for k in range(9)]))
     kappa = flatness_index(sq.Task(link, student)).kappa
     assert kappa == sie(link).value
@@ -255,7 +321,9 @@ def test_a_tied_network_is_blind_to_differences():
 
 
 def test_a_doubtful_flatness_is_called_undecided():
-    """By quasi-Monte-Carlo a derivative that vanishes only on the average cannot be told from a small one."""
+    """By quasi-Monte-Carlo a derivative that vanishes only on the average cannot be told from a
+    small one.
+    """
     task = sq.Task(sq.SSI(lambda z: float(z[0] + z[1] > 0) - 0.5 + 1e-6 * z[0], 4), sq.Tied("He2"))
     f = flatness_index(task)
     assert f.kappa is None and f.verdict.startswith("undecided: order 2")

@@ -20,13 +20,18 @@ struct Activation {
   virtual ~Activation() = default;
   // sigma(u); the derivative goes to `slope`.
   virtual double operator()(double u, double& slope) const = 0;
-  // For n numbers of runs side by side: the loss of sigma(scale z) against the label y, and its derivative with respect to z.
-  virtual void lanes(int n, const Runs* z, double scale, LossKind loss, const Runs* y, Runs* delta, Runs* value) const { lanes_by(*this, n, z, scale, loss, y, delta, value); }
+  // For n numbers of runs side by side: the loss of sigma(scale z) against the label y, and its
+  // derivative with respect to z.
+  virtual void lanes(int n, const Runs* z, double scale, LossKind loss, const Runs* y, Runs* delta,
+                     Runs* value) const {
+    lanes_by(*this, n, z, scale, loss, y, delta, value);
+  }
 
  protected:
   // sigma: of doubles, or of numbers of runs.
   template <class F>
-  static void lanes_by(const F& sigma, int n, const Runs* z, double scale, LossKind kind, const Runs* y, Runs* delta, Runs* value) {
+  static void lanes_by(const F& sigma, int n, const Runs* z, double scale, LossKind kind,
+                       const Runs* y, Runs* delta, Runs* value) {
     with_loss(kind, [&](auto loss) SEQSGD_LAMBDA_INLINE {
       for (int i = 0; i < n; ++i) {
         Runs slope, D;
@@ -61,7 +66,10 @@ class MadeActivation final : public Activation {
  public:
   explicit MadeActivation(F f) : f_(std::move(f)) {}
   double operator()(double u, double& slope) const override { return f_(u, slope); }
-  void lanes(int n, const Runs* z, double scale, LossKind loss, const Runs* y, Runs* delta, Runs* value) const override { lanes_by(f_, n, z, scale, loss, y, delta, value); }
+  void lanes(int n, const Runs* z, double scale, LossKind loss, const Runs* y, Runs* delta,
+             Runs* value) const override {
+    lanes_by(f_, n, z, scale, loss, y, delta, value);
+  }
 
  private:
   F f_;
@@ -125,7 +133,9 @@ inline const std::vector<std::pair<std::string, ActivationPtr>>& activation_tabl
        })},
       {"square", make_activation([](auto u, auto& s) { return s = 2.0 * u, u * u; })},
       {"h2", make_activation([](auto u, auto& s) { return s = 2 * sqrt_half * u, h2(u); })},
-      {"erf", make_activation([](double u, double& s) { return s = 1.12837916709551257390 * std::exp(-u * u), std::erf(u); })},
+      {"erf", make_activation([](double u, double& s) {
+         return s = 1.12837916709551257390 * std::exp(-u * u), std::erf(u);
+       })},
   };
   return table;
 }
@@ -134,7 +144,8 @@ inline const std::vector<std::pair<std::string, ActivationPtr>>& activation_tabl
 inline ActivationPtr activation_named(const std::string& name) {
   for (const auto& [key, a] : activation_table())
     if (key == name) return a;
-  if (name.rfind("He", 0) == 0 && name.size() <= 4 && name.size() > 2 && name.find_first_not_of("0123456789", 2) == std::string::npos) {
+  if (name.rfind("He", 0) == 0 && name.size() <= 4 && name.size() > 2 &&
+      name.find_first_not_of("0123456789", 2) == std::string::npos) {
     const int k = std::stoi(name.substr(2));
     if (k <= 30) {
       std::vector<double> c(std::size_t(k) + 1, 0.0);
@@ -144,7 +155,8 @@ inline ActivationPtr activation_named(const std::string& name) {
   }
   std::string known;
   for (const auto& [key, a] : activation_table()) known += key + ", ";
-  throw std::invalid_argument("activation: expected one of " + known + "He0 .. He30, got '" + name + "'");
+  throw std::invalid_argument("activation: expected one of " + known + "He0 .. He30, got '" + name +
+                              "'");
 }
 
 }  // namespace SEQSGD_LEVEL

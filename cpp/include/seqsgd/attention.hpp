@@ -1,4 +1,5 @@
-// Softmax attention of one head of dimension one: S_lk = exp(z_l z_k) / sum_j exp(z_l z_j), and its reductions to an output.
+// Softmax attention of one head of dimension one: S_lk = exp(z_l z_k) / sum_j exp(z_l z_j), and its
+// reductions to an output.
 #pragma once
 
 #include <algorithm>
@@ -22,8 +23,10 @@ inline int matrix_size(Index L) {
 }
 // The vectors of a^T S b.
 inline void check_bilinear(Index L, const std::vector<double>& a, const std::vector<double>& b) {
-  for (const auto& [name, x] : {std::pair<const char*, const std::vector<double>&>{"a", a}, {"b", b}}) {
-    if (Index(x.size()) != L) checks::refuse(name, "L = " + std::to_string(L) + " entries", x.size());
+  for (const auto& [name, x] :
+       {std::pair<const char*, const std::vector<double>&>{"a", a}, {"b", b}}) {
+    if (Index(x.size()) != L)
+      checks::refuse(name, "L = " + std::to_string(L) + " entries", x.size());
     checks::finite(name, x);
   }
 }
@@ -35,12 +38,15 @@ inline Reduction reduction_named(const std::string& name) {
   throw std::invalid_argument("reduction: expected none, trace or bilinear, got '" + name + "'");
 }
 
-// Row l of S before division: e_k = exp(z_l z_k - z_l end), with the sums of e_k and of e_k (z_k - end). The largest score z_l end is at an end of z's range.
-// Written (z_k - end) z_l, the exponent is 0 there and has two roundings elsewhere; z_k z_l - top would lose what separates scores that are large.
+// Row l of S before division: e_k = exp(z_l z_k - z_l end), with the sums of e_k and of e_k (z_k -
+// end). The largest score z_l end is at an end of z's range. Written (z_k - end) z_l, the exponent
+// is 0 there and has two roundings elsewhere; z_k z_l - top would lose what separates scores that
+// are large.
 struct SoftmaxRow {
   double sum, dot, end;
 };
-inline SoftmaxRow softmax_row(const double* z, int L, double zl, double low, double high, double* e) {
+inline SoftmaxRow softmax_row(const double* z, int L, double zl, double low, double high,
+                              double* e) {
   using namespace simd;
   constexpr int w = width<double>;
   const double end = zl >= 0 ? high : low;
@@ -62,7 +68,8 @@ inline SoftmaxRow softmax_row(const double* z, int L, double zl, double low, dou
   return r;
 }
 
-// Two tokens: a row has one exponential, the ratio of its entries; own_l = S_ll, other_l = 1 - S_ll.
+// Two tokens: a row has one exponential, the ratio of its entries; own_l = S_ll, other_l = 1 -
+// S_ll.
 struct PairSoftmax {
   simd::f64 own, other;
   explicit PairSoftmax(const double* z) {
@@ -77,9 +84,11 @@ struct PairSoftmax {
 
 // S of two tokens.
 SEQSGD_INLINE void softmax_two(const double* z, double* S) {
-#if defined(SEQSGD_AVX512) || defined(SEQSGD_AVX2)  // as PairSoftmax, every row twice: S leaves as one vector
+#if defined(SEQSGD_AVX512) || \
+    defined(SEQSGD_AVX2)  // as PairSoftmax, every row twice: S leaves as one vector
   typedef double four __attribute__((vector_size(32)));
-  const four a = {z[0], z[0], z[1], z[1]}, b = {z[1], z[1], z[0], z[0]}, ratio = seqsgd::exp(a * (b - a)), own = 1.0 / (1.0 + ratio), other = ratio * own;
+  const four a = {z[0], z[0], z[1], z[1]}, b = {z[1], z[1], z[0], z[0]},
+             ratio = seqsgd::exp(a * (b - a)), own = 1.0 / (1.0 + ratio), other = ratio * own;
   const four s = {own[0], other[1], other[2], own[3]};
   std::memcpy(S, &s, sizeof s);
 #else
@@ -109,7 +118,8 @@ SEQSGD_INLINE void softmax_matrix(const double* z, int L, double* S) {
 }
 
 // delta_i = d/dz_i of sum_lk D_lk S_lk(z).
-inline void softmax_matrix_backward(const double* z, int L, const double* S, const double* D, double* delta) {
+inline void softmax_matrix_backward(const double* z, int L, const double* S, const double* D,
+                                    double* delta) {
   if (L == 2) {  // through the one score difference of each row
     const double a = S[0] * S[1] * (D[1] - D[0]), b = S[2] * S[3] * (D[3] - D[2]);
     delta[0] = a * (z[1] - 2 * z[0]) - b * z[1];
@@ -131,7 +141,8 @@ inline void softmax_matrix_backward(const double* z, int L, const double* S, con
 }
 
 // (1/sqrt L) trace S and its gradient; e is scratch of L.
-inline double softmax_trace(const double* z, int L, double* gradient, double* e, bool direct = false) {
+inline double softmax_trace(const double* z, int L, double* gradient, double* e,
+                            bool direct = false) {
   if (L == 2 && !direct) {
     const PairSoftmax p(z);
     const simd::f64 h = p.own * p.other * sqrt_half;
@@ -139,7 +150,8 @@ inline double softmax_trace(const double* z, int L, double* gradient, double* e,
     gradient[1] = h[1] * (2 * z[1] - z[0]) - h[0] * z[0];
     return (p.own[0] + p.own[1]) * sqrt_half;
   }
-  if (double s; !direct && ExponentialSums::serves(z, L, s)) return ExponentialSums::trace(z, L, s, gradient, e);
+  if (double s; !direct && ExponentialSums::serves(z, L, s))
+    return ExponentialSums::trace(z, L, s, gradient, e);
   const auto [low, high] = std::minmax_element(z, z + L);
   const double scale = 1 / std::sqrt(double(L));
   double f = 0;
@@ -156,7 +168,8 @@ inline double softmax_trace(const double* z, int L, double* gradient, double* e,
 }
 
 // a^T S b and its gradient; e is scratch of L.
-inline double softmax_bilinear(const double* z, int L, const double* a, const double* b, double* gradient, double* e) {
+inline double softmax_bilinear(const double* z, int L, const double* a, const double* b,
+                               double* gradient, double* e) {
   const auto [low, high] = std::minmax_element(z, z + L);
   double f = 0;
   std::fill_n(gradient, L, 0.0);

@@ -1,4 +1,5 @@
-// Softmax attention for runs side by side, one to a lane: the same functions as in attention.hpp, vectorised over runs instead of tokens.
+// Softmax attention for runs side by side, one to a lane: the same functions as in attention.hpp,
+// vectorised over runs instead of tokens.
 #pragma once
 
 #include "attention.hpp"
@@ -6,17 +7,21 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-// Up to here runs are worth more side by side than their tokens (beyond, traces are summed by moments: exponential_sums.hpp).
+// Up to here runs are worth more side by side than their tokens (beyond, traces are summed by
+// moments: exponential_sums.hpp).
 inline constexpr int few_tokens = 47;
 
 namespace in_lanes {
 
 using V = Runs;
 
-// Two tokens: a row has one exponential, the ratio of its entries. own_l = S_ll, other_l = 1 - S_ll.
+// Two tokens: a row has one exponential, the ratio of its entries. own_l = S_ll, other_l = 1 -
+// S_ll.
 SEQSGD_INLINE void pair(const V* z, V (&own)[2], V (&other)[2]) {
   const V d = z[1] - z[0], a = seqsgd::exp(z[0] * d), b = seqsgd::exp(-(z[1] * d));
-  const V p = 1.0 + a, q = 1.0 + b, c = 1.0 / (p * q);  // one division for both; the exponentials saturate far below the square root of the largest double
+  const V p = 1.0 + a, q = 1.0 + b,
+          c = 1.0 / (p * q);  // one division for both; the exponentials saturate far below the
+                              // square root of the largest double
   own[0] = q * c;
   own[1] = p * c;
   other[0] = a * own[0];
@@ -31,10 +36,13 @@ struct Range {
       high = choose(z[l] > high, z[l], high);
     }
   }
-  SEQSGD_INLINE V end(V zl) const { return choose(zl > 0.0, high, low); }  // where the largest of the scores z_l z_k is
+  SEQSGD_INLINE V end(V zl) const {
+    return choose(zl > 0.0, high, low);
+  }  // where the largest of the scores z_l z_k is
 };
 
-// Row l of S before division, into e; its sum. The exponent is exact at the largest score (attention.hpp).
+// Row l of S before division, into e; its sum. The exponent is exact at the largest score
+// (attention.hpp).
 SEQSGD_INLINE V row(const V* z, int L, V zl, V end, V* e) {
   V s{};
   for (int k = 0; k < L; ++k) {
@@ -95,7 +103,8 @@ inline V softmax_trace(const V* z, int L, V* gradient, V* e) {
   V f{};
   for (int l = 0; l < L; ++l) gradient[l] = V{};
   for (int l = 0; l < L; ++l) {
-    const V end = range.end(z[l]), c = 1.0 / row(z, L, z[l], end, e), s = e[l] * c, a = scale * s, b = a * z[l] * c;
+    const V end = range.end(z[l]), c = 1.0 / row(z, L, z[l], end, e), s = e[l] * c, a = scale * s,
+            b = a * z[l] * c;
     V dot{};
     f += s;
     for (int k = 0; k < L; ++k) {

@@ -20,7 +20,8 @@ inline void remove_along(const Matrix& Q, Index r, Vector& x) {
   }
 }
 
-// Orthonormal columns that span the columns of A; columns within `tolerance` (relative) of the span of those before them add none.
+// Orthonormal columns that span the columns of A; columns within `tolerance` (relative) of the span
+// of those before them add none.
 inline Matrix orthonormal_basis(const Matrix& A, double tolerance = 1e-10) {
   Matrix Q(A.rows(), A.cols());
   Index r = 0;

@@ -41,13 +41,17 @@ inline void finite(const char* name, const std::vector<double>& all) {
 }
 // Of n things the i-th.
 inline Index index(const char* name, Index i, Index n) {
-  if (i < 0 || i >= n) throw std::out_of_range(std::string(name) + ": expected an index in [0, " + text(n) + "), got " + text(i));
+  if (i < 0 || i >= n)
+    throw std::out_of_range(std::string(name) + ": expected an index in [0, " + text(n) +
+                            "), got " + text(i));
   return i;
 }
 // A pointer that is one.
 template <class P>
 inline P given(const char* name, P pointer) {
-  if (!pointer) throw std::invalid_argument(std::string(name) + ": expected an object or an address, got a null pointer");
+  if (!pointer)
+    throw std::invalid_argument(std::string(name) +
+                                ": expected an object or an address, got a null pointer");
   return pointer;
 }
 

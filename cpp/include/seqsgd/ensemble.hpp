@@ -1,5 +1,6 @@
-// Advances the units of a simulation over threads, slice by slice, so that all move nearly in step and whoever waits can look or stop.
-// Results never depend on the slices: a unit's draws are addressed by its step.
+// Advances the units of a simulation over threads, slice by slice, so that all move nearly in step
+// and whoever waits can look or stop. Results never depend on the slices: a unit's draws are
+// addressed by its step.
 #pragma once
 
 #include <algorithm>
@@ -21,10 +22,12 @@ inline namespace SEQSGD_LEVEL {
 
 class Ensemble {
  public:
-  using Watch = std::function<bool(Index run_steps)>;  // called in the caller's thread; true pauses, and is the last call
+  using Watch = std::function<bool(Index run_steps)>;  // called in the caller's thread; true
+                                                       // pauses, and is the last call
 
   // True when every unit has reached the target or has halted.
-  static bool advance(const std::vector<Unit*>& units, Index target, int threads, const Watch& watch) {
+  static bool advance(const std::vector<Unit*>& units, Index target, int threads,
+                      const Watch& watch) {
     Ensemble e(units, target);
     if (e.queue_.empty()) return true;
     const int n = int(std::min<std::size_t>(std::size_t(std::max(1, threads)), e.queue_.size()));
@@ -100,7 +103,9 @@ class Ensemble {
         give_back(u);
         const auto now = Clock::now();
         const double seconds = std::chrono::duration<double>(now - begin).count();
-        budget = std::clamp<Index>(Index(double(std::max<Index>(steps, 1)) * slice_seconds / std::max(seconds, 1e-9)), 1, 8 * budget);
+        budget = std::clamp<Index>(
+            Index(double(std::max<Index>(steps, 1)) * slice_seconds / std::max(seconds, 1e-9)), 1,
+            8 * budget);
         if (watch && *watch && now - looked >= look) {
           looked = now;
           if ((*watch)(run_steps_)) pause_ = true;

@@ -1,8 +1,10 @@
-// Long sequences: the sums over k of exp(z_l z_k) for all l together, in O(L) instead of O(L^2) exponentials.
+// Long sequences: the sums over k of exp(z_l z_k) for all l together, in O(L) instead of O(L^2)
+// exponentials.
 //
-// F(x) = sum_k w_k exp(x z_k) = sum_n (s^2)^n / n! M_n (x/s)^n with the moments M_n = sum_k w_k (z_k/s)^n and s = max |z|, to the order at
-// which the series has converged to rounding. Used where s^2 is small enough for the series to lose nothing: row l's sum holds
-// exp(z_l^2), so terms of the other sign exceed it by at most exp(s^2/4), a factor of 80 at the limit below.
+// F(x) = sum_k w_k exp(x z_k) = sum_n (s^2)^n / n! M_n (x/s)^n with the moments M_n = sum_k w_k
+// (z_k/s)^n and s = max |z|, to the order at which the series has converged to rounding. Used where
+// s^2 is small enough for the series to lose nothing: row l's sum holds exp(z_l^2), so terms of the
+// other sign exceed it by at most exp(s^2/4), a factor of 80 at the limit below.
 #pragma once
 
 #include <algorithm>
@@ -63,7 +65,8 @@ class ExponentialSums {
 
  private:
   using V = simd::f64;
-  static constexpr int W = simd::width<double>, P = 4, terms = 96;  // P vectors at a time hide the latency of a recurrence
+  static constexpr int W = simd::width<double>, P = 4,
+                       terms = 96;  // P vectors at a time hide the latency of a recurrence
   struct Series {
     V moment[terms];
     double b[terms];
@@ -89,7 +92,10 @@ class ExponentialSums {
   }
   // Zeros beyond the n-th.
   static void read(const double* p, int at, int n, V (&x)[P]) {
-    for (int i = 0; i < P; ++i) x[i] = n >= (i + 1) * W ? simd::load(p + at + i * W) : n > i * W ? simd::load_first(p + at + i * W, n - i * W) : V{};
+    for (int i = 0; i < P; ++i)
+      x[i] = n >= (i + 1) * W ? simd::load(p + at + i * W)
+             : n > i * W      ? simd::load_first(p + at + i * W, n - i * W)
+                              : V{};
   }
   static void write(double* p, int at, int n, const V (&x)[P]) {
     for (int i = 0; i < P; ++i) {

@@ -1,6 +1,8 @@
-// The data of a sampled run: where in its streams a step's draws are, and how to start in the middle.
+// The data of a sampled run: where in its streams a step's draws are, and how to start in the
+// middle.
 //
-// Steps are grouped in blocks of a length that depends on L and d alone; block b of run r is addressed by (seed, data, r, b).
+// Steps are grouped in blocks of a length that depends on L and d alone; block b of run r is
+// addressed by (seed, data, r, b).
 #pragma once
 
 #include <algorithm>
@@ -19,8 +21,9 @@ inline Index block_steps(Index L, Index d) {
   return b;
 }
 
-// Short steps are drawn ahead, a chunk of several while the chunk before it is used, so that the processor has something to do while a step's few
-// numbers go from one operation to the next; long steps are drawn as they are needed.
+// Short steps are drawn ahead, a chunk of several while the chunk before it is used, so that the
+// processor has something to do while a step's few numbers go from one operation to the next; long
+// steps are drawn as they are needed.
 inline Index steps_ahead(Index L, Index d) {
   if (L * d > 512) return 0;
   Index n = 1;
@@ -32,8 +35,16 @@ template <class T>
 class Feed {
  public:
   Feed(const TokenSettings& law, Index L, Index d, int noise_k)
-      : law_(law), L_(L), d_(d), block_(block_steps(L, d)), ahead_(law.law == TokenLaw::gaussian ? steps_ahead(L, d) : 0), noise_k_(noise_k),
-        chunk_(padded(ahead_ * L * d)), tails_(std::size_t((ahead_ ? 2 * chunk_ : padded(block_ * L * (d % unit))) + unit)), stock_(std::size_t(staged ? stretch : 0)), noise_(std::size_t(padded(block_ * noise_k))) {
+      : law_(law),
+        L_(L),
+        d_(d),
+        block_(block_steps(L, d)),
+        ahead_(law.law == TokenLaw::gaussian ? steps_ahead(L, d) : 0),
+        noise_k_(noise_k),
+        chunk_(padded(ahead_ * L * d)),
+        tails_(std::size_t((ahead_ ? 2 * chunk_ : padded(block_ * L * (d % unit))) + unit)),
+        stock_(std::size_t(staged ? stretch : 0)),
+        noise_(std::size_t(padded(block_ * noise_k))) {
     while ((Index(1) << log2_ahead_) < ahead_) ++log2_ahead_;
   }
 
@@ -42,7 +53,9 @@ class Feed {
 
   // How a step's tokens are had: by drawing them while they are used, by `ahead()`, or by `fill`.
   enum class Way { draw, ahead, fill };
-  Way way() const { return law_.law != TokenLaw::gaussian ? Way::fill : ahead_ ? Way::ahead : Way::draw; }
+  Way way() const {
+    return law_.law != TokenLaw::gaussian ? Way::fill : ahead_ ? Way::ahead : Way::draw;
+  }
 
   // Go to a step of a run's stream.
   void seek(const void* owner, std::uint64_t seed, std::uint32_t run, Index step) {
@@ -66,11 +79,13 @@ class Feed {
   }
   // This step's tokens, drawn already: (L, d) without gaps.
   const T* ahead() const { return tails_.data() + current_ + in_chunk() * L_ * d_; }
-  // A step's share of the next chunk; once in every step, best while there is something to wait for.
+  // A step's share of the next chunk; once in every step, best while there is something to wait
+  // for.
   SEQSGD_INLINE void draw_ahead() {
     const Index begin = drawn_, end = share_end(in_chunk());
     if (begin == end) return;
-    if (begin == 0 && ((step_ + ahead_) & (block_ - 1)) < ahead_) source_.g = lanes_of(step_ / block_ + 1);
+    if (begin == 0 && ((step_ + ahead_) & (block_ - 1)) < ahead_)
+      source_.g = lanes_of(step_ / block_ + 1);
     fill_normal(source_.g, tails_.data() + (chunk_ - current_) + begin, end - begin);
     drawn_ = end;
   }
@@ -91,12 +106,19 @@ class Feed {
  private:
   Index in_block() const { return step_ & (block_ - 1); }  // powers of two
   Index in_chunk() const { return step_ & (ahead_ - 1); }
-  // Normals of the next chunk drawn by the end of the i-th step of this one. Staged draws are too long for the processor to see beyond: all at once.
-  Index share_end(Index i) const { return staged ? (i + 1 < ahead_ ? 0 : chunk_) : ((i + 1) * (chunk_ / unit) >> log2_ahead_) * unit; }
-  Lanes lanes_of(Index block) const { return Lanes(Address{seed_, Stream::data, run_, std::uint64_t(block)}); }
+  // Normals of the next chunk drawn by the end of the i-th step of this one. Staged draws are too
+  // long for the processor to see beyond: all at once.
+  Index share_end(Index i) const {
+    return staged ? (i + 1 < ahead_ ? 0 : chunk_)
+                  : ((i + 1) * (chunk_ / unit) >> log2_ahead_) * unit;
+  }
+  Lanes lanes_of(Index block) const {
+    return Lanes(Address{seed_, Stream::data, run_, std::uint64_t(block)});
+  }
   void begin_block() {
     if (!ahead_) source_.g = lanes_of(step_ / block_);
-    if (way() == Way::draw) fill_normal(source_.g, tails_.data(), padded(block_ * L_ * (d_ % unit)));
+    if (way() == Way::draw)
+      fill_normal(source_.g, tails_.data(), padded(block_ * L_ * (d_ % unit)));
     if (noise_k_) {
       Lanes g(Address{seed_, Stream::noise, run_, std::uint64_t(step_ / block_)});
       fill_normal(g, noise_.data(), padded(block_ * noise_k_));
@@ -125,7 +147,9 @@ class Feed {
   Index L_, d_, block_, ahead_;
   int noise_k_;
   int log2_ahead_ = 0;
-  Index chunk_, current_ = 0, drawn_ = 0;  // normals in a chunk; where this one begins; how much of the next is there
+  Index chunk_,
+      current_ = 0,
+      drawn_ = 0;        // normals in a chunk; where this one begins; how much of the next is there
   LineVector<T> tails_;  // of a block; or two chunks of steps drawn ahead
   LineVector<T> stock_;
   LineVector<double> noise_;

@@ -1,13 +1,14 @@
-// The general reduced step: any number of weights, any map of fields, any spheres. The definition; kernels that are
-// faster for a case have its law (tests/test_reduced_law.py).
+// The general reduced step: any number of weights, any map of fields, any spheres. The definition;
+// kernels that are faster for a case have its law (tests/test_reduced_law.py).
 //
-// Weights w_i / sqrt d are written along b_0 = w* / sqrt d, along b_1 .. b_r, which with b_0 span P, and along an
-// orthonormal frame of what remains of them, chosen so that this part is lower triangular. A step draws the tokens'
-// coordinates along all of these, which gives the fields and delta. In the directions that are not followed the
-// gradients G_i = sum_f delta_f x_f are jointly Gaussian given delta, so only their Gram matrix matters: Wishart,
-// drawn by Bartlett's decomposition, of the tokens or of the weights, whichever are fewer. Then the frame is
-// chosen anew (an LQ factorisation, so that no Gram matrix is ever factored). Exact in law at any d.
-// Cost: L (1 + r + p) normals, and of order p^2 (p + L) operations.
+// Weights w_i / sqrt d are written along b_0 = w* / sqrt d, along b_1 .. b_r, which with b_0 span
+// P, and along an orthonormal frame of what remains of them, chosen so that this part is lower
+// triangular. A step draws the tokens' coordinates along all of these, which gives the fields and
+// delta. In the directions that are not followed the gradients G_i = sum_f delta_f x_f are jointly
+// Gaussian given delta, so only their Gram matrix matters: Wishart, drawn by Bartlett's
+// decomposition, of the tokens or of the weights, whichever are fewer. Then the frame is chosen
+// anew (an LQ factorisation, so that no Gram matrix is ever factored). Exact in law at any d. Cost:
+// L (1 + r + p) normals, and of order p^2 (p + L) operations.
 #pragma once
 
 #include <Eigen/QR>
@@ -24,7 +25,8 @@ inline namespace SEQSGD_LEVEL {
 
 class GramRun final : public ReducedRuns {
  public:
-  GramRun(const Task& task, const Settings& s, const Coordinates& c, std::uint32_t run, Index row, Records& records)
+  GramRun(const Task& task, const Settings& s, const Coordinates& c, std::uint32_t run, Index row,
+          Records& records)
       : task_(task),
         s_(s),
         run_(run),
@@ -50,7 +52,8 @@ class GramRun final : public ReducedRuns {
       mixing_ = Matrix::Zero(L_, L_);
       for (Index i = 0; i < L_; ++i)
         for (Index k = 0; k <= i; ++k)
-          mixing_(factor.order[std::size_t(i)], factor.order[std::size_t(k)]) = factor.F[std::size_t(i * L_ + k)];
+          mixing_(factor.order[std::size_t(i)], factor.order[std::size_t(k)]) =
+              factor.F[std::size_t(i * L_ + k)];
     }
     start(c);
     if (encoded_ && s.weights == Weights::shared) positional_ = orthonormal_basis(P_.transpose());
@@ -63,7 +66,8 @@ class GramRun final : public ReducedRuns {
     const double L = double(c.L), p = double(c.n), k = fixed_directions(c);
     const double fields = c.shared ? L * p : L;
     return 8 * (p * (k + p) + 2 * L * k + L * L) + 24 * p +
-           8 * (L + 4 * fields + double(task.scratch() + std::size_t(task.k()))) + double(sizeof(GramRun)) + 512;
+           8 * (L + 4 * fields + double(task.scratch() + std::size_t(task.k()))) +
+           double(sizeof(GramRun)) + 512;
   }
   static double bytes_of_step(const Coordinates& c) {
     const double L = double(c.L), p = double(c.n), k = fixed_directions(c);
@@ -71,12 +75,15 @@ class GramRun final : public ReducedRuns {
   }
 
   Index runs() const override { return 1; }
-  bool done(Index target) const override { return progress_.step >= target || progress_.halted(s_.plan); }
+  bool done(Index target) const override {
+    return progress_.step >= target || progress_.halted(s_.plan);
+  }
   const Progress& progress(Index) const override { return progress_; }
 
   void advance(Index target, Index budget, int, const std::atomic<bool>& pause) override {
     const Index end = std::min(target, progress_.step + budget);
-    while (progress_.step < end && !progress_.halted(s_.plan) && !pause.load(std::memory_order_relaxed)) {
+    while (progress_.step < end && !progress_.halted(s_.plan) &&
+           !pause.load(std::memory_order_relaxed)) {
       step();
       record_if_due();
     }
@@ -94,7 +101,9 @@ class GramRun final : public ReducedRuns {
   }
 
   Index state_size() const override { return W_.size() + Progress::size; }
-  void save(Index, double* state) const override { progress_.save(std::copy_n(W_.data(), W_.size(), state)); }
+  void save(Index, double* state) const override {
+    progress_.save(std::copy_n(W_.data(), W_.size(), state));
+  }
   void check_state(const double* state) const override {
     for (Index i = 0; i < W_.size(); ++i)
       if (!std::isfinite(state[i])) Progress::refuse();
@@ -125,8 +134,8 @@ class GramRun final : public ReducedRuns {
     if (s_.init.overlap && s_.init.random_sign &&
         gaussian_vector(s_.seed, Stream::init, run_, std::uint64_t(p_), 1)[0] < 0)
       m0 = -m0;
-    // Directions orthogonal to w* are uniform. With the opposite encoding, which is chosen orthogonal to the initial
-    // weights, none of them is along P; else r of them are.
+    // Directions orthogonal to w* are uniform. With the opposite encoding, which is chosen
+    // orthogonal to the initial weights, none of them is along P; else r of them are.
     const Index along = s_.position == PositionKind::matrix ? r : 0;
     Matrix across = Matrix::Zero(p_, r + frame_);
     for (Index i = 0; i < p_; ++i)
@@ -147,7 +156,8 @@ class GramRun final : public ReducedRuns {
   static Matrix bartlett(Index n, Index dof, OneByOne& g) {
     Matrix A = Matrix::Zero(n, std::min(n, dof));
     for (Index i = 0; i < n; ++i)
-      for (Index j = 0; j < A.cols() && j <= i; ++j) A(i, j) = i == j ? std::sqrt(ChiSquare(dof - i)(g)) : g.normal();
+      for (Index j = 0; j < A.cols() && j <= i; ++j)
+        A(i, j) = i == j ? std::sqrt(ChiSquare(dof - i)(g)) : g.normal();
     return A;
   }
 
@@ -170,8 +180,8 @@ class GramRun final : public ReducedRuns {
       const double c = s_.position == PositionKind::injected ? s_.c[std::size_t(l)] : 0;
       z_[std::size_t(f)] = W_.row(i).dot(X.row(l)) + P_.row(l).dot(W_.row(i).head(fixed_)) + c;
     }
-    const double loss =
-        task_(zstar_.data(), z_.data(), noise_.empty() ? nullptr : noise_.data(), delta_.data(), scratch_.data());
+    const double loss = task_(zstar_.data(), z_.data(), noise_.empty() ? nullptr : noise_.data(),
+                              delta_.data(), scratch_.data());
     const Matrix G = gradients(std::move(X), g);
     const double gamma_d = s_.lr(progress_.step) / double(s_.d);
     if (!std::isfinite(loss) || !G.allFinite() || !move(G, gamma_d)) {
@@ -179,7 +189,8 @@ class GramRun final : public ReducedRuns {
       return;
     }
     progress_.count(loss);
-    if (s_.plan.eta > 0 && progress_.passage < 0 && overlap() >= s_.plan.eta) progress_.passage = progress_.step;
+    if (s_.plan.eta > 0 && progress_.passage < 0 && overlap() >= s_.plan.eta)
+      progress_.passage = progress_.step;
   }
 
   // G (p, coordinates and as many directions beside them as there is need of).
@@ -202,7 +213,8 @@ class GramRun final : public ReducedRuns {
     return G;
   }
 
-  // A square root (p, p) of delta^T C delta, by a QR factorisation of a root of C times delta: exact where it is singular.
+  // A square root (p, p) of delta^T C delta, by a QR factorisation of a root of C times delta:
+  // exact where it is singular.
   Matrix gram_root(const Matrix& delta) const {
     const Matrix A = mixing_.size() ? Matrix(mixing_.transpose() * delta) : delta;
     if (p_ == 1) return Matrix::Constant(1, 1, A.norm());
@@ -239,7 +251,8 @@ class GramRun final : public ReducedRuns {
     return true;
   }
 
-  // ||(e, m)|| of one weight, e measured along an orthonormal basis of P; of several, ||m|| / sqrt p.
+  // ||(e, m)|| of one weight, e measured along an orthonormal basis of P; of several, ||m|| / sqrt
+  // p.
   double overlap() const {
     double sum = W_.col(0).squaredNorm() / double(p_);
     if (positional_.size()) sum += (W_.leftCols(fixed_) * positional_).squaredNorm();
@@ -247,8 +260,9 @@ class GramRun final : public ReducedRuns {
   }
 
   void record_if_due() {
-    progress_.record_if_due(s_.plan,
-                            [&](Index i, double mean_loss) { records_.put(row_, i, order_parameters(0), mean_loss); });
+    progress_.record_if_due(s_.plan, [&](Index i, double mean_loss) {
+      records_.put(row_, i, order_parameters(0), mean_loss);
+    });
   }
 
   const Task& task_;

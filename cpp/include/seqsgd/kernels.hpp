@@ -1,7 +1,8 @@
-// The O(L d) loops of a sampled step: draw (or read) the tokens while projecting them, and move the weights.
+// The O(L d) loops of a sampled step: draw (or read) the tokens while projecting them, and move the
+// weights.
 //
-// Weights are padded to whole units with zeros; tokens may have anything finite behind their last column. The stride of rows is an odd number
-// of cache lines, so that rows do not share cache sets.
+// Weights are padded to whole units with zeros; tokens may have anything finite behind their last
+// column. The stride of rows is an odd number of cache lines, so that rows do not share cache sets.
 // Sums run in vectors of T over tiles of a few thousand columns and in double between tiles.
 #pragma once
 
@@ -21,15 +22,15 @@ inline Index row_stride(Index d) {
   return padded(d) + (padded(d) / line % 2 == 0 ? line : 0);
 }
 
-// Where tokens come from: fresh normals, staged by way of a small stock. The columns beyond the last whole unit of all tokens of a block are drawn
-// together beforehand.
+// Where tokens come from: fresh normals, staged by way of a small stock. The columns beyond the
+// last whole unit of all tokens of a block are drawn together beforehand.
 template <class T>
 struct Draw {
   Lanes g;
   const T* tails = nullptr;  // (L, columns % unit) of this step
-  T* stock = nullptr;     // room for a stretch,
-  Index at = 0, end = 0;  // where normals from here to there are left
-  Index left = 0;         // of this step, not drawn yet
+  T* stock = nullptr;        // room for a stretch,
+  Index at = 0, end = 0;     // where normals from here to there are left
+  Index left = 0;            // of this step, not drawn yet
   static constexpr bool fresh = true, stocked = staged;
   SEQSGD_INLINE void get(const T*, simd::Vec<T> (&x)[packs<T>]) {
     if constexpr (staged) {
@@ -64,11 +65,13 @@ struct Read {
   SEQSGD_INLINE void tail(const T* p, Index, int, simd::Vec<T> (&x)[packs<T>]) const { get(p, x); }
 };
 
-// Two running dot products of x against a and b, over two accumulators each; of the first n vectors of a unit.
+// Two running dot products of x against a and b, over two accumulators each; of the first n vectors
+// of a unit.
 template <class T>
 struct TwoDots {
   simd::Vec<T> s[2]{}, t[2]{};
-  SEQSGD_INLINE void add(const simd::Vec<T> (&x)[packs<T>], const T* a, const T* b, int n = packs<T>) {
+  SEQSGD_INLINE void add(const simd::Vec<T> (&x)[packs<T>], const T* a, const T* b,
+                         int n = packs<T>) {
     for (int k = 0; k < packs<T>; ++k) {
       if (k >= n) return;  // constant indices keep the accumulators in registers
       s[k & 1] += x[k] * simd::load(a + k * simd::width<T>);
@@ -107,7 +110,8 @@ SEQSGD_INLINE void put(T* p, const simd::Vec<T> (&x)[packs<T>], int n = packs<T>
 
 // z_l = X_l . v_l and z*_l = X_l . w* of all tokens, tile by tile.
 template <class T, class Source>
-void project_long_tokens(Source& source, Index L, Index d, const T* v, Index v_stride, const T* wstar, const T* X, Index x_stride, double* z, double* zstar) {
+void project_long_tokens(Source& source, Index L, Index d, const T* v, Index v_stride,
+                         const T* wstar, const T* X, Index x_stride, double* z, double* zstar) {
   Source src = source;  // a local copy can live in registers
   const Index whole = d / unit * unit;
   std::fill_n(z, L, 0.0);
@@ -136,15 +140,19 @@ void project_long_tokens(Source& source, Index L, Index d, const T* v, Index v_s
   source = src;
 }
 
-// Per token, handed to out(l, z_l, z*_l): z_l = X_l . v_l and z*_l = X_l . w*, X kept for the update. v_stride = 0 when all tokens see one weight
-// vector; z and zstar are scratch of L.
+// Per token, handed to out(l, z_l, z*_l): z_l = X_l . v_l and z*_l = X_l . w*, X kept for the
+// update. v_stride = 0 when all tokens see one weight vector; z and zstar are scratch of L.
 template <class T, class Source, class Out>
-SEQSGD_INLINE void project_tokens(Source& source, Index L, Index d, const T* v, Index v_stride, const T* wstar, const T* X, Index x_stride, double* z, double* zstar, Out out) {
+SEQSGD_INLINE void project_tokens(Source& source, Index L, Index d, const T* v, Index v_stride,
+                                  const T* wstar, const T* X, Index x_stride, double* z,
+                                  double* zstar, Out out) {
   if constexpr (!Source::fresh)
     if (d <= tile) {
       for (Index l = 0; l < L; ++l) {
         TwoDots<T> dots;
-        dots.add_row([row = X + l * x_stride](Index j) SEQSGD_LAMBDA_INLINE { return simd::load(row + j); }, v + l * v_stride, wstar, d);
+        dots.add_row([row = X + l * x_stride](Index j)
+                         SEQSGD_LAMBDA_INLINE { return simd::load(row + j); },
+                     v + l * v_stride, wstar, d);
         out(l, dots.first(), dots.second());
       }
       return;
@@ -153,9 +161,11 @@ SEQSGD_INLINE void project_tokens(Source& source, Index L, Index d, const T* v, 
   for (Index l = 0; l < L; ++l) out(l, z[l], zstar[l]);
 }
 
-// Sum over tokens: s = sum_l X_l, u = s . v, ustar = s . w*; and, if EachStar, zstar_l = X_l . w* with `lanes_of` (L vectors) as scratch.
+// Sum over tokens: s = sum_l X_l, u = s . v, ustar = s . w*; and, if EachStar, zstar_l = X_l . w*
+// with `lanes_of` (L vectors) as scratch.
 template <bool EachStar, class T, class Source>
-void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, const T* X, Index x_stride, T* s, double& u, double& ustar, double* zstar, T* lanes_of) {
+void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, const T* X,
+                 Index x_stride, T* s, double& u, double& ustar, double* zstar, T* lanes_of) {
   constexpr int w = simd::width<T>;
   if constexpr (!Source::fresh && !EachStar)
     if (d <= tile) {
@@ -184,7 +194,8 @@ void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, c
     TwoDots<T> dots;
     const auto columns = [&](Index j, int n, auto next) {
       simd::Vec<T> sum[packs<T>], star[packs<T>], x[packs<T>];
-      for (int k = 0; k < packs<T>; ++k) sum[k] = simd::Vec<T>{};  // one by one, or GCC clears memory
+      for (int k = 0; k < packs<T>; ++k)
+        sum[k] = simd::Vec<T>{};  // one by one, or GCC clears memory
       if constexpr (EachStar)
         for (int k = 0; k < packs<T>; ++k) star[k] = simd::load(wstar + j + k * w);
       for (Index l = 0; l < L; ++l) {
@@ -204,10 +215,14 @@ void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, c
       while (j < end && L * unit <= stretch) {
         const Index stop = std::min(end, j + stretch / (L * unit) * unit);
         src.restock((stop - j) * L);
-        for (; j < stop; j += unit) columns(j, packs<T>, [&](const T*, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.take(x); });
+        for (; j < stop; j += unit)
+          columns(j, packs<T>, [&](const T*, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.take(x); });
       }
-    for (; j < end; j += unit) columns(j, packs<T>, [&](const T* p, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.get(p, x); });
-    if (rest && begin + tile >= d) columns(whole, rest_packs, [&](const T* p, Index l, auto& x) SEQSGD_LAMBDA_INLINE { src.tail(p, l, rest, x); });
+    for (; j < end; j += unit)
+      columns(j, packs<T>, [&](const T* p, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.get(p, x); });
+    if (rest && begin + tile >= d)
+      columns(whole, rest_packs,
+              [&](const T* p, Index l, auto& x) SEQSGD_LAMBDA_INLINE { src.tail(p, l, rest, x); });
     dots.flush(u, ustar);
     if constexpr (EachStar)
       for (Index l = 0; l < L; ++l) {
@@ -218,8 +233,8 @@ void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, c
   source = src;
 }
 
-// One pass v <- a v - sum_i c_i rows_i over N rows; returns ||v||^2, and v . rows_{N-1} in `last` if asked.
-// What is behind the n-th element of v stays as it is.
+// One pass v <- a v - sum_i c_i rows_i over N rows; returns ||v||^2, and v . rows_{N-1} in `last`
+// if asked. What is behind the n-th element of v stays as it is.
 template <int N, bool Last, class T>
 double combine_pass(T* v, Index n, T a, const T* const* rows, const T* c, double* last) {
   constexpr int w = simd::width<T>;
@@ -253,7 +268,9 @@ double combine_pass(T* v, Index n, T a, const T* const* rows, const T* c, double
       move(j, 0, all);
       j += w;
     }
-    if (j < end) move(j, 1, [&](simd::Vec<T> r) SEQSGD_LAMBDA_INLINE { return simd::keep_first(r, int(end - j)); });
+    if (j < end)
+      move(j, 1,
+           [&](simd::Vec<T> r) SEQSGD_LAMBDA_INLINE { return simd::keep_first(r, int(end - j)); });
     norm2 += simd::sum<T>(s[0] + s[1]);
     if constexpr (Last) dot += simd::sum<T>(t[0] + t[1]);
   }
@@ -269,26 +286,36 @@ double combine(T* v, Index n, T a, const T* const* rows, const T* c, Index count
     a = 1;
   }
   switch (count * 2 + (last ? 1 : 0)) {
-    case 2: return combine_pass<1, false>(v, n, a, rows, c, last);
-    case 3: return combine_pass<1, true>(v, n, a, rows, c, last);
-    case 4: return combine_pass<2, false>(v, n, a, rows, c, last);
-    case 5: return combine_pass<2, true>(v, n, a, rows, c, last);
-    case 6: return combine_pass<3, false>(v, n, a, rows, c, last);
-    case 7: return combine_pass<3, true>(v, n, a, rows, c, last);
-    case 8: return combine_pass<4, false>(v, n, a, rows, c, last);
-    default: return combine_pass<4, true>(v, n, a, rows, c, last);
+    case 2:
+      return combine_pass<1, false>(v, n, a, rows, c, last);
+    case 3:
+      return combine_pass<1, true>(v, n, a, rows, c, last);
+    case 4:
+      return combine_pass<2, false>(v, n, a, rows, c, last);
+    case 5:
+      return combine_pass<2, true>(v, n, a, rows, c, last);
+    case 6:
+      return combine_pass<3, false>(v, n, a, rows, c, last);
+    case 7:
+      return combine_pass<3, true>(v, n, a, rows, c, last);
+    case 8:
+      return combine_pass<4, false>(v, n, a, rows, c, last);
+    default:
+      return combine_pass<4, true>(v, n, a, rows, c, last);
   }
 }
 
 // a . b in double throughout; n is padded.
 template <class T>
 double dot(const T* a, const T* b, Index n) {
-  typedef T Part __attribute__((vector_size(simd::width<double> * sizeof(T)), aligned(alignof(T)), may_alias));
+  typedef T Part
+      __attribute__((vector_size(simd::width<double> * sizeof(T)), aligned(alignof(T)), may_alias));
   constexpr int w = simd::width<double>;
   simd::f64 s[4]{};
   for (Index j = 0; j < n; j += 4 * w)
     for (int k = 0; k < 4; ++k) {
-      const Part x = *reinterpret_cast<const Part*>(a + j + k * w), y = *reinterpret_cast<const Part*>(b + j + k * w);
+      const Part x = *reinterpret_cast<const Part*>(a + j + k * w),
+                 y = *reinterpret_cast<const Part*>(b + j + k * w);
       s[k] += __builtin_convertvector(x, simd::f64) * __builtin_convertvector(y, simd::f64);
     }
   return simd::sum<double>((s[0] + s[1]) + (s[2] + s[3]));

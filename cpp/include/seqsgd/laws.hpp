@@ -1,4 +1,5 @@
-// Laws of the token entries other than fresh Gaussian ones, all centred with unit variance, and correlated tokens.
+// Laws of the token entries other than fresh Gaussian ones, all centred with unit variance, and
+// correlated tokens.
 #pragma once
 
 #include <cmath>
@@ -16,7 +17,8 @@ inline namespace SEQSGD_LEVEL {
 enum class TokenLaw { gaussian, rademacher, uniform, student_t, correlated };
 
 inline const std::vector<std::string>& token_law_names() {
-  static const std::vector<std::string> names = {"gaussian", "rademacher", "uniform", "student_t", "correlated"};
+  static const std::vector<std::string> names = {"gaussian", "rademacher", "uniform", "student_t",
+                                                 "correlated"};
   return names;
 }
 
@@ -30,8 +32,8 @@ inline TokenLaw token_law_named(const std::string& name) {
   throw std::invalid_argument("tokens: expected one of " + known + ", got '" + name + "'");
 }
 
-// A factor of a positive semi-definite covariance C (L x L): pivoted Cholesky. Token order[i] is sum_{k <= i} F_ik of the raw rows order[k], so that
-// rows can be mixed in place from the last i.
+// A factor of a positive semi-definite covariance C (L x L): pivoted Cholesky. Token order[i] is
+// sum_{k <= i} F_ik of the raw rows order[k], so that rows can be mixed in place from the last i.
 struct CovarianceFactor {
   std::vector<int> order;
   std::vector<double> F;  // (L, L) lower-triangular, rows in pivot order
@@ -39,19 +41,26 @@ struct CovarianceFactor {
 
 inline CovarianceFactor semidefinite_factor(std::vector<double> C, int L) {
   checks::within("L", L, 1, std::numeric_limits<int>::max());
-  if (C.size() != std::size_t(L) * std::size_t(L)) checks::refuse("covariance", "L x L entries, L = " + std::to_string(L), C.size());
+  if (C.size() != std::size_t(L) * std::size_t(L))
+    checks::refuse("covariance", "L x L entries, L = " + std::to_string(L), C.size());
   checks::finite("covariance", C);
-  const auto at = [L](std::vector<double>& m, int i, int j) -> double& { return m[std::size_t(i) * L + j]; };
+  const auto at = [L](std::vector<double>& m, int i, int j) -> double& {
+    return m[std::size_t(i) * L + j];
+  };
   CovarianceFactor f{std::vector<int>(std::size_t(L)), std::vector<double>(C.size(), 0.0)};
   for (int i = 0; i < L; ++i) f.order[std::size_t(i)] = i;
   double scale = 0;
   for (int i = 0; i < L; ++i) scale = std::max(scale, std::fabs(at(C, i, i)));
   const double tolerance = 1e-10 * scale * L;
-  const auto refuse = [] { throw std::invalid_argument("covariance: expected a positive semi-definite matrix"); };
+  const auto refuse = [] {
+    throw std::invalid_argument("covariance: expected a positive semi-definite matrix");
+  };
   for (int i = 0; i < L; ++i)
     for (int k = 0; k < i; ++k)
-      if (std::fabs(at(C, i, k) - at(C, k, i)) > 1e-12 * std::max(scale, std::fabs(at(C, i, k)))) throw std::invalid_argument("covariance: expected a symmetric matrix");
-  for (int j = 0; j < L; ++j) {  // C becomes the Schur complement, rows and columns swapped as in `order`
+      if (std::fabs(at(C, i, k) - at(C, k, i)) > 1e-12 * std::max(scale, std::fabs(at(C, i, k))))
+        throw std::invalid_argument("covariance: expected a symmetric matrix");
+  for (int j = 0; j < L;
+       ++j) {  // C becomes the Schur complement, rows and columns swapped as in `order`
     int best = j;
     for (int i = j; i < L; ++i) {
       if (at(C, i, i) < -tolerance) refuse();
@@ -92,7 +101,8 @@ inline double open_uniform(std::uint32_t u) { return (double(u >> 1) + 0.5) * 0x
 // Words that every lane of the generator gives to one row of `fill_tokens`.
 template <class T>
 Index row_words(TokenLaw law, Index d) {
-  if (law == TokenLaw::gaussian || law == TokenLaw::correlated) return padded(d) / unit * (sizeof(T) == 4 ? 2 : 4);
+  if (law == TokenLaw::gaussian || law == TokenLaw::correlated)
+    return padded(d) / unit * (sizeof(T) == 4 ? 2 : 4);
   return padded(d) / lanes * (law == TokenLaw::student_t ? 3 : 1);
 }
 
@@ -113,10 +123,13 @@ void fill_tokens(const TokenSettings& law, Lanes& g, Index L, Index d, T* X, Ind
           for (int i = 0; i < w; ++i) {
             T& x = row[j + k * w + i];
             if (law.law == TokenLaw::rademacher) x = (a[i] >> 31) ? T(1) : T(-1);
-            if (law.law == TokenLaw::uniform) x = T((2 * detail::open_uniform(a[i]) - 1) * 1.73205080756887729353);
-            if (t) {  // Bailey, Math. Comp. 62 (1994): exact for every nu, tails down to 2^-64; scaled to unit variance
+            if (law.law == TokenLaw::uniform)
+              x = T((2 * detail::open_uniform(a[i]) - 1) * 1.73205080756887729353);
+            if (t) {  // Bailey, Math. Comp. 62 (1994): exact for every nu, tails down to 2^-64;
+                      // scaled to unit variance
               const double u = (double(a[i]) * 0x1p32 + double(b[i]) + 0.5) * 0x1p-64;
-              x = T(t_scale * std::sqrt(std::expm1(-2 / law.nu * std::log(u))) * std::cos(6.28318530717958647693 * detail::open_uniform(c[i])));
+              x = T(t_scale * std::sqrt(std::expm1(-2 / law.nu * std::log(u))) *
+                    std::cos(6.28318530717958647693 * detail::open_uniform(c[i])));
             }
           }
         }

@@ -22,13 +22,19 @@ struct OfSums {
 
 class Link {
  public:
-  Link(int L, int k, OfSums of_sums = OfSums()) : L(L), k(k), of_sums(of_sums), by_sums(of_sums.first != 0 || of_sums.second != 0), sums_only(by_sums && of_sums.second == 0) {
+  Link(int L, int k, OfSums of_sums = OfSums())
+      : L(L),
+        k(k),
+        of_sums(of_sums),
+        by_sums(of_sums.first != 0 || of_sums.second != 0),
+        sums_only(by_sums && of_sums.second == 0) {
     checks::within("L", L, 1, std::numeric_limits<int>::max());
     checks::within("k", k, 1, std::numeric_limits<int>::max());
   }
   virtual ~Link() = default;
   virtual void operator()(const double* zstar, double* y) const = 0;
-  // Runs side by side, of which the first `count` matter: L numbers of runs in, k out. One run after the other unless a link knows better.
+  // Runs side by side, of which the first `count` matter: L numbers of runs in, k out. One run
+  // after the other unless a link knows better.
   virtual void lanes(const Runs* zstar, Runs* y, int count) const {
     thread_local std::vector<double> own;  // grows once per thread
     const std::size_t n = std::size_t(L), out = std::size_t(k);
@@ -49,7 +55,8 @@ class Link {
 
   const int L, k;
   const OfSums of_sums;
-  const bool by_sums;    // depends on z* through its sum and that of its squares alone, as of_sums says
+  const bool
+      by_sums;  // depends on z* through its sum and that of its squares alone, as of_sums says
   const bool sums_only;  // through its sum alone
 };
 using LinkPtr = std::shared_ptr<const Link>;
@@ -105,16 +112,33 @@ LinkPtr scalar_link(F f, int L, double scale) {
 inline const std::vector<NamedLink>& link_table() {
   using detail::scalar_link;
   static const std::vector<NamedLink> table = {
-      {"z1", 1, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0]; }, L, c); }},
-      {"z1+z2", 2, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] + z[1]; }, L, c); }},
-      {"z1-z2", 2, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] - z[1]; }, L, c); }},
-      {"z1*z2", 2, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] * z[1]; }, L, c); }},
-      {"z1*z2*z3", 3, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] * z[1] * z[2]; }, L, c); }},
+      {"z1", 1,
+       [](int L, double c) { return scalar_link([](auto* z, int) { return z[0]; }, L, c); }},
+      {"z1+z2", 2,
+       [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] + z[1]; }, L, c); }},
+      {"z1-z2", 2,
+       [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] - z[1]; }, L, c); }},
+      {"z1*z2", 2,
+       [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] * z[1]; }, L, c); }},
+      {"z1*z2*z3", 3,
+       [](int L, double c) {
+         return scalar_link([](auto* z, int) { return z[0] * z[1] * z[2]; }, L, c);
+       }},
       {"sum", 1, [](int L, double c) -> LinkPtr { return std::make_shared<SumsLink>(L, c, 0.0); }},
-      {"sum_h2", 1, [](int L, double c) -> LinkPtr { return std::make_shared<SumsLink>(L, 0.0, c); }},
-      {"h2_difference", 2, [](int L, double c) { return scalar_link([](auto* z, int) { return h2(z[0]) - h2(z[1]); }, L, c); }},
-      {"staircase2", 2, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] * (1.0 + z[1]); }, L, c); }},
-      {"staircase3", 3, [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] * (1.0 + z[1] * (1.0 + z[2])); }, L, c); }},
+      {"sum_h2", 1,
+       [](int L, double c) -> LinkPtr { return std::make_shared<SumsLink>(L, 0.0, c); }},
+      {"h2_difference", 2,
+       [](int L, double c) {
+         return scalar_link([](auto* z, int) { return h2(z[0]) - h2(z[1]); }, L, c);
+       }},
+      {"staircase2", 2,
+       [](int L, double c) {
+         return scalar_link([](auto* z, int) { return z[0] * (1.0 + z[1]); }, L, c);
+       }},
+      {"staircase3", 3,
+       [](int L, double c) {
+         return scalar_link([](auto* z, int) { return z[0] * (1.0 + z[1] * (1.0 + z[2])); }, L, c);
+       }},
       {"staircase", 1,
        [](int L, double c) {
          return scalar_link(
@@ -134,7 +158,10 @@ inline LinkPtr link_named(const std::string& name, int L, double scale) {
   std::string known;
   for (const NamedLink& e : link_table()) {
     if (e.name == name) {
-      if (L < e.least_L) throw std::invalid_argument("L: link " + name + " needs at least " + std::to_string(e.least_L) + " tokens, got " + std::to_string(L));
+      if (L < e.least_L)
+        throw std::invalid_argument("L: link " + name + " needs at least " +
+                                    std::to_string(e.least_L) + " tokens, got " +
+                                    std::to_string(L));
       return e.make(L, scale);
     }
     known += (known.empty() ? "" : ", ") + e.name;
@@ -152,7 +179,8 @@ class HermiteLink final : public Link {
     double coefficient;
     std::vector<Factor> factors;
   };
-  HermiteLink(int L, double scale, std::vector<Term> terms) : Link(L, 1), scale_(scale), terms_(std::move(terms)) {
+  HermiteLink(int L, double scale, std::vector<Term> terms)
+      : Link(L, 1), scale_(scale), terms_(std::move(terms)) {
     checks::finite("scale", scale);
     if (terms_.empty()) throw std::invalid_argument("terms: expected at least one, got none");
     for (const Term& t : terms_) {
@@ -186,7 +214,8 @@ class PointerLink final : public Link {
  public:
   using Plain = void (*)(const double*, std::int64_t, double*, std::int64_t);
   using WithData = void (*)(const double*, std::int64_t, double*, std::int64_t, void*);
-  PointerLink(int L, int k, void* f, void* data) : Link(L, k), f_(checks::given("function", f)), data_(data) {}
+  PointerLink(int L, int k, void* f, void* data)
+      : Link(L, k), f_(checks::given("function", f)), data_(data) {}
   void operator()(const double* z, double* y) const override {
     if (data_)
       reinterpret_cast<WithData>(f_)(z, L, y, k, data_);
@@ -198,12 +227,20 @@ class PointerLink final : public Link {
   void *f_, *data_;
 };
 
-// R(softmax(t t^T)) with t_l = weights_l z*_l + offset_l: an attention layer as teacher, the positional part (if any) inside the softmax.
+// R(softmax(t t^T)) with t_l = weights_l z*_l + offset_l: an attention layer as teacher, the
+// positional part (if any) inside the softmax.
 class AttentionLink final : public Link {
  public:
-  AttentionLink(Reduction r, std::vector<double> a, std::vector<double> b, std::vector<double> weights, std::vector<double> offset)
-      : Link(length(weights), r == Reduction::none ? matrix_size(Index(weights.size())) : 1), r_(r), a_(std::move(a)), b_(std::move(b)), weights_(std::move(weights)), offset_(std::move(offset)) {
-    if (offset_.size() != weights_.size()) checks::refuse("offset", "as many entries as weights, " + std::to_string(L), offset_.size());
+  AttentionLink(Reduction r, std::vector<double> a, std::vector<double> b,
+                std::vector<double> weights, std::vector<double> offset)
+      : Link(length(weights), r == Reduction::none ? matrix_size(Index(weights.size())) : 1),
+        r_(r),
+        a_(std::move(a)),
+        b_(std::move(b)),
+        weights_(std::move(weights)),
+        offset_(std::move(offset)) {
+    if (offset_.size() != weights_.size())
+      checks::refuse("offset", "as many entries as weights, " + std::to_string(L), offset_.size());
     checks::finite("weights", weights_);
     checks::finite("offset", offset_);
     if (r == Reduction::bilinear) check_bilinear(L, a_, b_);
@@ -223,12 +260,14 @@ class AttentionLink final : public Link {
     for (int l = 0; l < L; ++l) t[l] = weights_[std::size_t(l)] * z[l] + offset_[std::size_t(l)];
     if (r_ == Reduction::none) in_lanes::softmax_matrix(t, L, y);
     if (r_ == Reduction::trace) *y = in_lanes::softmax_trace(t, L, g, e);
-    if (r_ == Reduction::bilinear) *y = in_lanes::softmax_bilinear(t, L, a_.data(), b_.data(), g, e);
+    if (r_ == Reduction::bilinear)
+      *y = in_lanes::softmax_bilinear(t, L, a_.data(), b_.data(), g, e);
   }
 
  private:
   static int length(const std::vector<double>& weights) {
-    checks::within("weights: number of entries", Index(weights.size()), 1, std::numeric_limits<int>::max());
+    checks::within("weights: number of entries", Index(weights.size()), 1,
+                   std::numeric_limits<int>::max());
     return int(weights.size());
   }
   Reduction r_;
@@ -238,9 +277,11 @@ class AttentionLink final : public Link {
 // (1 - omega) softmax(z* z*^T) + omega A, A row-stochastic.
 class PositionalSemanticLink final : public Link {
  public:
-  PositionalSemanticLink(double omega, int L, std::vector<double> A) : Link(L, matrix_size(L)), omega_(omega), A_(std::move(A)) {
+  PositionalSemanticLink(double omega, int L, std::vector<double> A)
+      : Link(L, matrix_size(L)), omega_(omega), A_(std::move(A)) {
     if (!(omega >= 0 && omega <= 1)) checks::refuse("omega", "a number in [0, 1]", omega);
-    if (A_.size() != std::size_t(k)) checks::refuse("A", "L x L = " + std::to_string(k) + " entries", A_.size());
+    if (A_.size() != std::size_t(k))
+      checks::refuse("A", "L x L = " + std::to_string(k) + " entries", A_.size());
     checks::finite("A", A_);
     for (int l = 0; l < L; ++l) {
       double sum = 0;

@@ -53,7 +53,7 @@ struct Frobenius {
         s += D[i] * D[i];
       }
       const V norm = root(s);
-      V c = norm * (1.0 / s);  // the division need not wait for the root
+      V c = norm * (1.0 / s);                       // the division need not wait for the root
       if (__builtin_expect(any(s <= 1e-280), 0)) {  // each lane by its own numbers
         const V small = choose(s > 0.0, 1.0 / norm, V{});
         c = choose(s <= 1e-280, small, c);
@@ -69,9 +69,12 @@ enum class LossKind { half_square, square, frobenius };
 template <class F>
 SEQSGD_INLINE void with_loss(LossKind kind, F f) {
   switch (kind) {
-    case LossKind::half_square: return f(HalfSquare{});
-    case LossKind::square: return f(Square{});
-    case LossKind::frobenius: return f(Frobenius{});
+    case LossKind::half_square:
+      return f(HalfSquare{});
+    case LossKind::square:
+      return f(Square{});
+    case LossKind::frobenius:
+      return f(Frobenius{});
   }
 }
 
@@ -82,12 +85,15 @@ struct Loss {
 };
 template <class F>
 Loss make_loss(LossKind kind, F) {
-  return {kind, [](const double* y, const double* f, int k, double* D) { return F{}(y, f, k, D); }, [](const Runs* y, const Runs* f, int k, Runs* D) { return F{}(y, f, k, D); }};
+  return {kind, [](const double* y, const double* f, int k, double* D) { return F{}(y, f, k, D); },
+          [](const Runs* y, const Runs* f, int k, Runs* D) { return F{}(y, f, k, D); }};
 }
 
 inline const std::vector<std::pair<std::string, Loss>>& loss_table() {
   static const std::vector<std::pair<std::string, Loss>> table = {
-      {"half_square", make_loss(LossKind::half_square, HalfSquare{})}, {"square", make_loss(LossKind::square, Square{})}, {"frobenius", make_loss(LossKind::frobenius, Frobenius{})}};
+      {"half_square", make_loss(LossKind::half_square, HalfSquare{})},
+      {"square", make_loss(LossKind::square, Square{})},
+      {"frobenius", make_loss(LossKind::frobenius, Frobenius{})}};
   return table;
 }
 

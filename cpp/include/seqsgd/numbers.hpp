@@ -1,4 +1,5 @@
-// Elementary functions for double and for vectors of doubles from one source, so that a task gives the same values one at a time or in lanes.
+// Elementary functions for double and for vectors of doubles from one source, so that a task gives
+// the same values one at a time or in lanes.
 #pragma once
 
 #include <type_traits>
@@ -51,7 +52,8 @@ SEQSGD_INLINE auto with_length(int k, F f) {
   return f(k);
 }
 
-// exp to about 1 ulp for |x| < 708; beyond, the result saturates at exp(+-708) (about 3e307 and 3e-308) instead of overflowing.
+// exp to about 1 ulp for |x| < 708; beyond, the result saturates at exp(+-708) (about 3e307 and
+// 3e-308) instead of overflowing.
 template <class V>
 SEQSGD_INLINE V exp(V x) {
   using I = typename Bits<V>::type;
@@ -62,25 +64,30 @@ SEQSGD_INLINE V exp(V x) {
   const V r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
   // The polynomial in pairs of terms: its latency counts more than its few more operations.
   const V q = r * r, q2 = q * q;
-  const V a = (r * 0.16666666666666667452 + 0.5) + q * (r * 0.0083333333333300644495 + 0.041666666666624161903);
-  const V b = (r * 0.00019841269863040545271 + 0.0013888888917196719077) + q * (r * 2.7557268480310025526e-6 + 0.000024801521322368693266);
+  const V a = (r * 0.16666666666666667452 + 0.5) +
+              q * (r * 0.0083333333333300644495 + 0.041666666666624161903);
+  const V b = (r * 0.00019841269863040545271 + 0.0013888888917196719077) +
+              q * (r * 2.7557268480310025526e-6 + 0.000024801521322368693266);
   const V c = r * 2.5100375832561233664e-8 + 2.7620075879983366586e-7;
   const V p = 1.0 + (r + q * (a + q2 * (b + q2 * c)));
   return bits_as<V>(bits_as<I>(p) + (bits_as<I>(t) << 52));
 }
 
-// (1 + x)^(-1/2) - 1, the first `Terms` terms of its series: to rounding, relative to the result, for 5 and |x| <= 2^-12, for 7 and |x| <= 2^-8 and for 9 and
-// |x| <= 2^-6; in single precision for 3 and |x| <= 2^-8 and for 4 and |x| <= 2^-6.
+// (1 + x)^(-1/2) - 1, the first `Terms` terms of its series: to rounding, relative to the result,
+// for 5 and |x| <= 2^-12, for 7 and |x| <= 2^-8 and for 9 and |x| <= 2^-6; in single precision for
+// 3 and |x| <= 2^-8 and for 4 and |x| <= 2^-6.
 template <int Terms, class V>
 SEQSGD_INLINE V inverse_root_less_one(V x) {
   using E = typename Element<V>::type;
-  constexpr double c[] = {-1.0 / 2, 3.0 / 8, -5.0 / 16, 35.0 / 128, -63.0 / 256, 231.0 / 1024, -429.0 / 2048, 6435.0 / 32768, -12155.0 / 65536};
+  constexpr double c[] = {-1.0 / 2,     3.0 / 8,       -5.0 / 16,      35.0 / 128,      -63.0 / 256,
+                          231.0 / 1024, -429.0 / 2048, 6435.0 / 32768, -12155.0 / 65536};
   V p = V{} + E(c[Terms - 1]);
   for (int k = Terms - 2; k >= 0; --k) p = p * x + E(c[k]);
   return x * p;
 }
 
-// 1 / (1 + sqrt(1 + y)), the first `Terms` terms of its series: to rounding for 5 and 0 <= y <= 2^-12; in single precision for 3 and 0 <= y <= 2^-8.
+// 1 / (1 + sqrt(1 + y)), the first `Terms` terms of its series: to rounding for 5 and 0 <= y <=
+// 2^-12; in single precision for 3 and 0 <= y <= 2^-8.
 template <int Terms = 5, class V>
 SEQSGD_INLINE V one_over_one_plus_root(V y) {
   using E = typename Element<V>::type;
@@ -114,7 +121,8 @@ SEQSGD_INLINE Two<H> root(const Two<H>& x) {
 SEQSGD_INLINE double root_or_zero(double x) { return x < 0 ? 0 : std::sqrt(x); }
 template <class V>
 SEQSGD_INLINE V root_or_zero(const V& x) {
-  return each_vector(x, [](auto v) SEQSGD_LAMBDA_INLINE { return simd::sqrt(simd::at_least_zero(v)); });
+  return each_vector(
+      x, [](auto v) SEQSGD_LAMBDA_INLINE { return simd::sqrt(simd::at_least_zero(v)); });
 }
 
 template <class V>

@@ -9,13 +9,18 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-// Steps a simulation on Gaussian tokens and label noise made of the caller's standard normals: `normal()` gives one, and is asked for L d of them
-// in a step (token by token), then for k more if the task is noisy. Allocates nothing in a step. One object and one simulation to a thread.
+// Steps a simulation on Gaussian tokens and label noise made of the caller's standard normals:
+// `normal()` gives one, and is asked for L d of them in a step (token by token), then for k more if
+// the task is noisy. Allocates nothing in a step. One object and one simulation to a thread.
 template <class T, class Normal>
 class OwnSource {
  public:
   OwnSource(SampledSimulation<T>& sim, Normal normal)
-      : sim_(gaussian(sim)), normal_(std::move(normal)), scale_(1 / std::sqrt(double(sim.settings().d))), x_(std::size_t(sim.task().L() * sim.settings().d)), noise_(std::size_t(sim.task().noisy() ? sim.task().k() : 0)) {}
+      : sim_(gaussian(sim)),
+        normal_(std::move(normal)),
+        scale_(1 / std::sqrt(double(sim.settings().d))),
+        x_(std::size_t(sim.task().L() * sim.settings().d)),
+        noise_(std::size_t(sim.task().noisy() ? sim.task().k() : 0)) {}
 
   // One step of a run. Returns the loss before it; NaN, and no step, once a value was not finite.
   double step(Index run = 0) {
@@ -26,7 +31,10 @@ class OwnSource {
 
  private:
   static SampledSimulation<T>& gaussian(SampledSimulation<T>& sim) {
-    if (sim.settings().tokens.law != TokenLaw::gaussian) throw std::invalid_argument("tokens: OwnSource draws independent Gaussian tokens; feed those of another law to observe");
+    if (sim.settings().tokens.law != TokenLaw::gaussian)
+      throw std::invalid_argument(
+          "tokens: OwnSource draws independent Gaussian tokens; feed those of another law to "
+          "observe");
     return sim;
   }
   SampledSimulation<T>& sim_;

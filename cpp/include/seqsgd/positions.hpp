@@ -1,4 +1,5 @@
-// Positional encodings: token l becomes x_l + p_l / sqrt d, or its field is shifted by a constant c_l.
+// Positional encodings: token l becomes x_l + p_l / sqrt d, or its field is shifted by a constant
+// c_l.
 #pragma once
 
 #include <Eigen/Core>
@@ -20,16 +21,19 @@ inline PositionKind position_named(const std::string& name) {
   if (name == "opposite") return PositionKind::opposite;
   if (name == "matrix") return PositionKind::matrix;
   if (name == "injected") return PositionKind::injected;
-  throw std::invalid_argument("position: expected none, opposite, matrix or injected, got '" + name + "'");
+  throw std::invalid_argument("position: expected none, opposite, matrix or injected, got '" +
+                              name + "'");
 }
 
-// P = mix * basis. With shared weights the basis is orthonormal (rank r rows), so that one pass over r rows serves all tokens;
-// where every token has a weight vector of its own the basis is P itself and only its own row matters to a token.
+// P = mix * basis. With shared weights the basis is orthonormal (rank r rows), so that one pass
+// over r rows serves all tokens; where every token has a weight vector of its own the basis is P
+// itself and only its own row matters to a token.
 template <class T>
 class Positions {
  public:
   Positions() = default;
-  Positions(const Matrix& P, Weights weights) : L_(P.rows()), d_(P.cols()), shared_(weights == Weights::shared) {
+  Positions(const Matrix& P, Weights weights)
+      : L_(P.rows()), d_(P.cols()), shared_(weights == Weights::shared) {
     if (!shared_) {
       keep(P);
       return;
@@ -71,7 +75,8 @@ class Positions {
     Matrix P = Matrix::Zero(L_, d_);
     for (Index l = 0; l < L_; ++l)
       for (Index k = 0; k < rank(); ++k)
-        if (mixed_ || k == l) P.row(l) += (mixed_ ? mix_(l, k) : 1.0) * basis_.row(k).head(d_).template cast<double>();
+        if (mixed_ || k == l)
+          P.row(l) += (mixed_ ? mix_(l, k) : 1.0) * basis_.row(k).head(d_).template cast<double>();
     return P;
   }
 

@@ -1,8 +1,10 @@
 // Random streams and standard normals.
 //
-// A block of draws is addressed by (seed, stream, run, block): Philox4x32-10, a counter-based generator, turns the address into the state of
-// sixteen xoshiro128++ lanes, which then run at vector speed. Whoever knows the address can start any block; nothing depends on threads or batches.
-// Normals come in units of 32 (Box-Muller on the two words of each lane) in one canonical order on every instruction set.
+// A block of draws is addressed by (seed, stream, run, block): Philox4x32-10, a counter-based
+// generator, turns the address into the state of sixteen xoshiro128++ lanes, which then run at
+// vector speed. Whoever knows the address can start any block; nothing depends on threads or
+// batches. Normals come in units of 32 (Box-Muller on the two words of each lane) in one canonical
+// order on every instruction set.
 #pragma once
 
 #include <array>
@@ -18,10 +20,13 @@ inline namespace SEQSGD_LEVEL {
 enum class Stream : std::uint32_t { teacher = 1, init = 2, position = 3, data = 4, noise = 5 };
 
 // Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011).
-inline std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> c, std::array<std::uint32_t, 2> k) {
+inline std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> c,
+                                           std::array<std::uint32_t, 2> k) {
   for (int round = 0; round < 10; ++round) {
-    const std::uint64_t p0 = std::uint64_t(c[0]) * 0xD2511F53u, p1 = std::uint64_t(c[2]) * 0xCD9E8D57u;
-    c = {std::uint32_t(p1 >> 32) ^ c[1] ^ k[0], std::uint32_t(p1), std::uint32_t(p0 >> 32) ^ c[3] ^ k[1], std::uint32_t(p0)};
+    const std::uint64_t p0 = std::uint64_t(c[0]) * 0xD2511F53u,
+                        p1 = std::uint64_t(c[2]) * 0xCD9E8D57u;
+    c = {std::uint32_t(p1 >> 32) ^ c[1] ^ k[0], std::uint32_t(p1),
+         std::uint32_t(p0 >> 32) ^ c[3] ^ k[1], std::uint32_t(p0)};
     k[0] += 0x9E3779B9u;
     k[1] += 0xBB67AE85u;
   }
@@ -41,7 +46,8 @@ inline constexpr int unit = 32;   // normals drawn at once
 // xoshiro128++ (Blackman, Vigna 2019), one generator to a lane.
 template <class V>
 SEQSGD_INLINE V xoshiro(V& a, V& b, V& c, V& d) {
-  const auto rotl = [](const V& x, int k) SEQSGD_LAMBDA_INLINE { return (x << k) | (x >> (32 - k)); };
+  const auto rotl = [](const V& x, int k)
+                        SEQSGD_LAMBDA_INLINE { return (x << k) | (x >> (32 - k)); };
   const V r = rotl(a + d, 7) + a, t = b << 9;
   c ^= a;
   d ^= b;
@@ -61,7 +67,8 @@ struct Lanes {
   explicit Lanes(const Address& a) {
     alignas(64) std::uint32_t w[4][lanes];
     for (int j = 0; j < lanes; ++j) {
-      const auto r = philox({std::uint32_t(j), std::uint32_t(a.block), a.run, (std::uint32_t(a.stream) << 24) | std::uint32_t(a.block >> 32)},
+      const auto r = philox({std::uint32_t(j), std::uint32_t(a.block), a.run,
+                             (std::uint32_t(a.stream) << 24) | std::uint32_t(a.block >> 32)},
                             {std::uint32_t(a.seed), std::uint32_t(a.seed >> 32)});
       for (int i = 0; i < 4; ++i) w[i][j] = r[i];
     }
@@ -72,8 +79,9 @@ struct Lanes {
   SEQSGD_INLINE simd::u32 next(int g) { return xoshiro(s[0][g], s[1][g], s[2][g], s[3][g]); }
 };
 
-// p_k = c_0 x_k^n + ... + c_n for several vectors in step: narrow vectors have so many instructions to a normal that only few fit into a
-// processor's window, and it should find independent ones there.
+// p_k = c_0 x_k^n + ... + c_n for several vectors in step: narrow vectors have so many instructions
+// to a normal that only few fit into a processor's window, and it should find independent ones
+// there.
 template <class V, class E, int N, int K>
 SEQSGD_INLINE void horner(const V (&x)[N], const E (&c)[K], V (&p)[N]) {
   for (int k = 0; k < N; ++k) p[k] = x[k] * c[0] + c[1];
@@ -81,14 +89,23 @@ SEQSGD_INLINE void horner(const V (&x)[N], const E (&c)[K], V (&p)[N]) {
     for (int k = 0; k < N; ++k) p[k] = p[k] * x[k] + c[i];
 }
 
-// One Box-Muller pair per lane: the radius of one word, turned by the angle of another. The angle is drawn in [-pi/2, pi/2); a bit of its word
-// reflects it to the other half.
+// One Box-Muller pair per lane: the radius of one word, turned by the angle of another. The angle
+// is drawn in [-pi/2, pi/2); a bit of its word reflects it to the other half.
 struct BoxMuller {
   // -2 ln u. float: the polynomials are Chebyshev fits, error below 5e-8 of the square root.
   template <int N>
   SEQSGD_INLINE static void minus_two_log(const simd::f32 (&u)[N], simd::f32 (&y)[N]) {
     using namespace simd;
-    constexpr float log_c[] = {0.158054875448f, -0.252446396985f, 0.259963675273f, -0.284289918479f, 0.332825629262f, -0.400020901883f, 0.500006128451f, -0.666666614564f, 1.0f, -2.0f};
+    constexpr float log_c[] = {0.158054875448f,
+                               -0.252446396985f,
+                               0.259963675273f,
+                               -0.284289918479f,
+                               0.332825629262f,
+                               -0.400020901883f,
+                               0.500006128451f,
+                               -0.666666614564f,
+                               1.0f,
+                               -2.0f};
     f32 f[N], p[N];
     i32 e[N];
     for (int k = 0; k < N; ++k) {
@@ -103,15 +120,19 @@ struct BoxMuller {
   template <int N>
   SEQSGD_INLINE static void radius(const simd::u32 (&words)[N], simd::f32 (&r)[N]) {
     simd::f32 u[N], y[N];
-    for (int k = 0; k < N; ++k) u[k] = simd::to_float(simd::bits<simd::i32>(words[k] >> 1)) * 0x1p-31f + 0x1p-33f;
+    for (int k = 0; k < N; ++k)
+      u[k] = simd::to_float(simd::bits<simd::i32>(words[k] >> 1)) * 0x1p-31f + 0x1p-33f;
     minus_two_log(u, y);
     for (int k = 0; k < N; ++k) r[k] = simd::sqrt(y[k]);
   }
   template <int N>
-  SEQSGD_INLINE static void turn(const simd::f32 (&r)[N], const simd::u32 (&v)[N], simd::f32 (&g)[N], simd::f32 (&h)[N]) {
+  SEQSGD_INLINE static void turn(const simd::f32 (&r)[N], const simd::u32 (&v)[N],
+                                 simd::f32 (&g)[N], simd::f32 (&h)[N]) {
     using namespace simd;
-    constexpr float sin_c[] = {0.00015167170366f, -0.00467414383815f, 0.0796899183290f, -0.645963759584f, 1.57079632004f};
-    constexpr float cos_c[] = {0.000858134467091f, -0.0208105151998f, 0.253650674423f, -1.23369820062f, 0.999999953028f};
+    constexpr float sin_c[] = {0.00015167170366f, -0.00467414383815f, 0.0796899183290f,
+                               -0.645963759584f, 1.57079632004f};
+    constexpr float cos_c[] = {0.000858134467091f, -0.0208105151998f, 0.253650674423f,
+                               -1.23369820062f, 0.999999953028f};
     f32 t[N], q[N], s[N], c[N];
     for (int k = 0; k < N; ++k) {
       t[k] = to_float(bits<i32>(v[k])) * 0x1p-31f;
@@ -128,8 +149,10 @@ struct BoxMuller {
   template <int N>
   SEQSGD_INLINE static void minus_two_log(const simd::f64 (&u)[N], simd::f64 (&y)[N]) {
     using namespace simd;
-    constexpr double log_c[] = {0.13262103674021809098, 0.13248763083460115888, 0.15387160926134079899, 0.18181773738016305815, 0.22222222676929540265,
-                                0.28571428568819126944, 0.40000000000007493931, 0.66666666666666658387, 2.0};
+    constexpr double log_c[] = {
+        0.13262103674021809098, 0.13248763083460115888, 0.15387160926134079899,
+        0.18181773738016305815, 0.22222222676929540265, 0.28571428568819126944,
+        0.40000000000007493931, 0.66666666666666658387, 2.0};
     f64 a[N], w[N], p[N];
     i64 e[N];
     for (int k = 0; k < N; ++k) {
@@ -150,17 +173,25 @@ struct BoxMuller {
   template <int N>
   SEQSGD_INLINE static void radius(const simd::u64 (&words)[N], simd::f64 (&r)[N]) {
     simd::f64 u[N], y[N];
-    for (int k = 0; k < N; ++k) u[k] = simd::bits<simd::f64>((words[k] >> 12) | one) - (1.0 - 0x1p-53);
+    for (int k = 0; k < N; ++k)
+      u[k] = simd::bits<simd::f64>((words[k] >> 12) | one) - (1.0 - 0x1p-53);
     minus_two_log(u, y);
     for (int k = 0; k < N; ++k) r[k] = simd::sqrt(y[k]);
   }
   template <int N>
-  SEQSGD_INLINE static void turn(const simd::f64 (&r)[N], const simd::u64 (&v)[N], simd::f64 (&g)[N], simd::f64 (&h)[N]) {
+  SEQSGD_INLINE static void turn(const simd::f64 (&r)[N], const simd::u64 (&v)[N],
+                                 simd::f64 (&g)[N], simd::f64 (&h)[N]) {
     using namespace simd;
-    constexpr double sin_c[] = {-4.2502807923692643874e-14, 6.0642540263155524016e-12, -6.6880036321567914638e-10, 5.6921726984781161244e-8, -3.5988432342295585196e-6,
-                                0.00016044118478709679188,  -0.0046817541353186476495, 0.079692626246167041961,    -0.64596409750624625356, 1.5707963267948966192};
-    constexpr double cos_c[] = {-5.1251270107090761839e-13, 6.5623841967755842974e-11, -6.3865610850537953519e-9, 4.7108744806670772315e-7, -0.000025202042359954066437,
-                                0.00091926027483591804651,  -0.020863480763352421318,  0.25366950790104797149,    -1.2337005501361698261,  1.0};
+    constexpr double sin_c[] = {-4.2502807923692643874e-14, 6.0642540263155524016e-12,
+                                -6.6880036321567914638e-10, 5.6921726984781161244e-8,
+                                -3.5988432342295585196e-6,  0.00016044118478709679188,
+                                -0.0046817541353186476495,  0.079692626246167041961,
+                                -0.64596409750624625356,    1.5707963267948966192};
+    constexpr double cos_c[] = {-5.1251270107090761839e-13,  6.5623841967755842974e-11,
+                                -6.3865610850537953519e-9,   4.7108744806670772315e-7,
+                                -0.000025202042359954066437, 0.00091926027483591804651,
+                                -0.020863480763352421318,    0.25366950790104797149,
+                                -1.2337005501361698261,      1.0};
     f64 t[N], q[N], s[N], c[N];
     for (int k = 0; k < N; ++k) {
       t[k] = bits<f64>((v[k] >> 12) | one) * 2.0 - 3.0;
@@ -181,7 +212,8 @@ struct BoxMuller {
 template <class T>
 inline constexpr int packs = unit / simd::width<T>;  // vectors in a unit
 
-// Words of a unit of normals, in canonical order: those of the radii in the first half of out, those of the angles in the second.
+// Words of a unit of normals, in canonical order: those of the radii in the first half of out,
+// those of the angles in the second.
 SEQSGD_INLINE void draw_words(Lanes& g, simd::u32 (&out)[packs<float>]) {
   for (int k = 0; k < Lanes::groups; ++k) {
     out[k] = g.next(k);
@@ -191,7 +223,8 @@ SEQSGD_INLINE void draw_words(Lanes& g, simd::u32 (&out)[packs<float>]) {
 // Doubles take two words of a lane group as 64-bit lanes: four draws a group for twice two vectors.
 SEQSGD_INLINE void draw_words(Lanes& g, simd::u64 (&out)[packs<double>]) {
   for (int i = 0; i < 4; ++i)
-    for (int k = 0; k < Lanes::groups; ++k) out[i * Lanes::groups + k] = simd::bits<simd::u64>(g.next(k));
+    for (int k = 0; k < Lanes::groups; ++k)
+      out[i * Lanes::groups + k] = simd::bits<simd::u64>(g.next(k));
 }
 
 template <class T>
@@ -220,7 +253,8 @@ SEQSGD_INLINE void draw(Lanes& g, simd::Vec<T> (&out)[packs<T>]) {
 template <int U, class T>
 SEQSGD_INLINE void normals_from_words(T* x) {
   constexpr int n = packs<T> / 2, w = simd::width<T>;
-  const auto at = [&](int k, int half) SEQSGD_LAMBDA_INLINE { return x + k / n * unit + (half * n + k % n) * w; };
+  const auto at = [&](int k, int half)
+                      SEQSGD_LAMBDA_INLINE { return x + k / n * unit + (half * n + k % n) * w; };
   Words<T> u[U * n], v[U * n];
   simd::Vec<T> r[U * n], a[U * n], b[U * n];
   for (int k = 0; k < U * n; ++k) u[k] = simd::bits<Words<T>>(simd::load(at(k, 0)));
@@ -237,7 +271,10 @@ SEQSGD_INLINE void normals_from_words(T* x) {
 inline constexpr bool staged = simd::bytes < 64;
 inline constexpr Index stretch = 8 * unit;
 
-__attribute__((noinline, cold)) inline void refuse_normals(Index n) { throw std::invalid_argument("n: expected a multiple of " + std::to_string(unit) + ", got " + std::to_string(n)); }
+__attribute__((noinline, cold)) inline void refuse_normals(Index n) {
+  throw std::invalid_argument("n: expected a multiple of " + std::to_string(unit) + ", got " +
+                              std::to_string(n));
+}
 
 // n standard normals, n a multiple of `unit`; x need not be aligned.
 template <class T>
@@ -252,7 +289,8 @@ inline void fill_normal(Lanes& lanes_, T* x, Index n) {
       for (Index i = begin; i < end; i += unit) {
         Words<T> z[packs<T>];
         draw_words(g, z);
-        for (int k = 0; k < packs<T>; ++k) simd::store(x + i + k * w, simd::bits<simd::Vec<T>>(z[k]));
+        for (int k = 0; k < packs<T>; ++k)
+          simd::store(x + i + k * w, simd::bits<simd::Vec<T>>(z[k]));
       }
       Index i = begin;
       for (; i + together * unit <= end; i += together * unit) normals_from_words<together>(x + i);

@@ -1,10 +1,11 @@
-// The reduced dynamics: the order parameters themselves, exactly in law at finite d, at a cost that does not depend on d.
+// The reduced dynamics: the order parameters themselves, exactly in law at finite d, at a cost that
+// does not depend on d.
 #pragma once
 
 #include <memory>
 
-#include "reduced_batch.hpp"
 #include "gram.hpp"
+#include "reduced_batch.hpp"
 #include "unit.hpp"
 
 namespace seqsgd {
@@ -12,7 +13,12 @@ inline namespace SEQSGD_LEVEL {
 
 // What all runs of a reduced simulation share.
 struct ReducedSetting {
-  ReducedSetting(const Task& task, const Settings& s, bool single, Records& records) : task(task), s(s), coordinates(s, task.L()), draws(task, s, coordinates, single), records(records) {}
+  ReducedSetting(const Task& task, const Settings& s, bool single, Records& records)
+      : task(task),
+        s(s),
+        coordinates(s, task.L()),
+        draws(task, s, coordinates, single),
+        records(records) {}
   const Task& task;
   const Settings& s;
   const Coordinates coordinates;
@@ -21,15 +27,23 @@ struct ReducedSetting {
   std::vector<std::unique_ptr<ReducedWorkspace>> workspaces;  // one a worker
 };
 
-// Some runs, advanced batch by batch. Runs that halt leave their lanes, and the lanes are filled up from other batches.
+// Some runs, advanced batch by batch. Runs that halt leave their lanes, and the lanes are filled up
+// from other batches.
 class alignas(128) ReducedUnit final : public ReducedRuns {
  public:
-  ReducedUnit(ReducedSetting& setting, std::uint32_t first_run, Index first_row, Index runs) : o_(setting), first_run_(first_run), first_row_(first_row), p_(std::size_t(runs)), at_(std::size_t(runs * 2 * size()), 0.0) {
+  ReducedUnit(ReducedSetting& setting, std::uint32_t first_run, Index first_row, Index runs)
+      : o_(setting),
+        first_run_(first_run),
+        first_row_(first_row),
+        p_(std::size_t(runs)),
+        at_(std::size_t(runs * 2 * size()), 0.0) {
     for (Index r = 0; r < runs; ++r) {
       starts_.push_back(reduced_start(o_.s, o_.coordinates, std::uint32_t(first_run + r)));
-      for (Index i = 0; i < size(); ++i) at_[std::size_t(2 * (r * size() + i))] = starts_.back().at[std::size_t(i)];
+      for (Index i = 0; i < size(); ++i)
+        at_[std::size_t(2 * (r * size() + i))] = starts_.back().at[std::size_t(i)];
       std::vector<double>().swap(starts_.back().at);
-      if (o_.s.plan.eta > 0 && recovered(r) >= o_.s.plan.eta * o_.s.plan.eta) p_[std::size_t(r)].passage = 0;
+      if (o_.s.plan.eta > 0 && recovered(r) >= o_.s.plan.eta * o_.s.plan.eta)
+        p_[std::size_t(r)].passage = 0;
       record_if_due(r);
     }
   }
@@ -37,25 +51,30 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
   // Of what is kept of one run beside its records and its share of a batch.
   static double bytes_per_run(const Coordinates& c) {
     const double vectors = c.encoded ? double(c.L + c.shared) * double(c.r + 1) : 0;
-    return 8 * (2 * double(c.size()) + vectors) + double(sizeof(Progress)) + 2 * double(sizeof(ReducedStart)) + (c.encoded ? 64 : 0);
+    return 8 * (2 * double(c.size()) + vectors) + double(sizeof(Progress)) +
+           2 * double(sizeof(ReducedStart)) + (c.encoded ? 64 : 0);
   }
 
   Index runs() const override { return Index(p_.size()); }
   bool done(Index target) const override {
-    return std::all_of(p_.begin(), p_.end(), [&](const Progress& p) { return p.step >= target || p.halted(o_.s.plan); });
+    return std::all_of(p_.begin(), p_.end(),
+                       [&](const Progress& p) { return p.step >= target || p.halted(o_.s.plan); });
   }
   const Progress& progress(Index run) const override { return p_[std::size_t(run)]; }
 
   void advance(Index target, Index budget, int worker, const std::atomic<bool>& pause) override {
     ReducedWorkspace& ws = *o_.workspaces[std::size_t(worker)];
-    if (lanes_.empty() || target > packed_for_) {  // runs that were ahead of the target then may be behind it now
+    if (lanes_.empty() ||
+        target > packed_for_) {  // runs that were ahead of the target then may be behind it now
       unload();
       pack(target);
     }
     while (budget > 0 && !pause.load(std::memory_order_relaxed)) {
       Group* group = nullptr;  // the one that is furthest behind, so that all stay within a block
       for (Group& g : lanes_)
-        if (g.live > 0 && g.batch->step() < target && (!group || g.batch->step() < group->batch->step())) group = &g;
+        if (g.live > 0 && g.batch->step() < target &&
+            (!group || g.batch->step() < group->batch->step()))
+          group = &g;
       if (!group) break;
       const Index before = group->batch->step();
       try {
@@ -84,7 +103,9 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
     if (c.encoded)
       for (Index l = 0; l < c.L; ++l) {
         double e = 0;
-        for (Index k = 0; k <= c.r; ++k) e += starts_[std::size_t(run)].P[std::size_t(l * (c.r + 1) + k)] * coordinate(run, c.shared ? 0 : l, k);
+        for (Index k = 0; k <= c.r; ++k)
+          e += starts_[std::size_t(run)].P[std::size_t(l * (c.r + 1) + k)] *
+               coordinate(run, c.shared ? 0 : l, k);
         o.e.push_back(e);
       }
     return o;
@@ -92,7 +113,9 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
 
   // The mutable state of a run, flat.
   Index state_size() const override { return 2 * size() + Progress::size; }
-  void save(Index run, double* state) const override { p_[std::size_t(run)].save(std::copy_n(at_.begin() + run * 2 * size(), 2 * size(), state)); }
+  void save(Index run, double* state) const override {
+    p_[std::size_t(run)].save(std::copy_n(at_.begin() + run * 2 * size(), 2 * size(), state));
+  }
   void check_state(const double* state) const override {
     for (Index i = 0; i < 2 * size(); ++i)
       if (!std::isfinite(state[i])) Progress::refuse();
@@ -121,7 +144,8 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
   double recovered(Index run) const {
     const Coordinates& c = o_.coordinates;
     double m2 = 0, q = 0, y = 0;
-    for (Index i = 0; i < c.n; ++i) m2 += coordinate(run, i, 0) * coordinate(run, i, 0) / double(c.n);
+    for (Index i = 0; i < c.n; ++i)
+      m2 += coordinate(run, i, 0) * coordinate(run, i, 0) / double(c.n);
     if (!c.encoded || !c.shared) return m2;
     for (Index k = 0; k <= c.r; ++k) {
       q += coordinate(run, 0, k) * coordinate(run, 0, k);
@@ -136,8 +160,11 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
     packed_for_ = target;
     std::vector<Index> order;
     for (Index r = 0; r < runs(); ++r)
-      if (p_[std::size_t(r)].step < target && !p_[std::size_t(r)].halted(o_.s.plan)) order.push_back(r);
-    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return p_[std::size_t(a)].step < p_[std::size_t(b)].step; });
+      if (p_[std::size_t(r)].step < target && !p_[std::size_t(r)].halted(o_.s.plan))
+        order.push_back(r);
+    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
+      return p_[std::size_t(a)].step < p_[std::size_t(b)].step;
+    });
     for (std::size_t i = 0; i < order.size();) {
       Group g;
       g.batch = std::make_unique<ReducedBatch>(o_.task, o_.s, o_.coordinates, o_.draws);
@@ -148,7 +175,8 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
         const Progress& p = p_[std::size_t(r)];
         g.run[lane] = taken ? r : -1;
         g.live += taken;
-        g.batch->load(lane, first_run_ + std::uint32_t(r), at_.data() + 2 * r * size(), starts_[std::size_t(r)], p);
+        g.batch->load(lane, first_run_ + std::uint32_t(r), at_.data() + 2 * r * size(),
+                      starts_[std::size_t(r)], p);
         g.batch->watch(lane, taken && p.passage < 0, taken);
       }
       g.batch->seek(step);
@@ -195,7 +223,9 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
       if (r >= 0) due = p_[std::size_t(r)].next_record;  // the same for all that are at one step
     const bool any_due = due >= 0 && due < Index(plan.record.size());
     const Index record = any_due ? plan.record[std::size_t(due)] : end;
-    const Index block = o_.draws.block, stop = std::min({end, std::max(record, b.step() + 1), (b.step() / block + 1) * block});
+    const Index block = o_.draws.block,
+                stop =
+                    std::min({end, std::max(record, b.step() + 1), (b.step() / block + 1) * block});
     ReducedBatch::Events events;
     while (b.step() < stop && g.live > 0 && !pause.load(std::memory_order_relaxed))
       if (b.step(ws, o_.s.lr(b.step()), events)) {
@@ -215,7 +245,8 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
     const Plan& plan = o_.s.plan;
     for (int lane = 0; lane < batch; ++lane) {
       const Index r = g.run[lane];
-      const bool passage = events.passage[lane / wide][lane % wide] != 0, nonfinite = events.nonfinite[lane / wide][lane % wide] != 0;
+      const bool passage = events.passage[lane / wide][lane % wide] != 0,
+                 nonfinite = events.nonfinite[lane / wide][lane % wide] != 0;
       if (r < 0 || (!passage && !nonfinite)) continue;
       Progress& p = p_[std::size_t(r)];
       unload(g, lane);
@@ -234,7 +265,9 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
   }
 
   void record_if_due(Index r) {
-    p_[std::size_t(r)].record_if_due(o_.s.plan, [&](Index i, double mean_loss) { o_.records.put(first_row_ + r, i, order_parameters(r), mean_loss); });
+    p_[std::size_t(r)].record_if_due(o_.s.plan, [&](Index i, double mean_loss) {
+      o_.records.put(first_row_ + r, i, order_parameters(r), mean_loss);
+    });
   }
 
   ReducedSetting& o_;

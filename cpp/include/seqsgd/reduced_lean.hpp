@@ -1,12 +1,16 @@
-// Students of sums (so that all delta_l are equal) in the commonest case: independent tokens, no P, no c, the normalised step, and chi-squares that
-// are functions of one normal. Draws, increments and their sums over a few steps (ReducedDraws::settling) are in the precision T of the draws, one vector of T after the
-// other; the coordinates that these sums are brought into are double as everywhere, and steps that are not small are computed in double. Of s it is the square whose
+// Students of sums (so that all delta_l are equal) in the commonest case: independent tokens, no P,
+// no c, the normalised step, and chi-squares that are functions of one normal. Draws, increments
+// and their sums over a few steps (ReducedDraws::settling) are in the precision T of the draws, one
+// vector of T after the other; the coordinates that these sums are brought into are double as
+// everywhere, and steps that are not small are computed in double. Of s it is the square whose
 // increments are summed: with p = g delta a, less = m - p,
 //
-//     h = g^2 delta^2 (chi^2 + b^2) - 2 g delta s b,    N^2 = 1 + h - p (less + m),    m' = less / N,    s'^2 = (s^2 + h) / N^2
+//     h = g^2 delta^2 (chi^2 + b^2) - 2 g delta s b,    N^2 = 1 + h - p (less + m),    m' = less /
+//     N,    s'^2 = (s^2 + h) / N^2
 //
-// takes no root but that of s^2, and where N is common to the rows, N^2 - 1 takes no row at all but the sums of chi^2 + a^2 + b^2 and of z. Shared weights are one row,
-// that sees the sums over tokens.
+// takes no root but that of s^2, and where N is common to the rows, N^2 - 1 takes no row at all but
+// the sums of chi^2 + a^2 + b^2 and of z. Shared weights are one row, that sees the sums over
+// tokens.
 #pragma once
 
 #include <limits>
@@ -25,8 +29,17 @@ class LeanStep {
   static constexpr Index together = ReducedDraws::rows_together;
 
  public:
-  LeanStep(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws, ReducedWorkspace& ws, const BatchState& batch, Index step)
-      : task_(task), s_(s), draws_(draws), ws_(ws), L_(c.L), rows_(c.n), ones_(Shared ? batch.ones : 1.0), batch_(batch), step_(step) {}
+  LeanStep(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws,
+           ReducedWorkspace& ws, const BatchState& batch, Index step)
+      : task_(task),
+        s_(s),
+        draws_(draws),
+        ws_(ws),
+        L_(c.L),
+        rows_(c.n),
+        ones_(Shared ? batch.ones : 1.0),
+        batch_(batch),
+        step_(step) {}
 
   // Draws the fields of the first parts and leaves delta, and the losses.
   SEQSGD_INLINE void ask(RunLanes<T>& g, int count, V* loss) {
@@ -36,19 +49,26 @@ class LeanStep {
       else
         ask_rows<P.value>(g, h);
     });
-    in_groups<parts>(count, [&](auto P, int h) SEQSGD_LAMBDA_INLINE { answer<P.value>(h, loss + h); });
+    in_groups<parts>(count,
+                     [&](auto P, int h) SEQSGD_LAMBDA_INLINE { answer<P.value>(h, loss + h); });
   }
 
   // One step of the first parts, and their squared overlaps, if somebody looks for passages.
   SEQSGD_INLINE void move(RunLanes<T>&, int count, double gamma_d, V* overlap) {
-    in_groups<most_parts>(count, [&](auto P, int h) SEQSGD_LAMBDA_INLINE { move_parts<P.value>(h, gamma_d, overlap + h); });
+    in_groups<most_parts>(count, [&](auto P, int h) SEQSGD_LAMBDA_INLINE {
+      move_parts<P.value>(h, gamma_d, overlap + h);
+    });
   }
 
  private:
-  static constexpr int terms = sizeof(T) == 8 ? 7 : Shared ? 4 : 3;  // of the series of 1 / N - 1, right to the rounding of T where N^2 is within `reach` of 1
+  static constexpr int terms = sizeof(T) == 8 ? 7
+                               : Shared ? 4
+                                        : 3;  // of the series of 1 / N - 1, right to the rounding
+                                              // of T where N^2 is within `reach` of 1
   static constexpr double reach = sizeof(T) == 4 && Shared ? 0x1p-6 : 0x1p-8;
 
-  // Parts that are taken together, to share what is not done run by run. All copies of the code are to give the same bits: hence rounded().
+  // Parts that are taken together, to share what is not done run by run. All copies of the code are
+  // to give the same bits: hence rounded().
   static constexpr int most_parts = sizeof(T) == 8 ? 1 : Shared ? 4 : 2;
   template <int P, class F>
   static SEQSGD_INLINE void in_groups(int count, F f, int h = 0) {
@@ -56,7 +76,8 @@ class LeanStep {
     if constexpr (P > 1) in_groups<P / 2>(count, f, h);
   }
 
-  // (Draws and moves are out of line, each for itself: what their loops have at hand should stay in registers.)
+  // (Draws and moves are out of line, each for itself: what their loops have at hand should stay in
+  // registers.)
   template <int P>
   __attribute__((noinline)) void move_parts(int h, double gamma_d, V* overlap) const {
     if (global())
@@ -73,19 +94,25 @@ class LeanStep {
   }
   SEQSGD_INLINE Index n() const { return Shared ? 1 : rows_; }
   SEQSGD_INLINE bool global() const { return !Shared && s_.weights == Weights::global; }
-  // What a row has of a step: its products with w* and with the direction of what w has beside w*, and the normal of its chi-square. The latter two are replaced by
-  // what the move takes of them.
+  // What a row has of a step: its products with w* and with the direction of what w has beside w*,
+  // and the normal of its chi-square. The latter two are replaced by what the move takes of them.
   struct Drawn {
     X a, b, chi;
-    X &sb() { return b; }
-    X &across() { return chi; }
+    X& sb() { return b; }
+    X& across() { return chi; }
   };
-  Drawn* drawn(int h) const { return reinterpret_cast<Drawn*>(reinterpret_cast<X*>(ws_.lean.data()) + h * ws_.lean_stride); }
+  Drawn* drawn(int h) const {
+    return reinterpret_cast<Drawn*>(reinterpret_cast<X*>(ws_.lean.data()) + h * ws_.lean_stride);
+  }
   // Shared weights: z* or what gives its sums, then the field beside, then the chi-square.
   X* shared_draws(int h) const { return reinterpret_cast<X*>(drawn(h) + 1); }
   const V* at(int h, Index l) const { return batch_.at + 4 * (h * n() + l); }
   LeanRow<T>* rows_of(int h) const { return static_cast<LeanRow<T>*>(batch_.lean) + h * n(); }
-  OneByOne again(int lane, Index which) const { return OneByOne(Use::again, Address{s_.seed, Stream::data, batch_.run[lane], std::uint64_t(step_)}, std::uint32_t(which)); }
+  OneByOne again(int lane, Index which) const {
+    return OneByOne(Use::again,
+                    Address{s_.seed, Stream::data, batch_.run[lane], std::uint64_t(step_)},
+                    std::uint32_t(which));
+  }
 
   // delta, and the losses.
   template <int P>
@@ -93,10 +120,13 @@ class LeanStep {
     const Index stride = even(draws_.noise);
     const V* normals = draws_.noise ? ws_.noise.data() + h * stride : nullptr;
     V* delta = ws_.delta.data() + h;
-    if (task_.link().by_sums) return task_.lanes_of_sums<P>(star_ + h, squares_ + h, z_ + h, normals, stride, delta, loss);
+    if (task_.link().by_sums)
+      return task_.lanes_of_sums<P>(star_ + h, squares_ + h, z_ + h, normals, stride, delta, loss);
     for (int k = 0; k < P; ++k) {
-      for (Index l = 0; l < L_; ++l) ws_.fresh[std::size_t(l)] = widened(Shared ? shared_draws(h + k)[l] : drawn(h + k)[l].a);
-      loss[k] = task_.lanes(ws_.fresh.data(), z_ + h + k, normals ? normals + k * stride : nullptr, delta + k, ws_.scratch.data(), batch_.taken(h + k));
+      for (Index l = 0; l < L_; ++l)
+        ws_.fresh[std::size_t(l)] = widened(Shared ? shared_draws(h + k)[l] : drawn(h + k)[l].a);
+      loss[k] = task_.lanes(ws_.fresh.data(), z_ + h + k, normals ? normals + k * stride : nullptr,
+                            delta + k, ws_.scratch.data(), batch_.taken(h + k));
     }
   }
   // Sums over tokens of z*, of its squares, and of z.
@@ -116,10 +146,12 @@ class LeanStep {
     });
     for (int k = 0; k < P; ++k) {
       X u[ChiSquareLanes::most_uniforms];
-      g.each(h + k, draws_.squares.uniforms(), [&](Index i, const auto& word) SEQSGD_LAMBDA_INLINE { u[i] = uniform(word); });
+      g.each(h + k, draws_.squares.uniforms(),
+             [&](Index i, const auto& word) SEQSGD_LAMBDA_INLINE { u[i] = uniform(word); });
       Drawn& x = *one[k];
       if (draws_.by_sums) {
-        const TeacherSums sums = draws_.teacher_sums(y[k], u, batch_.root_ones, [&](int lane) { return again((h + k) * wide + lane, 1); });
+        const TeacherSums sums = draws_.teacher_sums(
+            y[k], u, batch_.root_ones, [&](int lane) { return again((h + k) * wide + lane, 1); });
         star_[h + k] = sums.star;
         squares_[h + k] = sums.squares;
         x.a = y[k][0] * T(batch_.root_ones);
@@ -139,12 +171,15 @@ class LeanStep {
   SEQSGD_INLINE void ask_rows(RunLanes<T>& g, int h) {
     with_degree([&](auto D) SEQSGD_LAMBDA_INLINE {
       if (global())
-        draws_.solvable ? ask_rows<P, D.value, true, true>(g, h) : ask_rows<P, D.value, false, true>(g, h);
+        draws_.solvable ? ask_rows<P, D.value, true, true>(g, h)
+                        : ask_rows<P, D.value, false, true>(g, h);
       else
-        draws_.solvable ? ask_rows<P, D.value, true, false>(g, h) : ask_rows<P, D.value, false, false>(g, h);
+        draws_.solvable ? ask_rows<P, D.value, true, false>(g, h)
+                        : ask_rows<P, D.value, false, false>(g, h);
     });
   }
-  // Some rows at a time. What may cancel in a residual is summed in double: near a solution z and z* are almost the same.
+  // Some rows at a time. What may cancel in a residual is summed in double: near a solution z and
+  // z* are almost the same.
   template <int P, int D, bool Solvable, bool Global>
   __attribute__((noinline)) void ask_rows(RunLanes<T>& g, int h) {
     const LeanRow<T>* row[P];
@@ -199,13 +234,16 @@ class LeanStep {
     }
   }
 
-  // From the normal of the chi-square to chi^2 + b^2, chi^2 times ones_ where b is a sum over tokens. D: degree of the polynomial that does it.
+  // From the normal of the chi-square to chi^2 + b^2, chi^2 times ones_ where b is a sum over
+  // tokens. D: degree of the polynomial that does it.
   template <int D>
   SEQSGD_INLINE void take_length(Drawn& x) const {
     const X y = draws_.chi.of_normal().template at<D>(x.chi), b = x.b;
     x.across() = Shared ? T(ones_) * y + rounded(b * b) : y + b * b;
   }
-  SEQSGD_INLINE void take_field(const LeanRow<T>& row, Drawn& x) const { x.sb() = rounded(root_or_zero(row.square()) * x.b); }
+  SEQSGD_INLINE void take_field(const LeanRow<T>& row, Drawn& x) const {
+    x.sb() = rounded(root_or_zero(row.square()) * x.b);
+  }
 
   // gamma delta / d
   template <class U>
@@ -214,12 +252,16 @@ class LeanStep {
     explicit Size(const U& e) : once(e), half(e * typename Element<U>::type(0.5)), twice(e + e) {}
     Size() = default;
   };
-  // A row on its way, before division by N: by how much m shrinks and s^2 grows; N^2 - 1 of the row alone.
+  // A row on its way, before division by N: by how much m shrinks and s^2 grows; N^2 - 1 of the row
+  // alone.
   template <class U>
   struct Row {
     U p, growth, less, excess;
     SEQSGD_INLINE Row(const Size<U>& e, const U& m, const U& a, const U& sb, const U& across)
-        : p(rounded(e.once * a)), growth(rounded(e.twice * (e.half * across - sb))), less(m - p), excess(growth - p * (less + m)) {}
+        : p(rounded(e.once * a)),
+          growth(rounded(e.twice * (e.half * across - sb))),
+          less(m - p),
+          excess(growth - p * (less + m)) {}
   };
 
   template <int P, bool Global>
@@ -238,18 +280,25 @@ class LeanStep {
       const X once = narrowed(long_e[k], T());
       e[k] = Size<X>(once);
       near[k] = X{} + T(reach);
-      // Squares of what is smaller or larger may leave the range of single precision (`across` is at least 10).
-      if constexpr (sizeof(T) == 4) near[k] = choose((once == T(0)) | ((absolute(once) >= T(1e-17)) & (absolute(once) <= T(1e4))), near[k], X{} - T(1));
+      // Squares of what is smaller or larger may leave the range of single precision (`across` is
+      // at least 10).
+      if constexpr (sizeof(T) == 4)
+        near[k] =
+            choose((once == T(0)) | ((absolute(once) >= T(1e-17)) & (absolute(once) <= T(1e4))),
+                   near[k], X{} - T(1));
       if constexpr (Global) {
         const V z = z_[h + k];
-        whole[k].excess = rounded(long_e[k] * (long_e[k] * lengths_[h + k] - (z + z))) * (1 / double(n()));
+        whole[k].excess =
+            rounded(long_e[k] * (long_e[k] * lengths_[h + k] - (z + z))) * (1 / double(n()));
         const X excess = narrowed(whole[k].excess, T());
         all_short[k] = all_within(excess, near[k]);
         whole[k].is_short = absolute(excess) <= near[k];
         nu[k] = rounded(inverse_root_less_one<terms>(excess));
         surely &= all_short[k];
       } else if constexpr (!Shared) {
-        surely &= all_within(absolute(once) * (absolute(once) * T(draws_.longest) + T(4.04 * draws_.largest)), near[k]);
+        surely &= all_within(
+            absolute(once) * (absolute(once) * T(draws_.longest) + T(4.04 * draws_.largest)),
+            near[k]);
       }
     }
     const auto move = [&](auto Surely) SEQSGD_LAMBDA_INLINE {
@@ -259,10 +308,12 @@ class LeanStep {
           const Row<X> row(e[k], to.m(), x[k][l].a, x[k][l].sb(), x[k][l].across());
           if constexpr (!Global) nu[k] = rounded(inverse_root_less_one<terms>(row.excess));
           if constexpr (!Global && !Surely.value) all_short[k] = all_within(row.excess, near[k]);
-          X dm = nu[k] * row.less - row.p, dsquare = (nu[k] * nu[k] + (nu[k] + nu[k])) * (to.square() + row.growth) + row.growth;
+          X dm = nu[k] * row.less - row.p,
+            dsquare = (nu[k] * nu[k] + (nu[k] + nu[k])) * (to.square() + row.growth) + row.growth;
           if (!Surely.value && __builtin_expect(!all_short[k], 0)) {
             if constexpr (!Global) whole[k].is_short = absolute(row.excess) <= near[k];
-            const Increments taken = take_long<Global>(h + k, l, long_e[k], whole[k], {dm, dsquare});
+            const Increments taken =
+                take_long<Global>(h + k, l, long_e[k], whole[k], {dm, dsquare});
             dm = taken.m, dsquare = taken.square;
           }
           to.dm += dm;
@@ -290,14 +341,19 @@ class LeanStep {
   };
   // With those of the runs whose step is not short.
   template <bool Global>
-  __attribute__((noinline)) Increments take_long(int h, Index l, const V& e, const Whole& whole, Increments by) const {
+  __attribute__((noinline)) Increments take_long(int h, Index l, const V& e, const Whole& whole,
+                                                 Increments by) const {
     const LeanRow<T>& increments = rows_of(h)[l];
     Drawn& x = drawn(h)[l];
-    const V *c = at(h, l), at_m = c[0] + widened(increments.dm), at_square = c[2] * c[2] + widened(increments.dsquare);
+    const V *c = at(h, l), at_m = c[0] + widened(increments.dm),
+            at_square = c[2] * c[2] + widened(increments.dsquare);
     const Row<V> row(Size<V>(e), at_m, widened(x.a), widened(x.sb()), widened(x.across()));
-    const V excess = Global ? whole.excess : row.excess, inverse2 = 1.0 / (1.0 + excess), inverse = root(inverse2), nu = -excess * inverse2 / (1.0 + inverse);
-    const V m = nu * at_m - rounded(inverse * row.p), square = inverse2 * (row.growth - excess * at_square);
-    return {choose(whole.is_short, by.m, narrowed(m, T())), choose(whole.is_short, by.square, narrowed(square, T()))};
+    const V excess = Global ? whole.excess : row.excess, inverse2 = 1.0 / (1.0 + excess),
+            inverse = root(inverse2), nu = -excess * inverse2 / (1.0 + inverse);
+    const V m = nu * at_m - rounded(inverse * row.p),
+            square = inverse2 * (row.growth - excess * at_square);
+    return {choose(whole.is_short, by.m, narrowed(m, T())),
+            choose(whole.is_short, by.square, narrowed(square, T()))};
   }
 
   const Task& task_;
@@ -308,7 +364,9 @@ class LeanStep {
   const double ones_;  // tokens to a row
   const BatchState& batch_;
   const Index step_;
-  V star_[parts], squares_[parts], z_[parts], lengths_[parts];  // sums over tokens of z*, of its squares, of z; over rows of all squared lengths, if N is common to them
+  V star_[parts], squares_[parts], z_[parts],
+      lengths_[parts];  // sums over tokens of z*, of its squares, of z; over rows of all squared
+                        // lengths, if N is common to them
 };
 
 }  // namespace SEQSGD_LEVEL

@@ -1,4 +1,5 @@
-// How the coordinates of a weight vector move in a step: without loss of what is far below their rounding, and far steps too.
+// How the coordinates of a weight vector move in a step: without loss of what is far below their
+// rounding, and far steps too.
 #pragma once
 
 #include "numbers.hpp"
@@ -7,7 +8,8 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-// A coordinate is settled: it takes the sum of its increments, but for what its rounding would lose. The latter are those of the square if `squared`.
+// A coordinate is settled: it takes the sum of its increments, but for what its rounding would
+// lose. The latter are those of the square if `squared`.
 template <class V>
 SEQSGD_INLINE void take_increments(bool squared, V& at, V& increments) {
   if (squared) {
@@ -27,19 +29,25 @@ struct Move {
   V g, pull, nu, inverse;  // 1 / N = inverse = 1 + nu
   V across2;               // squared length of what v has in directions that are not followed
 
-  // The change of s, the length of what remains, before division by N: it becomes the root of along^2 + across2.
+  // The change of s, the length of what remains, before division by N: it becomes the root of
+  // along^2 + across2.
   SEQSGD_INLINE V growth(const V& s, const V& v) const {
     const V x = g * (pull * s - v), grown2 = g * g * across2, along = s + x;
     const RunMask small = grown2 < 0x1p-12 * along * absolute(along);
-    const V over = 1.0 / along, y = grown2 * over, by_series = x + y * one_over_one_plus_root(y * over);
+    const V over = 1.0 / along, y = grown2 * over,
+            by_series = x + y * one_over_one_plus_root(y * over);
     if (__builtin_expect(!any(~small), 1)) return by_series;
     const V direct = (x * (x + 2.0 * s) + grown2) / (root(along * along + grown2) + s + 1e-300);
-    return choose(small, by_series, direct);  // each lane by its own numbers: what a run does must not depend on its neighbours
+    return choose(
+        small, by_series,
+        direct);  // each lane by its own numbers: what a run does must not depend on its neighbours
   }
-  // The change of a coordinate, from that before division by N. Not x + nu (at + x), which loses what is left of a huge x.
+  // The change of a coordinate, from that before division by N. Not x + nu (at + x), which loses
+  // what is left of a huge x.
   SEQSGD_INLINE V change(const V& at, const V& x) const { return inverse * x + nu * at; }
 
-  // nu and 1 + nu from N^2 - 1; from the whole of N^2 where that is not small. Each lane by its own numbers.
+  // nu and 1 + nu from N^2 - 1; from the whole of N^2 where that is not small. Each lane by its own
+  // numbers.
   template <class Whole>
   SEQSGD_INLINE void shrink(const V& x, Whole whole) {
     const V size = absolute(x);

@@ -1,7 +1,9 @@
 // The coordinates in which a run of the reduced dynamics is followed, and where it starts.
 //
-// Every weight vector w_i / sqrt d is written in an orthonormal basis of its own: b_0 = w* / sqrt d; b_1 .. b_r, which with b_0 spans the rows of P that its
-// tokens carry; and the direction of what remains, of length s_i. That is r + 2 numbers (m_i, u_i1 .. u_ir, s_i). docs/reduced.md derives it.
+// Every weight vector w_i / sqrt d is written in an orthonormal basis of its own: b_0 = w* / sqrt
+// d; b_1 .. b_r, which with b_0 spans the rows of P that its tokens carry; and the direction of
+// what remains, of length s_i. That is r + 2 numbers (m_i, u_i1 .. u_ir, s_i). docs/reduced.md
+// derives it.
 #pragma once
 
 #include <stdexcept>
@@ -15,13 +17,20 @@ inline namespace SEQSGD_LEVEL {
 
 inline void check_reduced(const Settings& s) {
   if (s.tokens.law != TokenLaw::gaussian && s.tokens.law != TokenLaw::correlated)
-    throw std::invalid_argument("tokens: the reduced dynamics is exact for Gaussian tokens only; use the sampled dynamics for other laws");
+    throw std::invalid_argument(
+        "tokens: the reduced dynamics is exact for Gaussian tokens only; use the sampled dynamics "
+        "for other laws");
 }
 
 // What all runs have in common.
 struct Coordinates {
   // `measured`: P is looked at; else nothing is computed, and its rank is a bound.
-  Coordinates(const Settings& s, Index L, bool measured = true) : L(L), n(weight_count(s, L)), dimension(s.d), shared(s.weights == Weights::shared), encoded(s.position == PositionKind::opposite || s.position == PositionKind::matrix) {
+  Coordinates(const Settings& s, Index L, bool measured = true)
+      : L(L),
+        n(weight_count(s, L)),
+        dimension(s.d),
+        shared(s.weights == Weights::shared),
+        encoded(s.position == PositionKind::opposite || s.position == PositionKind::matrix) {
     check_reduced(s);
     if (s.position == PositionKind::opposite) {
       mix = Matrix(2, 1);
@@ -50,7 +59,8 @@ struct Coordinates {
   Index size() const { return n * (r + 2); }
 };
 
-// w* and the rows of P, in an orthonormal basis of span(P, w*) of which the last vector is what w* has beside span(P). w* is uniform: normals and a chi.
+// w* and the rows of P, in an orthonormal basis of span(P, w*) of which the last vector is what w*
+// has beside span(P). w* is uniform: normals and a chi.
 inline Matrix teacher_and_positions(const Settings& s, const Coordinates& c, OneByOne& g) {
   const Index beside = s.d > c.rank ? 1 : 0;
   Matrix span = Matrix::Zero(c.rank + beside, 1 + c.L);
@@ -64,7 +74,8 @@ inline Matrix teacher_and_positions(const Settings& s, const Coordinates& c, One
 struct ReducedStart {
   std::vector<double> at;       // (n, r + 2): m, u, s of every weight vector
   std::vector<double> P;        // (L, r + 1): rows of P along b_0 .. b_r
-  std::vector<double> outside;  // (r + 1), shared: the unit vector of span(b_0 .. b_r) orthogonal to the rows of P; 0 if there is none
+  std::vector<double> outside;  // (r + 1), shared: the unit vector of span(b_0 .. b_r) orthogonal
+                                // to the rows of P; 0 if there is none
 };
 
 inline ReducedStart reduced_start(const Settings& s, const Coordinates& c, std::uint32_t run) {
@@ -86,7 +97,8 @@ inline ReducedStart reduced_start(const Settings& s, const Coordinates& c, std::
       const Matrix q = orthonormal_basis(span);
       const Index found = std::min<Index>(q.cols(), r + 1);
       for (Index l = 0; l < c.L; ++l)
-        for (Index k = 0; k < found; ++k) out.P[std::size_t(l * (r + 1) + k)] = rows.col(l).dot(q.col(k));
+        for (Index k = 0; k < found; ++k)
+          out.P[std::size_t(l * (r + 1) + k)] = rows.col(l).dot(q.col(k));
       if (span.rows() > c.rank)
         for (Index k = 0; k < found; ++k) out.outside[std::size_t(k)] = q(c.rank, k);
     } else {
@@ -99,7 +111,9 @@ inline ReducedStart reduced_start(const Settings& s, const Coordinates& c, std::
   }
 
   double m0 = s.init.m0;
-  if (s.init.overlap && s.init.random_sign && gaussian_vector(s.seed, Stream::init, run, std::uint64_t(c.n), 1)[0] < 0) m0 = -m0;
+  if (s.init.overlap && s.init.random_sign &&
+      gaussian_vector(s.seed, Stream::init, run, std::uint64_t(c.n), 1)[0] < 0)
+    m0 = -m0;
   const bool free = s.position != PositionKind::opposite;  // u is drawn
   for (Index i = 0; i < c.n; ++i) {
     OneByOne g(Use::start, Address{s.seed, Stream::init, run, std::uint64_t(i)});

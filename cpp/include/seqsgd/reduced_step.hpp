@@ -1,5 +1,5 @@
-// A step of the reduced dynamics for the runs of a part: draws, fields, delta, and how the coordinates move. Everything but students of sums in the commonest case
-// (reduced_lean.hpp).
+// A step of the reduced dynamics for the runs of a part: draws, fields, delta, and how the
+// coordinates move. Everything but students of sums in the commonest case (reduced_lean.hpp).
 #pragma once
 
 #include "reduced_draws.hpp"
@@ -8,8 +8,9 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-// What the compiler is told of a task. K: directions of P beside w*, -1 for any number. Common: weights shared by all tokens, a student that tells them apart, and
-// ReducedDraws::common; then also whether there is P.
+// What the compiler is told of a task. K: directions of P beside w*, -1 for any number. Common:
+// weights shared by all tokens, a student that tells them apart, and ReducedDraws::common; then
+// also whether there is P.
 template <int K_, bool Common_ = false, bool Encoded_ = false>
 struct StepKind {
   static constexpr int K = K_;
@@ -22,7 +23,8 @@ class ReducedStep {
   static constexpr int K = Kind::K;
 
  public:
-  ReducedStep(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws, ReducedWorkspace& ws, const BatchState& batch, Index step)
+  ReducedStep(const Task& task, const Settings& s, const Coordinates& c, const ReducedDraws& draws,
+              ReducedWorkspace& ws, const BatchState& batch, Index step)
       : task_(task), s_(s), c_(c), draws_(draws), ws_(ws), batch_(batch), step_(step) {}
 
   // Draws the fields of the first parts and leaves delta, and the losses.
@@ -36,7 +38,8 @@ class ReducedStep {
 
  private:
   SEQSGD_INLINE V ask(RunLanes<T>& g, int h) {
-    V *a = ws_.fresh.data() + h * ws_.stride, *b = a + draws_.star, *z = ws_.z.data() + h * ws_.seen, *t = ws_.t.data() + h * c_.n, *u = a + ws_.uniforms_at;
+    V *a = ws_.fresh.data() + h * ws_.stride, *b = a + draws_.star,
+      *z = ws_.z.data() + h * ws_.seen, *t = ws_.t.data() + h * c_.n, *u = a + ws_.uniforms_at;
     draw_doubles(g, h, draws_.star + draws_.field + (shared() ? draws_.own : 0), a);
     if (!Kind::common) draw_uniforms(g, h, draws_.uniforms, u);
     const V* normals = draws_.noise ? ws_.noise.data() + h * even(draws_.noise) : nullptr;
@@ -80,7 +83,8 @@ class ReducedStep {
       }
       z[0] = sum + other;
     }
-    if (!draws_.by_sums) return task_.lanes(a, z, normals, delta, ws_.scratch.data(), batch_.taken(h));
+    if (!draws_.by_sums)
+      return task_.lanes(a, z, normals, delta, ws_.scratch.data(), batch_.taken(h));
     V loss;
     task_.lanes_of_sums<1>(&sums_of.star, &sums_of.squares, z, normals, 0, delta, &loss);
     return loss;
@@ -99,7 +103,9 @@ class ReducedStep {
   SEQSGD_INLINE bool rest() const { return Kind::common || c_.rest; }
   SEQSGD_INLINE bool mixed() const { return !Kind::common && draws_.mixed; }
   SEQSGD_INLINE bool projected() const { return !Kind::common && s_.projected; }
-  SEQSGD_INLINE bool injected() const { return !Kind::common && s_.position == PositionKind::injected; }
+  SEQSGD_INLINE bool injected() const {
+    return !Kind::common && s_.position == PositionKind::injected;
+  }
   SEQSGD_INLINE Index turns() const { return Kind::common ? Index(K == 1) : draws_.turns; }
   SEQSGD_INLINE Index directions() const { return K >= 0 ? K : c_.r; }
   SEQSGD_INLINE Index followed() const { return directions() + 1; }
@@ -108,7 +114,12 @@ class ReducedStep {
   V* at(int h, Index i) const { return batch_.at + 2 * (c_.r + 2) * (h * c_.n + i); }
   const V* P(int h, Index l) const { return batch_.P + (c_.r + 1) * (h * c_.L + l); }
   auto again(int h, Index i) const {
-    return [this, h, i](int lane) { return OneByOne(Use::again, Address{s_.seed, Stream::data, batch_.run[h * wide + lane], std::uint64_t(step_)}, std::uint32_t(i)); };
+    return [this, h, i](int lane) {
+      return OneByOne(
+          Use::again,
+          Address{s_.seed, Stream::data, batch_.run[h * wide + lane], std::uint64_t(step_)},
+          std::uint32_t(i));
+    };
   }
 
   // Independent to correlated normals across tokens, in place.
@@ -117,7 +128,8 @@ class ReducedStep {
     for (Index i = c_.L - 1; i >= 0; --i) {
       V& y = x[f.order[std::size_t(i)]];
       y *= f.F[std::size_t(i * c_.L + i)];
-      for (Index k = 0; k < i; ++k) y += f.F[std::size_t(i * c_.L + k)] * x[f.order[std::size_t(k)]];
+      for (Index k = 0; k < i; ++k)
+        y += f.F[std::size_t(i * c_.L + k)] * x[f.order[std::size_t(k)]];
     }
   }
   // delta^T C delta
@@ -126,7 +138,8 @@ class ReducedStep {
     V q{};
     for (Index k = 0; k < c_.L; ++k) {
       V y{};
-      for (Index i = k; i < c_.L; ++i) y += f.F[std::size_t(i * c_.L + k)] * delta[f.order[std::size_t(i)]];
+      for (Index i = k; i < c_.L; ++i)
+        y += f.F[std::size_t(i * c_.L + k)] * delta[f.order[std::size_t(i)]];
       q += y * y;
     }
     return q;
@@ -157,15 +170,18 @@ class ReducedStep {
     return e;
   }
 
-  // v, from its products V0 with w*, B with the direction of what w has beside w* (length t), Y with b_1 .. b_r through P, and normals for the directions
-  // across these; n = ||delta||. Returns its squared length in the directions that are followed.
-  SEQSGD_INLINE V gather(const V* x, const V& t, const V& V0, const V& B, const V* Y, const V& n, const V* normals, V* v) const {
+  // v, from its products V0 with w*, B with the direction of what w has beside w* (length t), Y
+  // with b_1 .. b_r through P, and normals for the directions across these; n = ||delta||. Returns
+  // its squared length in the directions that are followed.
+  SEQSGD_INLINE V gather(const V* x, const V& t, const V& V0, const V& B, const V* Y, const V& n,
+                         const V* normals, V* v) const {
     v[0] = V0;
     if constexpr (K == 0) {
       v[1] = rest() ? B : V{};
       return V0 * V0 + v[1] * v[1];
     } else if constexpr (K == 1) {  // one direction across: a quarter turn of (u, s) / t
-      const V inverse = choose(t > 0.0, 1.0 / t, V{}), cu = x[1] * inverse, cs = choose(t > 0.0, x[2] * inverse, V{} + 1.0), y = n * normals[0];
+      const V inverse = choose(t > 0.0, 1.0 / t, V{}), cu = x[1] * inverse,
+              cs = choose(t > 0.0, x[2] * inverse, V{} + 1.0), y = n * normals[0];
       v[1] = B * cu + y * cs + Y[0];
       v[2] = B * cs - y * cu;
       return V0 * V0 + v[1] * v[1] + v[2] * v[2];
@@ -173,15 +189,18 @@ class ReducedStep {
       const Index D = c_.across;
       const V inverse = choose(t > 0.0, 1.0 / t, V{});
       V along{};
-      const auto direction = [&](Index k) SEQSGD_LAMBDA_INLINE {  // of what w has beside w*; the last one if that is nothing
-        return choose(t > 0.0, V(x[k + 1] * inverse), V{} + (k + 1 == D ? 1.0 : 0.0));
-      };
+      const auto direction =
+          [&](Index k)
+              SEQSGD_LAMBDA_INLINE {  // of what w has beside w*; the last one if that is nothing
+                return choose(t > 0.0, V(x[k + 1] * inverse), V{} + (k + 1 == D ? 1.0 : 0.0));
+              };
       const auto normal = [&](Index k) SEQSGD_LAMBDA_INLINE { return D < 2 ? V{} : normals[k]; };
       for (Index k = 0; k < D; ++k) along += direction(k) * normal(k);
       V q = V0 * V0;
       v[c_.r + 1] = V{};
       for (Index k = 0; k < D; ++k) {
-        v[k + 1] = B * direction(k) + n * (normal(k) - direction(k) * along) + (k < c_.r ? Y[k] : V{});
+        v[k + 1] =
+            B * direction(k) + n * (normal(k) - direction(k) * along) + (k < c_.r ? Y[k] : V{});
         q += v[k + 1] * v[k + 1];
       }
       return q;
@@ -195,7 +214,8 @@ class ReducedStep {
     for (Index k = 0; k < n; ++k) y += x[k] * v[k];
     return y;
   }
-  // ||w + g (pull w - v)||^2 / d. (Of a difference of two products either may become the fused one, and a copy of this code the other: here is but one.)
+  // ||w + g (pull w - v)||^2 / d. (Of a difference of two products either may become the fused one,
+  // and a copy of this code the other: here is but one.)
   V grown(const V* at, const V* v, const Move& a) const {
     const Index n = followed();
     V q{};
@@ -206,13 +226,15 @@ class ReducedStep {
     const V s = at[n], y = s + a.growth(s, v[n]);
     return q + y * y;
   }
-  // Increments go to sums of their own, which are brought into the coordinates once a block: none is lost, however small.
+  // Increments go to sums of their own, which are brought into the coordinates once a block: none
+  // is lost, however small.
   SEQSGD_INLINE void turn(V* c, const V* at, const V* v, const Move& a) const {
     const Index n = followed();
     for (Index k = 0; k < n; ++k) c[2 * k + 1] += a.change(at[k], a.g * (a.pull * at[k] - v[k]));
     if (rest()) c[2 * n + 1] += a.change(at[n], a.growth(at[n], v[n]));
   }
-  // N^2 - 1 from v . w and ||v||^2 (both in units of the squared radius), and the pull of the projected step.
+  // N^2 - 1 from v . w and ||v||^2 (both in units of the squared radius), and the pull of the
+  // projected step.
   SEQSGD_INLINE V excess(const V& along, const V& size, Move& a) const {
     a.pull = projected() ? along : V{};
     return projected() ? a.g * a.g * (size - along * along) : a.g * (a.g * size - 2.0 * along);
@@ -220,8 +242,10 @@ class ReducedStep {
   SEQSGD_INLINE V move_shared(int h, double gamma_d) {
     const Index r = directions();
     Local at_local, v_local;
-    V Y_local[K > 0 ? K : 1], *x = values(at_local), *v = K >= 0 ? v_local : ws_.v.data(), *Y = K >= 0 ? Y_local : ws_.v.data() + c_.r + 3;
-    const V *delta = ws_.delta.data() + h * ws_.seen, *a = ws_.fresh.data() + h * ws_.stride, *b = a + draws_.star, *own = b + draws_.field;
+    V Y_local[K > 0 ? K : 1], *x = values(at_local), *v = K >= 0 ? v_local : ws_.v.data(),
+                              *Y = K >= 0 ? Y_local : ws_.v.data() + c_.r + 3;
+    const V *delta = ws_.delta.data() + h * ws_.seen, *a = ws_.fresh.data() + h * ws_.stride,
+            *b = a + draws_.star, *own = b + draws_.field;
     V V0{}, B{}, n2{};
     if (sums()) {
       V0 = delta[0] * ws_.total[std::size_t(h)];
@@ -246,8 +270,11 @@ class ReducedStep {
     load(c, x);
     Move move;
     move.g = V{} + gamma_d;
-    move.across2 = n2 * draws_.chi.template draw<Kind::common>(own + turns(), a + ws_.uniforms_at + draws_.squares.uniforms(), again(h, 0));
-    const V size = gather(x, ws_.t[std::size_t(h)], V0, B, Y, turns() ? root(n2) : n2, own, v) + move.across2;
+    move.across2 =
+        n2 * draws_.chi.template draw<Kind::common>(
+                 own + turns(), a + ws_.uniforms_at + draws_.squares.uniforms(), again(h, 0));
+    const V size =
+        gather(x, ws_.t[std::size_t(h)], V0, B, Y, turns() ? root(n2) : n2, own, v) + move.across2;
     move.shrink(excess(along_w(x, v), size, move), [&] { return grown(x, v, move); });
     turn(c, x, v, move);
     return s_.plan.eta > 0 ? recovered(h, c) : V{};
@@ -278,7 +305,14 @@ class ReducedStep {
     draw_doubles(g, h, rows * draws_.own, own);
     draw_uniforms(g, h, rows * draws_.chi.uniforms(), u);
     const V* fresh = ws_.fresh.data() + h * ws_.stride + l;
-    return {at(h, l), ws_.delta[std::size_t(h * ws_.seen + (sums() ? 0 : l))], fresh, fresh + draws_.star, ws_.t.data() + h * c_.n + l, encoded() ? P(h, l) : nullptr, own, u};
+    return {at(h, l),
+            ws_.delta[std::size_t(h * ws_.seen + (sums() ? 0 : l))],
+            fresh,
+            fresh + draws_.star,
+            ws_.t.data() + h * c_.n + l,
+            encoded() ? P(h, l) : nullptr,
+            own,
+            u};
   }
   SEQSGD_INLINE void next(Row& x, const V* delta) const {
     ++x.a, ++x.b, ++x.t;
@@ -331,7 +365,8 @@ class ReducedStep {
 
   V move_global(RunLanes<T>& g, int h, double gamma_d) {
     const double share = 1 / double(c_.n);
-    const Index width = c_.r + 3;  // v of a row, and its squared length in directions that are not followed
+    const Index width =
+        c_.r + 3;  // v of a row, and its squared length in directions that are not followed
     V along{}, size{}, m2{}, *v = ws_.v.data();
     each_row(g, h, [&](const Row& x, Index l) SEQSGD_LAMBDA_INLINE {
       V at[3];

@@ -1,4 +1,5 @@
-// Runs side by side, a double of each: several vectors used as one number. Their chains of operations are independent and fill each other's waits.
+// Runs side by side, a double of each: several vectors used as one number. Their chains of
+// operations are independent and fill each other's waits.
 #pragma once
 
 #include <type_traits>
@@ -14,7 +15,8 @@ struct Two {
   using Half = H;
   using E = std::decay_t<decltype(std::declval<H>()[0])>;
   H lo, hi;
-  // Written out: a copy that is left to the compiler may go in pieces narrower than what reads it next, which the processor waits for.
+  // Written out: a copy that is left to the compiler may go in pieces narrower than what reads it
+  // next, which the processor waits for.
   Two() = default;
   SEQSGD_INLINE Two(const H& a, const H& b) : lo(a), hi(b) {}
   SEQSGD_INLINE Two(const Two& x) : lo(x.lo), hi(x.hi) {}
@@ -45,18 +47,18 @@ struct SeveralOf<1, V> {
 template <int N, class V>
 using Several = typename SeveralOf<N, V>::type;
 
-#define SEQSGD_OPERATOR(op)                                                                                           \
-  template <class H>                                                                                                  \
-  SEQSGD_INLINE auto operator op(const Two<H>& a, const Two<H>& b) {                                                  \
-    return Two<std::decay_t<decltype(a.lo op b.lo)>>{a.lo op b.lo, a.hi op b.hi};                                     \
-  }                                                                                                                   \
-  template <class H, class S, class = std::enable_if_t<std::is_arithmetic_v<S>>>                                      \
-  SEQSGD_INLINE auto operator op(const Two<H>& a, S b) {                                                              \
-    return Two<std::decay_t<decltype(a.lo op b)>>{a.lo op b, a.hi op b};                                              \
-  }                                                                                                                   \
-  template <class H, class S, class = std::enable_if_t<std::is_arithmetic_v<S>>>                                      \
-  SEQSGD_INLINE auto operator op(S a, const Two<H>& b) {                                                              \
-    return Two<std::decay_t<decltype(a op b.lo)>>{a op b.lo, a op b.hi};                                              \
+#define SEQSGD_OPERATOR(op)                                                       \
+  template <class H>                                                              \
+  SEQSGD_INLINE auto operator op(const Two<H>& a, const Two<H>& b) {              \
+    return Two<std::decay_t<decltype(a.lo op b.lo)>>{a.lo op b.lo, a.hi op b.hi}; \
+  }                                                                               \
+  template <class H, class S, class = std::enable_if_t<std::is_arithmetic_v<S>>>  \
+  SEQSGD_INLINE auto operator op(const Two<H>& a, S b) {                          \
+    return Two<std::decay_t<decltype(a.lo op b)>>{a.lo op b, a.hi op b};          \
+  }                                                                               \
+  template <class H, class S, class = std::enable_if_t<std::is_arithmetic_v<S>>>  \
+  SEQSGD_INLINE auto operator op(S a, const Two<H>& b) {                          \
+    return Two<std::decay_t<decltype(a op b.lo)>>{a op b.lo, a op b.hi};          \
   }
 SEQSGD_OPERATOR(+)
 SEQSGD_OPERATOR(-)
@@ -78,14 +80,15 @@ template <class H>
 struct MaskOf<Two<H>> {
   using type = Two<typename MaskOf<H>::type>;
 };
-#define SEQSGD_COMPARISON(op)                                                                                           \
-  template <class H, class M = typename MaskOf<H>::type>                                                                \
-  SEQSGD_INLINE Two<M> operator op(const Two<H>& a, const Two<H>& b) {                                                  \
-    return {M(a.lo op b.lo), M(a.hi op b.hi)};                                                                          \
-  }                                                                                                                     \
-  template <class H, class S, class M = typename MaskOf<H>::type, class = std::enable_if_t<std::is_arithmetic_v<S>>>    \
-  SEQSGD_INLINE Two<M> operator op(const Two<H>& a, S b) {                                                              \
-    return {M(a.lo op b), M(a.hi op b)};                                                                                \
+#define SEQSGD_COMPARISON(op)                                          \
+  template <class H, class M = typename MaskOf<H>::type>               \
+  SEQSGD_INLINE Two<M> operator op(const Two<H>& a, const Two<H>& b) { \
+    return {M(a.lo op b.lo), M(a.hi op b.hi)};                         \
+  }                                                                    \
+  template <class H, class S, class M = typename MaskOf<H>::type,      \
+            class = std::enable_if_t<std::is_arithmetic_v<S>>>         \
+  SEQSGD_INLINE Two<M> operator op(const Two<H>& a, S b) {             \
+    return {M(a.lo op b), M(a.hi op b)};                               \
   }
 SEQSGD_COMPARISON(<)
 SEQSGD_COMPARISON(>)
@@ -94,10 +97,10 @@ SEQSGD_COMPARISON(>=)
 SEQSGD_COMPARISON(==)
 #undef SEQSGD_COMPARISON
 
-#define SEQSGD_ASSIGNMENT(op)                                  \
-  template <class H, class S>                                  \
-  SEQSGD_INLINE Two<H>& operator op##=(Two<H>& a, const S& b) { \
-    return a = a op b;                                         \
+#define SEQSGD_ASSIGNMENT(op)                                      \
+  template <class H, class S>                                      \
+  SEQSGD_INLINE Two<H>& operator op## = (Two<H> & a, const S& b) { \
+    return a = a op b;                                             \
   }
 SEQSGD_ASSIGNMENT(+)
 SEQSGD_ASSIGNMENT(-)
@@ -143,7 +146,8 @@ inline constexpr int vectors_in<Two<H>> = 2 * vectors_in<H>;
 template <class V>
 SEQSGD_INLINE auto& vector_of(V& x, int k) {
   if constexpr (IsTwo<std::remove_const_t<V>>::value)
-    return vector_of(k < vectors_in<std::remove_const_t<V>> / 2 ? x.lo : x.hi, k % (vectors_in<std::remove_const_t<V>> / 2));
+    return vector_of(k < vectors_in<std::remove_const_t<V>> / 2 ? x.lo : x.hi,
+                     k % (vectors_in<std::remove_const_t<V>> / 2));
   else
     return x;
 }
@@ -173,12 +177,13 @@ SEQSGD_INLINE bool all_within(const Two<H>& x, const Two<H>& bound) {
   return all_within(x.lo, bound.lo) && all_within(x.hi, bound.hi);
 }
 
-inline constexpr int ways = 2;  // vectors of doubles to a number of runs side by side: as many runs as one vector of floats has
+inline constexpr int ways = 2;  // vectors of doubles to a number of runs side by side: as many runs
+                                // as one vector of floats has
 using Runs = Several<ways, simd::f64>;
 using RunMask = Several<ways, simd::i64>;
 // The same runs in the precision T.
 template <class T>
-using RunsOf = Several<ways * int(sizeof(T)) / 8, simd::Vec<T>>;
+using RunsOf = Several<ways* int(sizeof(T)) / 8, simd::Vec<T>>;
 
 }  // namespace SEQSGD_LEVEL
 }  // namespace seqsgd

@@ -1,8 +1,9 @@
 // Native vectors of the instruction set this translation unit is compiled for.
 //
-// GCC and Clang give arithmetic, comparison and selection on vector types; the few operations they do not spell
-// (square root, maximum, masked tails) are written per instruction set below. Everything lives in an inline namespace named after the
-// level, so that objects compiled for different levels can never be merged by the linker.
+// GCC and Clang give arithmetic, comparison and selection on vector types; the few operations they
+// do not spell (square root, maximum, masked tails) are written per instruction set below.
+// Everything lives in an inline namespace named after the level, so that objects compiled for
+// different levels can never be merged by the linker.
 #pragma once
 
 #include <cmath>
@@ -29,7 +30,8 @@
 #include <immintrin.h>
 #endif
 
-#if defined(SEQSGD_OUTLINE)  // for sanitizers, which take many minutes to compile what is inlined by force
+#if defined(SEQSGD_OUTLINE)  // for sanitizers, which take many minutes to compile what is inlined
+                             // by force
 #define SEQSGD_INLINE inline
 #define SEQSGD_LAMBDA_INLINE
 #else
@@ -50,7 +52,10 @@ struct LineAllocator {
   LineAllocator() = default;
   template <class S>
   LineAllocator(const LineAllocator<S>&) {}
-  T* allocate(std::size_t n) { return static_cast<T*>(::operator new((n * sizeof(T) + line - 1) / line * line, std::align_val_t(line))); }
+  T* allocate(std::size_t n) {
+    return static_cast<T*>(
+        ::operator new((n * sizeof(T) + line - 1) / line * line, std::align_val_t(line)));
+  }
   void deallocate(T* p, std::size_t) { ::operator delete(p, std::align_val_t(line)); }
   bool operator==(const LineAllocator&) const { return true; }
   bool operator!=(const LineAllocator&) const { return false; }
@@ -138,7 +143,8 @@ SEQSGD_INLINE f32 to_float(i32 x) { return __builtin_convertvector(x, f32); }
 
 SEQSGD_INLINE f32 sqrt(f32 x) {
 #if defined(SEQSGD_AVX512)
-  return bits<f32>(_mm512_maskz_sqrt_ps(__mmask16(-1), bits<__m512>(x)));  // the plain form warns in GCC's header
+  return bits<f32>(_mm512_maskz_sqrt_ps(__mmask16(-1),
+                                        bits<__m512>(x)));  // the plain form warns in GCC's header
 #elif defined(SEQSGD_AVX2)
   return bits<f32>(_mm256_sqrt_ps(bits<__m256>(x)));
 #elif defined(__x86_64__)
@@ -182,8 +188,9 @@ SEQSGD_INLINE f64 at_least_zero(f64 x) {
 #endif
 }
 
-// x itself, as one number to the compiler: a product that no sum takes up without rounding it first. For code of which there are several copies, in which compilers
-// are free to choose which of two products of a sum is fused with it.
+// x itself, as one number to the compiler: a product that no sum takes up without rounding it
+// first. For code of which there are several copies, in which compilers are free to choose which of
+// two products of a sum is fused with it.
 template <class V>
 SEQSGD_INLINE V rounded(V x) {
 #if defined(SEQSGD_AVX512)
@@ -249,9 +256,11 @@ SEQSGD_INLINE bool all_within(const f32& x, const f32& bound) {
 }
 SEQSGD_INLINE bool all_within(const f64& x, const f64& bound) {
 #if defined(SEQSGD_AVX512)
-  return _mm512_cmp_pd_mask(_mm512_abs_pd(bits<__m512d>(x)), bits<__m512d>(bound), _CMP_NLE_UQ) == 0;
+  return _mm512_cmp_pd_mask(_mm512_abs_pd(bits<__m512d>(x)), bits<__m512d>(bound), _CMP_NLE_UQ) ==
+         0;
 #else
-  return all(bits<i64>((x <= bound) & (x >= -bound)));  // (Clang's own mask has elements of another name)
+  return all(
+      bits<i64>((x <= bound) & (x >= -bound)));  // (Clang's own mask has elements of another name)
 #endif
 }
 
@@ -273,9 +282,11 @@ SEQSGD_INLINE double narrow(V x) {
   if constexpr (Bytes == 16) {
     typedef double wide __attribute__((vector_size(32)));
 #if defined(SEQSGD_AVX512) || defined(SEQSGD_AVX2)
-    return reduce<32>(bits<wide>(_mm256_cvtps_pd(bits<__m128>(x))));  // GCC would take the halves through memory
+    return reduce<32>(
+        bits<wide>(_mm256_cvtps_pd(bits<__m128>(x))));  // GCC would take the halves through memory
 #else
-    const wide y = __builtin_convertvector(x, wide);  // as an argument it would change the ABI, which Clang warns of
+    const wide y = __builtin_convertvector(
+        x, wide);  // as an argument it would change the ABI, which Clang warns of
     f64 h[2];
     std::memcpy(h, &y, sizeof y);
     return reduce<16>(h[0] + h[1]);

@@ -1,6 +1,7 @@
 // A few weight vectors on their spheres, kept as direction and lazily as scale: w_i = scale_i v_i.
 //
-// A step only moves v; ||v||^2 comes out of the same pass, and v is brought back to its sphere only when it has left a factor of two.
+// A step only moves v; ||v||^2 comes out of the same pass, and v is brought back to its sphere only
+// when it has left a factor of two.
 #pragma once
 
 #include <Eigen/Core>
@@ -34,7 +35,16 @@ using Rows = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 template <class T>
 class Sphere {
  public:
-  Sphere(Weights kind, Index n, Index d) : kind(kind), n(n), d(d), v_(Rows<T>::Zero(n, row_stride<T>(d))), radius2_(kind == Weights::global ? double(n) * double(d) : double(d)), inverse_radius2_(1 / radius2_), norm2_(std::size_t(n), 0.0), scale_(std::size_t(n), 1.0), inverse_(scale_) {}
+  Sphere(Weights kind, Index n, Index d)
+      : kind(kind),
+        n(n),
+        d(d),
+        v_(Rows<T>::Zero(n, row_stride<T>(d))),
+        radius2_(kind == Weights::global ? double(n) * double(d) : double(d)),
+        inverse_radius2_(1 / radius2_),
+        norm2_(std::size_t(n), 0.0),
+        scale_(std::size_t(n), 1.0),
+        inverse_(scale_) {}
 
   T* row(Index i) { return v_.data() + i * v_.cols(); }
   const T* row(Index i) const { return v_.data() + i * v_.cols(); }
@@ -44,7 +54,8 @@ class Sphere {
   double radius2() const { return radius2_; }
   const LineVector<double>& norm2() const { return norm2_; }
 
-  // Place all vectors (rows of w, stride `stride`); norms as last measured if given (a restored state), else measured.
+  // Place all vectors (rows of w, stride `stride`); norms as last measured if given (a restored
+  // state), else measured.
   template <class S>
   void place(const S* w, Index stride, const double* norm2) {
     for (Index i = 0; i < n; ++i, w += stride) {
@@ -54,10 +65,14 @@ class Sphere {
     for (Index i = 0; i < n; ++i) rescale(i);
   }
 
-  // v_i <- a v_i - sum_r c_r rows_r; v_i . (last of the rows) goes to `last` if given. To be settled before the next look.
-  void move(Index i, T a, const T* const* rows, const T* c, Index count, double* last) { norm2_[std::size_t(i)] = combine(row(i), d, a, rows, c, count, last); }
+  // v_i <- a v_i - sum_r c_r rows_r; v_i . (last of the rows) goes to `last` if given. To be
+  // settled before the next look.
+  void move(Index i, T a, const T* const* rows, const T* c, Index count, double* last) {
+    norm2_[std::size_t(i)] = combine(row(i), d, a, rows, c, count, last);
+  }
 
-  // New scales after a move of vector i (any i moves all where one norm serves all). True if v itself was rescaled.
+  // New scales after a move of vector i (any i moves all where one norm serves all). True if v
+  // itself was rescaled.
   bool settle(Index i) {
     rescale(i);
     if (scale(i) > 0.5 && scale(i) < 2) return false;
@@ -74,7 +89,8 @@ class Sphere {
   // Whether the sphere of vector i has a direction left: a norm that is neither 0 nor too large.
   bool sound(Index i) const { return std::isfinite(scale(i)) && scale(i) > 0; }
 
-  // The scale from norms recomputed in double: what is reported. O(d) per vector of the sphere: ask once per sphere.
+  // The scale from norms recomputed in double: what is reported. O(d) per vector of the sphere: ask
+  // once per sphere.
   double exact_scale(Index i) const {
     double s = 0;
     for (Index k = first(i); k < end(i); ++k) s += dot(row(k), row(k), padded(d));
@@ -103,7 +119,8 @@ class Sphere {
 
   Rows<T> v_;
   double radius2_, inverse_radius2_;
-  LineVector<double> norm2_, scale_, inverse_;  // ||v_i||^2 as the last move measured it, and what follows from it
+  LineVector<double> norm2_, scale_,
+      inverse_;  // ||v_i||^2 as the last move measured it, and what follows from it
 };
 
 }  // namespace SEQSGD_LEVEL

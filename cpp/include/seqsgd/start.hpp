@@ -1,4 +1,5 @@
-// Where a run starts: teacher, initial weights and the opposite encoding, drawn in double whatever the dynamics computes in.
+// Where a run starts: teacher, initial weights and the opposite encoding, drawn in double whatever
+// the dynamics computes in.
 #pragma once
 
 #include <cmath>
@@ -14,12 +15,14 @@ namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
 struct InitialCondition {
-  bool overlap = true;       // else uniform on the sphere
-  double m0 = 0;             // overlap w . w* / d of every weight vector; at 0 a link without a first-order part teaches nothing for a long time
+  bool overlap = true;  // else uniform on the sphere
+  double m0 = 0;  // overlap w . w* / d of every weight vector; at 0 a link without a first-order
+                  // part teaches nothing for a long time
   bool random_sign = false;  // one sign per run
 };
 
-inline Vector gaussian_vector(std::uint64_t seed, Stream stream, std::uint32_t run, std::uint64_t block, Index d) {
+inline Vector gaussian_vector(std::uint64_t seed, Stream stream, std::uint32_t run,
+                              std::uint64_t block, Index d) {
   Lanes g(Address{seed, stream, run, block});
   Vector x(padded(d));
   fill_normal(g, x.data(), x.size());
@@ -33,19 +36,22 @@ inline Vector unit_orthogonal(Vector x, const Matrix& Q) {
 }
 
 struct Start {
-  Vector teacher;     // (d), norm sqrt d
-  Matrix w;           // (d, n)
-  Vector opposite;    // (d), unit, orthogonal to teacher and w; empty unless asked
+  Vector teacher;   // (d), norm sqrt d
+  Matrix w;         // (d, n)
+  Vector opposite;  // (d), unit, orthogonal to teacher and w; empty unless asked
 };
 
-inline Start make_start(std::uint64_t seed, std::uint32_t run, Index d, Index n, const InitialCondition& init, bool opposite) {
+inline Start make_start(std::uint64_t seed, std::uint32_t run, Index d, Index n,
+                        const InitialCondition& init, bool opposite) {
   Start s;
   const double radius = std::sqrt(double(d));
   const Vector t = gaussian_vector(seed, Stream::teacher, run, 0, d).normalized();
   s.teacher = t * radius;
   s.w.resize(d, n);
   double m0 = init.m0;
-  if (init.overlap && init.random_sign && gaussian_vector(seed, Stream::init, run, std::uint64_t(n), 1)[0] < 0) m0 = -m0;
+  if (init.overlap && init.random_sign &&
+      gaussian_vector(seed, Stream::init, run, std::uint64_t(n), 1)[0] < 0)
+    m0 = -m0;
   for (Index i = 0; i < n; ++i) {
     const Vector x = gaussian_vector(seed, Stream::init, run, std::uint64_t(i), d);
     if (!init.overlap)
@@ -59,16 +65,21 @@ inline Start make_start(std::uint64_t seed, std::uint32_t run, Index d, Index n,
     Matrix span(d, n + 1);
     span.col(0) = t;
     span.rightCols(n) = s.w / radius;
-    s.opposite = unit_orthogonal(gaussian_vector(seed, Stream::position, run, 0, d), orthonormal_basis(span));
+    s.opposite = unit_orthogonal(gaussian_vector(seed, Stream::position, run, 0, d),
+                                 orthonormal_basis(span));
   }
   return s;
 }
 
 inline void check_start(Index d, Index n, const InitialCondition& init, bool opposite) {
-  if (init.overlap && !(init.m0 >= -1 && init.m0 <= 1)) checks::refuse("m0", "a number in [-1, 1]", init.m0);
-  if (init.overlap && d == 1 && std::fabs(init.m0) != 1) checks::refuse("m0", "-1 or 1, as d = 1", init.m0);
+  if (init.overlap && !(init.m0 >= -1 && init.m0 <= 1))
+    checks::refuse("m0", "a number in [-1, 1]", init.m0);
+  if (init.overlap && d == 1 && std::fabs(init.m0) != 1)
+    checks::refuse("m0", "-1 or 1, as d = 1", init.m0);
   if (opposite && d < n + 2)
-    throw std::invalid_argument("d: the opposite encoding is orthogonal to w* and to the initial weights and needs d >= " + std::to_string(n + 2) + ", got " + std::to_string(d));
+    throw std::invalid_argument(
+        "d: the opposite encoding is orthogonal to w* and to the initial weights and needs d >= " +
+        std::to_string(n + 2) + ", got " + std::to_string(d));
 }
 
 }  // namespace SEQSGD_LEVEL

@@ -1,4 +1,5 @@
-// What is recorded and when, when a run stops, and what is known of it: the same for every dynamics.
+// What is recorded and when, when a run stops, and what is known of it: the same for every
+// dynamics.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +21,10 @@ struct LearningRate {
   double t0 = 1, power = 0;
 
   double operator()(Index step) const {
-    const std::size_t i = steps.size() == 1 ? 0 : std::size_t(std::upper_bound(steps.begin(), steps.end(), step) - steps.begin() - 1);
+    const std::size_t i =
+        steps.size() == 1
+            ? 0
+            : std::size_t(std::upper_bound(steps.begin(), steps.end(), step) - steps.begin() - 1);
     return power == 0 ? values[i] : values[i] * std::pow(1 + double(step) / t0, -power);
   }
 };
@@ -35,7 +39,8 @@ struct Plan {
 struct Progress {
   Index step = 0;
   Index passage = -1;    // first step at or above eta
-  Index nonfinite = -1;  // step at which a value was not finite; the state is that before it, where that could be told in time
+  Index nonfinite = -1;  // step at which a value was not finite; the state is that before it, where
+                         // that could be told in time
   Index next_record = 0;
   double loss_sum = 0, loss_last = std::numeric_limits<double>::quiet_NaN();
   Index loss_count = 0;
@@ -53,7 +58,8 @@ struct Progress {
   // Calls put(index of the record, mean loss since the one before) if one is due at this step.
   template <class Put>
   void record_if_due(const Plan& plan, Put put) {
-    while (next_record < Index(plan.record.size()) && plan.record[std::size_t(next_record)] <= step) {
+    while (next_record < Index(plan.record.size()) &&
+           plan.record[std::size_t(next_record)] <= step) {
       if (plan.record[std::size_t(next_record)] == step) {
         put(next_record, loss_sum / double(loss_count));
         loss_sum = 0;
@@ -66,7 +72,9 @@ struct Progress {
   // As `size` doubles, and back.
   static constexpr Index size = 7;
   void save(double* out) const {
-    for (double x : {double(step), double(passage), double(nonfinite), double(next_record), loss_sum, loss_last, double(loss_count)}) *out++ = x;
+    for (double x : {double(step), double(passage), double(nonfinite), double(next_record),
+                     loss_sum, loss_last, double(loss_count)})
+      *out++ = x;
   }
   void restore(const double* in) {
     step = Index(in[0]);
@@ -88,7 +96,10 @@ struct Progress {
     within(in[3], 0, double(plan.record.size()));
     within(in[6], 0, 0x1p53);
   }
-  static void refuse() { throw std::invalid_argument("state: expected what a simulation with the same settings has saved"); }
+  static void refuse() {
+    throw std::invalid_argument(
+        "state: expected what a simulation with the same settings has saved");
+  }
 };
 
 struct OrderParameters {
@@ -99,7 +110,13 @@ struct OrderParameters {
 class Records {
  public:
   Records(Index runs, Index count, Index n_weights, Index n_positions)
-      : count(count), n_weights(n_weights), n_positions(n_positions), m(filled(runs * count * n_weights)), q(m), e(filled(runs * count * n_positions)), loss(filled(runs * count)) {}
+      : count(count),
+        n_weights(n_weights),
+        n_positions(n_positions),
+        m(filled(runs * count * n_weights)),
+        q(m),
+        e(filled(runs * count * n_positions)),
+        loss(filled(runs * count)) {}
 
   void put(Index run, Index i, const OrderParameters& o, double mean_loss) {
     const Index at = run * count + i;
@@ -113,7 +130,9 @@ class Records {
   std::vector<double> m, q, e, loss;
 
  private:
-  static std::vector<double> filled(Index n) { return std::vector<double>(std::size_t(n), std::numeric_limits<double>::quiet_NaN()); }
+  static std::vector<double> filled(Index n) {
+    return std::vector<double>(std::size_t(n), std::numeric_limits<double>::quiet_NaN());
+  }
 };
 
 }  // namespace SEQSGD_LEVEL

@@ -1,4 +1,5 @@
-// A unit of work: one run, or several in lockstep, that can be advanced, observed, saved and restored. What the ensemble schedules.
+// A unit of work: one run, or several in lockstep, that can be advanced, observed, saved and
+// restored. What the ensemble schedules.
 #pragma once
 
 #include <atomic>
@@ -13,7 +14,8 @@ class Unit {
  public:
   virtual ~Unit() = default;
   virtual Index runs() const = 0;
-  // Advance to `target`, recording by the plan; returns early, between two steps, once `pause` is set or `budget` run-steps are done.
+  // Advance to `target`, recording by the plan; returns early, between two steps, once `pause` is
+  // set or `budget` run-steps are done.
   virtual void advance(Index target, Index budget, int worker, const std::atomic<bool>& pause) = 0;
   virtual bool done(Index target) const = 0;
   virtual const Progress& progress(Index run) const = 0;

@@ -1,6 +1,8 @@
-"""The compiled core: one module per instruction set, of which the widest that this processor runs is loaded.
+"""The compiled core: one module per instruction set, of which the widest that this processor runs
+is loaded.
 
-Private. The environment variable ``SEQSGD_SIMD`` (``baseline``, ``avx2``, ``avx512``) forces one; an unknown or unsupported value raises ImportError.
+Private. The environment variable ``SEQSGD_SIMD`` (``baseline``, ``avx2``, ``avx512``) forces one;
+an unknown or unsupported value raises ImportError.
 """
 
 import importlib
@@ -20,8 +22,16 @@ def _choose() -> str:
     if forced not in LEVELS:
         raise ImportError(f"SEQSGD_SIMD: expected one of {', '.join(LEVELS)}, got '{forced}'")
     if forced not in supported:
-        raise ImportError(f"SEQSGD_SIMD: this processor supports {', '.join(supported)}, got '{forced}'")
+        raise ImportError(
+            f"SEQSGD_SIMD: this processor supports {', '.join(supported)}, got '{forced}'"
+        )
     return forced
 
 
-globals().update({k: v for k, v in vars(importlib.import_module(f"seqsgd._core._{_choose()}")).items() if not k.startswith("__")})
+globals().update(
+    {
+        k: v
+        for k, v in vars(importlib.import_module(f"seqsgd._core._{_choose()}")).items()
+        if not k.startswith("__")
+    }
+)

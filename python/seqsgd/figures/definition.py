@@ -33,14 +33,18 @@ class Settings:
     seed: int = 0
 
     def replaced(self, changes: Mapping[str, Any]) -> Settings:
-        """A copy with some values changed. Lists become tuples; a value is of the kind that it replaces.
+        """A copy with some values changed.
+
+        Lists become tuples; a value is of the kind that it replaces.
 
         Raises
         ------
         ValueError, TypeError
             An unknown name, or a value of another kind.
         """
-        changed = dataclasses.replace(self, **{name: self._value(name, value) for name, value in changes.items()})
+        changed = dataclasses.replace(
+            self, **{name: self._value(name, value) for name, value in changes.items()}
+        )
         changed.check()
         return changed
 
@@ -52,7 +56,10 @@ class Settings:
         lengths = [len(getattr(self, name)) for name in names]
         for name, length in zip(names, lengths, strict=True):
             if length != lengths[0]:
-                raise ValueError(f"settings.{name}: expected {lengths[0]} values, as many as {names[0]}, got {length}")
+                raise ValueError(
+                    f"settings.{name}: expected {lengths[0]} values, as many as {names[0]}, got "
+                    f"{length}"
+                )
 
     def _least(self, least: float, *names: str) -> None:
         """Refuse numbers, or lists with a number, below a bound."""
@@ -60,7 +67,11 @@ class Settings:
             value = getattr(self, name)
             for number in value if isinstance(value, tuple) else (value,):
                 if number < least:
-                    raise ValueError(f"settings.{name}: expected {'numbers' if isinstance(value, tuple) else 'a number'} >= {least:g}, got {number:g}")
+                    raise ValueError(
+                        f"settings.{name}: expected "
+                        f"{'numbers' if isinstance(value, tuple) else 'a number'} >= {least:g}, "
+                        f"got {number:g}"
+                    )
 
     def _positive(self, *names: str) -> None:
         """Refuse rates, or lists of rates, that are not above 0."""
@@ -68,7 +79,11 @@ class Settings:
             value = getattr(self, name)
             for number in value if isinstance(value, tuple) else (value,):
                 if not number > 0:
-                    raise ValueError(f"settings.{name}: expected {'numbers' if isinstance(value, tuple) else 'a number'} > 0, got {number:g}")
+                    raise ValueError(
+                        f"settings.{name}: expected "
+                        f"{'numbers' if isinstance(value, tuple) else 'a number'} > 0, got "
+                        f"{number:g}"
+                    )
 
     def _value(self, name: str, value: Any) -> Any:
         known = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -139,7 +154,8 @@ class Figure:
     draw : callable
         Dataset -> matplotlib figure.
     judge : callable
-        Dataset -> findings; each comes from :mod:`seqsgd.figures.verdicts`, which demands data for a verdict.
+        Dataset -> findings; each comes from :mod:`seqsgd.figures.verdicts`, which demands data for
+        a verdict.
     words : callable, optional
         Settings -> (title, about), where these depend on the settings.
     """

@@ -1,10 +1,15 @@
-"""Which pole SGD learns from the uninformative point, softmax attention with opposite positions and half square loss (*ours*).
+"""Which pole SGD learns from the uninformative point, softmax attention with opposite positions and
+half square loss (*ours*).
 
-Near (e, m) = 0 the flow is linear, and noise of single samples adds up to m(t) = exp(lambda_m t) M, e(t) = exp(lambda_e t) E, t = lr tau / d, with M ~ N(m_0, lr S_mm / (2 d lambda_m)) and
-E ~ N(0, lr S_ee / (2 d lambda_e)), S the covariance of what a sample contributes. From starts (E, M) drawn so, the flow without noise goes to one pole or the other. With m_0 ~ 1/sqrt d all logarithms are (1/2) log d + O(1):
-the share of semantic runs is a step at lambda_m = lambda_e, smeared over a width of order 1 / log d, and shifted by as much since a start at m_0 > 0, e_0 = 0 favours m.
+Near (e, m) = 0 the flow is linear, and noise of single samples adds up to m(t) = exp(lambda_m t) M,
+e(t) = exp(lambda_e t) E, t = lr tau / d, with M ~ N(m_0, lr S_mm / (2 d lambda_m)) and E ~ N(0, lr
+S_ee / (2 d lambda_e)), S the covariance of what a sample contributes. From starts (E, M) drawn so,
+the flow without noise goes to one pole or the other. With m_0 ~ 1/sqrt d all logarithms are (1/2)
+log d + O(1): the share of semantic runs is a step at lambda_m = lambda_e, smeared over a width of
+order 1 / log d, and shifted by as much since a start at m_0 > 0, e_0 = 0 favours m.
 
-The risk and V are quadratic in omega (docs: "Risk, flow, landscapes, phases", Landscape and phases), so three fields serve all of them.
+The risk and V are quadratic in omega (docs: "Risk, flow, landscapes, phases", Landscape and
+phases), so three fields serve all of them.
 """
 
 from __future__ import annotations
@@ -48,7 +53,11 @@ def _field(omega: float) -> Chebyshev:
         k = n.coefficients.shape[0]
         whole[:k, :k] += weight * n.coefficients
     keep = order
-    while keep > 2 and max(np.abs(whole[keep - 1 : order]).max(), np.abs(whole[:, keep - 1 : order]).max()) < 1e-7:
+    while (
+        keep > 2
+        and max(np.abs(whole[keep - 1 : order]).max(), np.abs(whole[:, keep - 1 : order]).max())
+        < 1e-7
+    ):
         keep -= 1
     made = copy.copy(near[0])
     assert made is not None
@@ -57,7 +66,9 @@ def _field(omega: float) -> Chebyshev:
 
 
 def drift(omega: float, lr: float, x: Any) -> Any:
-    """d(e, m)/dt, inhibitive terms included (docs: "Risk, flow, landscapes, phases", Flow), at x of shape (n, 2)."""
+    """d(e, m)/dt, inhibitive terms included (docs: "Risk, flow, landscapes, phases", Flow), at x of
+    shape (n, 2).
+    """
     f = _field(omega)(x)
     g, V = f[:, 1:3], f[:, 3:]
     return -g + x * np.sum(x * g, axis=1, keepdims=True) - lr / 2 * V * x
@@ -66,7 +77,12 @@ def drift(omega: float, lr: float, x: Any) -> Any:
 def rates(omega: float, lr: float) -> Any:
     """lambda_e and lambda_m."""
     h = 1e-3
-    return np.array([(drift(omega, lr, h * unit) - drift(omega, lr, -h * unit))[0, i] / (2 * h) for i, unit in enumerate(np.eye(2)[:, None, :])])
+    return np.array(
+        [
+            (drift(omega, lr, h * unit) - drift(omega, lr, -h * unit))[0, i] / (2 * h)
+            for i, unit in enumerate(np.eye(2)[:, None, :])
+        ]
+    )
 
 
 @functools.lru_cache(maxsize=256)
@@ -75,13 +91,20 @@ def _noise(omega: float) -> tuple[float, float]:
     return float(S[0, 0]), float(S[1, 1])
 
 
-def semantic_share(omega: float, d: float, lr: float, m0: float | None = None, seed: int = 0) -> float:
-    """Probability that a run from (e, m) = (0, m_0), m_0 = 1/sqrt d if None, learns the semantic pole."""
+def semantic_share(
+    omega: float, d: float, lr: float, m0: float | None = None, seed: int = 0
+) -> float:
+    """Probability that a run from (e, m) = (0, m_0), m_0 = 1/sqrt d if None, learns the semantic
+    pole.
+    """
     growth = rates(omega, lr)
     noise = np.array(_noise(omega))
     g = np.random.default_rng(seed).standard_normal((DRAWS, 2))
     # a direction that does not grow keeps the noise of its stationary state, which is as small
-    x = np.sqrt(lr / d * noise / (2 * np.maximum(np.abs(growth), 1e-3))) * g + [0.0, d**-0.5 if m0 is None else m0]
+    x = np.sqrt(lr / d * noise / (2 * np.maximum(np.abs(growth), 1e-3))) * g + [
+        0.0,
+        d**-0.5 if m0 is None else m0,
+    ]
     grows = growth > 1e-3
     if not grows.any():
         return float("nan")
@@ -92,7 +115,9 @@ def semantic_share(omega: float, d: float, lr: float, m0: float | None = None, s
     for _ in range(int(30 / growth.max() / STEP)):
         y = x[alive]
         x[alive] = y + STEP * drift(omega, lr, y + STEP / 2 * drift(omega, lr, y))
-        alive = alive[np.max(np.abs(x[alive]), axis=1) < 0.8]  # nearer to a pole the way is decided: the separatrix runs between them
+        alive = alive[
+            np.max(np.abs(x[alive]), axis=1) < 0.8
+        ]  # nearer to a pole the way is decided: the separatrix runs between them
         if not alive.size:
             break
     return float(np.mean(np.abs(x[:, 1]) > np.abs(x[:, 0])))

@@ -50,11 +50,24 @@ def compute(s: BestRates, laboratory: Laboratory) -> xr.Dataset:
     import xarray as xr
 
     parts = []
-    for i, (name, d, lengths) in enumerate(zip(TARGETS, (s.d_1, s.d_2), (s.lengths_1, s.lengths_2), strict=True)):
+    for i, (name, d, lengths) in enumerate(
+        zip(TARGETS, (s.d_1, s.d_2), (s.lengths_1, s.lengths_2), strict=True)
+    ):
         link, scale, _ = TARGETS[name]
-        found = search(laboratory, Race(link, scale, "half_square", d, lengths, 0, s.runs), STUDENTS, s.seed + 100_000 * i, s.rates)
+        found = search(
+            laboratory,
+            Race(link, scale, "half_square", d, lengths, 0, s.runs),
+            STUDENTS,
+            s.seed + 100_000 * i,
+            s.rates,
+        )
         laws = [theory.gain(SSI(link, L=L, scale=scale), "relu") for L in lengths]
-        found = found.assign(paper=("L", [g.best_lr_paper for g in laws]), derived=("L", [g.best_lr_derived for g in laws]), rho=("L", [g.rho for g in laws]), d=d)
+        found = found.assign(
+            paper=("L", [g.best_lr_paper for g in laws]),
+            derived=("L", [g.best_lr_derived for g in laws]),
+            rho=("L", [g.rho for g in laws]),
+            d=d,
+        )
         parts.append(found.expand_dims(target=[name]))
     joined: xr.Dataset = xr.concat(parts, dim="target", join="outer")
     return joined
@@ -71,11 +84,36 @@ def _rates(ax: Axes, here: xr.Dataset) -> None:
         for j, network in enumerate(here["network"].values):
             one = here.sel(network=network, L=L)
             one = one.isel(rate=np.flatnonzero(np.isfinite(one["lr"].values)))
-            found = [median(passage(one["passed"].isel(rate=k), one["ended"].isel(rate=k))) for k in range(one.sizes["rate"])]
-            points(ax, one["lr"].values, found, f"{network}, L = {L}", 2 * i + j, linestyle=STYLES[j], markersize=4)
-    ax.set(xscale="log", yscale="log", xlabel=r"learning rate $\gamma$", ylabel=rf"median step with overlap $\geq$ {ETA}")
+            found = [
+                median(passage(one["passed"].isel(rate=k), one["ended"].isel(rate=k)))
+                for k in range(one.sizes["rate"])
+            ]
+            points(
+                ax,
+                one["lr"].values,
+                found,
+                f"{network}, L = {L}",
+                2 * i + j,
+                linestyle=STYLES[j],
+                markersize=4,
+            )
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel=r"learning rate $\gamma$",
+        ylabel=rf"median step with overlap $\geq$ {ETA}",
+    )
     rates = here["lr"].values[np.isfinite(here["lr"].values)]
-    decimal_ticks(ax, np.array([v for v in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 4, 5, 10) if rates.min() <= v <= rates.max()]))
+    decimal_ticks(
+        ax,
+        np.array(
+            [
+                v
+                for v in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 4, 5, 10)
+                if rates.min() <= v <= rates.max()
+            ]
+        ),
+    )
     ax.set_yticks(ax.get_yticks(), [f"{v:g}".replace("e+0", "e") for v in ax.get_yticks()])
 
 
@@ -89,8 +127,18 @@ def draw(data: xr.Dataset) -> Picture:
         row[0].set_title(f"{words}, d = {float(here['d']):.4g}")
         table = best_table(here)
         for ax, found, laws, label in (
-            (row[1], best_ratio(here, table)[0], (here["rho"], here["derived"] / here["paper"] * here["rho"]), r"ratio of best rates, tied over untied"),
-            (row[2], best_gain(here, table)[0], (here["paper"], here["derived"]), "gain at the best rates"),
+            (
+                row[1],
+                best_ratio(here, table)[0],
+                (here["rho"], here["derived"] / here["paper"] * here["rho"]),
+                r"ratio of best rates, tied over untied",
+            ),
+            (
+                row[2],
+                best_gain(here, table)[0],
+                (here["paper"], here["derived"]),
+                "gain at the best rates",
+            ),
         ):
             points(ax, L, found, "measured", 0)
             reference(ax, L, laws[0], r"paper: ratio $\rho$", 0)
@@ -110,19 +158,63 @@ def judge(data: xr.Dataset) -> list[Finding]:
         here = of(data, name)
         L = here["L"].values
         if not len(L):
-            out.append(finding(f"{name}: the gain at the best learning rate of each", "not measured", unknown("no lengths")))
+            out.append(
+                finding(
+                    f"{name}: the gain at the best learning rate of each",
+                    "not measured",
+                    unknown("no lengths"),
+                )
+            )
             continue
         table = best_table(here)
         rows, exponent = best_gain(here, table)
         ratios, ratio_power = best_ratio(here, table)
         paper, ours, rho = (_power(L, here[v].values) for v in ("paper", "derived", "rho"))
-        at = f"gain {rows[-1]} at L = {int(L[-1])}; best rates there: tied {table['lr tied'][-1, 0]:.3g}, untied {table['lr untied'][-1, 0]:.3g}; steps {table['steps tied'][-1, 0]:.3g}, {table['steps untied'][-1, 0]:.3g}"
-        out.append(against(f"{name}: at the best learning rate of each the gain is {_law(paper)} (ratio of rates rho)", exponent, paper, what="exponent of L", why=at))
-        out.append(against(f"*ours*, {name}: it is {_law(ours)}, for an untied row's inhibitive term is L times smaller", exponent, ours, what="exponent of L", tolerance=0.05, why="tolerance 5 %, for d is finite"))
+        at = (
+            f"gain {rows[-1]} at L = {int(L[-1])}; best rates there: tied "
+            f"{table['lr tied'][-1, 0]:.3g}, untied {table['lr untied'][-1, 0]:.3g}; steps "
+            f"{table['steps tied'][-1, 0]:.3g}, {table['steps untied'][-1, 0]:.3g}"
+        )
+        out.append(
+            against(
+                f"{name}: at the best learning rate of each the gain is {_law(paper)} (ratio of "
+                "rates rho)",
+                exponent,
+                paper,
+                what="exponent of L",
+                why=at,
+            )
+        )
+        out.append(
+            against(
+                f"*ours*, {name}: it is {_law(ours)}, for an untied row's inhibitive term is L "
+                "times smaller",
+                exponent,
+                ours,
+                what="exponent of L",
+                tolerance=0.05,
+                why="tolerance 5 %, for d is finite",
+            )
+        )
         said = ", ".join(f"L = {int(n)}: {r}" for n, r in zip(L, ratios, strict=True))
-        out.append(against(f"{name}: the ratio of best rates, tied over untied, is rho = {_law(rho)}", ratio_power, rho, what="exponent of L", why=said))
+        out.append(
+            against(
+                f"{name}: the ratio of best rates, tied over untied, is rho = {_law(rho)}",
+                ratio_power,
+                rho,
+                what="exponent of L",
+                why=said,
+            )
+        )
         near = ours - paper + rho
-        out.append(finding(f"*ours*, {name}: the ratio is rho / L, or rho / sqrt L if k = 1: {_law(near)}", f"exponent of L {ratio_power}", within(ratio_power, near, absolute=0.05, coarse=0.5), "tolerance 0.05; cannot tell if the interval is wider than 0.5"))
+        out.append(
+            finding(
+                f"*ours*, {name}: the ratio is rho / L, or rho / sqrt L if k = 1: {_law(near)}",
+                f"exponent of L {ratio_power}",
+                within(ratio_power, near, absolute=0.05, coarse=0.5),
+                "tolerance 0.05; cannot tell if the interval is wider than 0.5",
+            )
+        )
     return out
 
 
@@ -132,13 +224,21 @@ def _law(power: float) -> str:
 
 def _power(L: Any, y: Any) -> float:
     """Exponent of a law; NaN at a single length."""
-    return round(float(np.log(y[-1] / y[0]) / np.log(L[-1] / L[0])), 6) + 0.0 if len(L) > 1 and L[-1] != L[0] else NAN
+    return (
+        round(float(np.log(y[-1] / y[0]) / np.log(L[-1] / L[0])), 6) + 0.0
+        if len(L) > 1 and L[-1] != L[0]
+        else NAN
+    )
 
 
 FIGURE = Figure(
     name="best-rates",
     title="Gain at the best learning rates",
-    about=f"Relu networks, half square loss, m_0 = 1/sqrt d, untied weights normalised by rows. The best learning rate of each network at each L is found by brute force: median steps to {ETA} at rates a factor sqrt 2 apart, as far as the least median asks, and the vertex of the parabola through it and its neighbours; intervals by bootstrap over runs.",
+    about="Relu networks, half square loss, m_0 = 1/sqrt d, untied weights normalised by rows. "
+    "The best learning rate of each network at each L is found by brute force: median "
+    f"steps to {ETA} at rates a factor sqrt 2 apart, as far as the least median asks, and "
+    "the vertex of the parabola through it and its neighbours; intervals by bootstrap over "
+    "runs.",
     quick=BestRates(d_1=1000, d_2=300, lengths_1=(1, 2, 4, 8), lengths_2=(1, 2, 4)),
     full=BestRates(),
     compute=compute,

@@ -20,13 +20,18 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure as Picture
 
-ERRORS = 3.5  # standard errors that a gap of 0 is passed with probability 5e-4 once, below 2 % at forty dependent times
+# standard errors that a gap of 0 is passed with probability 5e-4 once, below 2 % at forty dependent
+# times
+ERRORS = 3.5
 PLACES = (0.25, 0.5, 1.0)  # parts of the time at which laws are compared
 
 
 @dataclass(frozen=True)
 class Overlaid(Settings):
-    """`times` and `lrs` of the four tasks, times t = lr tau / d. The reduced dynamics also runs at `far` times d."""
+    """`times` and `lrs` of the four tasks, times t = lr tau / d.
+
+    The reduced dynamics also runs at `far` times d.
+    """
 
     d: int = 1000
     m0: float = 0.2
@@ -43,12 +48,18 @@ class Overlaid(Settings):
         number = len(tasks())
         for name in ("times", "lrs"):
             if len(getattr(self, name)) != number:
-                raise ValueError(f"settings.{name}: expected {number} values, one for each task, got {len(getattr(self, name))}")
+                raise ValueError(
+                    f"settings.{name}: expected {number} values, one for each task, got "
+                    f"{len(getattr(self, name))}"
+                )
         self._positive("times", "lrs")
         self._least(1, "d", "sampled", "reduced", "far", "far_runs", "records")
         for i, (t, lr) in enumerate(zip(self.times, self.lrs, strict=True)):
             if round(t * self.d / lr) < self.records:
-                raise ValueError(f"settings.records: expected at most {round(t * self.d / lr)}, the steps of task {i + 1} (time d / lr), got {self.records}")
+                raise ValueError(
+                    f"settings.records: expected at most {round(t * self.d / lr)}, the steps of "
+                    f"task {i + 1} (time d / lr), got {self.records}"
+                )
 
 
 def tasks() -> dict[str, Task]:
@@ -58,7 +69,9 @@ def tasks() -> dict[str, Task]:
         "tied relu": Task(link, Tied("relu")),
         "untied relu": Task(link, Untied("relu")),
         "trace attention": Task(link, Attention("trace")),
-        "matrix attention, opposite positions": Task(PositionalSemantic(omega=0.3), Attention(position=Opposite())),
+        "matrix attention, opposite positions": Task(
+            PositionalSemantic(omega=0.3), Attention(position=Opposite())
+        ),
     }
 
 
@@ -70,13 +83,34 @@ def compute(s: Overlaid, laboratory: Laboratory) -> xr.Dataset:
     for i, (name, task) in enumerate(tasks().items()):
         steps = round(s.times[i] * s.d / s.lrs[i])
         record = At(sorted({round(steps * k / s.records) for k in range(s.records + 1)}))
-        base: dict[str, Any] = {"task": task, "d": s.d, "steps": steps, "lr": s.lrs[i], "init": Overlap(s.m0), "record": record}
+        base: dict[str, Any] = {
+            "task": task,
+            "d": s.d,
+            "steps": steps,
+            "lr": s.lrs[i],
+            "init": Overlap(s.m0),
+            "record": record,
+        }
         part: dict[str, Any] = {}
-        for kind, runs, factor in (("sampled", s.sampled, 1), ("reduced", s.reduced, 1), ("far", s.far_runs, s.far)):
+        for kind, runs, factor in (
+            ("sampled", s.sampled, 1),
+            ("reduced", s.reduced, 1),
+            ("far", s.far_runs, s.far),
+        ):
             grown = At([n * factor for n in record.steps])
-            cell = {**base, "d": s.d * factor, "steps": steps * factor, "record": grown, "dynamics": "sampled" if kind == "sampled" else "reduced", "runs": runs}
+            cell = {
+                **base,
+                "d": s.d * factor,
+                "steps": steps * factor,
+                "record": grown,
+                "dynamics": "sampled" if kind == "sampled" else "reduced",
+                "runs": runs,
+            }
             found = laboratory.sweep(cell, {"lr": [s.lrs[i]]}, s.seed + i).isel(lr=0, drop=True)
-            part[f"m_{kind}"] = (("time", f"run_{kind}"), size(found).transpose("step", "run").values)
+            part[f"m_{kind}"] = (
+                ("time", f"run_{kind}"),
+                size(found).transpose("step", "run").values,
+            )
         flow = simulate(**base, dynamics="flow", progress=False).dataset
         part["m_flow"] = (("time",), size(flow).values.reshape(-1))
         t = np.array(record.steps) * s.lrs[i] / s.d
@@ -91,18 +125,50 @@ def draw(data: xr.Dataset) -> Picture:
     for ax, name in zip(axes.flat, data["task"].values, strict=True):
         here = data.sel(task=name)
         t = here["t"].values
-        for i, (kind, label) in enumerate((("reduced", f"reduced, {data.sizes['run_reduced']} runs"), ("sampled", f"sampled, {data.sizes['run_sampled']} runs"))):
+        for i, (kind, label) in enumerate(
+            (
+                ("reduced", f"reduced, {data.sizes['run_reduced']} runs"),
+                ("sampled", f"sampled, {data.sizes['run_sampled']} runs"),
+            )
+        ):
             runs = here[f"m_{kind}"].values
-            runs = np.where(np.isfinite(runs).all(axis=1, keepdims=True), runs, np.nan)  # no quantiles of those that are left
+            runs = np.where(
+                np.isfinite(runs).all(axis=1, keepdims=True), runs, np.nan
+            )  # no quantiles of those that are left
             low, middle, high = np.quantile(runs, [0.1, 0.5, 0.9], axis=1)
             if kind == "reduced":
-                ax.fill_between(t, low, high, color=COLOURS[0], alpha=0.25, linewidth=0, label=f"{label}, 10-90 %")
+                ax.fill_between(
+                    t,
+                    low,
+                    high,
+                    color=COLOURS[0],
+                    alpha=0.25,
+                    linewidth=0,
+                    label=f"{label}, 10-90 %",
+                )
                 ax.plot(t, middle, color=COLOURS[0], label="reduced, median")
             else:
                 error = np.array([middle - low, high - middle])
-                ax.errorbar(t[::3], middle[::3], error[:, ::3], color=COLOURS[1], marker=MARKERS[i], linestyle="none", markersize=4, capsize=2, linewidth=0.9, label=f"{label}, median, 10-90 %")
+                ax.errorbar(
+                    t[::3],
+                    middle[::3],
+                    error[:, ::3],
+                    color=COLOURS[1],
+                    marker=MARKERS[i],
+                    linestyle="none",
+                    markersize=4,
+                    capsize=2,
+                    linewidth=0.9,
+                    label=f"{label}, median, 10-90 %",
+                )
         ax.plot(t, here["m_flow"], color="black", linestyle="--", label="flow", zorder=4)
-        ax.set(xlabel=r"time $t = \gamma \tau / d$", ylabel=r"overlap $|m|$" if "untied" not in str(name) else r"overlap $\Vert m\Vert/\sqrt{L}$", title=name)
+        ax.set(
+            xlabel=r"time $t = \gamma \tau / d$",
+            ylabel=r"overlap $|m|$"
+            if "untied" not in str(name)
+            else r"overlap $\Vert m\Vert/\sqrt{L}$",
+            title=name,
+        )
         ax.grid(alpha=0.25)
     legend(axes[0, 0], fontsize="x-small", loc="upper left")
     figure.suptitle(f"d = {int(data['d'])}")
@@ -116,7 +182,12 @@ def judge(data: xr.Dataset) -> list[Finding]:
         here = data.sel(task=name)
         at = list(dict.fromkeys(round(part * (data.sizes["time"] - 1)) for part in PLACES))
         pairs = [(here["m_reduced"].isel(time=k), here["m_sampled"].isel(time=k)) for k in at if k]
-        out.append(same_law(f"*ours*: {name}: reduced and sampled dynamics have the same law of the overlap", pairs))
+        out.append(
+            same_law(
+                f"*ours*: {name}: reduced and sampled dynamics have the same law of the overlap",
+                pairs,
+            )
+        )
     for name in data["task"].values:
         here = data.sel(task=name)
         said, answers = [], []
@@ -128,15 +199,35 @@ def judge(data: xr.Dataset) -> list[Finding]:
             most = f"gap {gap[k]:.4f} +- {error[k]:.4f}" if len(ratios) else "no gap"
             said.append(f"{most} at d = {d} (1/sqrt d = {d**-0.5:.4f}), {count(runs)}")
             way = float(np.abs(here["m_flow"].values - here["m_flow"].values[0]).max())
-            vacuous = "" if way > 2 * allowed.max() else f"at d = {d} a gap of {allowed.max():.2g} is allowed, and the flow moves by {way:.2g} only"
+            vacuous = (
+                ""
+                if way > 2 * allowed.max()
+                else (
+                    f"at d = {d} a gap of {allowed.max():.2g} is allowed, and the flow moves by "
+                    f"{way:.2g} only"
+                )
+            )
             answers.append(fact((ratios < 1).all(), gap, error, lacking=few(runs) or vacuous))
-        why = f"of all times after the start that where the gap is the largest part of what is allowed; agree if at both dimensions it is below 1/sqrt d and {ERRORS:g} standard errors"
-        out.append(finding(f"{name}: the flow is the limit of the mean overlap as d grows", ", ".join(said), every(answers), why))
+        why = (
+            "of all times after the start that where the gap is the largest part of what is "
+            f"allowed; agree if at both dimensions it is below 1/sqrt d and {ERRORS:g} standard "
+            "errors"
+        )
+        out.append(
+            finding(
+                f"{name}: the flow is the limit of the mean overlap as d grows",
+                ", ".join(said),
+                every(answers),
+                why,
+            )
+        )
     return out
 
 
 def gaps(runs: Any, flow: Any) -> tuple[Any, Any]:
-    """Distance of the mean over runs to the flow, and the standard error of the mean, at all times after the start; NaN with a single run."""
+    """Distance of the mean over runs to the flow, and the standard error of the mean, at all times
+    after the start; NaN with a single run.
+    """
     number = runs.shape[1]
     spread = runs.std(axis=1, ddof=1) if number > 1 else np.full(len(runs), np.nan)
     return np.abs(runs.mean(axis=1) - flow)[1:], (spread / np.sqrt(number))[1:]
@@ -145,7 +236,10 @@ def gaps(runs: Any, flow: Any) -> tuple[Any, Any]:
 FIGURE = Figure(
     name="overlay",
     title="Sampled, reduced and flow on one task",
-    about="Four tasks by all three dynamics from one start, m = 0.2: every X drawn, the order parameters alone, and the limit of large d. Laws are compared at a quarter, half and the whole of the time; the gap of the flow to the mean of reduced runs at two dimensions.",
+    about="Four tasks by all three dynamics from one start, m = 0.2: every X drawn, the order "
+    "parameters alone, and the limit of large d. Laws are compared at a quarter, half and "
+    "the whole of the time; the gap of the flow to the mean of reduced runs at two "
+    "dimensions.",
     quick=Overlaid(d=300, sampled=32, reduced=128, far=16, far_runs=32),
     full=Overlaid(),
     compute=compute,

@@ -38,7 +38,10 @@ class Laws(Settings):
     def check(self) -> None:
         """Refuse what cannot be computed."""
         if len(self.lrs) != len(tasks()):
-            raise ValueError(f"settings.lrs: expected {len(tasks())} values, one for each task, got {len(self.lrs)}")
+            raise ValueError(
+                f"settings.lrs: expected {len(tasks())} values, one for each task, got "
+                f"{len(self.lrs)}"
+            )
         self._positive("lrs", "patience")
         self._least(2, "ds")
         self._least(1, "runs")
@@ -47,7 +50,11 @@ class Laws(Settings):
 def tasks() -> dict[str, Task]:
     """Targets of SIE 2."""
     link = SSI("sum_h2", L=2, scale="1/sqrt(L)")
-    return {"tied relu": Task(link, Tied("relu")), "untied relu": Task(link, Untied("relu")), "trace attention": Task(link, Attention("trace"))}
+    return {
+        "tied relu": Task(link, Tied("relu")),
+        "untied relu": Task(link, Untied("relu")),
+        "trace attention": Task(link, Attention("trace")),
+    }
 
 
 STARTS: dict[str, Overlap | Uniform] = {"1/sqrt d": Overlap(), "uniform": Uniform()}
@@ -64,9 +71,26 @@ def compute(s: Laws, laboratory: Laboratory) -> xr.Dataset:
             for d in s.ds:
                 law = theory.weak_recovery(task, d=d, lr=lr, eta=ETA, init=init, noise=True)
                 steps = math.ceil(s.patience * law.median)
-                base: dict[str, Any] = {"task": task, "d": d, "steps": steps, "lr": lr, "runs": s.runs, "init": init, "dynamics": "reduced", "dtype": "float32", "record": [0], "stop": WeakRecovery(ETA, halt=True)}
+                base: dict[str, Any] = {
+                    "task": task,
+                    "d": d,
+                    "steps": steps,
+                    "lr": lr,
+                    "runs": s.runs,
+                    "init": init,
+                    "dynamics": "reduced",
+                    "dtype": "float32",
+                    "record": [0],
+                    "stop": WeakRecovery(ETA, halt=True),
+                }
                 found = laboratory.sweep(base, {"d": [d]}, s.seed).isel(d=0, drop=True)
-                row = xr.Dataset({"passed": found["weak_recovery"], "ended": found["steps_done"], "predicted": ("chance", [law.quantile(float(p)) for p in CHANCES])})
+                row = xr.Dataset(
+                    {
+                        "passed": found["weak_recovery"],
+                        "ended": found["steps_done"],
+                        "predicted": ("chance", [law.quantile(float(p)) for p in CHANCES]),
+                    }
+                )
                 rows.append(row.expand_dims(task=[name], start=[start], d=[d]))
     joined: xr.Dataset = xr.combine_by_coords(rows)  # type: ignore[assignment]
     return joined.assign_coords(chance=CHANCES)
@@ -83,11 +107,37 @@ def draw(data: xr.Dataset) -> Picture:
                 if (p := passage(here["passed"], here["ended"])) is None:
                     continue
                 curve = p.curve(0.95)
-                ax.step(curve.step / unit, curve.survival, where="post", color=COLOURS[i % len(COLOURS)], linestyle=STYLES[i % len(STYLES)], label=f"$d$ = {d:,}".replace(",", " "))
-                ax.fill_between(curve.step / unit, curve.low, curve.high, step="post", color=COLOURS[i % len(COLOURS)], alpha=0.2, linewidth=0)
+                ax.step(
+                    curve.step / unit,
+                    curve.survival,
+                    where="post",
+                    color=COLOURS[i % len(COLOURS)],
+                    linestyle=STYLES[i % len(STYLES)],
+                    label=f"$d$ = {d:,}".replace(",", " "),
+                )
+                ax.fill_between(
+                    curve.step / unit,
+                    curve.low,
+                    curve.high,
+                    step="post",
+                    color=COLOURS[i % len(COLOURS)],
+                    alpha=0.2,
+                    linewidth=0,
+                )
             last = data.sel(task=name, start=start, d=data["d"].values[-1])
-            ax.plot(last["predicted"] / unit, 1 - last["chance"], color="black", linewidth=1.1, linestyle=(0, (1, 1)), label="predicted, largest $d$")
-            ax.set(xlabel=r"steps / ($d \log d$)", title=f"{name}, start {WORDS[start]}", xlim=(0, None))
+            ax.plot(
+                last["predicted"] / unit,
+                1 - last["chance"],
+                color="black",
+                linewidth=1.1,
+                linestyle=(0, (1, 1)),
+                label="predicted, largest $d$",
+            )
+            ax.set(
+                xlabel=r"steps / ($d \log d$)",
+                title=f"{name}, start {WORDS[start]}",
+                xlim=(0, None),
+            )
             ax.grid(alpha=0.25)
         row[0].set_ylabel(rf"share of runs below $\eta$ = {ETA}")
     legend(axes[0, 0], f"Kaplan-Meier, 95 % bands, {data.sizes['run']} runs")
@@ -95,7 +145,9 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def _widths(p: FirstPassage, draws: int = 1000) -> Any:
-    """Distances of the 10 % and 90 % quantiles of bootstrap samples; censored runs are later than all."""
+    """Distances of the 10 % and 90 % quantiles of bootstrap samples; censored runs are later than
+    all.
+    """
     steps = np.where(p.reached, p.step.astype(float), np.inf)
     drawn = np.random.default_rng(0).choice(steps, (draws, p.runs))
     low, high = np.quantile(drawn, [0.1, 0.9], axis=1, method="inverted_cdf")
@@ -112,16 +164,34 @@ def judge(data: xr.Dataset) -> list[Finding]:
             p = passage(here["passed"], here["ended"])
             at = int(np.argmin(np.abs(CHANCES - 0.5)))
             law = float(here["predicted"].isel(chance=at))
-            claim = f"*ours*: {name}, start {start}: median step {law:.3g} at d = {d:.3g} by the flow from a start with noise"
-            out.append(against(claim, median(p), law, what="median step", tolerance=0.05, why="tolerance 5 %"))
+            claim = (
+                f"*ours*: {name}, start {start}: median step {law:.3g} at d = {d:.3g} by the flow "
+                "from a start with noise"
+            )
+            out.append(
+                against(
+                    claim, median(p), law, what="median step", tolerance=0.05, why="tolerance 5 %"
+                )
+            )
             low, high = (float(np.interp(c, CHANCES, here["predicted"])) for c in (0.1, 0.9))
             what = "distance of the 10 % and 90 % quantiles over the predicted one"
-            out.append(against(f"*ours*: {name}, start {start}: its law has that width", width(p, high - low), 1.0, what=what, tolerance=0.1, why="tolerance 10 %"))
+            out.append(
+                against(
+                    f"*ours*: {name}, start {start}: its law has that width",
+                    width(p, high - low),
+                    1.0,
+                    what=what,
+                    tolerance=0.1,
+                    why="tolerance 10 %",
+                )
+            )
     return out
 
 
 def width(p: FirstPassage | None, predicted: float) -> Measured:
-    """Distance of the 10 % and 90 % quantiles of passages over the predicted one, bootstrapped over runs."""
+    """Distance of the 10 % and 90 % quantiles of passages over the predicted one, bootstrapped over
+    runs.
+    """
     if p is None or not predicted > 0:
         return Measured(NAN, lacking=arrived(p) if predicted > 0 else "no predicted width")
     low, high = (float(q) for q in p.quantile([0.1, 0.9]))
@@ -129,14 +199,19 @@ def width(p: FirstPassage | None, predicted: float) -> Measured:
         return Measured(math.inf, lacking=arrived(p))
     drawn = _widths(p)
     ends = np.quantile(drawn, [0.025, 0.975], method="closest_observation") / predicted
-    lacking = "" if p.runs >= TAILS else f"{count(p.runs)}, and quantiles of 10 and 90 % need {TAILS}"
+    lacking = (
+        "" if p.runs >= TAILS else f"{count(p.runs)}, and quantiles of 10 and 90 % need {TAILS}"
+    )
     return Measured((high - low) / predicted, float(ends[0]), float(ends[1]), arrived(p), lacking)
 
 
 FIGURE = Figure(
     name="passages",
     title="Laws of first passages",
-    about=f"Survival curves (Kaplan-Meier, 95 % bands) of the step at which the overlap first is {ETA}, y = sum_l h2(z_l) / sqrt L, L = 2, half square loss, for three students and two starts, in units of d log d, beside the law of the flow from a start that is widened by the noise of single samples (*ours*).",
+    about="Survival curves (Kaplan-Meier, 95 % bands) of the step at which the overlap first is "
+    f"{ETA}, y = sum_l h2(z_l) / sqrt L, L = 2, half square loss, for three students and "
+    "two starts, in units of d log d, beside the law of the flow from a start that is "
+    "widened by the noise of single samples (*ours*).",
     quick=Laws(ds=(1000, 10_000), runs=64),
     full=Laws(),
     compute=compute,

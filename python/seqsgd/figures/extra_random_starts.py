@@ -22,7 +22,9 @@ LINKS = ("sum_h2", "sum")
 
 @dataclass(frozen=True)
 class RandomStarts(Settings):
-    """Dimensions, steps and lengths of the two targets, SIE 2 and SIE 1; their learning rates are those of figures 7 and 8."""
+    """Dimensions, steps and lengths of the two targets, SIE 2 and SIE 1; their learning rates are
+    those of figures 7 and 8.
+    """
 
     ds: tuple[int, ...] = (3000, 1000)
     steps: tuple[int, ...] = (15_000_000, 100_000)
@@ -35,7 +37,10 @@ class RandomStarts(Settings):
         """Refuse what cannot be computed."""
         for name in ("ds", "steps", "patience"):
             if len(getattr(self, name)) != len(LINKS):
-                raise ValueError(f"settings.{name}: expected {len(LINKS)} values, for SIE 2 and SIE 1, got {len(getattr(self, name))}")
+                raise ValueError(
+                    f"settings.{name}: expected {len(LINKS)} values, for SIE 2 and SIE 1, got "
+                    f"{len(getattr(self, name))}"
+                )
         self._positive("patience")
         self._least(1, "ds", "steps", "runs", "lengths", "curve_lengths")
 
@@ -43,7 +48,16 @@ class RandomStarts(Settings):
 def _one(s: RandomStarts, i: int) -> EqualRates:
     base = (EqualRates(), FIRST)[i]
     return replace(
-        base, seed=s.seed + 10 * i, start="uniform", d=s.ds[i], steps=s.steps[i], patience=s.patience[i], runs=s.runs, lengths=s.lengths, curve_lengths=s.curve_lengths, check_L=0
+        base,
+        seed=s.seed + 10 * i,
+        start="uniform",
+        d=s.ds[i],
+        steps=s.steps[i],
+        patience=s.patience[i],
+        runs=s.runs,
+        lengths=s.lengths,
+        curve_lengths=s.curve_lengths,
+        check_L=0,
     )
 
 
@@ -51,8 +65,14 @@ def compute(s: RandomStarts, laboratory: Laboratory) -> xr.Dataset:
     """Figure 7's data for both targets."""
     import xarray as xr
 
-    parts = [compute_one(_one(s, i), laboratory).drop_vars("link").expand_dims(link=[link]) for i, link in enumerate(LINKS)]
-    parts = [p.assign({"d": ("link", [int(p["d"])]), "lr": ("link", [float(p["lr"])])}) for p in (q.reset_coords(["d", "lr"]) for q in parts)]
+    parts = [
+        compute_one(_one(s, i), laboratory).drop_vars("link").expand_dims(link=[link])
+        for i, link in enumerate(LINKS)
+    ]
+    parts = [
+        p.assign({"d": ("link", [int(p["d"])]), "lr": ("link", [float(p["lr"])])})
+        for p in (q.reset_coords(["d", "lr"]) for q in parts)
+    ]
     joined: xr.Dataset = xr.concat(parts, dim="link", join="outer")
     return joined
 
@@ -65,26 +85,41 @@ def _of(data: xr.Dataset, link: str) -> xr.Dataset:
 def draw(data: xr.Dataset) -> Picture:
     """For each target overlaps of tied and untied weights, and the gain."""
     figure, axes = panels(2, 3, size=(4.4, 3.5))
-    for row, (link, name) in zip(axes, zip(LINKS, (r"SIE 2: $\Sigma_l\, h_2(z_l)$", r"SIE 1: $\Sigma_l\, z_l/\sqrt{L}$"), strict=True), strict=True):
+    for row, (link, name) in zip(
+        axes,
+        zip(
+            LINKS,
+            (r"SIE 2: $\Sigma_l\, h_2(z_l)$", r"SIE 1: $\Sigma_l\, z_l/\sqrt{L}$"),
+            strict=True,
+        ),
+        strict=True,
+    ):
         here = _of(data, link)
         for ax, network in zip(row, ("tied", "untied"), strict=False):
             draw_curves(ax, here[["overlap"]].rename(curve_run="run"), network)
             ax.set_title(f"{name}, {network}")
         powers = {str(n): float(here["law"].sel(law_network=n)) for n in here["law_network"].values}
-        draw_gains(row[2], here, {n: (p, f"$L^{{{p:.3g}}}$, predicted for {n}") for n, p in powers.items()})
+        draw_gains(
+            row[2], here, {n: (p, f"$L^{{{p:.3g}}}$, predicted for {n}") for n, p in powers.items()}
+        )
         row[2].set_title(rf"$\gamma$ = {float(here['lr']):g}, $d$ = {int(here['d'])}")
     return figure
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
     """The findings of figures 7 and 8."""
-    return [Finding(f"SIE {2 - i}, random start: {f.claim}", f.measured, f.verdict, f.why) for i, link in enumerate(LINKS) for f in judge_one(_of(data, link))]
+    return [
+        Finding(f"SIE {2 - i}, random start: {f.claim}", f.measured, f.verdict, f.why)
+        for i, link in enumerate(LINKS)
+        for f in judge_one(_of(data, link))
+    ]
 
 
 FIGURE = Figure(
     name="random-starts",
     title="Gain at equal learning rates from random starts",
-    about="Figures 7 and 8 with weights that start uniformly on their spheres, so that every row has an overlap of either sign and of order 1/sqrt d. " + ABOUT,
+    about="Figures 7 and 8 with weights that start uniformly on their spheres, so that every row "
+    "has an overlap of either sign and of order 1/sqrt d. " + ABOUT,
     quick=RandomStarts(ds=(200, 200), steps=(600_000, 30_000), lengths=(1, 2, 5)),
     full=RandomStarts(),
     compute=compute,

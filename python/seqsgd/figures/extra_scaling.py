@@ -21,14 +21,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 ETA = 0.7
-AMPLITUDE = {1: 0.5, 2: 0.2, 3: 0.1}  # of the student: small, so that its own noise stays below the target's
+AMPLITUDE = {
+    1: 0.5,
+    2: 0.2,
+    3: 0.1,
+}  # of the student: small, so that its own noise stays below the target's
 RATE = {1: 0.2, 2: 0.2, 3: 0.6}  # gamma a d^(k/2 - 1), well below where learning stops
 START = {1: 1.0, 2: 1.0, 3: 2.5}  # c of m_0 = c / sqrt d
 
 
 @dataclass(frozen=True)
 class Scaling(Settings):
-    """For each exponent the powers of ten of d, first and last, and the points a decade. Runs: as many as `budget` run-steps allow, 64 to `most`; they last four times the predicted median."""
+    """For each exponent the powers of ten of d, first and last, and the points a decade.
+
+    Runs: as many as `budget` run-steps allow, 64 to `most`; they last four times the predicted
+    median.
+    """
 
     first: tuple[float, ...] = (2.0, 2.0, 2.0)
     last: tuple[float, ...] = (7.0, 6.0, 4.0)
@@ -40,22 +48,39 @@ class Scaling(Settings):
         """Refuse what cannot be computed."""
         for name in ("first", "last", "per_decade"):
             if len(getattr(self, name)) != 3:
-                raise ValueError(f"settings.{name}: expected 3 values, one for each exponent, got {len(getattr(self, name))}")
+                raise ValueError(
+                    f"settings.{name}: expected 3 values, one for each exponent, got "
+                    f"{len(getattr(self, name))}"
+                )
         for first, last in zip(self.first, self.last, strict=True):
             if not 0.3 <= first <= last:
-                raise ValueError(f"settings.last: expected powers of ten not below first, at least 0.3, got {first:g} to {last:g}")
+                raise ValueError(
+                    "settings.last: expected powers of ten not below first, at least 0.3, got "
+                    f"{first:g} to {last:g}"
+                )
         for k, first in zip((1, 2, 3), self.first, strict=True):
             if not START[k] < ETA * 10 ** (first / 2):
-                raise ValueError(f"settings.first: expected a start {START[k]:g}/sqrt d below {ETA}, got d = {10**first:.3g} at SIE {k}")
+                raise ValueError(
+                    f"settings.first: expected a start {START[k]:g}/sqrt d below {ETA}, got d = "
+                    f"{10**first:.3g} at SIE {k}"
+                )
         self._least(1, "per_decade")
         self._least(64, "most")
         self._positive("budget")
 
 
 def task(k: int) -> Task:
-    """He_k(u*)/sqrt(k!), u* = (z*_1 + z*_2)/sqrt 2, learnt by a He_k(u)/sqrt(k!): E[y f] = a m^k, so that the SIE is k."""
-    terms = [(math.comb(k, j) * 2 ** (-k / 2) / math.sqrt(math.factorial(k)), {1: j, 2: k - j}) for j in range(k + 1)]
-    return Task(SSI(Hermite(terms), L=2), Tied(HermiteSeries([0.0] * k + [AMPLITUDE[k] / math.sqrt(math.factorial(k))])))
+    """He_k(u*)/sqrt(k!), u* = (z*_1 + z*_2)/sqrt 2, learnt by a He_k(u)/sqrt(k!): E[y f] = a m^k,
+    so that the SIE is k.
+    """
+    terms = [
+        (math.comb(k, j) * 2 ** (-k / 2) / math.sqrt(math.factorial(k)), {1: j, 2: k - j})
+        for j in range(k + 1)
+    ]
+    return Task(
+        SSI(Hermite(terms), L=2),
+        Tied(HermiteSeries([0.0] * k + [AMPLITUDE[k] / math.sqrt(math.factorial(k))])),
+    )
 
 
 def rate(k: int) -> PowerLaw:
@@ -78,10 +103,37 @@ def compute(s: Scaling, laboratory: Laboratory) -> xr.Dataset:
             law = theory.weak_recovery(task(k), d=d, lr=lr, eta=ETA, init=init, noise=True).median
             steps = math.ceil(4 * law)
             runs = 64 * int(np.clip(s.budget / law / 64, 1, s.most // 64))
-            base: dict[str, Any] = {"task": task(k), "d": d, "steps": steps, "lr": lr, "runs": runs, "init": init, "dynamics": "reduced", "dtype": "float32", "record": [0], "stop": WeakRecovery(ETA, halt=True)}
-            found = laboratory.sweep(base, {"lr": [lr]}, s.seed + 100 * k + len(cells)).isel(lr=0, drop=True)
-            cells.append(xr.Dataset({"passed": found["weak_recovery"], "ended": found["steps_done"], "d": float(d), "predicted": law, "lr": lr}))
-        rows.append(xr.concat(cells, dim="place", join="outer").assign_coords(place=np.arange(len(cells))).expand_dims(sie=[k]))
+            base: dict[str, Any] = {
+                "task": task(k),
+                "d": d,
+                "steps": steps,
+                "lr": lr,
+                "runs": runs,
+                "init": init,
+                "dynamics": "reduced",
+                "dtype": "float32",
+                "record": [0],
+                "stop": WeakRecovery(ETA, halt=True),
+            }
+            found = laboratory.sweep(base, {"lr": [lr]}, s.seed + 100 * k + len(cells)).isel(
+                lr=0, drop=True
+            )
+            cells.append(
+                xr.Dataset(
+                    {
+                        "passed": found["weak_recovery"],
+                        "ended": found["steps_done"],
+                        "d": float(d),
+                        "predicted": law,
+                        "lr": lr,
+                    }
+                )
+            )
+        rows.append(
+            xr.concat(cells, dim="place", join="outer")
+            .assign_coords(place=np.arange(len(cells)))
+            .expand_dims(sie=[k])
+        )
     joined: xr.Dataset = xr.concat(rows, dim="sie", join="outer")
     return joined
 
@@ -90,15 +142,24 @@ def _series(data: xr.Dataset, k: int) -> tuple[Any, Any, list[Any]]:
     """d, predicted medians and passages of an exponent."""
     here = data.sel(sie=k)
     there = np.flatnonzero(np.isfinite(here["d"].values))
-    return here["d"].values[there], here["predicted"].values[there], [passage(here["passed"].isel(place=j), here["ended"].isel(place=j)) for j in there]
+    return (
+        here["d"].values[there],
+        here["predicted"].values[there],
+        [passage(here["passed"].isel(place=j), here["ended"].isel(place=j)) for j in there],
+    )
 
 
 def exponents(data: xr.Dataset, k: int, seed: int = 0) -> tuple[Measured, Measured]:
-    """Plain power law, and the predicted power with what is left of the medians over the prediction."""
+    """Plain power law, and the predicted power with what is left of the medians over the
+    prediction.
+    """
     d, predicted, ps = _series(data, k)
     rng = np.random.default_rng(seed)
     y, runs = log_medians(ps, rng), sizes(ps)
-    plain, left = fitted(np.log(d), y, runs), fitted(np.log(d), y - np.log(predicted)[:, None], runs)
+    plain, left = (
+        fitted(np.log(d), y, runs),
+        fitted(np.log(d), y - np.log(predicted)[:, None], runs),
+    )
     return plain, left.plus(max(1, k - 1))
 
 
@@ -111,14 +172,49 @@ def draw(data: xr.Dataset) -> Picture:
         law = {1: "$d$", 2: r"$d \log d$", 3: "$d^2$"}[k]
         points(axes[0, 0], d, found, f"SIE {k}: {law}", i)
         axes[0, 0].plot(d, predicted, color=COLOURS[i], linestyle=STYLES[i], linewidth=1.0)
-        points(axes[0, 1], d, [m.times(1 / x) for m, x in zip(found, predicted, strict=True)], f"SIE {k}", i)
+        points(
+            axes[0, 1],
+            d,
+            [m.times(1 / x) for m, x in zip(found, predicted, strict=True)],
+            f"SIE {k}",
+            i,
+        )
         if k == 2:
-            points(axes[0, 2], d, [m.times(1 / x) for m, x in zip(found, d, strict=True)], "measured", i)
-            axes[0, 2].plot(d, predicted / d, color=COLOURS[i], linestyle=STYLES[i], label="flow from a start with noise")
-    axes[0, 0].set(xscale="log", yscale="log", xlabel="dimension $d$", ylabel=rf"median step with $|m| \geq$ {ETA}", title="lines: flow from a start with noise")
+            points(
+                axes[0, 2],
+                d,
+                [m.times(1 / x) for m, x in zip(found, d, strict=True)],
+                "measured",
+                i,
+            )
+            axes[0, 2].plot(
+                d,
+                predicted / d,
+                color=COLOURS[i],
+                linestyle=STYLES[i],
+                label="flow from a start with noise",
+            )
+    axes[0, 0].set(
+        xscale="log",
+        yscale="log",
+        xlabel="dimension $d$",
+        ylabel=rf"median step with $|m| \geq$ {ETA}",
+        title="lines: flow from a start with noise",
+    )
     axes[0, 1].axhline(1, color="black", linewidth=0.8)
-    axes[0, 1].set(xscale="log", xlabel="dimension $d$", ylabel="median over prediction", title="no free number")
-    axes[0, 2].set(xscale="log", xlabel="dimension $d$", ylabel="median step / $d$", title="SIE 2: the logarithm", ylim=(0, None))
+    axes[0, 1].set(
+        xscale="log",
+        xlabel="dimension $d$",
+        ylabel="median over prediction",
+        title="no free number",
+    )
+    axes[0, 2].set(
+        xscale="log",
+        xlabel="dimension $d$",
+        ylabel="median step / $d$",
+        title="SIE 2: the logarithm",
+        ylim=(0, None),
+    )
     for ax in axes[0]:
         ax.grid(alpha=0.25)
         legend(ax, "bars: 95 % intervals")
@@ -128,22 +224,54 @@ def draw(data: xr.Dataset) -> Picture:
 def judge(data: xr.Dataset) -> list[Finding]:
     """Exponents of d."""
     out = []
-    claims = {1: "SIE 1: Theta(d) steps", 2: "SIE 2: d log d steps", 3: "SIE 3: Theta(d^2) steps, at lr ~ d^-1/2"}
+    claims = {
+        1: "SIE 1: Theta(d) steps",
+        2: "SIE 2: d log d steps",
+        3: "SIE 3: Theta(d^2) steps, at lr ~ d^-1/2",
+    }
     for k, claim in claims.items():
         plain, corrected = exponents(data, k)
         d, predicted, ps = _series(data, k)
-        off = [(abs(middle_step(p) / law - 1), n) for p, law, n in zip(ps, predicted, d, strict=True) if np.isfinite(middle_step(p)) and law > 0]
-        worst = "" if not off else f" Largest deviation from that flow of a median that was reached {max(off)[0]:.1%}, at d = {max(off)[1]:.3g};"
-        why = f"exponent after division by the factor that the flow from a start with noise has beside its power of d (a logarithm at SIE 2, what is left of the start at SIE 3), which a plain power law takes for a power.{worst} tolerance 2 %"
-        out.append(against(claim, corrected, float(max(1, k - 1)), what=f"plain power law {plain}; exponent of d with the flow's factor divided out", tolerance=0.02, why=why))
+        off = [
+            (abs(middle_step(p) / law - 1), n)
+            for p, law, n in zip(ps, predicted, d, strict=True)
+            if np.isfinite(middle_step(p)) and law > 0
+        ]
+        worst = (
+            ""
+            if not off
+            else (
+                " Largest deviation from that flow of a median that was reached "
+                f"{max(off)[0]:.1%}, at d = {max(off)[1]:.3g};"
+            )
+        )
+        why = (
+            "exponent after division by the factor that the flow from a start with noise has "
+            "beside its power of d (a logarithm at SIE 2, what is left of the start at SIE 3), "
+            f"which a plain power law takes for a power.{worst} tolerance 2 %"
+        )
+        out.append(
+            against(
+                claim,
+                corrected,
+                float(max(1, k - 1)),
+                what=f"plain power law {plain}; exponent of d with the flow's factor divided out",
+                tolerance=0.02,
+                why=why,
+            )
+        )
     return out
 
 
 FIGURE = Figure(
     name="scaling",
     title="Steps of weak recovery over decades of d",
-    about=f"y = He_k(u*)/sqrt(k!), u* = (z*_1 + z*_2)/sqrt 2, learnt by a He_k(u)/sqrt(k!) from m_0 = c/sqrt d, half square loss, at lr ~ d^-(k/2-1) for k >= 2 and constant for k = 1: median steps until |m| = {ETA} for exponents k = 1, 2, 3, beside the law of the flow from a start with noise (*ours*), which has no free number. "
-    "At SIE 3 a decade more of d takes a hundred times as long. More runs, other starts and other fits are on the page How recovery grows with d.",
+    about="y = He_k(u*)/sqrt(k!), u* = (z*_1 + z*_2)/sqrt 2, learnt by a He_k(u)/sqrt(k!) from "
+    "m_0 = c/sqrt d, half square loss, at lr ~ d^-(k/2-1) for k >= 2 and constant for k = "
+    f"1: median steps until |m| = {ETA} for exponents k = 1, 2, 3, beside the law of the "
+    "flow from a start with noise (*ours*), which has no free number. "
+    "At SIE 3 a decade more of d takes a hundred times as long. More runs, other starts and other "
+    "fits are on the page How recovery grows with d.",
     quick=Scaling(last=(5.0, 4.0, 3.0), per_decade=(1, 1, 2), budget=2e7, most=256),
     full=Scaling(),
     compute=compute,

@@ -25,7 +25,9 @@ MUCH = 0.01  # share of undecided runs that is too large
 
 @dataclass(frozen=True)
 class Sharpening(Settings):
-    """`time` is the t = lr tau / d in which half of log d is left behind, so that a run has `time` * (1/2) log d in all."""
+    """`time` is the t = lr tau / d in which half of log d is left behind, so that a run has `time`
+    * (1/2) log d in all.
+    """
 
     ds: tuple[int, ...] = (100, 1000, 10_000, 100_000, 1_000_000)
     runs: tuple[int, ...] = (512, 256, 128, 32, 16)
@@ -48,21 +50,40 @@ def compute(s: Sharpening, laboratory: Laboratory) -> xr.Dataset:
     parts: list[xr.Dataset] = []
     for d, runs in zip(s.ds, s.runs, strict=True):
         steps = math.ceil(s.time * 0.5 * math.log(d) * d / s.lr)
-        base: dict[str, Any] = {"task": task(0.5), "d": d, "steps": steps, "lr": s.lr, "runs": runs, "dynamics": "reduced", "dtype": "float32", "record": [steps]}
-        end = laboratory.sweep(base, {"task.teacher.omega": list(s.omegas)}, s.seed).isel(step=-1, drop=True)
+        base: dict[str, Any] = {
+            "task": task(0.5),
+            "d": d,
+            "steps": steps,
+            "lr": s.lr,
+            "runs": runs,
+            "dynamics": "reduced",
+            "dtype": "float32",
+            "record": [steps],
+        }
+        end = laboratory.sweep(base, {"task.teacher.omega": list(s.omegas)}, s.seed).isel(
+            step=-1, drop=True
+        )
         m, e = abs(end["m"]), abs(end["e"])
-        whole = (m + e).notnull().all("run")  # a count without a run that has no end would be of other runs
+        whole = (
+            (m + e).notnull().all("run")
+        )  # a count without a run that has no end would be of other runs
         parts.append(
             xr.Dataset(
                 {
                     "semantic": (m > e).sum("run").where(whole),
                     "undecided": ((m**2 + e**2) ** 0.5 < DECIDED).sum("run").where(whole),
                     "runs": runs,
-                    "law": ("omega", [semantic_share(w, d, s.lr) for w in s.omegas], {"long_name": "predicted share of semantic runs"}),
+                    "law": (
+                        "omega",
+                        [semantic_share(w, d, s.lr) for w in s.omegas],
+                        {"long_name": "predicted share of semantic runs"},
+                    ),
                 }
             ).expand_dims(d=[d])
         )
-    joined: xr.Dataset = xr.concat(parts, dim="d").assign_coords(lr=s.lr, switch=switch("half_square")[0])
+    joined: xr.Dataset = xr.concat(parts, dim="d").assign_coords(
+        lr=s.lr, switch=switch("half_square")[0]
+    )
     return joined
 
 
@@ -72,20 +93,54 @@ def draw(data: xr.Dataset) -> Picture:
     ax = axes[0, 0]
     for i, d in enumerate(data["d"].values):
         here = data.sel(d=d)
-        found = [share(int(c), int(here["runs"])) if np.isfinite(c) else Measured(np.nan) for c in here["semantic"].values]
-        points(ax, data["omega"], found, f"$d$ = {f'{d:,}'.replace(',', ' ')}, {int(here['runs'])} runs", i, elinewidth=0.8, capsize=0)
+        found = [
+            share(int(c), int(here["runs"])) if np.isfinite(c) else Measured(np.nan)
+            for c in here["semantic"].values
+        ]
+        points(
+            ax,
+            data["omega"],
+            found,
+            f"$d$ = {f'{d:,}'.replace(',', ' ')}, {int(here['runs'])} runs",
+            i,
+            elinewidth=0.8,
+            capsize=0,
+        )
         ax.plot(data["omega"], here["law"], color=COLOURS[i % len(COLOURS)], linewidth=1.2)
     at = float(data["switch"])
     reference(ax, [at, at], [0, 1], f"equal growth: {at:.4f}")
-    ax.set(xlabel=r"weight $\omega$ of the positional target", ylabel="share of semantic runs", title="lines: the flow from a start with noise", ylim=(-0.03, 1.03))
+    ax.set(
+        xlabel=r"weight $\omega$ of the positional target",
+        ylabel="share of semantic runs",
+        title="lines: the flow from a start with noise",
+        ylim=(-0.03, 1.03),
+    )
     legend(ax, "bars: 95 % intervals")
     ax.grid(alpha=0.25)
     ax = axes[0, 1]
     x = 1 / np.log(data["d"].values)
     points(ax, x, [_crossing(data, d) for d in data["d"].values], "measured", 0)
-    ax.plot(x, [crossing_of(data["omega"].values, data["law"].sel(d=d).values) for d in data["d"].values], color=COLOURS[1], label="predicted")
-    ax.plot([0], [at], marker="*", markersize=12, color="black", linestyle="none", label=r"$d \to \infty$")
-    ax.set(xlabel=r"$1 / \log d$", ylabel=r"$\omega$ at which half of the runs are semantic", title="the shift falls like $1 / \\log d$", xlim=(-0.01, None))
+    ax.plot(
+        x,
+        [crossing_of(data["omega"].values, data["law"].sel(d=d).values) for d in data["d"].values],
+        color=COLOURS[1],
+        label="predicted",
+    )
+    ax.plot(
+        [0],
+        [at],
+        marker="*",
+        markersize=12,
+        color="black",
+        linestyle="none",
+        label=r"$d \to \infty$",
+    )
+    ax.set(
+        xlabel=r"$1 / \log d$",
+        ylabel=r"$\omega$ at which half of the runs are semantic",
+        title="the shift falls like $1 / \\log d$",
+        xlim=(-0.01, None),
+    )
     legend(ax, "bars: 95 % intervals")
     ax.grid(alpha=0.25)
     return figure
@@ -94,7 +149,9 @@ def draw(data: xr.Dataset) -> Picture:
 def _crossing(data: xr.Dataset, d: int) -> Measured:
     here = data.sel(d=d)
     runs = float(here["runs"])
-    return crossing(data["omega"].values, here["semantic"].values, int(runs) if np.isfinite(runs) else 0)
+    return crossing(
+        data["omega"].values, here["semantic"].values, int(runs) if np.isfinite(runs) else 0
+    )
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
@@ -102,7 +159,10 @@ def judge(data: xr.Dataset) -> list[Finding]:
     ds = data["d"].values
     first, last, at = _crossing(data, ds[0]), _crossing(data, ds[-1]), float(data["switch"])
     nearer = less(last, first) if len(ds) > 1 and ds[-1] > ds[0] else unknown("one dimension only")
-    undecided, runs = float(data["undecided"].sum(skipna=False)), float(data["runs"].sum(skipna=False)) * data.sizes["omega"]
+    undecided, runs = (
+        float(data["undecided"].sum(skipna=False)),
+        float(data["runs"].sum(skipna=False)) * data.sizes["omega"],
+    )
     claim = "*ours*: the runs are long enough to decide"
     if np.isfinite(undecided) and runs > 0:
         still = share(int(undecided), int(runs))
@@ -112,14 +172,19 @@ def judge(data: xr.Dataset) -> list[Finding]:
     final = decided.so_far("too many runs have not decided")
     return [
         finding(
-            f"the transition moves to the switch of the first direction, omega = {at:.4f}, as d grows",
+            f"the transition moves to the switch of the first direction, omega = {at:.4f}, as d "
+            "grows",
             f"crosses 1/2 at omega = {first} at d = {ds[0]:.3g}, {last} at d = {ds[-1]:.3g}",
             nearer.given(final),
             "agree if the intervals are in this order and do not touch",
         ),
         as_predicted(
             "*ours*: the shares are those of the flow from a start with noise",
-            data["semantic"].transpose("d", "omega").values, data["runs"].values[:, None], data["law"].transpose("d", "omega").values, given=final, why="The law is that of large d at fixed lr",
+            data["semantic"].transpose("d", "omega").values,
+            data["runs"].values[:, None],
+            data["law"].transpose("d", "omega").values,
+            given=final,
+            why="The law is that of large d at fixed lr",
         ),
         finding(claim, said, decided, f"agree if the interval lies below {MUCH:.0%}"),
     ]
@@ -128,8 +193,12 @@ def judge(data: xr.Dataset) -> list[Finding]:
 FIGURE = Figure(
     name="sharpening",
     title="The transition of figure 5 sharpens with d",
-    about="Figure 5's share of semantic runs with the half square loss, a = 1, over decades of d, at one learning rate and for a time that grows like log d, beside a law without free numbers (*ours*): near the origin the flow is linear and noise of single samples "
-    "widens the start; from there the flow decides. Both the width of the transition and its distance from the switch at equal growth fall like 1 / log d only, so that at d = 1000 it is still clearly above 0.641.",
+    about="Figure 5's share of semantic runs with the half square loss, a = 1, over decades of d, "
+    "at one learning rate and for a time that grows like log d, beside a law without free "
+    "numbers (*ours*): near the origin the flow is linear and noise of single samples "
+    "widens the start; from there the flow decides. Both the width of the transition and its "
+    "distance from the switch at equal growth fall like 1 / log d only, so that at d = 1000 it is "
+    "still clearly above 0.641.",
     quick=Sharpening(ds=(100, 1000, 10_000), runs=(128, 64, 32)),
     full=Sharpening(),
     compute=compute,

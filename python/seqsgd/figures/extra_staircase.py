@@ -28,7 +28,10 @@ ALONE = ("z1", "z1*z2", "z1*z2*z3")
 
 @dataclass(frozen=True)
 class Staircase(Settings):
-    """`row_lengths`: those of the untied network. `shift` is added to u, for `patience` times `steps`, at the first of them."""
+    """`row_lengths`: those of the untied network.
+
+    `shift` is added to u, for `patience` times `steps`, at the first of them.
+    """
 
     d: int = 1000
     lr: float = 1.5e-3
@@ -46,19 +49,50 @@ class Staircase(Settings):
         self._least(3, "lengths", "row_lengths")
 
 
-def _run(laboratory: Laboratory, s: Staircase, student: Student, lengths: Any, steps: float, link: str = LINK) -> xr.Dataset:
+def _run(
+    laboratory: Laboratory,
+    s: Staircase,
+    student: Student,
+    lengths: Any,
+    steps: float,
+    link: str = LINK,
+) -> xr.Dataset:
     """The sweep over lengths, on to the end, with the flow at the same steps as `flow`."""
     import xarray as xr
 
     race = Race(link, SCALE, "square", s.d, lengths, int(steps), s.runs)
-    base = race.base(Network("", student, s.lr), steps=int(steps), record=LogSpaced(25), stop=WeakRecovery(ETA, halt=False))
+    base = race.base(
+        Network("", student, s.lr),
+        steps=int(steps),
+        record=LogSpaced(25),
+        stop=WeakRecovery(ETA, halt=False),
+    )
     data = laboratory.sweep(base, {"task.teacher.L": list(lengths)}, s.seed)
     solved = []
     for L in lengths:
-        f = theory.flow(Task(SSI(link, L=int(L), scale=SCALE), student, loss="square"), s.lr, s.d, steps=float(int(steps)), eta=ETA, records=400)
+        f = theory.flow(
+            Task(SSI(link, L=int(L), scale=SCALE), student, loss="square"),
+            s.lr,
+            s.d,
+            steps=float(int(steps)),
+            eta=ETA,
+            records=400,
+        )
         m = f.m if f.m.ndim == 2 else f.m[:, None]
-        along = np.array([np.interp(data["step"].values, np.asarray(f.steps), m[:, i]) for i in range(min(m.shape[1], 3))])
-        one = xr.Dataset({"flow": (("token", "step"), along), "flow_passage": NAN if f.weak_recovery_step is None else float(f.weak_recovery_step)})
+        along = np.array(
+            [
+                np.interp(data["step"].values, np.asarray(f.steps), m[:, i])
+                for i in range(min(m.shape[1], 3))
+            ]
+        )
+        one = xr.Dataset(
+            {
+                "flow": (("token", "step"), along),
+                "flow_passage": NAN
+                if f.weak_recovery_step is None
+                else float(f.weak_recovery_step),
+            }
+        )
         solved.append((one if "token" in data["m"].dims else one.isel(token=0)).expand_dims(L=[L]))
     kept = data[["m", "weak_recovery", "steps_done"]]
     if "token" in data["m"].dims:
@@ -67,7 +101,9 @@ def _run(laboratory: Laboratory, s: Staircase, student: Student, lengths: Any, s
 
 
 def compute(s: Staircase, laboratory: Laboratory) -> xr.Dataset:
-    """Four experiments: tied, untied, untied with a shift of u, and tied on each product alone (L = 3); their variables end in those words."""
+    """Four experiments: tied, untied, untied with a shift of u, and tied on each product alone (L =
+    3); their variables end in those words.
+    """
     import xarray as xr
 
     first = s.row_lengths[:1]
@@ -76,11 +112,22 @@ def compute(s: Staircase, laboratory: Laboratory) -> xr.Dataset:
         "tied": _run(laboratory, s, Tied("relu"), s.lengths, s.steps),
         "rows": _run(laboratory, s, Untied("relu"), s.row_lengths, s.steps),
         "shifted": _run(laboratory, s, shifted, first, s.steps * s.patience),
-        "alone": xr.concat([_run(laboratory, s, Tied("relu"), (3,), s.steps, link).expand_dims(link=[link]) for link in ALONE], dim="link").isel(L=0, drop=True),
+        "alone": xr.concat(
+            [
+                _run(laboratory, s, Tied("relu"), (3,), s.steps, link).expand_dims(link=[link])
+                for link in ALONE
+            ],
+            dim="link",
+        ).isel(L=0, drop=True),
     }
     out: xr.Dataset = xr.merge([_named(p, word) for word, p in parts.items()])
-    noise = [theory.complexity(Task(SSI(LINK, L=L, scale=SCALE), Tied("relu"))).leading for L in s.lengths]
-    return out.assign(V=("L_tied", [float(x.noise) if x else np.nan for x in noise])).assign_coords(d=s.d, lr=s.lr, shift=s.shift)
+    noise = [
+        theory.complexity(Task(SSI(LINK, L=L, scale=SCALE), Tied("relu"))).leading
+        for L in s.lengths
+    ]
+    return out.assign(V=("L_tied", [float(x.noise) if x else np.nan for x in noise])).assign_coords(
+        d=s.d, lr=s.lr, shift=s.shift
+    )
 
 
 WORDS = ("m", "weak_recovery", "steps_done", "flow", "flow_passage", "L", "step")
@@ -93,7 +140,9 @@ def _named(data: xr.Dataset, word: str) -> xr.Dataset:
 def part(data: xr.Dataset, word: str) -> xr.Dataset:
     """One of the experiments, its names without the word."""
     kept = data[[f"{name}_{word}" for name in WORDS if f"{name}_{word}" in data.data_vars]]
-    plain: xr.Dataset = kept.rename({f"{name}_{word}": name for name in WORDS if f"{name}_{word}" in kept.variables})
+    plain: xr.Dataset = kept.rename(
+        {f"{name}_{word}": name for name in WORDS if f"{name}_{word}" in kept.variables}
+    )
     return plain
 
 
@@ -104,7 +153,9 @@ def row_passages(rows: xr.Dataset, L: int) -> Measured:
 
 
 def crossed(steps: Any, m: Any) -> float:
-    """Where m, linear between records, first passes eta; infinite if it does not, NaN if it may have where m has no number."""
+    """Where m, linear between records, first passes eta; infinite if it does not, NaN if it may
+    have where m has no number.
+    """
     over = np.flatnonzero(m >= ETA)
     if not len(over):
         return NAN if np.isnan(m).any() else float("inf")
@@ -118,7 +169,13 @@ def _curve(ax: Axes, here: xr.Dataset, label: str, i: int) -> None:
     """m of the runs, and of the flow."""
     curve(ax, here["m"], label, i)
     later = here["step"].values > 0
-    ax.plot(here["step"].values[later], here["flow"].values[later], color="black", linewidth=0.8, linestyle=":")
+    ax.plot(
+        here["step"].values[later],
+        here["flow"].values[later],
+        color="black",
+        linewidth=0.8,
+        linestyle=":",
+    )
 
 
 def _rows(ax: Axes, data: xr.Dataset, title: str) -> None:
@@ -129,7 +186,9 @@ def _rows(ax: Axes, data: xr.Dataset, title: str) -> None:
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """Overlaps against steps of all four, with the flow; steps and the overlap at the end against L."""
+    """Overlaps against steps of all four, with the flow; steps and the overlap at the end against
+    L.
+    """
     figure, axes = panels(2, 3, size=(4.4, 3.5))
     tied, rows, shifted, alone = (part(data, word) for word in ("tied", "rows", "shifted", "alone"))
     lengths = tied["L"].values
@@ -160,24 +219,62 @@ def _medians(ax: Axes, x: Any, found: list[Measured], label: str, i: int) -> Non
 def _against_length(steps: Axes, ends: Axes, tied: xr.Dataset, rows: xr.Dataset) -> None:
     lengths, row_lengths = tied["L"].values.astype(float), rows["L"].values.astype(float)
     _medians(steps, lengths, _passages(tied), "tied", 0)
-    _medians(steps, row_lengths, [row_passages(rows, L) for L in rows["L"].values], "untied, row 1", 1)
-    steps.plot(lengths, tied["flow_passage"], color="black", linewidth=0.8, linestyle=":", label="flow, tied")
-    low, high = steps.get_ylim()
-    steps.set(xscale="log", xlabel="sequence length $L$", ylabel=rf"median step with overlap $\geq$ {ETA}", ylim=(0, 1.4 * high))
-    _medians(ends, lengths, [middle(tied["m"].sel(L=L).isel(step=-1)) for L in tied["L"].values], "tied", 0)
-    ends.plot(lengths, tied["flow"].isel(step=-1), color="black", linewidth=0.8, linestyle=":", label="flow")
+    _medians(
+        steps, row_lengths, [row_passages(rows, L) for L in rows["L"].values], "untied, row 1", 1
+    )
+    steps.plot(
+        lengths,
+        tied["flow_passage"],
+        color="black",
+        linewidth=0.8,
+        linestyle=":",
+        label="flow, tied",
+    )
+    high = steps.get_ylim()[1]
+    steps.set(
+        xscale="log",
+        xlabel="sequence length $L$",
+        ylabel=rf"median step with overlap $\geq$ {ETA}",
+        ylim=(0, 1.4 * high),
+    )
+    _medians(
+        ends,
+        lengths,
+        [middle(tied["m"].sel(L=L).isel(step=-1)) for L in tied["L"].values],
+        "tied",
+        0,
+    )
+    ends.plot(
+        lengths,
+        tied["flow"].isel(step=-1),
+        color="black",
+        linewidth=0.8,
+        linestyle=":",
+        label="flow",
+    )
     for i in range(3):
         here = rows.isel(token=i, step=-1)
-        _medians(ends, row_lengths, [middle(here["m"].sel(L=L)) for L in rows["L"].values], f"untied, row {i + 1}", i + 1)
+        _medians(
+            ends,
+            row_lengths,
+            [middle(here["m"].sel(L=L)) for L in rows["L"].values],
+            f"untied, row {i + 1}",
+            i + 1,
+        )
         ends.plot(row_lengths, here["flow"], color="black", linewidth=0.8, linestyle=":")
-    ends.set(xscale="log", xlabel="sequence length $L$", ylabel="overlap at the end", ylim=(-0.05, 1.05))
+    ends.set(
+        xscale="log", xlabel="sequence length $L$", ylabel="overlap at the end", ylim=(-0.05, 1.05)
+    )
     for ax in (steps, ends):
         ax.set_xticks(lengths, [f"{v:g}" for v in lengths])
         ax.minorticks_off()
 
 
 def _passages(tied: xr.Dataset) -> list[Measured]:
-    return [median(passage(tied["weak_recovery"].sel(L=L), tied["steps_done"].sel(L=L))) for L in tied["L"].values]
+    return [
+        median(passage(tied["weak_recovery"].sel(L=L), tied["steps_done"].sel(L=L)))
+        for L in tied["L"].values
+    ]
 
 
 def _plain(x: float) -> str:
@@ -185,14 +282,29 @@ def _plain(x: float) -> str:
 
 
 def _close(
-    claim: str, measured: list[Measured], predicted: Any, names: Any, by: float, relative: bool, why: str, started: Answer | None = None
+    claim: str,
+    measured: list[Measured],
+    predicted: Any,
+    names: Any,
+    by: float,
+    relative: bool,
+    why: str,
+    started: Answer | None = None,
 ) -> Finding:
     """Agree if all intervals, widened by a tolerance, hold what is predicted."""
     predicted = np.asarray(predicted, dtype=float)
-    said = "; ".join(f"L = {n}: {m}, predicted {_plain(p)}" for n, m, p in zip(names, measured, predicted, strict=True))
+    said = "; ".join(
+        f"L = {n}: {m}, predicted {_plain(p)}"
+        for n, m, p in zip(names, measured, predicted, strict=True)
+    )
     tolerance = {"tolerance": by} if relative else {"absolute": by, "coarse": COARSE}
     answer = every(within(m, p, **tolerance) for m, p in zip(measured, predicted, strict=True))
-    return finding(claim, said, answer.given(started) if started else answer, f"tolerance {by:.0%}{'' if relative else ' of 1'}; {why}")
+    return finding(
+        claim,
+        said,
+        answer.given(started) if started else answer,
+        f"tolerance {by:.0%}{'' if relative else ' of 1'}; {why}",
+    )
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
@@ -203,46 +315,101 @@ def judge(data: xr.Dataset) -> list[Finding]:
     exponent, V = slope(lengths.tolist(), ps), data["V"].values
     first = [row_passages(rows, L) for L in row_lengths]
     tied_flow = np.interp(np.log(row_lengths), np.log(lengths), tied["flow_passage"])
-    over = ", ".join(f"{m.value / t:.2f}" if 0 < t < np.inf and np.isfinite(m.value) else "not reached" for m, t in zip(first, tied_flow, strict=True))
+    over = ", ".join(
+        f"{m.value / t:.2f}" if 0 < t < np.inf and np.isfinite(m.value) else "not reached"
+        for m, t in zip(first, tied_flow, strict=True)
+    )
     passed = _passages(tied)
-    sizes = (rows["m"].isel(step=-1) ** 2).sum("token", skipna=False).median("run", skipna=False).values ** 0.5 / row_lengths**0.5
-    third, moved = middle(rows["m"].isel(L=0, step=-1, token=2)), middle(shifted["m"].isel(L=0, step=-1, token=2))
-    ends = {str(link): middle(alone["m"].sel(link=link).isel(step=-1)) for link in alone["link"].values}
-    whole = middle(tied["m"].sel(L=3).isel(step=-1)) if 3 in lengths else Measured(NAN, lacking="their sum was not run at L = 3")
+    sizes = (rows["m"].isel(step=-1) ** 2).sum("token", skipna=False).median(
+        "run", skipna=False
+    ).values ** 0.5 / row_lengths**0.5
+    third, moved = (
+        middle(rows["m"].isel(L=0, step=-1, token=2)),
+        middle(shifted["m"].isel(L=0, step=-1, token=2)),
+    )
+    ends = {
+        str(link): middle(alone["m"].sel(link=link).isel(step=-1)) for link in alone["link"].values
+    }
+    whole = (
+        middle(tied["m"].sel(L=3).isel(step=-1))
+        if 3 in lengths
+        else Measured(NAN, lacking="their sum was not run at L = 3")
+    )
     return [
         finding(
-            "*ours*: SIE 1: with the factor sqrt L the drift of tied weights at the origin does not depend on L, nor does the number of steps",
-            f"exponent of L {exponent}; of the flow {power(lengths, tied['flow_passage'].values):.3g}",
+            "*ours*: SIE 1: with the factor sqrt L the drift of tied weights at the origin does "
+            "not depend on L, nor does the number of steps",
+            f"exponent of L {exponent}; of the flow "
+            f"{power(lengths, tied['flow_passage'].values):.3g}",
             close_to(exponent, 0.0, 0.1),
-            f"agree if the interval lies within 0.1 of 0; what is left is the inhibitive term, V = {V[0]:.3g} at L = {lengths[0]}, {V[-1]:.3g} at L = {lengths[-1]} (half square loss)",
-        ),
-        _close("*ours*: median steps of tied weights are those of the flow", passed, tied["flow_passage"].values, lengths, 0.05, True, "the flow has no noise"),
-        _close(
-            "*ours*: the overlap of tied weights at the end is the flow's: it falls with L, for the inhibitive term grows like L",
-            [middle(tied["m"].sel(L=L).isel(step=-1)) for L in lengths], tied["flow"].isel(step=-1).values, lengths, 0.02, False, "d is finite", _started(passed),
+            "agree if the interval lies within 0.1 of 0; what is left is the inhibitive term, V "
+            f"= {V[0]:.3g} at L = {lengths[0]}, {V[-1]:.3g} at L = {lengths[-1]} (half square "
+            "loss)",
         ),
         _close(
-            "*ours*: the first row of the untied network is about as fast as tied weights (rho = 1): by this row there is no gain",
-            first, [crossed(rows["step"].values, rows["flow"].sel(L=L).isel(token=0).values) for L in row_lengths], row_lengths, 0.05, True,
-            f"predicted by the flow of row 1; its steps over those of tied weights: {over}, above 1 for tied weights profit from z_1 z_2 sooner. "
-            f"||m||/sqrt L, of the first three rows, ends at {', '.join(f'{x:.2g}' for x in sizes)}, for the target reads three tokens only",
+            "*ours*: median steps of tied weights are those of the flow",
+            passed,
+            tied["flow_passage"].values,
+            lengths,
+            0.05,
+            True,
+            "the flow has no noise",
+        ),
+        _close(
+            "*ours*: the overlap of tied weights at the end is the flow's: it falls with L, for "
+            "the inhibitive term grows like L",
+            [middle(tied["m"].sel(L=L).isel(step=-1)) for L in lengths],
+            tied["flow"].isel(step=-1).values,
+            lengths,
+            0.02,
+            False,
+            "d is finite",
+            _started(passed),
+        ),
+        _close(
+            "*ours*: the first row of the untied network is about as fast as tied weights (rho = "
+            "1): by this row there is no gain",
+            first,
+            [
+                crossed(rows["step"].values, rows["flow"].sel(L=L).isel(token=0).values)
+                for L in row_lengths
+            ],
+            row_lengths,
+            0.05,
+            True,
+            f"predicted by the flow of row 1; its steps over those of tied weights: {over}, above "
+            "1 for tied weights profit from z_1 z_2 sooner. "
+            "||m||/sqrt L, of the first three rows, ends at "
+            f"{', '.join(f'{x:.2g}' for x in sizes)}, for the target reads three tokens only",
         ),
         _close(
             "*ours*: the second row takes its step once the first has: dm_2/dt ~ c_2 m_1 / sqrt L",
-            [middle(rows["m"].sel(L=L).isel(step=-1, token=1)) for L in row_lengths], rows["flow"].isel(step=-1, token=1).values, row_lengths, 0.02, False, "m_2 at the end, predicted by the flow",
+            [middle(rows["m"].sel(L=L).isel(step=-1, token=1)) for L in row_lengths],
+            rows["flow"].isel(step=-1, token=1).values,
+            row_lengths,
+            0.02,
+            False,
+            "m_2 at the end, predicted by the flow",
             _started(first),
         ),
         finding(
-            "*ours*: the third step is not taken by relu weights per token, whose c_3 = 0, and is taken once u is shifted",
-            f"m_3 at the end {third}; shifted by {float(data['shift']):g}: {moved}, predicted {float(shifted['flow'].isel(L=0, step=-1, token=2)):.3g}",
+            "*ours*: the third step is not taken by relu weights per token, whose c_3 = 0, and is "
+            "taken once u is shifted",
+            f"m_3 at the end {third}; shifted by {float(data['shift']):g}: {moved}, predicted "
+            f"{float(shifted['flow'].isel(L=0, step=-1, token=2)):.3g}",
             (less(third, floor) & less(floor, moved)).given(_started(first)),
             f"agree if 4/sqrt d = {floor.value:.2g} lies between",
         ),
         finding(
-            "*ours*: the products of higher order are learnt late or not at all without the first step (SIE 2, 3), beside it they do not delay it",
-            f"overlap at the end, L = 3: {', '.join(f'{link}: {m}' for link, m in ends.items())}; their sum: {whole}",
-            (less(ends["z1*z2*z3"], floor) & less(ends["z1*z2"], whole)).given(less(floor, whole).so_far("their sum has not been learnt in these steps")),
-            f"agree if z1 z2 ends below the sum, and z1 z2 z3 below 4/sqrt d = {floor.value:.2g}, and the sum above it",
+            "*ours*: the products of higher order are learnt late or not at all without the first "
+            "step (SIE 2, 3), beside it they do not delay it",
+            f"overlap at the end, L = 3: {', '.join(f'{link}: {m}' for link, m in ends.items())}; "
+            f"their sum: {whole}",
+            (less(ends["z1*z2*z3"], floor) & less(ends["z1*z2"], whole)).given(
+                less(floor, whole).so_far("their sum has not been learnt in these steps")
+            ),
+            f"agree if z1 z2 ends below the sum, and z1 z2 z3 below 4/sqrt d = {floor.value:.2g}, "
+            "and the sum above it",
         ),
     ]
 
@@ -255,8 +422,13 @@ def _started(first: list[Measured]) -> Answer:
 FIGURE = Figure(
     name="staircase",
     title="A staircase over three tokens",
-    about=f"y = sqrt L (z_1 + z_1 z_2 + z_1 z_2 z_3), relu, plain square loss, m_0 = 1/sqrt d, beside the flow of the limit d -> infinity: tied weights over L, one weight per token normalised by rows, the same with a constant added to u, and tied weights on each product alone. Threshold {ETA} on |m|, for the untied network on its first row.",
-    quick=Staircase(d=300, lr=3e-3, steps=200_000, runs=16, lengths=(3, 10, 30), row_lengths=(3, 10)),
+    about="y = sqrt L (z_1 + z_1 z_2 + z_1 z_2 z_3), relu, plain square loss, m_0 = 1/sqrt d, "
+    "beside the flow of the limit d -> infinity: tied weights over L, one weight per token "
+    "normalised by rows, the same with a constant added to u, and tied weights on each "
+    f"product alone. Threshold {ETA} on |m|, for the untied network on its first row.",
+    quick=Staircase(
+        d=300, lr=3e-3, steps=200_000, runs=16, lengths=(3, 10, 30), row_lengths=(3, 10)
+    ),
     full=Staircase(),
     compute=compute,
     draw=draw,

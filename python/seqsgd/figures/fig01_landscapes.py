@@ -1,4 +1,6 @@
-"""Figure 1: risk landscapes of trace attention for even targets, without and with the opposite encoding."""
+"""Figure 1: risk landscapes of trace attention for even targets, without and with the opposite
+encoding.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ TICKS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class Landscapes(Settings):
-    """Targets He_k(z_1) + He_k(z_2) for k in `degrees`; points a side of the grids. Nothing here is random."""
+    """Targets He_k(z_1) + He_k(z_2) for k in `degrees`; points a side of the grids.
+
+    Nothing here is random.
+    """
 
     degrees: tuple[int, ...] = (2, 4)
     points: int = 121
@@ -63,8 +68,16 @@ def compute(s: Landscapes, laboratory: Laboratory) -> xr.Dataset:
         parts.append(
             xr.Dataset(
                 {
-                    "line": ("m", theory.risk(plain, m=m, hessian=False).value, {"long_name": "R(m) without encoding"}),
-                    "disc": (("e", "m"), np.where(E**2 + M**2 <= 1, near.risk(E, M), np.nan), {"long_name": "R(e, m) with the opposite encoding"}),
+                    "line": (
+                        "m",
+                        theory.risk(plain, m=m, hessian=False).value,
+                        {"long_name": "R(m) without encoding"},
+                    ),
+                    "disc": (
+                        ("e", "m"),
+                        np.where(E**2 + M**2 <= 1, near.risk(E, M), np.nan),
+                        {"long_name": "R(e, m) with the opposite encoding"},
+                    ),
                     "hessian": (("of", "by"), at.hessian),
                     "hessian_error": (("of", "by"), at.hessian_error),
                     "kappa": ("encoding", kappa, {"long_name": "flatness index"}),
@@ -74,7 +87,9 @@ def compute(s: Landscapes, laboratory: Laboratory) -> xr.Dataset:
             ).expand_dims(degree=[k])
         )
     joined: xr.Dataset = xr.concat(parts, dim="degree")
-    return joined.assign_coords(e=m, m=m, of=["e", "m"], by=["e", "m"], encoding=["none", "opposite"])
+    return joined.assign_coords(
+        e=m, m=m, of=["e", "m"], by=["e", "m"], encoding=["none", "opposite"]
+    )
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -83,10 +98,17 @@ def draw(data: xr.Dataset) -> Picture:
     for row, k in zip(axes, data["degree"].values, strict=True):
         here = data.sel(degree=k)
         line(row[0], here["m"].values, here["line"].values)
-        row[0].set_title(rf"$He_{k}(z_1) + He_{k}(z_2)$, no encoding: $\kappa$ = {int(here['kappa'].sel(encoding='none'))}")
+        row[0].set_title(
+            rf"$He_{k}(z_1) + He_{k}(z_2)$, no encoding: $\kappa$ = "
+            rf"{int(here['kappa'].sel(encoding='none'))}"
+        )
         disc(figure, row[1], here["e"].values, here["disc"].values)
         H = here["hessian"].values
-        row[1].set_title(rf"opposite encoding: $\kappa$ = {int(here['kappa'].sel(encoding='opposite'))}; at 0, $\partial_e^2 R$ = {H[0, 0] + 0.0:.3f}, $\partial_m^2 R$ = {_zero(H[1, 1]):.3f}", fontsize="medium")
+        row[1].set_title(
+            rf"opposite encoding: $\kappa$ = {int(here['kappa'].sel(encoding='opposite'))}; at 0, "
+            rf"$\partial_e^2 R$ = {H[0, 0] + 0.0:.3f}, $\partial_m^2 R$ = {_zero(H[1, 1]):.3f}",
+            fontsize="medium",
+        )
     return figure
 
 
@@ -108,11 +130,24 @@ def disc(figure: Any, ax: Any, x: Any, R: Any) -> None:
     centre = R[len(x) // 2, len(x) // 2]
     levels = np.linspace(float(np.nanmin(R - centre)), float(np.nanmax(R - centre)), 25)
     filled = ax.contourf(x, x, (R - centre).T, levels=levels, cmap="cividis")
-    ax.contour(x, x, (R - centre).T, levels=levels[::2], colors="black", linewidths=0.6, alpha=0.7)  # dashed below 0
+    ax.contour(
+        x, x, (R - centre).T, levels=levels[::2], colors="black", linewidths=0.6, alpha=0.7
+    )  # dashed below 0
     bar = figure.colorbar(filled, ax=ax, label="$R(e, m) - R(0, 0)$", shrink=0.85)
     bar.ax.yaxis.set_major_locator(MaxNLocator(5))
-    ax.plot(np.cos(np.linspace(0, 2 * np.pi, 200)), np.sin(np.linspace(0, 2 * np.pi, 200)), color="black", linewidth=0.8)
-    ax.set(xlabel="positional overlap $e$", ylabel="overlap $m$", aspect="equal", xticks=TICKS, yticks=TICKS)
+    ax.plot(
+        np.cos(np.linspace(0, 2 * np.pi, 200)),
+        np.sin(np.linspace(0, 2 * np.pi, 200)),
+        color="black",
+        linewidth=0.8,
+    )
+    ax.set(
+        xlabel="positional overlap $e$",
+        ylabel="overlap $m$",
+        aspect="equal",
+        xticks=TICKS,
+        yticks=TICKS,
+    )
 
 
 def index(kappa: Any) -> float:
@@ -133,13 +168,40 @@ def judge(data: xr.Dataset) -> list[Finding]:
         sie = float(here["sie"])
         without, with_ = (index(here["kappa"].sel(encoding=name)) for name in ("none", "opposite"))
         claim = f"He_{k} + He_{k}: without encoding the flatness index is the SIE, {sie:g}"
-        out.append(finding(claim, f"kappa = {written(without)}", fact(without == sie, without, sie), "coefficients of R at the origin, zero within 1e-8"))
-        out.append(finding(f"He_{k} + He_{k}: the opposite encoding can only lower it", f"kappa = {written(with_)}", fact(with_ <= without, with_, without)))
+        out.append(
+            finding(
+                claim,
+                f"kappa = {written(without)}",
+                fact(without == sie, without, sie),
+                "coefficients of R at the origin, zero within 1e-8",
+            )
+        )
+        out.append(
+            finding(
+                f"He_{k} + He_{k}: the opposite encoding can only lower it",
+                f"kappa = {written(with_)}",
+                fact(with_ <= without, with_, without),
+            )
+        )
         H, error = here["hessian"].values, here["hessian_error"].values
-        along_e, along_m = (Measured(float(H[i, i]), float(H[i, i] - error[i, i]), float(H[i, i] + error[i, i]), EXACT) for i in (0, 1))
-        claim = f"*ours*: He_{k} + He_{k}: the direction that the encoding adds is no way out of the origin, for R rises along it"
-        why = "a lower index is not yet a way down: for that the target needs a constant that turns the sign, such as the 4/3 of figure 2"
-        measured = f"d2R/de2 = {H[0, 0]:.4f}, d2R/dm2 = {_zero(H[1, 1]):.4f}: R {_way(along_e)} along e, along m {_way(along_m)}"
+        along_e, along_m = (
+            Measured(
+                float(H[i, i]), float(H[i, i] - error[i, i]), float(H[i, i] + error[i, i]), EXACT
+            )
+            for i in (0, 1)
+        )
+        claim = (
+            f"*ours*: He_{k} + He_{k}: the direction that the encoding adds is no way out of the "
+            "origin, for R rises along it"
+        )
+        why = (
+            "a lower index is not yet a way down: for that the target needs a constant that turns "
+            "the sign, such as the 4/3 of figure 2"
+        )
+        measured = (
+            f"d2R/de2 = {H[0, 0]:.4f}, d2R/dm2 = {_zero(H[1, 1]):.4f}: R {_way(along_e)} along e, "
+            f"along m {_way(along_m)}"
+        )
         out.append(finding(claim, measured, less(0.0, along_e), why))
     return out
 
@@ -152,7 +214,9 @@ def _way(x: Measured) -> str:
 FIGURE = Figure(
     name="1",
     title="Risk landscapes and the Hessian at the origin",
-    about="The risk of trace attention, L = 2, half square loss, for He_k(z_1) + He_k(z_2): R(m) without a positional encoding, R(e, m) with the opposite one, both less their value at the origin. No simulation; errors of the risk are below 1e-8.",
+    about="The risk of trace attention, L = 2, half square loss, for He_k(z_1) + He_k(z_2): R(m) "
+    "without a positional encoding, R(e, m) with the opposite one, both less their value at "
+    "the origin. No simulation; errors of the risk are below 1e-8.",
     quick=Landscapes(points=81),
     full=Landscapes(),
     compute=compute,

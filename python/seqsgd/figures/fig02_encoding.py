@@ -27,7 +27,9 @@ ETA = 0.3
 
 @dataclass(frozen=True)
 class Encoding(Settings):
-    """`lr` is fixed, at about a quarter of the largest; runs last `patience` times the predicted median of the encoded student."""
+    """`lr` is fixed, at about a quarter of the largest; runs last `patience` times the predicted
+    median of the encoded student.
+    """
 
     ds: tuple[int, ...] = (100, 200, 400, 800, 1600)
     lr: float = 0.006
@@ -62,23 +64,51 @@ def compute(s: Encoding, laboratory: Laboratory) -> xr.Dataset:
     for d in s.ds:
         law = theory.weak_recovery(both["opposite"], d=d, lr=s.lr, eta=ETA, noise=True)
         steps = math.ceil(s.patience * law.median)
-        base: dict[str, Any] = {"task": both["none"], "d": d, "steps": steps, "lr": s.lr, "runs": s.runs, "dynamics": "reduced", "dtype": "float32", "record": [0], "stop": WeakRecovery(ETA, halt=True)}
+        base: dict[str, Any] = {
+            "task": both["none"],
+            "d": d,
+            "steps": steps,
+            "lr": s.lr,
+            "runs": s.runs,
+            "dynamics": "reduced",
+            "dtype": "float32",
+            "record": [0],
+            "stop": WeakRecovery(ETA, halt=True),
+        }
         found = laboratory.sweep(base, {"task": {"labels": both, "name": "encoding"}}, s.seed)
-        part = xr.Dataset({"passed": found["weak_recovery"], "ended": found["steps_done"], "predicted": law.median, "horizon": steps})
+        part = xr.Dataset(
+            {
+                "passed": found["weak_recovery"],
+                "ended": found["steps_done"],
+                "predicted": law.median,
+                "horizon": steps,
+            }
+        )
         if d == s.curve_d:
-            drawn = laboratory.sweep({**base, "runs": 16, "record": LogSpaced(20), "stop": None}, {"task": {"labels": both, "name": "encoding"}}, s.seed + 1)
-            curves = xr.Dataset({"m": abs(drawn["m"]), "e": abs(drawn["e"])}).rename(run="curve_run")
+            drawn = laboratory.sweep(
+                {**base, "runs": 16, "record": LogSpaced(20), "stop": None},
+                {"task": {"labels": both, "name": "encoding"}},
+                s.seed + 1,
+            )
+            curves = xr.Dataset({"m": abs(drawn["m"]), "e": abs(drawn["e"])}).rename(
+                run="curve_run"
+            )
         parts.append(part.expand_dims(d=[d]))
     x = np.linspace(-1, 1, s.points)
     E, M = np.meshgrid(x, x, indexing="ij")
     data: xr.Dataset = xr.concat(parts, dim="d").merge(curves)
     data["line"] = ("at", theory.risk(both["none"], m=x, hessian=False).value)
-    data["disc"] = (("at", "at_m"), np.where(E**2 + M**2 <= 1, theory.landscape(both["opposite"]).risk(E, M), np.nan))
+    data["disc"] = (
+        ("at", "at_m"),
+        np.where(E**2 + M**2 <= 1, theory.landscape(both["opposite"]).risk(E, M), np.nan),
+    )
     fourth = theory.complexity(both["none"])
     assert fourth.leading is not None
     data["b"], data["b_error"] = fourth.leading.b, fourth.b_error
     data["kappa"] = ("encoding", [theory.flatness_index(t).kappa or 0 for t in both.values()])
-    return data.assign_coords(at=x, at_m=x, lr=s.lr, curve_d=s.curve_d, sie=int(theory.sie(both["none"].teacher)))
+    return data.assign_coords(
+        at=x, at_m=x, lr=s.lr, curve_d=s.curve_d, sie=int(theory.sie(both["none"].teacher))
+    )
 
 
 def passages(data: xr.Dataset, encoding: str) -> list[FirstPassage | None]:
@@ -93,23 +123,61 @@ def draw(data: xr.Dataset) -> Picture:
     line(axes[0, 0], data["at"].values, data["line"].values)
     axes[0, 0].set_title(rf"no encoding: $\kappa$ = {int(data['kappa'].sel(encoding='none'))}")
     disc(figure, axes[0, 1], data["at"].values, data["disc"].values)
-    axes[0, 1].set_title(rf"opposite encoding: $\kappa$ = {int(data['kappa'].sel(encoding='opposite'))}")
+    axes[0, 1].set_title(
+        rf"opposite encoding: $\kappa$ = {int(data['kappa'].sel(encoding='opposite'))}"
+    )
     ax = axes[1, 0]
-    for i, (letter, encoding, label) in enumerate((("e", "opposite", "$|e|$, opposite"), ("m", "opposite", "$|m|$, opposite"), ("m", "none", "$|m|$, no encoding"))):
+    for i, (letter, encoding, label) in enumerate(
+        (
+            ("e", "opposite", "$|e|$, opposite"),
+            ("m", "opposite", "$|m|$, opposite"),
+            ("m", "none", "$|m|$, no encoding"),
+        )
+    ):
         curve(ax, data[letter].sel(encoding=encoding), label, i)
     ax.axhline(ETA, color="black", linewidth=0.8, linestyle=":")
-    ax.set(xscale="log", xlabel=r"step $\tau$", ylabel="overlap", title=rf"$d$ = {int(data['curve_d'])}, $\gamma$ = {float(data['lr']):g}")
+    ax.set(
+        xscale="log",
+        xlabel=r"step $\tau$",
+        ylabel="overlap",
+        title=rf"$d$ = {int(data['curve_d'])}, $\gamma$ = {float(data['lr']):g}",
+    )
     legend(ax, BANDS.format(data.sizes["curve_run"]))
     ax = axes[1, 1]
     d = data["d"].values
-    points(ax, d, [median(p) for p in passages(data, "opposite")], "opposite, median, 95 % interval", 0)
+    points(
+        ax, d, [median(p) for p in passages(data, "opposite")], "opposite, median, 95 % interval", 0
+    )
     reference(ax, d, data["predicted"], "flow from a start with noise", 0)
     horizon = data["horizon"].values
-    shares = np.isfinite(data["passed"].sel(encoding="none").transpose("d", "run").values).mean(axis=1)
-    ax.plot(d, horizon, marker="v", linestyle="none", markerfacecolor="none", color="#D55E00", label="end of all runs; share that passed without encoding")
+    shares = np.isfinite(data["passed"].sel(encoding="none").transpose("d", "run").values).mean(
+        axis=1
+    )
+    ax.plot(
+        d,
+        horizon,
+        marker="v",
+        linestyle="none",
+        markerfacecolor="none",
+        color="#D55E00",
+        label="end of all runs; share that passed without encoding",
+    )
     for at, end, part in zip(d, horizon, shares, strict=True):
-        ax.annotate(f"{part:.0%}", (at, end), textcoords="offset points", xytext=(0, 7), ha="center", fontsize="small", color="#D55E00")
-    ax.set(xscale="log", yscale="log", xlabel="dimension $d$", ylabel=rf"step with $\Vert(e, m)\Vert \geq$ {ETA}")
+        ax.annotate(
+            f"{part:.0%}",
+            (at, end),
+            textcoords="offset points",
+            xytext=(0, 7),
+            ha="center",
+            fontsize="small",
+            color="#D55E00",
+        )
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="dimension $d$",
+        ylabel=rf"step with $\Vert(e, m)\Vert \geq$ {ETA}",
+    )
     ax.set_xticks(d, [str(n) for n in d])
     ax.xaxis.minorticks_off()
     ax.margins(y=0.15)
@@ -124,7 +192,8 @@ def judge(data: xr.Dataset) -> list[Finding]:
     none, opposite = (index(data["kappa"].sel(encoding=name)) for name in ("none", "opposite"))
     out = [
         finding(
-            f"the SIE is {float(data['sie']):g}; the opposite encoding lowers the flatness index from 4 to 2",
+            f"the SIE is {float(data['sie']):g}; the opposite encoding lowers the flatness index "
+            "from 4 to 2",
             f"kappa = {written(none)} without, {written(opposite)} with",
             fact((none, opposite) == (4, 2), none, opposite),
             "coefficients of R at the origin, zero within 1e-8",
@@ -132,9 +201,17 @@ def judge(data: xr.Dataset) -> list[Finding]:
     ]
     d = data["d"].values
     found, law = slope(d.tolist(), passages(data, "opposite")), power(d, data["predicted"].values)
-    ends = {letter: middle(data[letter].sel(encoding="opposite").isel(step=-1)) for letter in ("e", "m")}
-    claim = f"with it weak recovery takes d log d steps: over these d a local exponent {law:.3f} by the flow from a start with noise"
-    why = f"tolerance 5 %, for d is finite. What recovers is the positional overlap: at the end of the curves the medians are |e| = {ends['e']}, |m| = {ends['m']}"
+    ends = {
+        letter: middle(data[letter].sel(encoding="opposite").isel(step=-1)) for letter in ("e", "m")
+    }
+    claim = (
+        f"with it weak recovery takes d log d steps: over these d a local exponent {law:.3f} by "
+        "the flow from a start with noise"
+    )
+    why = (
+        "tolerance 5 %, for d is finite. What recovers is the positional overlap: at the end of "
+        f"the curves the medians are |e| = {ends['e']}, |m| = {ends['m']}"
+    )
     out.append(against(claim, found, law, what="exponent of d", tolerance=0.05, why=why))
     last = data.sel(d=d[-1])
     b, error = float(data["b"]), float(data["b_error"])
@@ -144,24 +221,36 @@ def judge(data: xr.Dataset) -> list[Finding]:
     out.append(
         finding(
             "without it weak recovery takes d^3 steps, at learning rates of order 1/d",
-            f"dm/dt = b m^3 - ... near m = 0 with b = {b:.4f} +- {error:.0e}; at d = {d[-1]} {arrived(p)} within {times:.1f} times the median with it, at the same rate",
+            f"dm/dt = b m^3 - ... near m = 0 with b = {b:.4f} +- {error:.0e}; at d = {d[-1]} "
+            f"{arrived(p)} within {times:.1f} times the median with it, at the same rate",
             attracts(b, error),
-            "disagree if b is below 0 by three of its errors: then m = 0 attracts the flow at every learning rate, whatever time it is given, and only the noise of SGD at small d leads away from it",
+            "disagree if b is below 0 by three of its errors: then m = 0 attracts the flow at "
+            "every learning rate, whatever time it is given, and only the noise of SGD at small d "
+            "leads away from it",
         )
     )
     return out
 
 
 def attracts(b: float, error: float) -> Answer:
-    """The claim of d^3 steps fails where the flow is drawn to m = 0; that it is not does not show the claim."""
+    """The claim of d^3 steps fails where the flow is drawn to m = 0; that it is not does not show
+    the claim.
+    """
     drawn = fact(b >= -3 * error, b, error)
-    return drawn if drawn.holds is not True else unknown("b is not below 0, and no exponent was measured")
+    return (
+        drawn
+        if drawn.holds is not True
+        else unknown("b is not below 0, and no exponent was measured")
+    )
 
 
 FIGURE = Figure(
     name="2",
     title="A positional encoding lowers the exponent from 4 to 2",
-    about=f"Trace attention, L = 2, half square loss, learns 4/3 + He_4(z_1) + 2 He_4(z_2) from m_0 = 1/sqrt d, without an encoding and with the opposite one; weak recovery at ||(e, m)|| = {ETA}. Above the risk, without and with it; below overlaps (median, 10-90 % of runs) and median steps against d.",
+    about="Trace attention, L = 2, half square loss, learns 4/3 + He_4(z_1) + 2 He_4(z_2) from "
+    "m_0 = 1/sqrt d, without an encoding and with the opposite one; weak recovery at ||(e, "
+    f"m)|| = {ETA}. Above the risk, without and with it; below overlaps (median, 10-90 % of "
+    "runs) and median steps against d.",
     quick=Encoding(ds=(50, 100, 200), runs=32, curve_d=200, points=61),
     full=Encoding(),
     compute=compute,

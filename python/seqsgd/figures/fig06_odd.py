@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Odd(Settings):
-    """He_k(z_1) + He_k(z_2), k in `degrees`, with `c` injected to both tokens; `steps` and `lrs` for each k. Runs start at m_0 = -`starts` / sqrt d, the side on which the risk falls for c > 0."""
+    """He_k(z_1) + He_k(z_2), k in `degrees`, with `c` injected to both tokens; `steps` and `lrs`
+    for each k. Runs start at m_0 = -`starts` / sqrt d, the side on which the risk falls for c > 0.
+    """
 
     degrees: tuple[int, ...] = (1, 3)
     c: float = 1.0
@@ -53,13 +55,38 @@ def compute(s: Odd, laboratory: Laboratory) -> xr.Dataset:
     parts = []
     for k, steps, lr, start in zip(s.degrees, s.steps, s.lrs, s.starts, strict=True):
         students = [task(k), task(k, Injected([s.c, s.c]))]
-        base: dict[str, Any] = {"task": students[0], "d": s.d, "steps": steps, "lr": lr, "runs": s.runs, "dynamics": "reduced", "record": LogSpaced(20), "init": Overlap(-start / s.d**0.5)}
-        found = laboratory.sweep(base, {"task": {"labels": dict(zip(("none", "injected"), students, strict=True)), "name": "encoding"}}, s.seed + k)
+        base: dict[str, Any] = {
+            "task": students[0],
+            "d": s.d,
+            "steps": steps,
+            "lr": lr,
+            "runs": s.runs,
+            "dynamics": "reduced",
+            "record": LogSpaced(20),
+            "init": Overlap(-start / s.d**0.5),
+        }
+        found = laboratory.sweep(
+            base,
+            {
+                "task": {
+                    "labels": dict(zip(("none", "injected"), students, strict=True)),
+                    "name": "encoding",
+                }
+            },
+            s.seed + k,
+        )
         kappa = [theory.flatness_index(t).kappa or 0 for t in students]
         part = xr.Dataset(
             {
-                "risk": (("encoding", "at"), [theory.risk(t, m=m, hessian=False).value for t in students]),
-                "kappa": ("encoding", kappa, {"long_name": "flatness index, 0: none up to order 8"}),
+                "risk": (
+                    ("encoding", "at"),
+                    [theory.risk(t, m=m, hessian=False).value for t in students],
+                ),
+                "kappa": (
+                    "encoding",
+                    kappa,
+                    {"long_name": "flatness index, 0: none up to order 8"},
+                ),
                 "sie": int(theory.sie(target(k))),
                 "lr": lr,
                 "start": -start / s.d**0.5,
@@ -79,10 +106,22 @@ def draw(data: xr.Dataset) -> Picture:
     for row, k in zip(axes, data["degree"].values, strict=True):
         here = data.sel(degree=k)
         for i, encoding in enumerate(data["encoding"].values):
-            line(row[0], data["at"].values, here["risk"].sel(encoding=encoding).values, labels[encoding], i)
+            line(
+                row[0],
+                data["at"].values,
+                here["risk"].sel(encoding=encoding).values,
+                labels[encoding],
+                i,
+            )
             curve(row[1], here["m"].sel(encoding=encoding), labels[encoding], i)
         row[0].set_title(rf"$He_{k}(z_1) + He_{k}(z_2)$")
-        row[1].set(xscale="log", xlabel=r"step $\tau$", ylabel="overlap $m$", title=rf"$d$ = {int(data['d'])}, $\gamma$ = {float(here['lr']):g}", ylim=(-1.05, 0.3))
+        row[1].set(
+            xscale="log",
+            xlabel=r"step $\tau$",
+            ylabel="overlap $m$",
+            title=rf"$d$ = {int(data['d'])}, $\gamma$ = {float(here['lr']):g}",
+            ylim=(-1.05, 0.3),
+        )
         row[1].grid(alpha=0.25)
         legend(row[0])
         legend(row[1], BANDS.format(here.sizes["run"]))
@@ -96,22 +135,48 @@ def _end(data: xr.Dataset, k: int, encoding: str) -> Measured:
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """Attention is even in z, so that odd targets are invisible until something breaks the symmetry."""
+    """Attention is even in z, so that odd targets are invisible until something breaks the
+    symmetry.
+    """
     out = []
     for k in data["degree"].values:
         here = data.sel(degree=k)
         flat, sie = here["risk"].sel(encoding="none").values, float(here["sie"])
         none, injected = _end(data, k, "none"), _end(data, k, "injected")
         few = "" if flat.size >= POINTS else f"R is known at {flat.size} points only"
-        claim = f"He_{k} + He_{k}: without encoding attention, which is even in z, cannot see an odd target"
-        why = "agree if R is constant within 1e-8 and the median of m ends less than half as far from 0 as with the encoding; what moves it is diffusion"
-        answer = fact(np.ptp(flat) < 1e-8, flat, lacking=few) & less(injected.times(0.5), none).given(_moved(injected))
-        out.append(finding(claim, f"R(m) varies by {np.ptp(flat):.1e}; m at the end {none}, with the encoding {injected}", answer, why))
+        claim = (
+            f"He_{k} + He_{k}: without encoding attention, which is even in z, cannot see an odd "
+            "target"
+        )
+        why = (
+            "agree if R is constant within 1e-8 and the median of m ends less than half as far "
+            "from 0 as with the encoding; what moves it is diffusion"
+        )
+        answer = fact(np.ptp(flat) < 1e-8, flat, lacking=few) & less(
+            injected.times(0.5), none
+        ).given(_moved(injected))
+        out.append(
+            finding(
+                claim,
+                f"R(m) varies by {np.ptp(flat):.1e}; m at the end {none}, with the encoding "
+                f"{injected}",
+                answer,
+                why,
+            )
+        )
         kappa = index(here["kappa"].sel(encoding="injected"))
-        claim = f"He_{k} + He_{k}: an injected encoding makes it learnable, with the exponent of the target, {sie:g}"
-        why = f"runs start at m_0 = {float(here['start']):.3f}, where the risk falls towards m = -1 (c > 0); agree if the median's interval ends below -0.5"
+        claim = (
+            f"He_{k} + He_{k}: an injected encoding makes it learnable, with the exponent of the "
+            f"target, {sie:g}"
+        )
+        why = (
+            f"runs start at m_0 = {float(here['start']):.3f}, where the risk falls towards m = -1 "
+            "(c > 0); agree if the median's interval ends below -0.5"
+        )
         answer = fact(kappa == sie, kappa, sie) & _moved(injected)
-        out.append(finding(claim, f"flatness index {written(kappa)}; m at the end {injected}", answer, why))
+        out.append(
+            finding(claim, f"flatness index {written(kappa)}; m at the end {injected}", answer, why)
+        )
     return out
 
 
@@ -125,7 +190,9 @@ def _moved(injected: Measured) -> Answer:
 FIGURE = Figure(
     name="6",
     title="Odd targets and the injected encoding",
-    about="Trace attention, L = 2, half square loss, learns He_k(z_1) + He_k(z_2) for odd k, without an encoding and with the same constant c added to all fields. Left the risk R(m), right overlaps of SGD (reduced dynamics, median and 10-90 % of runs).",
+    about="Trace attention, L = 2, half square loss, learns He_k(z_1) + He_k(z_2) for odd k, "
+    "without an encoding and with the same constant c added to all fields. Left the risk "
+    "R(m), right overlaps of SGD (reduced dynamics, median and 10-90 % of runs).",
     quick=Odd(d=200, steps=(80_000, 800_000), runs=16),
     full=Odd(),
     compute=compute,

@@ -39,7 +39,9 @@ class BeyondBound(Settings):
     def check(self) -> None:
         """Refuse what cannot be computed."""
         if self.link not in FORMULAS:
-            raise ValueError(f"settings.link: expected one of {', '.join(FORMULAS)}, got {self.link!r}")
+            raise ValueError(
+                f"settings.link: expected one of {', '.join(FORMULAS)}, got {self.link!r}"
+            )
         self._positive("lr")
         self._least(1, "d", "steps", "runs", "lengths")
 
@@ -50,7 +52,9 @@ def of(s: BeyondBound) -> tuple[Network, ...]:
         Network("tied, lr", Tied("relu"), s.lr),
         Network("untied, lr", Untied("relu"), s.lr),
         Network("untied, lr L", Untied("relu"), PowerLaw(s.lr, L=1.0)),
-        Network("untied, flattened, lr L", Untied("relu", normalization="global"), PowerLaw(s.lr, L=2.0)),
+        Network(
+            "untied, flattened, lr L", Untied("relu", normalization="global"), PowerLaw(s.lr, L=2.0)
+        ),
     )
 
 
@@ -58,12 +62,22 @@ def compute(s: BeyondBound, laboratory: Laboratory) -> xr.Dataset:
     """Overlaps against steps."""
     race = Race(s.link, "1/sqrt(L)", "square", s.d, s.lengths, s.steps, s.runs)
     data = curves(laboratory, race, of(s), s.lengths, s.seed).assign_coords(d=s.d, lr=s.lr)
-    data["flow"] = (("flow_network", "L"), [[_flow(s, L, s.lr, s.steps) for L in s.lengths], [_flow(s, L, s.lr * L, s.steps / L) for L in s.lengths]])
-    return data.assign_coords(flow_network=["tied, lr", "untied, lr L"], link=s.link, sie=_sie(s.link))
+    data["flow"] = (
+        ("flow_network", "L"),
+        [
+            [_flow(s, L, s.lr, s.steps) for L in s.lengths],
+            [_flow(s, L, s.lr * L, s.steps / L) for L in s.lengths],
+        ],
+    )
+    return data.assign_coords(
+        flow_network=["tied, lr", "untied, lr L"], link=s.link, sie=_sie(s.link)
+    )
 
 
 def _flow(s: BeyondBound, L: int, lr: float, steps: float) -> float:
-    """Overlap at the end of the tied flow; that of rows that start alike is the same, L times slower."""
+    """Overlap at the end of the tied flow; that of rows that start alike is the same, L times
+    slower.
+    """
     task = Task(SSI(s.link, L=L, scale="1/sqrt(L)"), Tied("relu"), loss="square")
     return float(theory.flow(task, lr, s.d, steps=steps, records=2).m[-1])
 
@@ -74,7 +88,9 @@ def _sie(link: str) -> int:
 
 def end(data: xr.Dataset, network: str) -> list[Measured]:
     """Median overlap at the end, with its distribution-free interval, for every L."""
-    return [middle(data["overlap"].sel(network=network, L=L).isel(step=-1)) for L in data["L"].values]
+    return [
+        middle(data["overlap"].sel(network=network, L=L).isel(step=-1)) for L in data["L"].values
+    ]
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -83,15 +99,34 @@ def draw(data: xr.Dataset) -> Picture:
     shown = L[np.unique(np.linspace(0, len(L) - 1, SHOWN).astype(int))]
     figure, axes = panels(1, 1 + len(shown), size=(4.3, 3.7))
     for i, network in enumerate(data["network"].values):
-        points(axes[0, 0], L, end(data, network), str(network), i, linestyle=("-", "--", "-.", ":")[i])
+        points(
+            axes[0, 0], L, end(data, network), str(network), i, linestyle=("-", "--", "-.", ":")[i]
+        )
     for i, network in enumerate(data["flow_network"].values):
-        axes[0, 0].plot(L, data["flow"].sel(flow_network=network), color="black", linewidth=0.8, linestyle=":", label="flow" if i == 0 else None)
-    axes[0, 0].set(xscale="log", xlabel="sequence length $L$", ylabel="overlap at the end, median", title=rf"$\gamma$ = {float(data['lr']):g}, $d$ = {int(data['d'])}")
+        axes[0, 0].plot(
+            L,
+            data["flow"].sel(flow_network=network),
+            color="black",
+            linewidth=0.8,
+            linestyle=":",
+            label="flow" if i == 0 else None,
+        )
+    axes[0, 0].set(
+        xscale="log",
+        xlabel="sequence length $L$",
+        ylabel="overlap at the end, median",
+        title=rf"$\gamma$ = {float(data['lr']):g}, $d$ = {int(data['d'])}",
+    )
     legend(axes[0, 0], BARS.format(data.sizes["run"]))
     for ax, length in zip(axes[0, 1:], shown, strict=True):
         for i, network in enumerate(data["network"].values):
             curve(ax, data["overlap"].sel(network=network, L=length), str(network), i)
-        ax.set(xscale="log", xlabel=r"step $\tau$", ylabel=r"$|m|$, untied $\Vert m\Vert/\sqrt{L}$", title=f"$L$ = {length}")
+        ax.set(
+            xscale="log",
+            xlabel=r"step $\tau$",
+            ylabel=r"$|m|$, untied $\Vert m\Vert/\sqrt{L}$",
+            title=f"$L$ = {length}",
+        )
         legend(ax, BANDS.format(data.sizes["run"]))
     for ax in axes.flat:
         ax.grid(alpha=0.25)
@@ -102,43 +137,98 @@ def judge(data: xr.Dataset) -> list[Finding]:
     """Whether a rate L times larger still learns at the largest L."""
     first, last = data["L"].values[[0, -1]]
     tied = end(data, "tied, lr")[-1]
-    learnt = less(2 / float(data["d"]) ** 0.5, tied).so_far("the tied network has not come beyond 2/sqrt d in these steps")
-    large = learnt if last >= LARGE else unknown(f"the largest L is {last}, and claims on large L need {LARGE}")
+    learnt = less(2 / float(data["d"]) ** 0.5, tied).so_far(
+        "the tied network has not come beyond 2/sqrt d in these steps"
+    )
+    large = (
+        learnt
+        if last >= LARGE
+        else unknown(f"the largest L is {last}, and claims on large L need {LARGE}")
+    )
     out = []
     readings = {
-        "untied, lr L": ("by rows at lr L, which makes up for the L times slower drift", "drift is that of the tied network at lr, the inhibitive term of a row (lr L)^2 / L = L times larger (*ours*)"),
-        "untied, flattened, lr L": ("as a flattened vector of norm sqrt d at lr L, which is lr L^2 on rows", "drift is L, the inhibitive term L^3 times that of the tied network at lr"),
+        "untied, lr L": (
+            "by rows at lr L, which makes up for the L times slower drift",
+            "drift is that of the tied network at lr, the inhibitive term of a row (lr L)^2 / L = "
+            "L times larger (*ours*)",
+        ),
+        "untied, flattened, lr L": (
+            "as a flattened vector of norm sqrt d at lr L, which is lr L^2 on rows",
+            "drift is L, the inhibitive term L^3 times that of the tied network at lr",
+        ),
     }
     for network, (words, why) in readings.items():
         found = end(data, network)[-1]
-        measured = f"median overlap at the end {found} at L = {last}, {end(data, network)[0]} at L = {first}; tied at lr: {tied}"
-        claim = f"{words}, the untied network is beyond its bound and learns less than the tied one at large L"
-        out.append(finding(claim, measured, less(found, tied).given(large), f"agree if its interval lies below the tied one; {why}"))
+        measured = (
+            f"median overlap at the end {found} at L = {last}, {end(data, network)[0]} at L = "
+            f"{first}; tied at lr: {tied}"
+        )
+        claim = (
+            f"{words}, the untied network is beyond its bound and learns less than the tied one "
+            "at large L"
+        )
+        out.append(
+            finding(
+                claim,
+                measured,
+                less(found, tied).given(large),
+                f"agree if its interval lies below the tied one; {why}",
+            )
+        )
     along, flow = end(data, "untied, lr L"), data["flow"].sel(flow_network="untied, lr L").values
     spread = np.sqrt(flow**2 + 1 / float(data["d"]))
-    inside = every(between(m, 0.98 * f, 1.02 * g) for m, f, g in zip(along, flow, spread, strict=True))
-    none = ", so there is no rate at which learning stops at once (SIE 1), but a lower and lower plateau" if int(data["sie"]) == 1 else ""
+    inside = every(
+        between(m, 0.98 * f, 1.02 * g) for m, f, g in zip(along, flow, spread, strict=True)
+    )
+    none = (
+        ", so there is no rate at which learning stops at once (SIE 1), but a lower and lower "
+        "plateau"
+        if int(data["sie"]) == 1
+        else ""
+    )
     bound = " theory.largest_lr is infinite: the gradient at m = 0 does not vanish" if none else ""
     out.append(
         finding(
-            f"*ours*: by rows at lr L it does what the tied flow at lr L does in L times fewer steps{none}",
-            "; ".join(f"L = {int(L)}: {m}, flow {f:.3g} to {g:.3g}" for L, m, f, g in zip(data["L"].values, along, flow, spread, strict=True)),
-            inside.given(learnt) if last > 1 else unknown("at L = 1 alone both are the same network"),
-            f"from the flow m to sqrt(m^2 + 1/d), for at these rates rows diffuse, each by up to 1/sqrt d, and ||m||/sqrt L has it; tolerance 2 %.{bound}",
+            "*ours*: by rows at lr L it does what the tied flow at lr L does in L times fewer "
+            f"steps{none}",
+            "; ".join(
+                f"L = {int(L)}: {m}, flow {f:.3g} to {g:.3g}"
+                for L, m, f, g in zip(data["L"].values, along, flow, spread, strict=True)
+            ),
+            inside.given(learnt)
+            if last > 1
+            else unknown("at L = 1 alone both are the same network"),
+            "from the flow m to sqrt(m^2 + 1/d), for at these rates rows diffuse, each by up to "
+            f"1/sqrt d, and ||m||/sqrt L has it; tolerance 2 %.{bound}",
         )
     )
     still = end(data, "untied, lr")[-1]
     slower = "at lr the untied network is L times slower than the tied one"
-    out.append(finding(slower, f"median overlap at the end {still} at L = {last}, tied {tied}", less(still, tied.times(0.5)).given(large), "slower: interval below half of the tied one"))
+    out.append(
+        finding(
+            slower,
+            f"median overlap at the end {still} at L = {last}, tied {tied}",
+            less(still, tied.times(0.5)).given(large),
+            "slower: interval below half of the tied one",
+        )
+    )
     return out
 
 
 def words(s: BeyondBound) -> tuple[str, str]:
     """Title and caption for these settings."""
-    paper = " Which target the paper takes is not known to us: SIE 1 is the one that is learnt in so few steps." if s.link == "sum" else ""
+    paper = (
+        " Which target the paper takes is not known to us: SIE 1 is the one that is learnt in so "
+        "few steps."
+        if s.link == "sum"
+        else ""
+    )
     return (
         "The untied network beyond its bound",
-        f"The untied relu network at a learning rate L times that of the tied one, for a target of SIE {_sie(s.link)}, y = sum_l {FORMULAS[s.link]} / sqrt L, plain square loss, from m_0 = 1/sqrt d, by rows and as a flattened vector; beside it both networks at equal rates. "
+        "The untied relu network at a learning rate L times that of the tied one, for a target "
+        f"of SIE {_sie(s.link)}, y = sum_l {FORMULAS[s.link]} / sqrt L, plain square loss, from "
+        "m_0 = 1/sqrt d, by rows and as a flattened vector; beside it both networks at equal "
+        "rates. "
         f"Bands go from 10 to 90 % of the runs, bars are 95 % intervals of medians.{paper}",
     )
 

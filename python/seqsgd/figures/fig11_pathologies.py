@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from .. import theory
 from ..models import SSI
 from .definition import Figure, Finding, Settings
@@ -35,7 +33,10 @@ class Pathologies(Settings):
     def check(self) -> None:
         """Refuse what cannot be computed."""
         if len(self.steps) != len(LINKS):
-            raise ValueError(f"settings.steps: expected {len(LINKS)} values, one for each target, got {len(self.steps)}")
+            raise ValueError(
+                f"settings.steps: expected {len(LINKS)} values, one for each target, got "
+                f"{len(self.steps)}"
+            )
         self._positive("lr")
         self._least(1, "d", "steps", "runs")
         self._least(2, "lengths")
@@ -45,10 +46,19 @@ LINKS = ("z1-z2", "h2_difference")
 
 
 def compute(s: Pathologies, laboratory: Laboratory) -> xr.Dataset:
-    """Overlaps against steps: `overlap` (L) of the first target, `overlap_2` of the second, with their own steps."""
+    """Overlaps against steps: `overlap` (L) of the first target, `overlap_2` of the second, with
+    their own steps.
+    """
     of = networks(s.lr)
-    one, two = (curves(laboratory, Race(link, 1.0, "square", s.d, lengths, steps, s.runs), of, lengths, s.seed) for link, lengths, steps in zip(LINKS, (s.lengths, (2,)), s.steps, strict=True))
-    return one.merge(two.isel(L=0, drop=True).rename(overlap="overlap_2", step="step_2")).assign_coords(d=s.d, lr=s.lr)
+    one, two = (
+        curves(
+            laboratory, Race(link, 1.0, "square", s.d, lengths, steps, s.runs), of, lengths, s.seed
+        )
+        for link, lengths, steps in zip(LINKS, (s.lengths, (2,)), s.steps, strict=True)
+    )
+    return one.merge(
+        two.isel(L=0, drop=True).rename(overlap="overlap_2", step="step_2")
+    ).assign_coords(d=s.d, lr=s.lr)
 
 
 def second(data: xr.Dataset) -> xr.Dataset:
@@ -58,7 +68,9 @@ def second(data: xr.Dataset) -> xr.Dataset:
 
 def draw(data: xr.Dataset) -> Picture:
     """Overlaps of both networks."""
-    cases = [(rf"$z_1 - z_2$, $L$ = {L}", data[["overlap"]].sel(L=L)) for L in data["L"].values] + [(r"$(z_1^2 - z_2^2)/\sqrt{2}$, $L$ = 2", second(data).sel(L=2))]
+    cases = [(rf"$z_1 - z_2$, $L$ = {L}", data[["overlap"]].sel(L=L)) for L in data["L"].values] + [
+        (r"$(z_1^2 - z_2^2)/\sqrt{2}$, $L$ = 2", second(data).sel(L=2))
+    ]
     figure, axes = panels(1, len(cases), size=(3.9, 3.5), sharey=True)
     for ax, (title, here) in zip(axes[0], cases, strict=True):
         for i, network in enumerate(here["network"].values):
@@ -76,14 +88,32 @@ def judge(data: xr.Dataset) -> list[Finding]:
     floor = noise_floor(float(data["d"]))
     for link, here in ((LINKS[0], data[["overlap"]]), (LINKS[1], second(data))):
         for j, L in enumerate(here["L"].values):
-            tied, rows, flattened = (end(here, n)[j] for n in ("tied", "untied", "untied, flattened"))
+            tied, rows, flattened = (
+                end(here, n)[j] for n in ("tied", "untied", "untied, flattened")
+            )
             gain = theory.gain(SSI(link, L=int(L)), "relu")
-            claim = f"{link}, L = {L}: the tied network does not learn, for <C_k, 1^k> = {gain.ones:.2g} (k = {gain.k}); the untied one does"
+            claim = (
+                f"{link}, L = {L}: the tied network does not learn, for <C_k, 1^k> = "
+                f"{gain.ones:.2g} (k = {gain.k}); the untied one does"
+            )
             by_rows = less(floor, rows)
-            learns = (by_rows | less(floor, flattened)).so_far("the untied network has not learnt in these steps")
-            slow = "; by rows it is under way, but L times slower than as a flattened vector of norm sqrt d, the paper's code" if by_rows.holds is False else ""
-            measured = f"median overlaps at the end: tied {tied}, untied by rows {rows}, flattened {flattened}"
-            why = f"agree if the tied interval lies below 4/sqrt d = {floor.value:.2g} and the untied one of either kind above{slow}"
+            learns = (by_rows | less(floor, flattened)).so_far(
+                "the untied network has not learnt in these steps"
+            )
+            slow = (
+                "; by rows it is under way, but L times slower than as a flattened vector of norm "
+                "sqrt d, the paper's code"
+                if by_rows.holds is False
+                else ""
+            )
+            measured = (
+                f"median overlaps at the end: tied {tied}, untied by rows {rows}, flattened "
+                f"{flattened}"
+            )
+            why = (
+                f"agree if the tied interval lies below 4/sqrt d = {floor.value:.2g} and the "
+                f"untied one of either kind above{slow}"
+            )
             out.append(finding(claim, measured, less(tied, floor) & learns, why))
     return out
 
@@ -91,7 +121,9 @@ def judge(data: xr.Dataset) -> list[Finding]:
 FIGURE = Figure(
     name="11",
     title="Pathologies of tied weights",
-    about="Targets whose first Hermite tensor vanishes along (1, ..., 1): z_1 - z_2, and (z_1^2 - z_2^2)/sqrt 2, learnt by relu networks with the plain square loss from m_0 = 1/sqrt d. For L > 2 the other tokens are noise.",
+    about="Targets whose first Hermite tensor vanishes along (1, ..., 1): z_1 - z_2, and (z_1^2 - "
+    "z_2^2)/sqrt 2, learnt by relu networks with the plain square loss from m_0 = 1/sqrt d. "
+    "For L > 2 the other tokens are noise.",
     quick=Pathologies(d=300, steps=(30_000, 300_000)),
     full=Pathologies(),
     compute=compute,

@@ -26,7 +26,6 @@ from .statistics import (
     middle_step,
     passage,
     ratio,
-    sizes,
     slope,
 )
 from .style import BANDS, BARS, curve, legend, points, reference
@@ -60,12 +59,18 @@ class Network:
     patience: float = 1.0
 
 
-def networks(lr: float, patience: float = 1.0, tied_power: float = 0.0, activation: str = "relu") -> tuple[Network, ...]:
-    """Tied, untied by rows, and untied on one common sphere with a rate meant for the flattened vector of norm sqrt d, which is lr L on rows of norm sqrt d."""
+def networks(
+    lr: float, patience: float = 1.0, tied_power: float = 0.0, activation: str = "relu"
+) -> tuple[Network, ...]:
+    """Tied, untied by rows, and untied on one common sphere with a rate meant for the flattened
+    vector of norm sqrt d, which is lr L on rows of norm sqrt d.
+    """
     return (
         Network("tied", Tied(activation), PowerLaw(lr, L=tied_power)),
         Network("untied", Untied(activation), lr, patience),
-        Network("untied, flattened", Untied(activation, normalization="global"), PowerLaw(lr, L=1.0)),
+        Network(
+            "untied, flattened", Untied(activation, normalization="global"), PowerLaw(lr, L=1.0)
+        ),
     )
 
 
@@ -83,12 +88,29 @@ class Race:
     init: Any = Overlap()
 
     def base(self, network: Network, **more: Any) -> dict[str, Any]:
-        task = Task(SSI(self.link, L=self.lengths[0], scale=self.scale), network.student, loss=self.loss)
-        return {"task": task, "d": self.d, "lr": network.lr, "runs": self.runs, "init": self.init, "dynamics": "reduced", "dtype": "float32", "stop": WeakRecovery(ETA, halt=True), "record": [0], **more}
+        task = Task(
+            SSI(self.link, L=self.lengths[0], scale=self.scale), network.student, loss=self.loss
+        )
+        return {
+            "task": task,
+            "d": self.d,
+            "lr": network.lr,
+            "runs": self.runs,
+            "init": self.init,
+            "dynamics": "reduced",
+            "dtype": "float32",
+            "stop": WeakRecovery(ETA, halt=True),
+            "record": [0],
+            **more,
+        }
 
 
-def first_passages(laboratory: Laboratory, race: Race, of: Sequence[Network], seed: int, **more: Any) -> xr.Dataset:
-    """Steps until eta, halted there: `passed` (not finite if censored) and `ended`, dims (network, L, run)."""
+def first_passages(
+    laboratory: Laboratory, race: Race, of: Sequence[Network], seed: int, **more: Any
+) -> xr.Dataset:
+    """Steps until eta, halted there: `passed` (not finite if censored) and `ended`, dims (network,
+    L, run).
+    """
     import xarray as xr
 
     parts = []
@@ -99,15 +121,30 @@ def first_passages(laboratory: Laboratory, race: Race, of: Sequence[Network], se
     return _by_network(parts, of)
 
 
-def curves(laboratory: Laboratory, race: Race, of: Sequence[Network], lengths: Sequence[int], seed: int, **more: Any) -> xr.Dataset:
-    """Overlaps |m|, untied ||m||/sqrt L, against steps: `overlap`, dims (network, L, run, step); with a `stop` first passages too, as of `first_passages`."""
+def curves(
+    laboratory: Laboratory,
+    race: Race,
+    of: Sequence[Network],
+    lengths: Sequence[int],
+    seed: int,
+    **more: Any,
+) -> xr.Dataset:
+    """Overlaps |m|, untied ||m||/sqrt L, against steps: `overlap`, dims (network, L, run, step);
+    with a `stop` first passages too, as of `first_passages`.
+    """
     import xarray as xr
 
     parts = []
     for network in of:
-        base = race.base(network, steps=race.steps, **{"record": LogSpaced(25), "stop": None, **more})
+        base = race.base(
+            network, steps=race.steps, **{"record": LogSpaced(25), "stop": None, **more}
+        )
         found = laboratory.sweep(base, {"task.teacher.L": list(lengths)}, seed)
-        watched = {"passed": found["weak_recovery"], "ended": found["steps_done"]} if more.get("stop") else {}
+        watched = (
+            {"passed": found["weak_recovery"], "ended": found["steps_done"]}
+            if more.get("stop")
+            else {}
+        )
         parts.append(xr.Dataset({"overlap": size(found), **watched}))
     return _by_network(parts, of)
 
@@ -115,7 +152,9 @@ def curves(laboratory: Laboratory, race: Race, of: Sequence[Network], lengths: S
 def _by_network(parts: list[xr.Dataset], of: Sequence[Network]) -> xr.Dataset:
     import xarray as xr
 
-    joined: xr.Dataset = xr.concat([p.expand_dims(network=[n.label]) for p, n in zip(parts, of, strict=True)], dim="network")
+    joined: xr.Dataset = xr.concat(
+        [p.expand_dims(network=[n.label]) for p, n in zip(parts, of, strict=True)], dim="network"
+    )
     return joined
 
 
@@ -145,20 +184,31 @@ def gains(data: xr.Dataset, over: str, under: str = "tied") -> list[Measured]:
 
 
 def check(laboratory: Laboratory, race: Race, of: Sequence[Network], seed: int) -> xr.Dataset:
-    """First passages of both dynamics at the one L of a race, infinite where there was none: `check_sampled` and, with eight times as many runs, `check_reduced`."""
+    """First passages of both dynamics at the one L of a race, infinite where there was none:
+    `check_sampled` and, with eight times as many runs, `check_reduced`.
+    """
     import xarray as xr
 
     out = {}
     for kind, runs in (("sampled", race.runs), ("reduced", 8 * race.runs)):
         found = first_passages(laboratory, race, of, seed, dynamics=kind, runs=runs)["passed"]
-        out[f"check_{kind}"] = found.isel(L=0, drop=True).fillna(np.inf).rename(network="check_network", run=f"run_{kind}")
+        out[f"check_{kind}"] = (
+            found.isel(L=0, drop=True)
+            .fillna(np.inf)
+            .rename(network="check_network", run=f"run_{kind}")
+        )
     return xr.Dataset(out)
 
 
 def judge_check(data: xr.Dataset) -> Finding:
     """Whether both dynamics of a check have the same law."""
-    pairs = [(data["check_reduced"].sel(check_network=n), data["check_sampled"].sel(check_network=n)) for n in data["check_network"].values]
-    return same_law("*ours*: reduced and sampled dynamics have the same law of first passages", pairs)
+    pairs = [
+        (data["check_reduced"].sel(check_network=n), data["check_sampled"].sel(check_network=n))
+        for n in data["check_network"].values
+    ]
+    return same_law(
+        "*ours*: reduced and sampled dynamics have the same law of first passages", pairs
+    )
 
 
 def draw_curves(ax: Axes, data: xr.Dataset, network: str) -> None:
@@ -166,18 +216,31 @@ def draw_curves(ax: Axes, data: xr.Dataset, network: str) -> None:
     for i, L in enumerate(data["curve_L"].values):
         curve(ax, data["overlap"].sel(network=network, curve_L=L), f"L = {L}", i)
     ax.axhline(ETA, color="black", linewidth=0.8, linestyle=":")
-    ax.set(xscale="log", xlabel=r"step $\tau$", ylabel=r"overlap $|m|$" if "untied" not in network else r"overlap $\Vert m\Vert/\sqrt{L}$", title=network, ylim=(-0.02, 1.02))
+    ax.set(
+        xscale="log",
+        xlabel=r"step $\tau$",
+        ylabel=r"overlap $|m|$" if "untied" not in network else r"overlap $\Vert m\Vert/\sqrt{L}$",
+        title=network,
+        ylim=(-0.02, 1.02),
+    )
     ax.grid(alpha=0.25)
     legend(ax, BANDS.format(data.sizes["run"]), loc="upper left")
 
 
 def draw_gains(ax: Axes, data: xr.Dataset, laws: Mapping[str, tuple[float, str]]) -> None:
-    """Gain over the tied network against L; `laws`: for each network the predicted exponent and its words."""
+    """Gain over the tied network against L; `laws`: for each network the predicted exponent and its
+    words.
+    """
     L = data["L"].values.astype(float)
     for i, (network, (power, words)) in enumerate(laws.items()):
         points(ax, L, gains(data, network), network, i)
         reference(ax, L, L**power, words, i)
-    ax.set(xscale="log", yscale="log", xlabel="sequence length $L$", ylabel="gain: median steps over those of tied")
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="sequence length $L$",
+        ylabel="gain: median steps over those of tied",
+    )
     decimal_ticks(ax, L)
     ax.grid(alpha=0.25)
     legend(ax, BARS.format(data.sizes["run"]))
@@ -192,8 +255,13 @@ def decimal_ticks(ax: Axes, x: Array) -> None:
     ax.minorticks_off()
 
 
-def search(laboratory: Laboratory, race: Race, of: Mapping[str, Student], seed: int, rates: int = 5) -> xr.Dataset:
-    """First passages at learning rates a factor sqrt 2 apart, `rates` around the flow's best of the tied network and then as far as the least median asks: `passed`, `ended` (network, L, rate, run), `lr` (network, L, rate), NaN where fewer were needed."""
+def search(
+    laboratory: Laboratory, race: Race, of: Mapping[str, Student], seed: int, rates: int = 5
+) -> xr.Dataset:
+    """First passages at learning rates a factor sqrt 2 apart, `rates` around the flow's best of the
+    tied network and then as far as the least median asks: `passed`, `ended` (network, L, rate,
+    run), `lr` (network, L, rate), NaN where fewer were needed.
+    """
     import xarray as xr
 
     by_length = []
@@ -203,27 +271,46 @@ def search(laboratory: Laboratory, race: Race, of: Mapping[str, Student], seed: 
         tables = []
         for i, (label, student) in enumerate(of.items()):
             cost = steps * (L if label != "tied" else 1)
-            base = replace(race, loss="half_square", lengths=(L,)).base(Network(label, student, 1.0), steps=math.ceil(6 * cost))
-            tables.append(_tried(laboratory, base, centre, rates, seed + 1000 * (j * len(of) + i)).expand_dims(network=[label]))
+            base = replace(race, loss="half_square", lengths=(L,)).base(
+                Network(label, student, 1.0), steps=math.ceil(6 * cost)
+            )
+            tables.append(
+                _tried(
+                    laboratory, base, centre, rates, seed + 1000 * (j * len(of) + i)
+                ).expand_dims(network=[label])
+            )
         by_length.append(xr.concat(tables, dim="network", join="outer").expand_dims(L=[L]))
     joined: xr.Dataset = xr.concat(by_length, dim="L", join="outer").sortby("rate")
     return joined.assign_coords(rate=np.arange(joined.sizes["rate"]))
 
 
-def _tried(laboratory: Laboratory, base: dict[str, Any], centre: float, rates: int, seed: int) -> xr.Dataset:
-    """Rates centre FACTOR^k for k = -rates // 2, ..., and further while the least median is at an end, at most twice as many."""
+def _tried(
+    laboratory: Laboratory, base: dict[str, Any], centre: float, rates: int, seed: int
+) -> xr.Dataset:
+    """Rates centre FACTOR^k for k = -rates // 2, ..., and further while the least median is at an
+    end, at most twice as many.
+    """
     import xarray as xr
 
     def run(ks: Sequence[int], seed: int) -> xr.Dataset:
         lrs = [float(centre * FACTOR**k) for k in ks]
         found = laboratory.sweep(base, {"lr": {"values": lrs, "name": "rate"}}, seed)
-        return xr.Dataset({"passed": found["weak_recovery"], "ended": found["steps_done"], "lr": ("rate", lrs)}).assign_coords(rate=np.asarray(ks))
+        return xr.Dataset(
+            {"passed": found["weak_recovery"], "ended": found["steps_done"], "lr": ("rate", lrs)}
+        ).assign_coords(rate=np.asarray(ks))
 
     first = -(rates // 2)
     data = run(range(first, first + rates), seed)
     while data.sizes["rate"] < 2 * rates:
         ks = data["rate"].values.tolist()
-        low = int(np.argmin([middle_step(passage(data["passed"].sel(rate=k), data["ended"].sel(rate=k))) for k in ks]))
+        low = int(
+            np.argmin(
+                [
+                    middle_step(passage(data["passed"].sel(rate=k), data["ended"].sel(rate=k)))
+                    for k in ks
+                ]
+            )
+        )
         if 0 < low < len(ks) - 1:
             break
         more = ks[0] - 1 if low == 0 else ks[-1] + 1
@@ -232,15 +319,24 @@ def _tried(laboratory: Laboratory, base: dict[str, Any], centre: float, rates: i
 
 
 def best(lrs: Array, medians: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Learning rate and median at the vertex of the parabola, in logarithms, through the least median and its neighbours; NaN if no median was reached."""
+    """Learning rate and median at the vertex of the parabola, in logarithms, through the least
+    median and its neighbours; NaN if no median was reached.
+    """
     if not np.isfinite(medians).any():
         return NAN, NAN
     i = int(np.nanargmin(medians))
-    if not 0 < i < len(lrs) - 1 or not (np.isfinite(medians[i - 1 : i + 2]) & (medians[i - 1 : i + 2] > 0)).all():
+    if (
+        not 0 < i < len(lrs) - 1
+        or not (np.isfinite(medians[i - 1 : i + 2]) & (medians[i - 1 : i + 2] > 0)).all()
+    ):
         return float(lrs[i]), float(medians[i])
     x, y = np.log(lrs[i - 1 : i + 2]), np.log(medians[i - 1 : i + 2])
     a, b, c = np.polyfit(x - x[1], y, 2)
-    return (float(lrs[i]), float(medians[i])) if a <= 0 else (math.exp(x[1] - b / (2 * a)), math.exp(c - b * b / (4 * a)))
+    return (
+        (float(lrs[i]), float(medians[i]))
+        if a <= 0
+        else (math.exp(x[1] - b / (2 * a)), math.exp(c - b * b / (4 * a)))
+    )
 
 
 def _inside(medians: npt.NDArray[np.float64]) -> bool:
@@ -249,7 +345,9 @@ def _inside(medians: npt.NDArray[np.float64]) -> bool:
 
 
 def best_table(data: xr.Dataset, draws: int = 400, seed: int = 0) -> dict[str, Array]:
-    """For each network its best rate and steps at every L, first entry measured, then bootstrap draws: (L, 1 + draws) each, under `lr NAME` and `steps NAME`."""
+    """For each network its best rate and steps at every L, first entry measured, then bootstrap
+    draws: (L, 1 + draws) each, under `lr NAME` and `steps NAME`.
+    """
     rng = np.random.default_rng(seed)
     out: dict[str, Array] = {}
     for network in data["network"].values:
@@ -257,7 +355,10 @@ def best_table(data: xr.Dataset, draws: int = 400, seed: int = 0) -> dict[str, A
         for j, L in enumerate(data["L"].values):
             here = data.sel(network=network, L=L)
             here = here.isel(rate=np.flatnonzero(np.isfinite(here["lr"].values)))
-            ps = [passage(here["passed"].isel(rate=k), here["ended"].isel(rate=k)) for k in range(here.sizes["rate"])]
+            ps = [
+                passage(here["passed"].isel(rate=k), here["ended"].isel(rate=k))
+                for k in range(here.sizes["rate"])
+            ]
             medians, lrs = drawn_medians(ps, rng, draws), here["lr"].values
             for k in range(draws + 1):
                 rate[j, k], steps[j, k] = best(lrs, medians[:, k])
@@ -267,17 +368,27 @@ def best_table(data: xr.Dataset, draws: int = 400, seed: int = 0) -> dict[str, A
     return out
 
 
-def best_gain(data: xr.Dataset, table: dict[str, Array] | None = None) -> tuple[list[Measured], Measured]:
-    """Gain at the best rate of each, for every L, and its exponent in L; `table` is that of the data, if it is there already."""
+def best_gain(
+    data: xr.Dataset, table: dict[str, Array] | None = None
+) -> tuple[list[Measured], Measured]:
+    """Gain at the best rate of each, for every L, and its exponent in L; `table` is that of the
+    data, if it is there already.
+    """
     return _compared(data, table, "steps", "untied", "tied")
 
 
-def best_ratio(data: xr.Dataset, table: dict[str, Array] | None = None) -> tuple[list[Measured], Measured]:
-    """Best rate of the tied network over that of the untied one, for every L, and its exponent in L."""
+def best_ratio(
+    data: xr.Dataset, table: dict[str, Array] | None = None
+) -> tuple[list[Measured], Measured]:
+    """Best rate of the tied network over that of the untied one, for every L, and its exponent in
+    L.
+    """
     return _compared(data, table, "lr", "tied", "untied")
 
 
-def _compared(data: xr.Dataset, table: dict[str, Array] | None, what: str, over: str, under: str) -> tuple[list[Measured], Measured]:
+def _compared(
+    data: xr.Dataset, table: dict[str, Array] | None, what: str, over: str, under: str
+) -> tuple[list[Measured], Measured]:
     if table is None:
         table = best_table(data)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -302,7 +413,9 @@ def _gain(row: Array, runs: int) -> Measured:
     if not np.isfinite(row[0]):
         return Measured(NAN, lacking=f"no best rate inside those that were tried, {basis}")
     if not np.isfinite(row).all():
-        words = f"a median was reached in {float(np.isfinite(row[1:]).mean()):.0%} of the draws only"
+        words = (
+            f"a median was reached in {float(np.isfinite(row[1:]).mean()):.0%} of the draws only"
+        )
         return Measured(float(np.exp(row[0])), basis=basis, lacking=words)
     if lacking := few(runs):
         return Measured(float(np.exp(row[0])), basis=basis, lacking=lacking)
@@ -310,4 +423,24 @@ def _gain(row: Array, runs: int) -> Measured:
     return Measured(float(np.exp(row[0])), float(low), float(high), basis)
 
 
-__all__ = ["ETA", "Network", "Race", "best_gain", "best_ratio", "best_table", "check", "curves", "decimal_ticks", "draw_curves", "draw_gains", "first_passages", "gain_exponent", "gains", "judge_check", "networks", "passages", "search", "size"]
+__all__ = [
+    "ETA",
+    "Network",
+    "Race",
+    "best_gain",
+    "best_ratio",
+    "best_table",
+    "check",
+    "curves",
+    "decimal_ticks",
+    "draw_curves",
+    "draw_gains",
+    "first_passages",
+    "gain_exponent",
+    "gains",
+    "judge_check",
+    "networks",
+    "passages",
+    "search",
+    "size",
+]

@@ -1,4 +1,6 @@
-"""Where figures run their simulations: on several cores, resumable, with the time and the work counted."""
+"""Where figures run their simulations: on several cores, resumable, with the time and the work
+counted.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Laboratory:
-    """Runs sweeps for a figure. Finished cells lie in `store` until the figure is made, so that an interrupted figure goes on where it was.
+    """Runs sweeps for a figure.
+
+    Finished cells lie in `store` until the figure is made, so that an interrupted figure goes on
+    where it was.
 
     Attributes
     ----------
@@ -33,7 +38,9 @@ class Laboratory:
         self.workers, self.run_steps = workers, 0.0
         self._store, self._progress = store, progress
         self._clock = store.with_suffix(".seconds")
-        self._before = json.loads(self._clock.read_text()) if store.exists() and self._clock.exists() else 0.0
+        self._before = (
+            json.loads(self._clock.read_text()) if store.exists() and self._clock.exists() else 0.0
+        )
         self._begin = time.perf_counter()
 
     @property
@@ -42,9 +49,19 @@ class Laboratory:
         return float(self._before + time.perf_counter() - self._begin)
 
     def sweep(self, base: Mapping[str, Any], grid: Mapping[Any, Any], rng: int) -> xr.Dataset:
-        """The dataset of :func:`seqsgd.sweep`, read at once, without `time` (datasets of several sweeps would differ in it). A cell that fails raises SweepError."""
+        """The dataset of :func:`seqsgd.sweep`, read at once, without `time` (datasets of several
+        sweeps would differ in it). A cell that fails raises SweepError.
+        """
         with ThreadPoolExecutor(self.workers) as executor:
-            result = sweep(base, grid, rng=rng, store=self._store, executor=executor, progress=self._progress, errors="raise")
+            result = sweep(
+                base,
+                grid,
+                rng=rng,
+                store=self._store,
+                executor=executor,
+                progress=self._progress,
+                errors="raise",
+            )
         data = result.open(lazy=False).drop_vars("time", errors="ignore")
         self.run_steps += float(np.nansum(data["steps_done"].values))
         return data
@@ -52,8 +69,15 @@ class Laboratory:
     def __enter__(self) -> Laboratory:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        """Forget the cells of a figure that is made; keep those of one that is not, with the time they took."""
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Forget the cells of a figure that is made; keep those of one that is not, with the time
+        they took.
+        """
         if kind is None:
             for file in self._store.parent.glob(f"{self._store.name}*"):
                 if file.is_file():

@@ -69,13 +69,19 @@ class Made:
     @property
     def caption(self) -> str:
         """What was run, how long it took, and the verdicts, as Markdown."""
-        return "\n\n".join([f"**{self.title}.** {self.about}", ran(self.data), table(self.findings)]) + "\n"
+        return (
+            "\n\n".join([f"**{self.title}.** {self.about}", ran(self.data), table(self.findings)])
+            + "\n"
+        )
 
 
 def files(figure: Figure | str | int, folder: str | os.PathLike[str]) -> dict[str, Path]:
     """Where a figure is kept."""
     figure = named(figure)
-    return {suffix: Path(folder) / f"figure-{figure.name}.{suffix}" for suffix in ("nc", "png", "pdf", "md")}
+    return {
+        suffix: Path(folder) / f"figure-{figure.name}.{suffix}"
+        for suffix in ("nc", "png", "pdf", "md")
+    }
 
 
 def make(
@@ -97,7 +103,8 @@ def make(
     size : "quick" or "full"
         Under a minute on two cores, or the paper's.
     folder : path
-        Made if it does not exist. While a figure is computed its finished cells lie in it, and the same call goes on from them.
+        Made if it does not exist. While a figure is computed its finished cells lie in it, and the
+        same call goes on from them.
     changes : mapping
         Settings to change: names of `figure.settings(size)`.
     workers : int, optional
@@ -105,8 +112,9 @@ def make(
     progress : bool, optional
         A bar on stderr. None: on a terminal.
     force : bool
-        Whether to replace a figure of the full size, or of changed settings, by one of other settings. One of the quick size, which is soon made again, is
-        always replaced, and so is one of the same settings.
+        Whether to replace a figure of the full size, or of changed settings, by one of other
+        settings. One of the quick size, which is soon made again, is always replaced, and so is one
+        of the same settings.
 
     Raises
     ------
@@ -124,7 +132,9 @@ def make(
     _files.make_folder("folder", folder)
     for path in paths.values():
         _files.check_folder("folder", path)
-    with Laboratory(Path(folder) / f".figure-{figure.name}.{size}.sweep", workers, progress) as laboratory:
+    with Laboratory(
+        Path(folder) / f".figure-{figure.name}.{size}.sweep", workers, progress
+    ) as laboratory:
         data = figure.compute(settings, laboratory)
         data.attrs = {
             "format": "seqsgd figure",
@@ -141,12 +151,22 @@ def make(
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with _files.atomic(paths["nc"], netcdf_size(data)) as part:
-            data.to_netcdf(part, engine="h5netcdf", encoding={name: {"zlib": True} for name, v in data.variables.items() if v.dtype.kind == "f" and v.ndim})
+            data.to_netcdf(
+                part,
+                engine="h5netcdf",
+                encoding={
+                    name: {"zlib": True}
+                    for name, v in data.variables.items()
+                    if v.dtype.kind == "f" and v.ndim
+                },
+            )
     return _drawn(figure, data, paths)
 
 
 def check_spared(figure: Figure, settings: Settings, folder: str | os.PathLike[str]) -> None:
-    """Refuse to replace a figure that took long, or whose settings were chosen, by one of other settings."""
+    """Refuse to replace a figure that took long, or whose settings were chosen, by one of other
+    settings.
+    """
     import xarray as xr
 
     path = files(figure, folder)["nc"]
@@ -158,9 +178,15 @@ def check_spared(figure: Figure, settings: Settings, folder: str | os.PathLike[s
     except (OSError, ValueError):
         found = {}
     if found.get("format") != "seqsgd figure" or found.get("figure") != figure.name:
-        raise ValueError(f"folder: {str(path)!r} is there and is not the data of figure {figure.name}; choose another folder, or --force (force=True) to replace it")
+        raise ValueError(
+            f"folder: {str(path)!r} is there and is not the data of figure {figure.name}; choose "
+            "another folder, or --force (force=True) to replace it"
+        )
     if found["size"] != "quick" and found["settings"] != settings.to_json():
-        raise ValueError(f"folder: {str(path)!r} is figure {figure.name} in {found['size']} size, with other settings; choose another folder, or --force (force=True) to replace it")
+        raise ValueError(
+            f"folder: {str(path)!r} is figure {figure.name} in {found['size']} size, with other "
+            "settings; choose another folder, or --force (force=True) to replace it"
+        )
 
 
 def redraw(figure: Figure | str | int, folder: str | os.PathLike[str] = ".") -> Made:
@@ -188,12 +214,16 @@ def load(figure: Figure | str | int, folder: str | os.PathLike[str]) -> xr.Datas
     figure = named(figure)
     path = files(figure, folder)["nc"]
     if not path.is_file():
-        raise ValueError(f"folder: there is no {path.name} in {str(folder)!r}; make the figure first")
+        raise ValueError(
+            f"folder: there is no {path.name} in {str(folder)!r}; make the figure first"
+        )
     data = xr.load_dataset(path, engine="h5netcdf")
     if data.attrs.get("format") != "seqsgd figure" or data.attrs.get("figure") != figure.name:
         raise ValueError(f"folder: {str(path)!r} is not the data of figure {figure.name}")
     if data.attrs.get("format_version") != FORMAT:
-        raise ValueError(f"folder: {str(path)!r} was made by another version of seqsgd; make the figure again")
+        raise ValueError(
+            f"folder: {str(path)!r} was made by another version of seqsgd; make the figure again"
+        )
     return data
 
 
@@ -212,8 +242,13 @@ def ran(data: xr.Dataset) -> str:
     """What was run, on what, and how long it took."""
     a = data.attrs
     steps = f"{a['run_steps']:.3g} steps of SGD summed over runs, " if a["run_steps"] else ""
-    settings = ", ".join(f"{name} = {_plain(value)}" for name, value in json.loads(a["settings"]).items())
-    return f"*{a['size'].capitalize()} size* ({settings}): {steps}{duration(a['seconds'])} on {a['workers']} core{'s' * (int(a['workers']) > 1)} ({a['simd']}), seqsgd {__version__}."
+    settings = ", ".join(
+        f"{name} = {_plain(value)}" for name, value in json.loads(a["settings"]).items()
+    )
+    return (
+        f"*{a['size'].capitalize()} size* ({settings}): {steps}{duration(a['seconds'])} on "
+        f"{a['workers']} core{'s' * (int(a['workers']) > 1)} ({a['simd']}), seqsgd {__version__}."
+    )
 
 
 def _plain(value: Any) -> str:
@@ -226,7 +261,10 @@ def _plain(value: Any) -> str:
 def table(findings: list[Finding]) -> str:
     """Findings as a Markdown table."""
     rows = ["| claim | measured | verdict | why |", "|---|---|---|---|"]
-    rows += [f"| {_cell(f.claim)} | {_cell(f.measured)} | **{f.verdict}** | {_cell(f.why)} |" for f in findings]
+    rows += [
+        f"| {_cell(f.claim)} | {_cell(f.measured)} | **{f.verdict}** | {_cell(f.why)} |"
+        for f in findings
+    ]
     return "\n".join(rows)
 
 

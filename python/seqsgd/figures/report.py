@@ -13,8 +13,13 @@ from .definition import VERDICTS, Figure
 from .making import Made, files, load, ran, table
 
 
-def write(figures: Sequence[Figure | str | int], folder: str | os.PathLike[str], page: str | os.PathLike[str]) -> Path:
-    """Write a Markdown page over all figures whose data lie in a folder, with links to the pictures.
+def write(
+    figures: Sequence[Figure | str | int],
+    folder: str | os.PathLike[str],
+    page: str | os.PathLike[str],
+) -> Path:
+    """Write a Markdown page over all figures whose data lie in a folder, with links to the
+    pictures.
 
     Raises
     ------
@@ -52,10 +57,15 @@ not, and *cannot tell* where the measurement is too coarse, was not reached, or 
 
 
 def _summary(made: Sequence[Made]) -> str:
-    rows = ["| figure | | time | " + " | ".join(VERDICTS) + " |", "|---|---|---|" + "---|" * len(VERDICTS)]
+    rows = [
+        "| figure | | time | " + " | ".join(VERDICTS) + " |",
+        "|---|---|---|" + "---|" * len(VERDICTS),
+    ]
     for m in made:
         counts = " | ".join(str(sum(f.verdict == v for f in m.findings) or "") for v in VERDICTS)
-        rows.append(f"| [{m.figure.name}](#{_anchor(m)}) | {m.title} | {duration(m.seconds)} | {counts} |")
+        rows.append(
+            f"| [{m.figure.name}](#{_anchor(m)}) | {m.title} | {duration(m.seconds)} | {counts} |"
+        )
     return "\n".join(rows)
 
 
@@ -70,4 +80,12 @@ def _anchor(m: Made) -> str:
 
 def _section(m: Made, home: Path) -> str:
     picture = Path(os.path.relpath(m.files["png"], home)).as_posix()
-    return "\n\n".join([f"## {_heading(m)}", m.about, f"![{_heading(m)}]({picture})", ran(m.data), table(m.findings)])
+    return "\n\n".join(
+        [
+            f"## {_heading(m)}",
+            m.about,
+            f"![{_heading(m)}]({picture})",
+            ran(m.data),
+            table(m.findings),
+        ]
+    )

@@ -12,7 +12,8 @@ from ..passages import FirstPassage
 
 Array = npt.NDArray[np.float64]
 DRAWS = 1000
-RUNS = 6  # fewest with a 95 % interval of a median: all six on one side of it has probability 2 / 2^6 = 3 %
+# fewest with a 95 % interval of a median: all six on one side of it has probability 2 / 2^6 = 3 %
+RUNS = 6
 PLACES = 3  # fewest on which a power law can fail
 NAN = float("nan")
 EXACT = "exact"  # the basis of a number without noise, whose interval needs no width
@@ -46,7 +47,10 @@ class Measured:
         digits = self._digits()
         if np.isnan(self.low) or np.isnan(self.high):
             return f"{_short(self.value, digits)} (no interval)"
-        return f"{_short(self.value, digits)} ({_short(self.low, digits)} to {_short(self.high, digits)})"
+        return (
+            f"{_short(self.value, digits)} ({_short(self.low, digits)} to "
+            f"{_short(self.high, digits)})"
+        )
 
     def _digits(self) -> int:
         """Significant digits that show the interval: three, or up to six where it is narrow."""
@@ -113,7 +117,9 @@ def share(number: int, of: int) -> Measured:
 
 
 def passage(step: npt.ArrayLike, last: npt.ArrayLike) -> FirstPassage | None:
-    """From `weak_recovery` (not finite where censored) and `steps_done` (NaN where there is no run) of one cell; None if there is no run."""
+    """From `weak_recovery` (not finite where censored) and `steps_done` (NaN where there is no run)
+    of one cell; None if there is no run.
+    """
     step, last = np.asarray(step, dtype=float), np.asarray(last, dtype=float)
     here = np.isfinite(last)
     if not here.any():
@@ -146,9 +152,14 @@ def resampled_medians(p: FirstPassage, rng: np.random.Generator, draws: int = DR
     return np.concatenate([np.asarray(m, dtype=float) for m in p._medians(draws, rng)])
 
 
-def drawn_medians(ps: Sequence[FirstPassage | None], rng: np.random.Generator, draws: int = DRAWS) -> Array:
+def drawn_medians(
+    ps: Sequence[FirstPassage | None], rng: np.random.Generator, draws: int = DRAWS
+) -> Array:
     """Medians, measured and then of bootstrap samples: (places, 1 + draws); NaN without runs."""
-    rows = [[float(p.median), *resampled_medians(p, rng, draws)] if p else [NAN] * (1 + draws) for p in ps]
+    rows = [
+        [float(p.median), *resampled_medians(p, rng, draws)] if p else [NAN] * (1 + draws)
+        for p in ps
+    ]
     return np.array(rows, dtype=float).reshape(len(ps), 1 + draws)
 
 
@@ -180,7 +191,8 @@ def slope(
     under: Sequence[FirstPassage | None] | None = None,
     seed: int = 0,
 ) -> Measured:
-    """Exponent of a power law of medians in x, or of their ratios: least squares on logarithms, weighted by the bootstrap's spread; percentile interval.
+    """Exponent of a power law of medians in x, or of their ratios: least squares on logarithms,
+    weighted by the bootstrap's spread; percentile interval.
 
     Points where a median was not reached are left out; with fewer than two left there is none.
     """
@@ -204,7 +216,9 @@ def sizes(ps: Sequence[FirstPassage | None]) -> npt.NDArray[np.int64]:
 
 
 def fitted(log_x: Array, y: Array, runs: npt.ArrayLike) -> Measured:
-    """Slope of y[:, 0] on log_x, with the interval from the draws y[:, 1:], at places with that many runs each."""
+    """Slope of y[:, 0] on log_x, with the interval from the draws y[:, 1:], at places with that
+    many runs each.
+    """
     seen, number = np.isfinite(y).all(axis=1), np.broadcast_to(np.asarray(runs, dtype=int), len(y))
     k = int(seen.sum())
     reached = f"reached at {k} of {count(len(y), 'place')}"
@@ -212,19 +226,25 @@ def fitted(log_x: Array, y: Array, runs: npt.ArrayLike) -> Measured:
         return Measured(NAN, lacking=reached)
     log_x, y, number = log_x[seen], y[seen], number[seen]
     weights = 1 / np.maximum(y[:, 1:].std(axis=1), 1e-3)
-    slopes = np.polyfit(log_x, y, 1, w=weights)[0] if k > 2 else (y[1] - y[0]) / (log_x[1] - log_x[0])
+    slopes = (
+        np.polyfit(log_x, y, 1, w=weights)[0] if k > 2 else (y[1] - y[0]) / (log_x[1] - log_x[0])
+    )
     between = f"{number.min()} to {number.max()}" if np.ptp(number) else str(number[0])
     basis = f"{reached}, {between} runs each"
     if lacking := few(int(number.min())):
         return Measured(float(slopes[0]), basis=basis, lacking=lacking)
     low, high = (float(v) for v in np.quantile(slopes[1:], [0.025, 0.975]))
     if k < PLACES:
-        return Measured(float(slopes[0]), low, high, basis, f"{reached}, and any two lie on a power law")
+        return Measured(
+            float(slopes[0]), low, high, basis, f"{reached}, and any two lie on a power law"
+        )
     return Measured(float(slopes[0]), low, high, basis)
 
 
 def power(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-    """Exponent of numbers that are known without noise: least squares on logarithms; NaN if there are not two."""
+    """Exponent of numbers that are known without noise: least squares on logarithms; NaN if there
+    are not two.
+    """
     a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     seen = np.isfinite(a) & np.isfinite(b) & (a > 0) & (b > 0)
     if np.unique(a[seen]).size < 2:
@@ -232,17 +252,28 @@ def power(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     return float(np.polyfit(np.log(a[seen]), np.log(b[seen]), 1)[0])
 
 
-def crossing(x: npt.ArrayLike, counts: npt.ArrayLike, of: int, seed: int = 0, draws: int = 300) -> Measured:
-    """Where a falling share crosses 1/2: a logistic curve by maximum likelihood, interval by parametric bootstrap.
+def crossing(
+    x: npt.ArrayLike, counts: npt.ArrayLike, of: int, seed: int = 0, draws: int = 300
+) -> Measured:
+    """Where a falling share crosses 1/2: a logistic curve by maximum likelihood, interval by
+    parametric bootstrap.
 
-    Where the share falls from 1 to 0 between two neighbours nothing tells where it does: the interval has both.
+    Where the share falls from 1 to 0 between two neighbours nothing tells where it does: the
+    interval has both.
     """
     x, counts = np.asarray(x, dtype=float), np.asarray(counts, dtype=float)
     basis = f"{count(len(x), 'point')} of {count(of)}"
     lacking = few(of)
     first = None if not of or not np.isfinite(counts).all() else _logistic(x, counts, of)
     if first is None:
-        return Measured(NAN, lacking=lacking or f"the share of {count(of)} a point does not fall through 1/2 at these {count(len(x), 'point')}")
+        return Measured(
+            NAN,
+            lacking=lacking
+            or (
+                f"the share of {count(of)} a point does not fall through 1/2 at these "
+                f"{count(len(x), 'point')}"
+            ),
+        )
     rng = np.random.default_rng(seed)
     chance = 1 / (1 + np.exp(np.clip(first[1] * (x - first[0]), -700, 700)))
     again = [_ends(x, rng.binomial(of, chance).astype(float), of) for _ in range(draws)]
@@ -252,7 +283,11 @@ def crossing(x: npt.ArrayLike, counts: npt.ArrayLike, of: int, seed: int = 0, dr
     if _gap(x, counts, of) is not None or not x[0] <= first[0] <= x[-1]:
         low, high = min(low, _ends(x, counts, of)[0]), max(high, _ends(x, counts, of)[1])
     if not np.isfinite([low, high]).all():
-        return Measured(first[0], basis=basis, lacking=lacking or "too many of the bootstrap's draws do not cross 1/2")
+        return Measured(
+            first[0],
+            basis=basis,
+            lacking=lacking or "too many of the bootstrap's draws do not cross 1/2",
+        )
     return Measured(first[0], low, high, basis, lacking)
 
 
@@ -283,16 +318,26 @@ def _logistic(x: Array, counts: Array, of: int) -> tuple[float, float] | None:
 
     def cost(p: Array) -> float:  # slope by its logarithm, at most one grid step wide
         u = np.exp(p[1]) * (x - p[0])
-        return float(np.sum(counts * np.logaddexp(0, u) + (of - counts) * np.logaddexp(0, -u)) + 1e-3 * p[1] ** 2)
+        return float(
+            np.sum(counts * np.logaddexp(0, u) + (of - counts) * np.logaddexp(0, -u))
+            + 1e-3 * p[1] ** 2
+        )
 
-    best = minimize(cost, [start, np.log(20 / spread)], method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000})
+    best = minimize(
+        cost,
+        [start, np.log(20 / spread)],
+        method="Nelder-Mead",
+        options={"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000},
+    )
     return float(best.x[0]), float(np.exp(best.x[1]))
 
 
 def middle(runs: npt.ArrayLike) -> Measured:
-    """Median of plain numbers with its distribution-free interval, of order statistics: at least 95 %.
+    """Median of plain numbers with its distribution-free interval, of order statistics: at least 95
+    %.
 
-    Infinite numbers are later than all; a run without a number (NaN) is not left out, but leaves no interval.
+    Infinite numbers are later than all; a run without a number (NaN) is not left out, but leaves no
+    interval.
     """
     from scipy.stats import binom
 
@@ -301,7 +346,9 @@ def middle(runs: npt.ArrayLike) -> Measured:
     if not n or np.isnan(x).any():
         without = int(np.isnan(x).sum())
         return Measured(NAN, lacking=f"{without} of {count(n)} without a number" if n else "0 runs")
-    value = float(np.quantile(x, 0.5, method="higher")) if np.isinf(x).any() else float(np.median(x))
+    value = (
+        float(np.quantile(x, 0.5, method="higher")) if np.isinf(x).any() else float(np.median(x))
+    )
     if lacking := few(n):
         return Measured(value, basis=count(n), lacking=lacking)
     if not np.isfinite(value):
@@ -311,7 +358,9 @@ def middle(runs: npt.ArrayLike) -> Measured:
 
 
 def noise_floor(d: float) -> Measured:
-    """4/sqrt d, above which an overlap is more than that of a random direction; no bound where d is small."""
+    """4/sqrt d, above which an overlap is more than that of a random direction; no bound where d is
+    small.
+    """
     bound = 4 / float(d) ** 0.5 if d > 0 else NAN
     small = "" if bound < 0.5 else f"4/sqrt d = {bound:.2g} tells no learning from none"
     return Measured(bound, bound, bound, EXACT, small)

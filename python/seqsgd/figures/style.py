@@ -1,4 +1,6 @@
-"""One look for all figures: colours that colour-blind people tell apart, with line styles and markers that stay apart in grey."""
+"""One look for all figures: colours that colour-blind people tell apart, with line styles and
+markers that stay apart in grey.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,40 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BANDS", "BARS", "COLOURS", "MARKERS", "STYLES", "band", "curve", "legend", "panels", "points", "reference", "shade"]
+__all__ = [
+    "BANDS",
+    "BARS",
+    "COLOURS",
+    "MARKERS",
+    "STYLES",
+    "band",
+    "curve",
+    "legend",
+    "panels",
+    "points",
+    "reference",
+    "shade",
+]
 
 
-def panels(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4.8, 3.8), **options: Any) -> tuple[Figure, Any]:
-    """A picture of rows x columns panels of `size` inches each; the panels as an array of shape (rows, columns)."""
+def panels(
+    rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4.8, 3.8), **options: Any
+) -> tuple[Figure, Any]:
+    """A picture of rows x columns panels of `size` inches each; the panels as an array of shape
+    (rows, columns).
+    """
     figure = _drawing.agg_figure(figsize=(columns * size[0], rows * size[1]), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def band(ax: Axes, x: npt.ArrayLike, runs: npt.ArrayLike, label: str, i: int, **options: Any) -> None:
-    """Median and 10-90 % band over runs; `runs` has shape (run, x). It ends before the first x at which a run has no number: those that are left are not like the others."""
+def band(
+    ax: Axes, x: npt.ArrayLike, runs: npt.ArrayLike, label: str, i: int, **options: Any
+) -> None:
+    """Median and 10-90 % band over runs; `runs` has shape (run, x).
+
+    It ends before the first x at which a run has no number: those that are left are not like the
+    others.
+    """
     values, places = np.asarray(runs, dtype=float), np.asarray(x, dtype=float)
     there = np.isfinite(values).any(axis=0)  # an x of another curve has none
     values, places = values[:, there], places[there]
@@ -37,8 +62,20 @@ def band(ax: Axes, x: npt.ArrayLike, runs: npt.ArrayLike, label: str, i: int, **
         going = int(np.isfinite(values[:, -1]).sum())
         label = f"{label} (until the first run stopped; {going} of {len(values)} went on)"
     colour = shade(i)
-    low, middle, high = np.quantile(values[:, :end], [0.1, 0.5, 0.9], axis=0) if len(values) else np.empty((3, 0))
-    ax.plot(places[:end], middle, color=colour, linestyle=STYLES[i % len(STYLES)], marker=MARKERS[i % len(MARKERS)], markevery=max(1, end // 7), markersize=4, label=label, **options)
+    low, middle, high = (
+        np.quantile(values[:, :end], [0.1, 0.5, 0.9], axis=0) if len(values) else np.empty((3, 0))
+    )
+    ax.plot(
+        places[:end],
+        middle,
+        color=colour,
+        linestyle=STYLES[i % len(STYLES)],
+        marker=MARKERS[i % len(MARKERS)],
+        markevery=max(1, end // 7),
+        markersize=4,
+        label=label,
+        **options,
+    )
     ax.fill_between(places[:end], low, high, color=colour, alpha=0.18, linewidth=0)
 
 
@@ -49,14 +86,24 @@ def curve(ax: Axes, path: xr.DataArray, label: str, i: int, **options: Any) -> N
     band(ax, steps[later], path.transpose(..., "step").values[:, later], label, i, **options)
 
 
-def points(ax: Axes, x: npt.ArrayLike, found: Sequence[Measured], label: str, i: int, **options: Any) -> None:
+def points(
+    ax: Axes, x: npt.ArrayLike, found: Sequence[Measured], label: str, i: int, **options: Any
+) -> None:
     """Numbers with their intervals; without a bar where there is no interval."""
     places, (middle, bottom, top) = np.asarray(x, dtype=float), columns(found)
     seen = np.isfinite(middle)
     with np.errstate(invalid="ignore"):
         below, above = np.clip(middle - bottom, 0, None), np.clip(top - middle, 0, None)
-    error = np.array([np.where(np.isfinite(below), below, 0), np.where(np.isfinite(above), above, 0)])
-    style: dict[str, Any] = {"linestyle": "none", "marker": MARKERS[i % len(MARKERS)], "markersize": 5, "capsize": 3, "linewidth": 1.2} | options
+    error = np.array(
+        [np.where(np.isfinite(below), below, 0), np.where(np.isfinite(above), above, 0)]
+    )
+    style: dict[str, Any] = {
+        "linestyle": "none",
+        "marker": MARKERS[i % len(MARKERS)],
+        "markersize": 5,
+        "capsize": 3,
+        "linewidth": 1.2,
+    } | options
     ax.errorbar(places[seen], middle[seen], error[:, seen], color=shade(i), label=label, **style)
     if not seen.any():  # logarithmic axes want something to span
         ax.plot(places, np.ones(len(places)), linestyle="none")
@@ -73,9 +120,24 @@ BANDS = "median, 10-90 % of {} runs"
 BARS = "bars: 95 % intervals, {} runs"
 
 
-def reference(ax: Axes, x: npt.ArrayLike, y: npt.ArrayLike, label: str, i: int = 0, **options: Any) -> None:
+def reference(
+    ax: Axes, x: npt.ArrayLike, y: npt.ArrayLike, label: str, i: int = 0, **options: Any
+) -> None:
     """A predicted law: a thin black line."""
-    ax.plot(np.asarray(x), np.asarray(y), **({"color": "black", "linestyle": STYLES[(i + 1) % len(STYLES)], "linewidth": 1.1, "label": label, "zorder": 1.5} | options))
+    ax.plot(
+        np.asarray(x),
+        np.asarray(y),
+        **(
+            {
+                "color": "black",
+                "linestyle": STYLES[(i + 1) % len(STYLES)],
+                "linewidth": 1.1,
+                "label": label,
+                "zorder": 1.5,
+            }
+            | options
+        ),
+    )
 
 
 def shade(i: int) -> str:

@@ -1,7 +1,8 @@
 """From measurements to verdicts: the only room where a finding is made.
 
-Every statement is an :class:`Answer`: yes, no, or not known, with the data that it rests on and what it lacks. The functions that make one demand the data, so that nothing is ever
-judged where nobody arrived: what lacks data is not known, and *and* and *or* of answers hand that on.
+Every statement is an :class:`Answer`: yes, no, or not known, with the data that it rests on and
+what it lacks. The functions that make one demand the data, so that nothing is ever judged where
+nobody arrived: what lacks data is not known, and *and* and *or* of answers hand that on.
 """
 
 from __future__ import annotations
@@ -37,11 +38,23 @@ class Answer:
     lacking: tuple[str, ...] = ()
 
     def __and__(self, other: Answer) -> Answer:
-        known = False if False in (self.holds, other.holds) else None if None in (self.holds, other.holds) else True
+        known = (
+            False
+            if False in (self.holds, other.holds)
+            else None
+            if None in (self.holds, other.holds)
+            else True
+        )
         return self._joined(other, known)
 
     def __or__(self, other: Answer) -> Answer:
-        known = True if True in (self.holds, other.holds) else None if None in (self.holds, other.holds) else False
+        known = (
+            True
+            if True in (self.holds, other.holds)
+            else None
+            if None in (self.holds, other.holds)
+            else False
+        )
         return self._joined(other, known)
 
     def _joined(self, other: Answer, holds: bool | None) -> Answer:
@@ -87,7 +100,9 @@ def finding(claim: str, measured: str, answer: Answer, why: str = "") -> Finding
 
 
 def fact(holds: bool | np.bool_, *numbers: npt.ArrayLike, lacking: str = "") -> Answer:
-    """A statement on numbers without noise; not known if one of them is missing, or there is something lacking."""
+    """A statement on numbers without noise; not known if one of them is missing, or there is
+    something lacking.
+    """
     values = [np.asarray(x, dtype=float) for x in numbers]
     if not values or not all(v.size and np.isfinite(v).all() for v in values):
         return unknown(lacking or "a number that it rests on is missing")
@@ -95,9 +110,16 @@ def fact(holds: bool | np.bool_, *numbers: npt.ArrayLike, lacking: str = "") -> 
 
 
 def within(
-    measured: Measured, predicted: float, *, tolerance: float = 0.0, absolute: float = 0.0, coarse: float | None = None
+    measured: Measured,
+    predicted: float,
+    *,
+    tolerance: float = 0.0,
+    absolute: float = 0.0,
+    coarse: float | None = None,
 ) -> Answer:
-    """Whether an interval, widened by the tolerance (relative and absolute), holds a prediction; not known if it is wider than `coarse`, by default the prediction itself."""
+    """Whether an interval, widened by the tolerance (relative and absolute), holds a prediction;
+    not known if it is wider than `coarse`, by default the prediction itself.
+    """
     if measured.missing:
         return unknown(measured.missing)
     if not math.isfinite(predicted):
@@ -112,7 +134,9 @@ def within(
 
 
 def close_to(measured: Measured, predicted: float, by: float) -> Answer:
-    """Whether a number is surely nearer to a prediction than `by`, or surely not: the interval lies inside, or outside."""
+    """Whether a number is surely nearer to a prediction than `by`, or surely not: the interval lies
+    inside, or outside.
+    """
     if measured.missing:
         return unknown(measured.missing)
     low, high = predicted - by, predicted + by
@@ -120,7 +144,11 @@ def close_to(measured: Measured, predicted: float, by: float) -> Answer:
         return Answer(True, (measured.basis,))
     if measured.high < low or measured.low > high:
         return Answer(False, (measured.basis,))
-    return Answer(None, (measured.basis,), (f"the interval is neither inside nor outside {low:.3g} to {high:.3g}",))
+    return Answer(
+        None,
+        (measured.basis,),
+        (f"the interval is neither inside nor outside {low:.3g} to {high:.3g}",),
+    )
 
 
 def between(measured: Measured, low: float, high: float) -> Answer:
@@ -142,23 +170,46 @@ def less(a: Measured | float, b: Measured | float) -> Answer:
             basis.append(x.basis)
         elif not math.isfinite(x):
             return unknown("no prediction")
-    (a_low, a_high), (b_low, b_high) = ((x.low, x.high) if isinstance(x, Measured) else (x, x) for x in (a, b))
+    (a_low, a_high), (b_low, b_high) = (
+        (x.low, x.high) if isinstance(x, Measured) else (x, x) for x in (a, b)
+    )
     holds = True if a_high < b_low else False if a_low > b_high else None
-    return Answer(holds, tuple(dict.fromkeys(basis)), () if holds is not None else ("the intervals overlap",))
+    return Answer(
+        holds, tuple(dict.fromkeys(basis)), () if holds is not None else ("the intervals overlap",)
+    )
 
 
 def against(
-    claim: str, measured: Measured, predicted: float, *, what: str = "", tolerance: float = 0.0, coarse: float | None = None, why: str = ""
+    claim: str,
+    measured: Measured,
+    predicted: float,
+    *,
+    what: str = "",
+    tolerance: float = 0.0,
+    coarse: float | None = None,
+    why: str = "",
 ) -> Finding:
-    """A finding from a number: agree if its interval, widened by `tolerance` times the prediction, holds the prediction; cannot tell if it is wider than `coarse`, by default the prediction itself."""
-    return finding(claim, f"{what} {measured}".strip(), within(measured, predicted, tolerance=tolerance, coarse=coarse), why)
+    """A finding from a number: agree if its interval, widened by `tolerance` times the prediction,
+    holds the prediction; cannot tell if it is wider than `coarse`, by default the prediction
+    itself.
+    """
+    return finding(
+        claim,
+        f"{what} {measured}".strip(),
+        within(measured, predicted, tolerance=tolerance, coarse=coarse),
+        why,
+    )
 
 
-def same_law(claim: str, pairs: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], level: float = LEVEL) -> Finding:
-    """Two dynamics compared at several places: Kolmogorov-Smirnov tests with Bonferroni's correction, false alarms with probability `level`. Infinite is later than all, NaN is left out.
+def same_law(
+    claim: str, pairs: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], level: float = LEVEL
+) -> Finding:
+    """Two dynamics compared at several places: Kolmogorov-Smirnov tests with Bonferroni's
+    correction, false alarms with probability `level`. Infinite is later than all, NaN is left out.
 
-    A place where no outcome of so many runs, with so many of them equal, could be refused says nothing; then the whole cannot agree. Without equal numbers n against n runs can
-    be refused at level 1e-3 from n = 7 on (two to six places 8), n against 8 n from n = 3 on (two places 4).
+    A place where no outcome of so many runs, with so many of them equal, could be refused says
+    nothing; then the whole cannot agree. Without equal numbers n against n runs can be refused at
+    level 1e-3 from n = 7 on (two to six places 8), n against 8 n from n = 3 on (two places 4).
     """
     from scipy.stats import ks_2samp
 
@@ -172,14 +223,25 @@ def same_law(claim: str, pairs: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], l
         if least(a, b) >= each:
             ended = [f"{int(np.isfinite(x).sum())} of {len(x)}" for x in (a, b)]
             values = np.unique(np.concatenate([a, b])).size
-            alike = f", {values} different value{'s' * (values != 1)} among them" if values < len(a) + len(b) else ""
-            answers.append(unknown(f"{ended[0]} against {ended[1]} runs arrived{alike}: too few for any difference to be seen"))
+            alike = (
+                f", {values} different value{'s' * (values != 1)} among them"
+                if values < len(a) + len(b)
+                else ""
+            )
+            answers.append(
+                unknown(
+                    f"{ended[0]} against {ended[1]} runs arrived{alike}: too few for any "
+                    "difference to be seen"
+                )
+            )
             continue
         p = float(ks_2samp(a, b).pvalue)
         ps.append(p)
         answers.append(Answer(p > each, (said,)))
     p = min(1.0, len(samples) * min(ps)) if ps else math.nan
-    why = f"Kolmogorov-Smirnov at {count(len(samples), 'place')}, Bonferroni; refused below {level:g}"
+    why = (
+        f"Kolmogorov-Smirnov at {count(len(samples), 'place')}, Bonferroni; refused below {level:g}"
+    )
     return finding(claim, f"p = {p:.2g}" if ps else "p not computed", every(answers), why)
 
 
@@ -189,26 +251,44 @@ def _kept(x: npt.ArrayLike) -> Array:
 
 
 def least(a: Array, b: Array) -> float:
-    """The least p-value that a Kolmogorov-Smirnov test could give of samples of these sizes with these ties: 1 if all are equal, or there are none."""
+    """The least p-value that a Kolmogorov-Smirnov test could give of samples of these sizes with
+    these ties: 1 if all are equal, or there are none.
+    """
     from scipy.stats import ks_2samp
 
     n, k = len(a), len(b)
     if not (n and k):
         return 1.0
-    below = np.cumsum(np.unique(np.concatenate([a, b]), return_counts=True)[1])[:-1]  # at or below each value but the last
+    below = np.cumsum(np.unique(np.concatenate([a, b]), return_counts=True)[1])[
+        :-1
+    ]  # at or below each value but the last
     if not below.size:
         return 1.0
     # as many of them as possible in one of the samples, the first or the second
     x = np.concatenate([np.minimum(below, n), below - np.minimum(below, k)])
     y = np.concatenate([below, below]) - x
     at = int(np.argmax(np.abs(x / n - y / k)))
-    return float(ks_2samp((np.arange(n) >= x[at]).astype(float), (np.arange(k) >= y[at]).astype(float)).pvalue)
+    return float(
+        ks_2samp(
+            (np.arange(n) >= x[at]).astype(float), (np.arange(k) >= y[at]).astype(float)
+        ).pvalue
+    )
 
 
 def as_predicted(
-    claim: str, counts: npt.ArrayLike, of: npt.ArrayLike, chances: npt.ArrayLike, *, fewest: float = 5, level: float = LEVEL, given: Answer | None = None, why: str = ""
+    claim: str,
+    counts: npt.ArrayLike,
+    of: npt.ArrayLike,
+    chances: npt.ArrayLike,
+    *,
+    fewest: float = 5,
+    level: float = LEVEL,
+    given: Answer | None = None,
+    why: str = "",
 ) -> Finding:
-    """Counts of runs beside predicted shares: chi-square over the cells with at least `fewest` expected on each side; not known unless `given` holds."""
+    """Counts of runs beside predicted shares: chi-square over the cells with at least `fewest`
+    expected on each side; not known unless `given` holds.
+    """
     from scipy.stats import chi2
 
     found, n, p = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (counts, of, chances)))
@@ -223,5 +303,15 @@ def as_predicted(
         answer = Answer(pvalue > level, (f"{m.sum():.0f} runs",))
     if given is not None:
         answer = answer.given(given)
-    said = f"chi2 = {statistic:.1f} for {count(cells, 'cell')}, p = {pvalue:.2g}" if cells else "chi2 not computed"
-    return finding(claim, said, answer, f"cells with at least {fewest:g} runs expected on each side; refused below {level:g}. {why}")
+    said = (
+        f"chi2 = {statistic:.1f} for {count(cells, 'cell')}, p = {pvalue:.2g}"
+        if cells
+        else "chi2 not computed"
+    )
+    return finding(
+        claim,
+        said,
+        answer,
+        f"cells with at least {fewest:g} runs expected on each side; refused below {level:g}. "
+        f"{why}",
+    )

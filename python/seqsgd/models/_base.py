@@ -39,7 +39,10 @@ def _rebuild(cls: type[Model], values: dict[str, Any]) -> Model:
 
 
 class Model:
-    """Base of all descriptions, each a frozen dataclass (eq=False, repr=False). Fields named in `_positional` come first in the repr and without their names."""
+    """Base of all descriptions, each a frozen dataclass (eq=False, repr=False).
+
+    Fields named in `_positional` come first in the repr and without their names.
+    """
 
     _positional: ClassVar[tuple[str, ...]] = ()
     _functions: ClassVar[tuple[str, ...]] = ()  # fields that may hold a function of the user's
@@ -81,13 +84,17 @@ class Model:
         parts = [_text(getattr(self, name), name in self._functions) for name in self._positional]
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
-            if f.name not in self._positional and (f.default is dataclasses.MISSING or _key(value) != _key(f.default)):
+            if f.name not in self._positional and (
+                f.default is dataclasses.MISSING or _key(value) != _key(f.default)
+            ):
                 parts.append(f"{f.name}={_text(value)}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def to_plain(self) -> dict[str, Any]:
         """Numbers, strings, lists and dictionaries only: what a run file or a saved result holds."""
-        return {"type": type(self).__name__} | {name: plain(value) for name, value in self._values().items()}
+        return {"type": type(self).__name__} | {
+            name: plain(value) for name, value in self._values().items()
+        }
 
     @classmethod
     def prepare(cls, fields: dict[str, Any]) -> dict[str, Any]:

@@ -71,7 +71,9 @@ class Record(Model, ABC):
 
 
 def _with_ends(grid: Steps, steps: int) -> Steps:
-    return np.unique(np.concatenate([[0], grid[(grid >= 0) & (grid <= steps)], [steps]]).astype(np.int64))
+    return np.unique(
+        np.concatenate([[0], grid[(grid >= 0) & (grid <= steps)], [steps]]).astype(np.int64)
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -94,7 +96,10 @@ class Every(Record):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LogSpaced(Record):
-    """Record n steps per factor of ten, evenly in the logarithm; also 0 and the last one. The grid of a longer run contains that of a shorter one."""
+    """Record n steps per factor of ten, evenly in the logarithm; also 0 and the last one.
+
+    The grid of a longer run contains that of a shorter one.
+    """
 
     n: int
 
@@ -144,12 +149,14 @@ class Stop(Model):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WeakRecovery(Stop):
-    """The first step at which ||(e, m)|| >= eta (untied: ||m|| / sqrt L >= eta), to the step (docs: "The model and its letters", What is measured).
+    """The first step at which ||(e, m)|| >= eta (untied: ||m|| / sqrt L >= eta), to the step (docs:
+    "The model and its letters", What is measured).
 
     Parameters
     ----------
     eta : float in (0, 1]
-        1 is reached to rounding at best (dynamics="sampled"); the flow tends to it, but never is there.
+        1 is reached to rounding at best (dynamics="sampled"); the flow tends to it, but never is
+        there.
     halt : bool
         Whether each run stops there, which is faster where nothing but the passages is wanted. Its
         records after that are NaN, so that means over runs are then means over those that have not
@@ -162,4 +169,7 @@ class WeakRecovery(Stop):
     _positional: ClassVar[tuple[str, ...]] = ("eta",)
 
     def __post_init__(self) -> None:
-        self._set(eta=_checks.number("eta", self.eta, 0, 1, open_low=True), halt=_checks.boolean("halt", self.halt))
+        self._set(
+            eta=_checks.number("eta", self.eta, 0, 1, open_low=True),
+            halt=_checks.boolean("halt", self.halt),
+        )

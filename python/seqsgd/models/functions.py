@@ -24,8 +24,8 @@ class Hermite(Model):
     Parameters
     ----------
     terms : sequence of (coefficient, {token: degree, ...})
-        `Hermite([(1.0, {1: 1, 2: 4}), (1.0, {3: 2, 4: 2})])` is He_1(z_1) He_4(z_2) + He_2(z_3) He_2(z_4). Tokens are numbered from 1, as in z_1;
-        an empty dictionary gives a constant.
+        `Hermite([(1.0, {1: 1, 2: 4}), (1.0, {3: 2, 4: 2})])` is He_1(z_1) He_4(z_2) + He_2(z_3)
+        He_2(z_4). Tokens are numbered from 1, as in z_1; an empty dictionary gives a constant.
     """
 
     terms: Any
@@ -43,7 +43,9 @@ class Hermite(Model):
 
     @staticmethod
     def _term(name: str, entry: object) -> Term:
-        wanted = f"{name}: expected (coefficient, {{token: degree, ...}}), got {_checks.short(entry)}"
+        wanted = (
+            f"{name}: expected (coefficient, {{token: degree, ...}}), got {_checks.short(entry)}"
+        )
         if not isinstance(entry, Sequence) or isinstance(entry, str) or len(entry) != 2:
             raise TypeError(wanted)
         factors = entry[1].items() if isinstance(entry[1], Mapping) else entry[1]
@@ -51,10 +53,17 @@ class Hermite(Model):
             pairs = [(token, degree) for token, degree in factors]
         except (TypeError, ValueError):
             raise TypeError(wanted) from None
-        checked = {_checks.integer(f"{name} token", t, 1, _checks.INT32): _checks.integer(f"{name} degree", k, 0, 30) for t, k in pairs}
+        checked = {
+            _checks.integer(f"{name} token", t, 1, _checks.INT32): _checks.integer(
+                f"{name} degree", k, 0, 30
+            )
+            for t, k in pairs
+        }
         if len(checked) != len(pairs):
             raise ValueError(f"{name}: a token appears twice, got {_checks.short(entry[1])}")
-        return _checks.number(f"{name} coefficient", entry[0]), tuple(sorted((t, k) for t, k in checked.items() if k > 0))
+        return _checks.number(f"{name} coefficient", entry[0]), tuple(
+            sorted((t, k) for t, k in checked.items() if k > 0)
+        )
 
     @property
     def tokens(self) -> int:
@@ -75,7 +84,10 @@ class Hermite(Model):
 
 def _integer_keys(term: object) -> object:
     if isinstance(term, list) and len(term) == 2 and isinstance(term[1], Mapping):
-        return [term[0], {int(k) if isinstance(k, str) and k.isdecimal() else k: v for k, v in term[1].items()}]
+        return [
+            term[0],
+            {int(k) if isinstance(k, str) and k.isdecimal() else k: v for k, v in term[1].items()},
+        ]
     return term
 
 
@@ -169,7 +181,8 @@ class _Pointer(Model):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"{type(self).__name__}: a C address is valid in this process only and cannot be pickled; use Hermite data or a Python function from a module"
+            f"{type(self).__name__}: a C address is valid in this process only and cannot be "
+            "pickled; use Hermite data or a Python function from a module"
         )
 
 
@@ -180,8 +193,10 @@ class CLink(_Pointer):
     Parameters
     ----------
     function : int, ctypes function, numba cfunc or scipy.LowLevelCallable
-        `void f(const double* zstar, int64_t L, double* y, int64_t k)`: reads z* (L numbers), writes y (k numbers). A LowLevelCallable with user_data
-        receives it as a fifth argument `void*`. It is called from several threads at once. A wrong signature ends the process: nothing can check it here.
+        `void f(const double* zstar, int64_t L, double* y, int64_t k)`: reads z* (L numbers), writes
+        y (k numbers). A LowLevelCallable with user_data receives it as a fifth argument `void*`. It
+        is called from several threads at once. A wrong signature ends the process: nothing can
+        check it here.
     k : int
         Output dimension.
     """
@@ -199,7 +214,9 @@ class CLink(_Pointer):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CActivation(_Pointer):
-    """An activation in C: sigma and its derivative, both `double(double)`, as address, ctypes function, numba cfunc or scipy.LowLevelCallable."""
+    """An activation in C: sigma and its derivative, both `double(double)`, as address, ctypes
+    function, numba cfunc or scipy.LowLevelCallable.
+    """
 
     function: Any
     derivative: Any
@@ -215,7 +232,9 @@ class CActivation(_Pointer):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PyActivation(Model):
-    """An activation in Python: sigma and its derivative, float -> float. Slow: each step takes the interpreter's lock, so threads do not help.
+    """An activation in Python: sigma and its derivative, float -> float.
+
+    Slow: each step takes the interpreter's lock, so threads do not help.
 
     `Tied((sigma, dsigma))` is the same as `Tied(PyActivation(sigma, dsigma))`.
     """
@@ -229,7 +248,10 @@ class PyActivation(Model):
     def __post_init__(self) -> None:
         for name in self._positional:
             if not callable(bare(getattr(self, name))):
-                raise TypeError(f"{name}: expected a function of one number, got {_checks.short(getattr(self, name))}")
+                raise TypeError(
+                    f"{name}: expected a function of one number, got "
+                    f"{_checks.short(getattr(self, name))}"
+                )
 
 
 def address(name: str, f: Any) -> tuple[int, int | None]:
@@ -265,6 +287,8 @@ def _is_c(f: Any) -> bool:
 def _capsule(capsule: object) -> tuple[int | None, int | None]:
     api = ctypes.pythonapi
     get = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", api))
-    pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", api))
+    pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+        ("PyCapsule_GetPointer", api)
+    )
     context = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(("PyCapsule_GetContext", api))
     return pointer(capsule, get(capsule)), context(capsule)

@@ -1,4 +1,7 @@
-"""Positional encodings of the students (docs: "The model and its letters", Students). Row p_l enters as x_l + p_l / sqrt(d), so z_l = x_l . w + e_l."""
+"""Positional encodings of the students (docs: "The model and its letters", Students).
+
+Row p_l enters as x_l + p_l / sqrt(d), so z_l = x_l . w + e_l.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,26 @@ class Position(Model):
     """A positional encoding."""
 
     def check(self, L: int, d: int | None = None, weights: int = 1) -> None:
-        """Refuse a sequence length, a token dimension, or a number of weight vectors that does not fit."""
+        """Refuse a sequence length, a token dimension, or a number of weight vectors that does not
+        fit.
+        """
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Opposite(Position):
-    """L = 2 and p_1 = -p_2 = p with ||p|| = 1, orthogonal to w* and to the initial w. Needs d >= 3 (untied: 4)."""
+    """L = 2 and p_1 = -p_2 = p with ||p|| = 1, orthogonal to w* and to the initial w.
+
+    Needs d >= 3 (untied: 4).
+    """
 
     def check(self, L: int, d: int | None = None, weights: int = 1) -> None:
         if L != 2:
             raise ValueError(f"position: Opposite needs L = 2, got L = {L}")
         if d is not None and d < 2 + weights:
-            raise ValueError(f"d: Opposite needs d >= {2 + weights} (p is orthogonal to w* and to the initial weights), got {d}")
+            raise ValueError(
+                f"d: Opposite needs d >= {2 + weights} (p is orthogonal to w* and to the initial "
+                f"weights), got {d}"
+            )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,7 +60,10 @@ class Positions(Position):
     def check(self, L: int, d: int | None = None, weights: int = 1) -> None:
         rows, columns = self.P.shape
         if rows != L:
-            raise ValueError(f"position: expected P of shape (L, d) with L = {L}, got shape {_checks.letters(self.P.shape)}")
+            raise ValueError(
+                f"position: expected P of shape (L, d) with L = {L}, got shape "
+                f"{_checks.letters(self.P.shape)}"
+            )
         if d is not None and columns != d:
             raise ValueError(f"d: expected {columns}, the columns of P, got {d}")
 

@@ -15,7 +15,9 @@ from ._base import Model
 
 
 class Schedule(NamedTuple):
-    """gamma(tau) = values[piece of tau] * (1 + tau / t0)^-power; `steps` (first is 0) start the pieces."""
+    """gamma(tau) = values[piece of tau] * (1 + tau / t0)^-power; `steps` (first is 0) start the
+    pieces.
+    """
 
     steps: tuple[int, ...]
     values: tuple[float, ...]
@@ -27,7 +29,9 @@ class Schedule(NamedTuple):
         edges = np.append(np.array(self.steps, dtype=np.float64), np.inf)
         out = np.zeros(len(tau))
         for value, start, end in zip(self.values, edges[:-1], edges[1:], strict=True):
-            out += value * np.maximum(self._primitive(np.minimum(tau, end)) - self._primitive(np.minimum(tau, start)), 0.0)
+            out += value * np.maximum(
+                self._primitive(np.minimum(tau, end)) - self._primitive(np.minimum(tau, start)), 0.0
+            )
         return out
 
     def _primitive(self, tau: npt.ArrayLike) -> _checks.Float64:
@@ -40,7 +44,9 @@ class Schedule(NamedTuple):
 
     def least(self, steps: int) -> float:
         """The smallest positive rate met within `steps` steps (0 if none is positive)."""
-        met = [v for v, s in zip(self.values, self.steps, strict=True) if v > 0 and s < max(steps, 1)]
+        met = [
+            v for v, s in zip(self.values, self.steps, strict=True) if v > 0 and s < max(steps, 1)
+        ]
         return float(min(met, default=0.0) * (1 + max(steps - 1, 0) / self.t0) ** -self.power)
 
 
@@ -54,7 +60,9 @@ class Rate(Model, ABC):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PowerLaw(Rate):
-    """A constant rate c d^a L^b: `PowerLaw(c, d=a, L=b)`; exponents in docs: "What is known without a simulation", Sample complexity."""
+    """A constant rate c d^a L^b: `PowerLaw(c, d=a, L=b)`; exponents in docs: "What is known without
+    a simulation", Sample complexity.
+    """
 
     c: float
     d: float = 0.0
@@ -63,7 +71,11 @@ class PowerLaw(Rate):
     _positional: ClassVar[tuple[str, ...]] = ("c",)
 
     def __post_init__(self) -> None:
-        self._set(c=_checks.number("c", self.c, 0), d=_checks.number("d", self.d), L=_checks.number("L", self.L))
+        self._set(
+            c=_checks.number("c", self.c, 0),
+            d=_checks.number("d", self.d),
+            L=_checks.number("L", self.L),
+        )
 
     def schedule(self, d: int, L: int) -> Schedule:
         try:
@@ -96,7 +108,10 @@ class Decay(Rate):
     def __post_init__(self) -> None:
         if not isinstance(self.lr, PowerLaw):
             self._set(lr=_checks.number("lr", self.lr, 0))
-        self._set(t0=_checks.number("t0", self.t0, 0, open_low=True), power=_checks.number("power", self.power, 0))
+        self._set(
+            t0=_checks.number("t0", self.t0, 0, open_low=True),
+            power=_checks.number("power", self.power, 0),
+        )
 
     def schedule(self, d: int, L: int) -> Schedule:
         return Schedule((0,), (constant(self.lr, d, L),), self.t0, self.power)
@@ -104,7 +119,9 @@ class Decay(Rate):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Piecewise(Rate):
-    """A piecewise constant rate: `Piecewise([(0, lr0), (step, lr1), ...])`, each lr a number or a PowerLaw; steps ascend from 0."""
+    """A piecewise constant rate: `Piecewise([(0, lr0), (step, lr1), ...])`, each lr a number or a
+    PowerLaw; steps ascend from 0.
+    """
 
     pieces: Any
 
@@ -119,9 +136,16 @@ class Piecewise(Rate):
             if not isinstance(piece, (tuple, list)) or len(piece) != 2:
                 raise TypeError(f"{wanted}, got {_checks.short(piece)} at {i}")
             step = _checks.integer(f"pieces[{i}] step", piece[0], 0)
-            rate = piece[1] if isinstance(piece[1], PowerLaw) else _checks.number(f"pieces[{i}] lr", piece[1], 0)
+            rate = (
+                piece[1]
+                if isinstance(piece[1], PowerLaw)
+                else _checks.number(f"pieces[{i}] lr", piece[1], 0)
+            )
             if step <= checked[-1][0] if checked else step != 0:
-                raise ValueError(f"pieces[{i}] step: expected {f'more than {checked[-1][0]}' if checked else 0}, got {step}")
+                raise ValueError(
+                    f"pieces[{i}] step: expected "
+                    f"{f'more than {checked[-1][0]}' if checked else 0}, got {step}"
+                )
             checked.append((step, rate))
         if not checked:
             raise ValueError(f"{wanted}, got an empty one")
@@ -131,7 +155,9 @@ class Piecewise(Rate):
         return f"Piecewise({list(self.pieces)!r})"
 
     def schedule(self, d: int, L: int) -> Schedule:
-        return Schedule(tuple(s for s, _ in self.pieces), tuple(constant(r, d, L) for _, r in self.pieces))
+        return Schedule(
+            tuple(s for s, _ in self.pieces), tuple(constant(r, d, L) for _, r in self.pieces)
+        )
 
 
 def constant(lr: float | PowerLaw, d: int, L: int) -> float:

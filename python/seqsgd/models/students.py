@@ -35,10 +35,14 @@ def check_reduction(reduction: object, L: int | None = None) -> str | Bilinear:
     """ "none", "trace" or a Bilinear that fits L."""
     if isinstance(reduction, Bilinear):
         if L is not None and len(reduction.a) != L:
-            raise ValueError(f"reduction: expected a and b of length L = {L}, got {len(reduction.a)}")
+            raise ValueError(
+                f"reduction: expected a and b of length L = {L}, got {len(reduction.a)}"
+            )
         return reduction
     if not isinstance(reduction, str):
-        raise TypeError(f"reduction: expected 'none', 'trace' or Bilinear(a, b), got {_checks.short(reduction)}")
+        raise TypeError(
+            f"reduction: expected 'none', 'trace' or Bilinear(a, b), got {_checks.short(reduction)}"
+        )
     return _checks.choice("reduction", reduction, ("none", "trace"))
 
 
@@ -55,18 +59,24 @@ def check_sigma(sigma: object) -> object:
         _core.activation_named(sigma)
     except ValueError:
         known = ", ".join(repr(n) for n in _core.activation_names())
-        raise ValueError(f"sigma: expected one of {known}, 'He0' to 'He30', got {_checks.short(sigma)}") from None
+        raise ValueError(
+            f"sigma: expected one of {known}, 'He0' to 'He30', got {_checks.short(sigma)}"
+        ) from None
     return str.__str__(sigma)
 
 
 class Student(Model):
-    """A student; `position` is its encoding, `weights` how its weight vectors are kept ("shared", "rows" or "global")."""
+    """A student; `position` is its encoding, `weights` how its weight vectors are kept ("shared",
+    "rows" or "global").
+    """
 
     position: Position | None
 
     @property
     def weights(self) -> str:
-        """One weight for all tokens, or one per token on spheres of their own ("rows") or on one sphere together ("global")."""
+        """One weight for all tokens, or one per token on spheres of their own ("rows") or on one
+        sphere together ("global").
+        """
         return "shared"
 
     def outputs(self, L: int) -> int:
@@ -79,7 +89,12 @@ class Student(Model):
             self.position.check(L, d, 1 if self.weights == "shared" else L)
 
     def _check_position(self) -> None:
-        _checks.instance("position", self.position, (Position, type(None)), "Opposite, Positions, Injected or None")
+        _checks.instance(
+            "position",
+            self.position,
+            (Position, type(None)),
+            "Opposite, Positions, Injected or None",
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -105,7 +120,9 @@ class Tied(Student):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Untied(Student):
-    """f = sigma(u), u = (1/sqrt L) sum_l x_l . w_l, one weight per token: the baseline without sequence structure.
+    """f = sigma(u), u = (1/sqrt L) sum_l x_l .
+
+    w_l, one weight per token: the baseline without sequence structure.
 
     Parameters
     ----------
@@ -122,7 +139,10 @@ class Untied(Student):
     _positional: ClassVar[tuple[str, ...]] = ("sigma",)
 
     def __post_init__(self) -> None:
-        self._set(sigma=check_sigma(self.sigma), normalization=_checks.choice("normalization", self.normalization, ("rows", "global")))
+        self._set(
+            sigma=check_sigma(self.sigma),
+            normalization=_checks.choice("normalization", self.normalization, ("rows", "global")),
+        )
         self._check_position()
 
     @property

@@ -34,16 +34,26 @@ class Task(Model):
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        _checks.instance("teacher", self.teacher, Teacher, "SSI, PositionalSemantic or AttentionTarget")
-        _checks.instance("student", self.student, Student, "Tied, Untied, LinearAttention or Attention")
-        self._set(loss=_checks.choice("loss", self.loss, _core.loss_names()), noise=_checks.number("noise", self.noise, 0))
+        _checks.instance(
+            "teacher", self.teacher, Teacher, "SSI, PositionalSemantic or AttentionTarget"
+        )
+        _checks.instance(
+            "student", self.student, Student, "Tied, Untied, LinearAttention or Attention"
+        )
+        self._set(
+            loss=_checks.choice("loss", self.loss, _core.loss_names()),
+            noise=_checks.number("noise", self.noise, 0),
+        )
         try:
             self.student.check(self.L)
         except ValueError as e:
             raise ValueError(f"student.{e}") from None
         k = self.student.outputs(self.L)
         if k != self.k:
-            raise ValueError(f"student: expected an output of dimension {self.k} as the teacher's, got {k} from {_checks.short(self.student)}")
+            raise ValueError(
+                f"student: expected an output of dimension {self.k} as the teacher's, got {k} "
+                f"from {_checks.short(self.student)}"
+            )
 
     @property
     def L(self) -> int:
@@ -55,13 +65,16 @@ class Task(Model):
         """Output dimension."""
         return self.teacher.outputs
 
-    def evaluate(self, zstar: npt.ArrayLike, z: npt.ArrayLike) -> tuple[_checks.Float64, _checks.Float64]:
+    def evaluate(
+        self, zstar: npt.ArrayLike, z: npt.ArrayLike
+    ) -> tuple[_checks.Float64, _checks.Float64]:
         """Loss and its gradient delta = d loss / d z, without label noise.
 
         Parameters
         ----------
         zstar, z : (n, L) arrays
-            Fields of the teacher and of the student (without an injected c: it is added here). Copied to float64.
+            Fields of the teacher and of the student (without an injected c: it is added here).
+            Copied to float64.
 
         Returns
         -------
@@ -71,22 +84,31 @@ class Task(Model):
 
         a, b = _checks.array("zstar", zstar, ("n", self.L)), _checks.array("z", z, ("n", self.L))
         if len(a) != len(b):
-            raise ValueError(f"z: expected shape ({len(a)}, {self.L}) as zstar, got shape {_checks.letters(b.shape)}")
+            raise ValueError(
+                f"z: expected shape ({len(a)}, {self.L}) as zstar, got shape "
+                f"{_checks.letters(b.shape)}"
+            )
         loss, delta = _build.task(self).evaluate(a, b + self._injected())
         return loss, delta
 
     def target(self, zstar: npt.ArrayLike) -> _checks.Float64:
-        """Noiseless labels y (n, k) float64 of the fields z* (n, L); an (L, L) matrix comes flattened by rows."""
+        """Noiseless labels y (n, k) float64 of the fields z* (n, L); an (L, L) matrix comes
+        flattened by rows.
+        """
         from .. import _build
 
         y: _checks.Float64 = _build.task(self).target(_checks.array("zstar", zstar, ("n", self.L)))
         return y
 
     def output(self, z: npt.ArrayLike) -> _checks.Float64:
-        """The student's outputs f (n, k) float64 at the fields z (n, L), an injected c added to them."""
+        """The student's outputs f (n, k) float64 at the fields z (n, L), an injected c added to
+        them.
+        """
         from .. import _build
 
-        f: _checks.Float64 = _build.task(self).output(_checks.array("z", z, ("n", self.L)) + self._injected())
+        f: _checks.Float64 = _build.task(self).output(
+            _checks.array("z", z, ("n", self.L)) + self._injected()
+        )
         return f
 
     def _injected(self) -> Any:

@@ -1,4 +1,7 @@
-"""Teachers: what the labels are. y = g(z*), z* = X w* in R^L (docs: "The model and its letters", Data)."""
+"""Teachers: what the labels are.
+
+y = g(z*), z* = X w* in R^L (docs: "The model and its letters", Data).
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,9 @@ class SSI(Teacher):
     Parameters
     ----------
     link : str, Hermite, CLink, callable or Named
-        A name (`seqsgd.links()` lists them), Hermite data, a C function, or a Python function that takes z* (L,) float64 and returns a number or (k,).
-        A Python function is a slow path: each step takes the interpreter's lock, so threads do not help.
+        A name (`seqsgd.links()` lists them), Hermite data, a C function, or a Python function that
+        takes z* (L,) float64 and returns a number or (k,). A Python function is a slow path: each
+        step takes the interpreter's lock, so threads do not help.
     L : int
         Sequence length.
     scale : float or str
@@ -73,16 +77,23 @@ class SSI(Teacher):
             _core.link_named(self.link, L, 1.0)  # refuses an L too small for this link
         elif isinstance(self.link, Hermite):
             if self.link.tokens > L:
-                raise ValueError(f"link: expected tokens between 1 and L = {L}, got {self.link.tokens}")
+                raise ValueError(
+                    f"link: expected tokens between 1 and L = {L}, got {self.link.tokens}"
+                )
         elif not isinstance(self.link, CLink) and (
             isinstance(self.link, type) or not callable(bare(self.link))
         ):
-            raise TypeError(f"link: expected a name, Hermite, CLink or a function, got {_checks.short(self.link)}")
+            raise TypeError(
+                "link: expected a name, Hermite, CLink or a function, got "
+                f"{_checks.short(self.link)}"
+            )
         if isinstance(self.link, (str, Hermite)):
             if k != 1:
                 raise ValueError(f"k: named and Hermite links have one output, got {k}")
         elif self.scale_value != 1:
-            raise ValueError(f"scale: expected 1 for a function of your own (scale inside it), got {scale!r}")
+            raise ValueError(
+                f"scale: expected 1 for a function of your own (scale inside it), got {scale!r}"
+            )
         if isinstance(self.link, CLink):
             if k not in (1, self.link.k):
                 raise ValueError(f"k: expected {self.link.k} as the CLink, got {k}")
@@ -100,7 +111,8 @@ class SSI(Teacher):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PositionalSemantic(Teacher):
-    """Matrix target (1 - omega) softmax(z* z*^T) + omega A, softmax by rows (docs: "The model and its letters", Data).
+    """Matrix target (1 - omega) softmax(z* z*^T) + omega A, softmax by rows (docs: "The model and
+    its letters", Data).
 
     Parameters
     ----------
@@ -119,12 +131,17 @@ class PositionalSemantic(Teacher):
     _positional: ClassVar[tuple[str, ...]] = ("omega",)
 
     def __post_init__(self) -> None:
-        self._set(omega=_checks.number("omega", self.omega, 0, 1), a=_checks.number("a", self.a, 0, 1, open_low=True))
+        self._set(
+            omega=_checks.number("omega", self.omega, 0, 1),
+            a=_checks.number("a", self.a, 0, 1, open_low=True),
+        )
         if self.A is None:
             return
         A = _checks.array("A", self.A, ("L", "L"))
         if A.shape[0] != A.shape[1]:
-            raise ValueError(f"A: expected a matrix of shape (L, L), got shape {_checks.letters(A.shape)}")
+            raise ValueError(
+                f"A: expected a matrix of shape (L, L), got shape {_checks.letters(A.shape)}"
+            )
         if (A < 0).any() or np.abs(A.sum(axis=1) - 1).max() > 1e-9:
             raise ValueError("A: expected rows that are >= 0 and sum to 1")
         if self.a != 1.0:
@@ -151,7 +168,8 @@ class PositionalSemantic(Teacher):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AttentionTarget(Teacher):
-    """An attention layer as teacher: R(softmax(t t^T)) with t = weights * z* + offset (docs: "The model and its letters", Data).
+    """An attention layer as teacher: R(softmax(t t^T)) with t = weights * z* + offset (docs: "The
+    model and its letters", Data).
 
     Parameters
     ----------
@@ -174,7 +192,13 @@ class AttentionTarget(Teacher):
         for name in ("weights", "offset"):
             value = getattr(self, name)
             scalar = isinstance(value, (bool, str)) or np.ndim(value) == 0
-            self._set(**{name: _checks.number(name, value) if scalar else _checks.array(name, value, (self.L,))})
+            self._set(
+                **{
+                    name: _checks.number(name, value)
+                    if scalar
+                    else _checks.array(name, value, (self.L,))
+                }
+            )
 
     @property
     def outputs(self) -> int:

@@ -39,7 +39,8 @@ class Correlated(Tokens):
     Parameters
     ----------
     C : (L, L) array
-        Symmetric, positive semi-definite; its diagonal is the variance of each token, 1 in the paper (copied).
+        Symmetric, positive semi-definite; its diagonal is the variance of each token, 1 in the
+        paper (copied).
     """
 
     C: Any
@@ -49,15 +50,22 @@ class Correlated(Tokens):
     def __post_init__(self) -> None:
         C = _checks.array("C", self.C, ("L", "L"))
         if C.shape[0] != C.shape[1]:
-            raise ValueError(f"C: expected a matrix of shape (L, L), got shape {_checks.letters(C.shape)}")
+            raise ValueError(
+                f"C: expected a matrix of shape (L, L), got shape {_checks.letters(C.shape)}"
+            )
         size = max(float(np.abs(C).max()), 1e-300)
         if np.abs(C - C.T).max() > 1e-12 * size:
             raise ValueError("C: expected a symmetric matrix")
         lowest = float(np.linalg.eigvalsh(C)[0])
         if lowest < -1e-10 * size:
-            raise ValueError(f"C: expected a positive semi-definite matrix, got the eigenvalue {lowest:.3g}")
+            raise ValueError(
+                f"C: expected a positive semi-definite matrix, got the eigenvalue {lowest:.3g}"
+            )
         self._set(C=C)
 
     def check(self, L: int) -> None:
         if len(self.C) != L:
-            raise ValueError(f"tokens: expected C of shape (L, L) with L = {L}, got shape {_checks.letters(self.C.shape)}")
+            raise ValueError(
+                f"tokens: expected C of shape (L, L) with L = {L}, got shape "
+                f"{_checks.letters(self.C.shape)}"
+            )

@@ -19,7 +19,9 @@ Index = slice | Array
 
 
 class Part(NamedTuple):
-    """Runs of a stored piece (from, to) that belong to runs of a cell (from, to), in numbers of runs."""
+    """Runs of a stored piece (from, to) that belong to runs of a cell (from, to), in numbers of
+    runs.
+    """
 
     stored: Stored
     first: int
@@ -37,7 +39,8 @@ class Variable(NamedTuple):
 
 
 class Assembly:
-    """Where everything is: pieces to cells, records to a common axis of steps, runs to a common axis of runs.
+    """Where everything is: pieces to cells, records to a common axis of steps, runs to a common
+    axis of runs.
 
     Parameters
     ----------
@@ -56,13 +59,22 @@ class Assembly:
             by_key.setdefault(s.key, []).append(s)
         wanted = list(zip(keys, cells["first"].tolist(), cells["runs"].tolist(), strict=True))
         self.parts = [_choose(by_key.get(key, []), first, runs) for key, first, runs in wanted]
-        self.complete = [not gaps(first, runs, [(p.first, p.runs, p.stored.split) for p in parts]) for parts, (_, first, runs) in zip(self.parts, wanted, strict=True)]
+        self.complete = [
+            not gaps(first, runs, [(p.first, p.runs, p.stored.split) for p in parts])
+            for parts, (_, first, runs) in zip(self.parts, wanted, strict=True)
+        ]
         stored = [p.stored for parts in self.parts for p in parts]
         texts = reader.texts({s.header for s in stored} | {s.grid for s in stored})
-        self.headers: dict[int, list[Layout]] = {i: layouts(texts[i].decode()) for i in {s.header for s in stored}}
+        self.headers: dict[int, list[Layout]] = {
+            i: layouts(texts[i].decode()) for i in {s.header for s in stored}
+        }
         self.grids = {i: decode_grid(texts[i]) for i in {s.grid for s in stored}}
         self.run = _numbers({(first, runs) for _, first, runs in wanted})
-        self.step = np.unique(np.concatenate([steps for steps, _ in self.grids.values()])) if self.grids else np.empty(0, np.int64)
+        self.step = (
+            np.unique(np.concatenate([steps for steps, _ in self.grids.values()]))
+            if self.grids
+            else np.empty(0, np.int64)
+        )
         self._at_run = _positions(self.run)
         self._at_step = {i: _index(self.step, steps) for i, (steps, _) in self.grids.items()}
         self.variables = self._variables(stored, len({(f, r) for _, f, r in wanted}) == 1)
@@ -76,8 +88,15 @@ class Assembly:
             dims[item.name] = sorted({*dims.get(item.name, []), *item.dims}, key=_rank)
             for dim, n in zip(item.dims, item.shape, strict=True):
                 sizes.setdefault(dim, set()).add(n)
-        length = {dim: max(n) for dim, n in sizes.items()} | {"run": len(self.run), "step": len(self.step)}
-        even = all(self.complete) and same_runs and len({self.grids[s.grid][0].tobytes() for s in stored}) <= 1
+        length = {dim: max(n) for dim, n in sizes.items()} | {
+            "run": len(self.run),
+            "step": len(self.step),
+        }
+        even = (
+            all(self.complete)
+            and same_runs
+            and len({self.grids[s.grid][0].tobytes() for s in stored}) <= 1
+        )
         even = even and all(len(n) == 1 for dim, n in sizes.items() if dim not in ("run", "step"))
         for name, order in dims.items():
             mine = [item for item in items if item.name == name]
@@ -93,13 +112,24 @@ class Assembly:
             out[name] = Variable(tuple(order), shape, dtype, mine[0].meaning, whole)
         return out
 
-    def load(self, cells: Iterable[tuple[tuple[int, ...], int]], shape: tuple[int, ...], names: Sequence[str]) -> dict[str, Array]:
-        """Arrays of a block of the grid: `cells` says which cell comes to which position of the block."""
+    def load(
+        self,
+        cells: Iterable[tuple[tuple[int, ...], int]],
+        shape: tuple[int, ...],
+        names: Sequence[str],
+    ) -> dict[str, Array]:
+        """Arrays of a block of the grid: `cells` says which cell comes to which position of the
+        block.
+        """
         out: dict[str, Array] = {}
         for name in names:
             v = self.variables[name]
             full = (*shape, *v.shape[len(self.shape) :])
-            out[name] = np.empty(full, v.dtype) if v.whole else np.full(full, np.nan if v.dtype.kind == "f" else 0, v.dtype)
+            out[name] = (
+                np.empty(full, v.dtype)
+                if v.whole
+                else np.full(full, np.nan if v.dtype.kind == "f" else 0, v.dtype)
+            )
         uses: dict[int, list[tuple[tuple[int, ...], Part]]] = {}
         for position, cell in cells:
             for part in self.parts[cell]:
@@ -110,12 +140,16 @@ class Assembly:
                     self._place(position, part, data, out)
         return out
 
-    def _place(self, position: tuple[int, ...], part: Part, data: bytes, out: dict[str, Array]) -> None:
+    def _place(
+        self, position: tuple[int, ...], part: Part, data: bytes, out: dict[str, Array]
+    ) -> None:
         s = part.stored
         for item in self.headers[s.header]:
             if item.name not in out:
                 continue
-            values = decode(item, data).transpose(sorted(range(len(item.dims)), key=lambda i: _rank(item.dims[i])))
+            values = decode(item, data).transpose(
+                sorted(range(len(item.dims)), key=lambda i: _rank(item.dims[i]))
+            )
             if item.name == "weak_recovery":  # older stores have NaN for what was not reached
                 values = np.where(np.isnan(values), np.inf, values)
             dims = self.variables[item.name].dims
@@ -129,7 +163,9 @@ class Assembly:
                 elif dim == "run":
                     if part.runs != s.runs:
                         skipped = part.first - s.first
-                        values = values[(slice(None),) * len(where) + (slice(skipped, skipped + part.runs),)]
+                        values = values[
+                            (slice(None),) * len(where) + (slice(skipped, skipped + part.runs),)
+                        ]
                     where.append(self._runs(part))
                 elif dim == "step":
                     where.append(self._at_step[s.grid])
@@ -146,15 +182,26 @@ class Assembly:
 
     def everything(self) -> dict[str, Array]:
         """All variables, in one pass."""
-        return self.load(zip(np.ndindex(*self.shape), itertools.count(), strict=False), self.shape, list(self.variables))
+        return self.load(
+            zip(np.ndindex(*self.shape), itertools.count(), strict=False),
+            self.shape,
+            list(self.variables),
+        )
 
     def time(self) -> tuple[tuple[int, ...], Array]:
-        """Times of the records: the axes (by number) along which they differ, and an array over these and step."""
+        """Times of the records: the axes (by number) along which they differ, and an array over
+        these and step.
+        """
         rows, number = self._times()
-        ids = np.array([number[parts[0].stored.grid] if parts else -1 for parts in self.parts], dtype=np.int64).reshape(self.shape)
+        ids = np.array(
+            [number[parts[0].stored.grid] if parts else -1 for parts in self.parts], dtype=np.int64
+        ).reshape(self.shape)
         axes = []
         for axis in range(ids.ndim):
-            low, high = np.where(ids < 0, 2**62, ids).min(axis=axis, keepdims=True), ids.max(axis=axis, keepdims=True)
+            low, high = (
+                np.where(ids < 0, 2**62, ids).min(axis=axis, keepdims=True),
+                ids.max(axis=axis, keepdims=True),
+            )
             if ((low >= high) | (high < 0)).all():
                 ids = high
             else:
@@ -162,11 +209,16 @@ class Assembly:
         return tuple(axes), rows[ids.reshape([ids.shape[a] for a in axes])]
 
     def _times(self) -> tuple[Array, dict[int, int]]:
-        """Different laws of time (NaN where no cell has a record; the last row is for cells that are not there), and which of them each grid follows."""
+        """Different laws of time (NaN where no cell has a record; the last row is for cells that
+        are not there), and which of them each grid follows.
+        """
         rows: list[Array] = []
         number: dict[int, int] = {}
         known: dict[bytes, int] = {}
-        uneven = len({steps.tobytes() for steps, _ in self.grids.values()}) > 1 and len(self.grids) <= 500
+        uneven = (
+            len({steps.tobytes() for steps, _ in self.grids.values()}) > 1
+            and len(self.grids) <= 500
+        )
         for i, (steps, time) in self.grids.items():
             row = np.full(len(self.step), np.nan)
             row[self._at_step[i]] = time
@@ -195,13 +247,19 @@ class _Lazy(BackendArray):
         self.shape, self.dtype = v.shape, v.dtype
 
     def __getitem__(self, key: Any) -> Any:
-        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.BASIC, self._read
+        )
 
     def _read(self, key: tuple[Any, ...]) -> Array:
         a = self._assembly
         n = len(a.shape)
         numbers = np.arange(int(np.prod(a.shape, dtype=np.int64))).reshape(a.shape)[key[:n]]
-        cells = [(position, int(numbers[position])) for position in np.ndindex(numbers.shape)] if isinstance(numbers, np.ndarray) else [((), int(numbers))]
+        cells = (
+            [(position, int(numbers[position])) for position in np.ndindex(numbers.shape)]
+            if isinstance(numbers, np.ndarray)
+            else [((), int(numbers))]
+        )
         block = a.load(cells, np.shape(numbers), [self._name])[self._name]
         return block[(slice(None),) * np.ndim(numbers) + tuple(key[n:])]
 
@@ -230,7 +288,11 @@ def _numbers(spans: set[tuple[int, int]]) -> Array:
     if len(spans) == 1:
         ((first, runs),) = spans
         return np.arange(first, first + runs)
-    return np.unique(np.concatenate([np.arange(first, first + runs) for first, runs in spans])) if spans else np.empty(0, np.int64)
+    return (
+        np.unique(np.concatenate([np.arange(first, first + runs) for first, runs in spans]))
+        if spans
+        else np.empty(0, np.int64)
+    )
 
 
 def _positions(run: Array) -> dict[int, int]:

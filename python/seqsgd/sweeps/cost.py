@@ -1,4 +1,7 @@
-"""What cells cost: a few short trials, and a power law in d L between them. Nothing here knows any dynamics."""
+"""What cells cost: a few short trials, and a power law in d L between them.
+
+Nothing here knows any dynamics.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +98,9 @@ def _trial(run: Run) -> Cost:
     if runs == 1 or not alone.split or alone.seconds * runs * min(32, run.steps) > TRIAL:
         return alone
     several = _timed(run, runs, int(TRIAL / (alone.seconds * runs)))
-    return several._replace(least=runs if 3 * several.seconds < alone.seconds else 1)  # between about 1, and 1 / 8 and less in lanes
+    return several._replace(
+        least=runs if 3 * several.seconds < alone.seconds else 1
+    )  # between about 1, and 1 / 8 and less in lanes
 
 
 def _timed(run: Run, runs: int, steps: int) -> Cost:
@@ -103,7 +108,13 @@ def _timed(run: Run, runs: int, steps: int) -> Cost:
     try:
         while steps <= run.steps or math.isinf(seconds):
             steps = min(steps, run.steps)
-            short = dataclasses.replace(run, runs=runs, steps=steps, threads=1, record=models.At((0, steps) if steps else (0,)))
+            short = dataclasses.replace(
+                run,
+                runs=runs,
+                steps=steps,
+                threads=1,
+                record=models.At((0, steps) if steps else (0,)),
+            )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 course = Course(short, Seed(0), None, math.inf, False, lambda *_: True)

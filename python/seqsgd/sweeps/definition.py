@@ -43,16 +43,20 @@ class Sweep:
     Parameters
     ----------
     base : mapping
-        Arguments of :func:`seqsgd.simulate` by name; models as such or as tables with a `type`, as in run files. With `rng` among them (or on the grid), every
-        cell has just that seed: common random numbers.
+        Arguments of :func:`seqsgd.simulate` by name; models as such or as tables with a `type`, as
+        in run files. With `rng` among them (or on the grid), every cell has just that seed: common
+        random numbers.
     grid : mapping
-        Axes: a dotted name such as "lr" or "task.teacher.omega", and its values: a list, an array, `{"linspace": [start, stop, n]}`, `{"geomspace": [start, stop, n]}`,
-        `{"range": [start, stop, step]}` (stop excluded), or `{"labels": {name: value}}` for values without a short name, such as whole tasks. A name of several,
-        "d, steps" or ("d", "steps"), takes a list of as many lists, which walk together. A table of values may also have `name` (of the dimension), and
-        `round` (to integers).
+        Axes: a dotted name such as "lr" or "task.teacher.omega", and its values: a list, an array,
+        `{"linspace": [start, stop, n]}`, `{"geomspace": [start, stop, n]}`, `{"range": [start,
+        stop, step]}` (stop excluded), or `{"labels": {name: value}}` for values without a short
+        name, such as whole tasks. A name of several, "d, steps" or ("d", "steps"), takes a list of
+        as many lists, which walk together. A table of values may also have `name` (of the
+        dimension), and `round` (to integers).
     rng : int, numpy SeedSequence, numpy Generator or None
-        The seed of the whole: each cell gets a stream of its own, which depends on this seed and on what the cell simulates (not on steps, record, stop, runs, nor on
-        the other cells). None: fresh entropy, which the store notes and keeps to.
+        The seed of the whole: each cell gets a stream of its own, which depends on this seed and on
+        what the cell simulates (not on steps, record, stop, runs, nor on the other cells). None:
+        fresh entropy, which the store notes and keeps to.
 
     Raises
     ------
@@ -60,18 +64,27 @@ class Sweep:
         One line that starts with the place: `grid.lr[2]: ...` or `base.d: ...`.
     """
 
-    def __init__(self, base: Mapping[str, Any], grid: Mapping[Any, Any], *, rng: Rng = None) -> None:
+    def __init__(
+        self, base: Mapping[str, Any], grid: Mapping[Any, Any], *, rng: Rng = None
+    ) -> None:
         if not isinstance(base, Mapping):
-            raise TypeError(f"base: expected the keyword arguments of simulate as a mapping, got {_checks.short(base)}")
+            raise TypeError(
+                "base: expected the keyword arguments of simulate as a mapping, got "
+                f"{_checks.short(base)}"
+            )
         self.axes: tuple[Axis, ...] = parse(grid)
         self._base = {k: list(v) if isinstance(v, Iterator) else v for k, v in base.items()}
         own = self._base.get("rng") is not None or any("rng" in axis.keys for axis in self.axes)
         if own and rng is not None:
-            raise ConfigError("rng: expected it in one place, got it of the sweep and in base or grid")
+            raise ConfigError(
+                "rng: expected it in one place, got it of the sweep and in base or grid"
+            )
         self.root = None if own or rng is None else Seed.of(rng)
         if self._base.get("rng") is not None:
             self._base["rng"] = _seed("base.rng", self._base["rng"])
-        self._cells = [self._cell(point) for point in itertools.product(*(axis.points for axis in self.axes))]
+        self._cells = [
+            self._cell(point) for point in itertools.product(*(axis.points for axis in self.axes))
+        ]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -105,7 +118,9 @@ class Sweep:
         return [Cell(run, *identify(run, seed, root, functions)) for run, seed in self._cells]
 
     def check_memory(self, indices: Iterable[int] | None = None) -> None:
-        """Refuse cells that do not fit into memory, or that their dynamics does not know; all, or some by their numbers."""
+        """Refuse cells that do not fit into memory, or that their dynamics does not know; all, or
+        some by their numbers.
+        """
         for i in range(len(self)) if indices is None else indices:
             try:
                 self._cells[i][0].check_memory()
@@ -114,22 +129,40 @@ class Sweep:
 
     def label(self, position: tuple[int, ...]) -> str:
         """A cell in words: omega = 0.5, L = 3."""
-        return ", ".join(f"{axis.name} = {axis.coords[axis.name][i]}" for axis, i in zip(self.axes, position, strict=True)) or "the only cell"
+        return (
+            ", ".join(
+                f"{axis.name} = {axis.coords[axis.name][i]}"
+                for axis, i in zip(self.axes, position, strict=True)
+            )
+            or "the only cell"
+        )
 
     def locate(self, index: int) -> str:
         """The same, of a cell by its number."""
-        return self.label(tuple(int(i) for i in np.unravel_index(index, self.shape)) if self.axes else ())
+        return self.label(
+            tuple(int(i) for i in np.unravel_index(index, self.shape)) if self.axes else ()
+        )
 
     def definition(self) -> str:
         """Axes and base as JSON: what a store keeps to label its cells."""
         axes = [{"name": a.name, "keys": a.keys, "coords": a.coords} for a in self.axes]
-        base = {k: v.to_plain() if isinstance(v, Seed) else _plain(v) for k, v in self._base.items() if k != "threads"}
+        base = {
+            k: v.to_plain() if isinstance(v, Seed) else _plain(v)
+            for k, v in self._base.items()
+            if k != "threads"
+        }
         return json.dumps({"axes": axes, "base": base})
 
     def _cell(self, point: tuple[tuple[Any, ...], ...]) -> tuple[Run, Seed | None]:
         tree: dict[str, Any] = dict(self._base)
-        changes = [(key, v) for axis, values in zip(self.axes, point, strict=True) for key, v in zip(axis.keys, values, strict=True)]
-        for key, value in sorted(changes, key=lambda c: c[0].count(".")):  # the whole before its parts
+        changes = [
+            (key, v)
+            for axis, values in zip(self.axes, point, strict=True)
+            for key, v in zip(axis.keys, values, strict=True)
+        ]
+        for key, value in sorted(
+            changes, key=lambda c: c[0].count(".")
+        ):  # the whole before its parts
             _put(tree, key.split("."), value, key)
         rng = tree.pop("rng", None)
         try:
@@ -146,10 +179,16 @@ class Sweep:
         for key, value in sorted(changes, key=lambda c: -len(c[0])):
             if path == key or path.startswith((f"{key}.", f"{key}[")):
                 rest = message.removeprefix("base.")[len(key) :]
-                return f"grid.{key}{rest}" if _checks.short(value) in rest or "unknown key" in rest else f"grid.{key}{rest} (at {key} = {_checks.short(value)})"
+                return (
+                    f"grid.{key}{rest}"
+                    if _checks.short(value) in rest or "unknown key" in rest
+                    else f"grid.{key}{rest} (at {key} = {_checks.short(value)})"
+                )
         if not changes:
             return message
-        return f"{message} (in the cell {', '.join(f'{k} = {_checks.short(v)}' for k, v in changes)})"
+        return (
+            f"{message} (in the cell {', '.join(f'{k} = {_checks.short(v)}' for k, v in changes)})"
+        )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{a.name}: {len(a)}" for a in self.axes)
@@ -168,14 +207,19 @@ def _plain(value: Any) -> Any:
 
 
 def _put(tree: dict[str, Any], parts: list[str], value: Any, key: str) -> None:
-    """Set tree[a][b] = value for the key "a.b"; tables and models on the way are copied, models as tables."""
+    """Set tree[a][b] = value for the key "a.b"; tables and models on the way are copied, models as
+    tables.
+    """
     for i, part in enumerate(parts[:-1]):
         inner = tree.get(part)
         if isinstance(inner, Model):
             inner = {"type": type(inner).__name__, **inner._values()}
         if not isinstance(inner, Mapping):
             above, word = ".".join(parts[: i + 1]), parts[i + 1]
-            raise ConfigError(f"grid.{key}: base.{above} is {_checks.short(inner)} and has no {word!r}, nor is it one of {', '.join(WORDS)}{_checks.nearest(word, WORDS)}")
+            raise ConfigError(
+                f"grid.{key}: base.{above} is {_checks.short(inner)} and has no {word!r}, nor is "
+                f"it one of {', '.join(WORDS)}{_checks.nearest(word, WORDS)}"
+            )
         tree[part] = dict(inner)
         tree = tree[part]
     tree[parts[-1]] = value

@@ -1,4 +1,6 @@
-"""Carrying a sweep out: tasks go to workers, outcomes come back, and this process alone writes them down."""
+"""Carrying a sweep out: tasks go to workers, outcomes come back, and this process alone writes them
+down.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,26 @@ Task = tuple[Piece, ...]
 class Drive:
     """The state of a sweep under way."""
 
-    def __init__(self, sweep: Sweep, cells: Sequence[Cell], tasks: Iterable[Task], store: Store, scratch: Scratch, progress: Progress, errors: str, every: float) -> None:
-        self.sweep, self.cells, self.store, self.scratch, self.progress, self.errors, self.every = sweep, cells, store, scratch, progress, errors, every
+    def __init__(
+        self,
+        sweep: Sweep,
+        cells: Sequence[Cell],
+        tasks: Iterable[Task],
+        store: Store,
+        scratch: Scratch,
+        progress: Progress,
+        errors: str,
+        every: float,
+    ) -> None:
+        self.sweep, self.cells, self.store, self.scratch, self.progress, self.errors, self.every = (
+            sweep,
+            cells,
+            store,
+            scratch,
+            progress,
+            errors,
+            every,
+        )
         self.tasks = deque(tasks)
         self.deferred: list[Piece] = []  # another process is at them
         self.parts = Counter(p.cell for task in self.tasks for p in task)
@@ -70,7 +90,9 @@ class Drive:
         return tuple(left)
 
     def wait_for_others(self) -> None:
-        """Look again at what other processes were at: it is there, or still under way, or theirs no more."""
+        """Look again at what other processes were at: it is there, or still under way, or theirs no
+        more.
+        """
         self.store.release()
         self.tasks.extend((p,) for p in self._missing(self.deferred))
         self.deferred = []
@@ -79,7 +101,9 @@ class Drive:
         """Store what came back."""
         if not outcomes:
             return
-        self.store.put([o for _, o in outcomes], {p.key: self.cells[p.cell].input() for p, _ in outcomes})
+        self.store.put(
+            [o for _, o in outcomes], {p.key: self.cells[p.cell].input() for p, _ in outcomes}
+        )
         for p, o in outcomes:
             self._count(p)
             self.nonfinite += o.nonfinite
@@ -173,7 +197,17 @@ class Away:
         d = self.drive
         task = tuple(p._replace(run=self._threads(p)) for p in task)
         attempt = max(self.tries[p.stem] for p in task)
-        order = Order(self.number, attempt, task, str(d.scratch.work), str(d.scratch.life), d.owner, d.every, LIMIT, self.pool.guard)
+        order = Order(
+            self.number,
+            attempt,
+            task,
+            str(d.scratch.work),
+            str(d.scratch.life),
+            d.owner,
+            d.every,
+            LIMIT,
+            self.pool.guard,
+        )
         try:
             self.flying[self.pool.submit(order)] = order
         except BrokenExecutor:
@@ -248,15 +282,35 @@ class Away:
                 self._receive([future])
 
     def _mourn(self, order: Order) -> None:
-        """Pieces whose worker was lost go out again, one by one; those that see it happen too often are given up."""
+        """Pieces whose worker was lost go out again, one by one; those that see it happen too often
+        are given up.
+        """
         begun = not self.pool.guard or self.drive.scratch.begun(order.number)
         self.begun = self.begun or begun
         for p in order.pieces:
             self.tries[p.stem] += begun  # one that lay in the queue has killed nobody
             if self.tries[p.stem] >= ATTEMPTS:
-                error = f"its worker was lost, {self.tries[p.stem]} times{f' ({self.why})' if self.why else ''}"
+                error = (
+                    f"its worker was lost, {self.tries[p.stem]} "
+                    f"times{f' ({self.why})' if self.why else ''}"
+                )
                 now = datetime.now(UTC).isoformat(timespec="seconds")
-                self.drive.finish([(p, Outcome(p.cell, p.key, p.run.first_run, p.run.runs, 0.0, error=error, created=now))])
+                self.drive.finish(
+                    [
+                        (
+                            p,
+                            Outcome(
+                                p.cell,
+                                p.key,
+                                p.run.first_run,
+                                p.run.runs,
+                                0.0,
+                                error=error,
+                                created=now,
+                            ),
+                        )
+                    ]
+                )
             elif self.tries[p.stem] == ATTEMPTS - 1:
                 self.alone.append(p)
             else:

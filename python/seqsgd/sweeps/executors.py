@@ -1,4 +1,6 @@
-"""What has to be known of executors: how many workers, where they are, and how to have a new one when a worker's death broke it."""
+"""What has to be known of executors: how many workers, where they are, and how to have a new one
+when a worker's death broke it.
+"""
 
 from __future__ import annotations
 
@@ -76,13 +78,19 @@ class Pool:
         self._ours = not isinstance(executor, Executor)
         self._died: float | None = None
         self.hurry = False  # whether workers that do not stop are killed soon
-        self._executor = executor if isinstance(executor, Executor) else _processes(_checks.integer("executor", executor, 1, LARGEST))
+        self._executor = (
+            executor
+            if isinstance(executor, Executor)
+            else _processes(_checks.integer("executor", executor, 1, LARGEST))
+        )
 
     @property
     def workers(self) -> int:
         """How many tasks are worked on at a time."""
         client = getattr(self._executor, "_client", None)
-        if client is not None and hasattr(client, "nthreads"):  # dask.distributed: workers may come and go
+        if client is not None and hasattr(
+            client, "nthreads"
+        ):  # dask.distributed: workers may come and go
             return max(1, sum(int(n) for n in client.nthreads().values()))
         for name in ("_max_workers", "num_workers"):
             n = getattr(self._executor, name, None)
@@ -98,12 +106,19 @@ class Pool:
     @property
     def local(self) -> bool:
         """Whether the workers are threads or processes of this machine."""
-        return isinstance(self._executor, (ThreadPoolExecutor, ProcessPoolExecutor)) or self._loky is not None
+        return (
+            isinstance(self._executor, (ThreadPoolExecutor, ProcessPoolExecutor))
+            or self._loky is not None
+        )
 
     @property
     def _loky(self) -> Any:
         module = type(self._executor).__module__
-        return importlib.import_module(module) if "loky" in module and module.endswith("reusable_executor") else None
+        return (
+            importlib.import_module(module)
+            if "loky" in module and module.endswith("reusable_executor")
+            else None
+        )
 
     def submit(self, order: Order) -> Future[Any]:
         """Send an order off. What goes wrong is a SweepError, unless the executor is broken."""
@@ -130,7 +145,9 @@ class Pool:
         return isinstance(self._executor, ProcessPoolExecutor) or self._loky is not None
 
     def free(self) -> None:
-        """A worker killed while it sends a result leaves half a message and a lock, for which its executor waits for ever: after a while, break what is broken."""
+        """A worker killed while it sends a result leaves half a message and a lock, for which its
+        executor waits for ever: after a while, break what is broken.
+        """
         if self._killed(self._children()):
             self._unblock()
 
@@ -158,20 +175,35 @@ class Pool:
         return False
 
     def revive(self) -> None:
-        """After a worker's death: an executor of the same kind, where the old one does not go on by itself."""
+        """After a worker's death: an executor of the same kind, where the old one does not go on by
+        itself.
+        """
         self._died = None
         old: Any = self._executor
         if self._loky is not None:
-            self._executor = self._loky.get_reusable_executor(max_workers=old._max_workers, reuse="auto", kill_workers=False)
+            self._executor = self._loky.get_reusable_executor(
+                max_workers=old._max_workers, reuse="auto", kill_workers=False
+            )
         elif isinstance(old, ProcessPoolExecutor):
             parts: Any = old  # what is asked for has no public name
-            workers, context, initializer, initargs = parts._max_workers, parts._mp_context, parts._initializer, parts._initargs
+            workers, context, initializer, initargs = (
+                parts._max_workers,
+                parts._mp_context,
+                parts._initializer,
+                parts._initargs,
+            )
             old.shutdown(wait=False, cancel_futures=True)
-            self._executor = ProcessPoolExecutor(workers, mp_context=context, initializer=initializer, initargs=initargs)
+            self._executor = ProcessPoolExecutor(
+                workers, mp_context=context, initializer=initializer, initargs=initargs
+            )
             self._ours = True
 
     def close(self) -> None:
-        """End the jobs and processes that are ours. One that was killed just before may have held the lock on orders, for which another would wait for ever."""
+        """End the jobs and processes that are ours.
+
+        One that was killed just before may have held the lock on orders, for which another would
+        wait for ever.
+        """
         if self._jobs is not None:
             self._jobs.shutdown(wait=False, cancel_futures=True)
         if not self._ours:
@@ -194,7 +226,10 @@ def check_processes() -> None:
     """Refuse where processes cannot be started, or would not find what they need."""
     process = multiprocessing.current_process()
     if getattr(process, "_inheriting", False):
-        raise SweepError("executor: this module is being imported by a worker of the sweep it starts; put the call under `if __name__ == '__main__':`")
+        raise SweepError(
+            "executor: this module is being imported by a worker of the sweep it starts; put the "
+            "call under `if __name__ == '__main__':`"
+        )
     if process.daemon:
         raise SweepError(
             "executor: this is a daemonic process (a worker of multiprocessing.Pool, of dask, ...)"
@@ -222,7 +257,12 @@ def check_processes() -> None:
 
 
 def _processes(n: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(n, mp_context=multiprocessing.get_context("spawn"), initializer=initialize, initargs=(owner.name(),))
+    return ProcessPoolExecutor(
+        n,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=initialize,
+        initargs=(owner.name(),),
+    )
 
 
 def one_line(error: BaseException) -> str:
@@ -241,12 +281,16 @@ def unsent(error: BaseException) -> SweepError:
 
 
 def lost(error: BaseException) -> bool:
-    """Whether a future's exception means that a worker was lost; else the order could not be sent, or its answer, and would fail again."""
+    """Whether a future's exception means that a worker was lost; else the order could not be sent,
+    or its answer, and would fail again.
+    """
     if isinstance(error, CancelledError):
         return True
     if isinstance(error, (pickle.PicklingError, AttributeError, TypeError, ImportError)):
         return False
-    return not any(word in f"{type(error).__name__} {error}".lower() for word in ("pickl", "serializ"))
+    return not any(
+        word in f"{type(error).__name__} {error}".lower() for word in ("pickl", "serializ")
+    )
 
 
 __all__ = ["Pool", "check", "check_processes", "lost", "one_line", "unsent"]

@@ -1,4 +1,6 @@
-"""Grids: axes of values, written as lists, as ranges or with labels, alone or several walking together."""
+"""Grids: axes of values, written as lists, as ranges or with labels, alone or several walking
+together.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,10 @@ RESERVED = (
     *KEPT,
     "provenance",
 )  # the last is a group in files
-WANTED = "a list of values, { linspace = [start, stop, n] }, { geomspace = [start, stop, n] }, { range = [start, stop, step] } or { labels = { name = value } }"
+WANTED = (
+    "a list of values, { linspace = [start, stop, n] }, { geomspace = [start, stop, n] }, { range "
+    "= [start, stop, step] } or { labels = { name = value } }"
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,9 @@ def parse(grid: Mapping[Any, Any]) -> tuple[Axis, ...]:
             if key in seen:
                 raise ConfigError(f"grid.{key}: appears twice")
             if key == "threads":
-                raise ConfigError("grid.threads: results do not depend on it, so that it cannot be an axis")
+                raise ConfigError(
+                    "grid.threads: results do not depend on it, so that it cannot be an axis"
+                )
             seen.add(key)
     columns = [_columns(keys, value) for keys, value in entries]
     cells = math.prod(len(axis.columns[0]) for axis in columns)
@@ -135,8 +142,15 @@ def _flat(grid: Mapping[Any, Any], above: tuple[str, ...]) -> Iterator[tuple[Any
 
 def _keys(key: object) -> tuple[str, ...]:
     parts = key.split(",") if isinstance(key, str) else key
-    if not isinstance(parts, (list, tuple)) or not all(isinstance(p, str) and p.strip() for p in parts) or not parts:
-        raise ConfigError(f"grid: expected keys that are dotted names such as 'task.teacher.L', got {_checks.short(key)}")
+    if (
+        not isinstance(parts, (list, tuple))
+        or not all(isinstance(p, str) and p.strip() for p in parts)
+        or not parts
+    ):
+        raise ConfigError(
+            "grid: expected keys that are dotted names such as 'task.teacher.L', got "
+            f"{_checks.short(key)}"
+        )
     return tuple(p.strip() for p in parts)
 
 
@@ -148,36 +162,71 @@ def _columns(keys: tuple[str, ...], value: Any) -> _Columns:
         words = [w for w in WORDS if w in value]
         for word in value:
             if word not in WORDS + OPTIONS:
-                raise ConfigError(f"{where}.{word}: unknown key, expected one of {', '.join(WORDS + OPTIONS)}")
+                raise ConfigError(
+                    f"{where}.{word}: unknown key, expected one of {', '.join(WORDS + OPTIONS)}"
+                )
         name, rounded, labels = value.get("name"), value.get("round", False), value.get("labels")
         if isinstance(labels, Mapping) and words == ["labels"]:
             value, labels = list(labels.values()), list(labels)
         elif len([w for w in words if w != "labels"]) != 1:
-            raise ConfigError(f"{where}: expected one of {', '.join(WORDS)}, got {', '.join(words) or 'none of them'}")
+            raise ConfigError(
+                f"{where}: expected one of {', '.join(WORDS)}, got "
+                f"{', '.join(words) or 'none of them'}"
+            )
         else:
-            value = value["values"] if "values" in value else {w: value[w] for w in words if w != "labels"}
+            value = (
+                value["values"]
+                if "values" in value
+                else {w: value[w] for w in words if w != "labels"}
+            )
     if not isinstance(rounded, bool):
         raise ConfigError(f"{where}.round: expected true or false, got {_checks.short(rounded)}")
-    if name is not None and (not isinstance(name, str) or not name.isidentifier() or name in RESERVED):
-        raise ConfigError(f"{where}.name: expected a name of letters, digits and _ that is none of {', '.join(RESERVED)}, got {_checks.short(name)}")
-    columns = [_values(where, value, rounded)] if len(keys) == 1 else _zipped(where, keys, value, rounded)
+    if name is not None and (
+        not isinstance(name, str) or not name.isidentifier() or name in RESERVED
+    ):
+        raise ConfigError(
+            f"{where}.name: expected a name of letters, digits and _ that is none of "
+            f"{', '.join(RESERVED)}, got {_checks.short(name)}"
+        )
+    columns = (
+        [_values(where, value, rounded)] if len(keys) == 1 else _zipped(where, keys, value, rounded)
+    )
     count = len(columns[0])
     if labels is not None:
         labels = labels if isinstance(labels, (str, Mapping)) else _listed(labels)
-        if isinstance(labels, (str, Mapping)) or not isinstance(labels, Sequence) or not all(isinstance(x, str) for x in labels):
-            raise ConfigError(f"{where}.labels: expected a list of strings, got {_checks.short(labels)}")
+        if (
+            isinstance(labels, (str, Mapping))
+            or not isinstance(labels, Sequence)
+            or not all(isinstance(x, str) for x in labels)
+        ):
+            raise ConfigError(
+                f"{where}.labels: expected a list of strings, got {_checks.short(labels)}"
+            )
         if len(labels) != count or len(set(labels)) != count:
-            raise ConfigError(f"{where}.labels: expected {count} different ones, one for each value, got {_checks.short(labels)}")
+            raise ConfigError(
+                f"{where}.labels: expected {count} different ones, one for each value, got "
+                f"{_checks.short(labels)}"
+            )
     return _Columns(columns, labels, name)
 
 
 def _zipped(where: str, keys: tuple[str, ...], value: Any, rounded: bool) -> list[Sequence[Any]]:
     value = _array(value)
-    if isinstance(value, (str, Mapping)) or not isinstance(value, (Sequence, np.ndarray)) or len(value) != len(keys):
-        raise ConfigError(f"{where}: expected {len(keys)} lists that walk together, one for each name, got {_checks.short(value)}")
+    if (
+        isinstance(value, (str, Mapping))
+        or not isinstance(value, (Sequence, np.ndarray))
+        or len(value) != len(keys)
+    ):
+        raise ConfigError(
+            f"{where}: expected {len(keys)} lists that walk together, one for each name, got "
+            f"{_checks.short(value)}"
+        )
     columns = [_values(f"{where}[{i}]", v, rounded) for i, v in enumerate(value)]
     if len({len(c) for c in columns}) > 1:
-        raise ConfigError(f"{where}: expected lists of one length, got {', '.join(f'{len(c)} values of {k}' for k, c in zip(keys, columns, strict=True))}")
+        raise ConfigError(
+            f"{where}: expected lists of one length, got "
+            f"{', '.join(f'{len(c)} values of {k}' for k, c in zip(keys, columns, strict=True))}"
+        )
     return columns
 
 
@@ -202,7 +251,10 @@ def _values(where: str, value: Any, rounded: bool) -> Sequence[Any]:
     if not count:
         raise ConfigError(f"{where}: expected at least one value, got an empty list")
     if count > LIMIT:
-        raise ConfigError(f"{where}: expected at most {LIMIT} values, got {count if count != LIMIT + 1 else 'more'}")
+        raise ConfigError(
+            f"{where}: expected at most {LIMIT} values, got "
+            f"{count if count != LIMIT + 1 else 'more'}"
+        )
     points = [
         v.item()
         if isinstance(v, np.generic) or (hasattr(v, "__array__") and np.shape(v) == ())
@@ -212,7 +264,11 @@ def _values(where: str, value: Any, rounded: bool) -> Sequence[Any]:
     if rounded:
         points = [round(_number(f"{where}[{i}]", v)) for i, v in enumerate(points)]
     scalars = [v for v in points if isinstance(v, (bool, int, float, str))]
-    repeated = [v for v in scalars if len(scalars) == len(points) and scalars.count(v) > 1] if len(scalars) > len(set(scalars)) else []
+    repeated = (
+        [v for v in scalars if len(scalars) == len(points) and scalars.count(v) > 1]
+        if len(scalars) > len(set(scalars))
+        else []
+    )
     names = [v.name for v in points if isinstance(v, Named)]  # equal names share their results
     repeated += [name for name in names if names.count(name) > 1]
     if repeated and not where.endswith("]"):  # of names that walk together one may stand still
@@ -243,7 +299,10 @@ def points(where: str, value: Mapping[str, Any]) -> list[Any]:
     for word in value:
         if word not in ("values", *RANGES, "round"):
             known = ("values", *RANGES, "round")
-            raise ConfigError(f"{where}.{word}: expected one of {', '.join(known)}, got {word!r}{_checks.nearest(word, known)}")
+            raise ConfigError(
+                f"{where}.{word}: expected one of {', '.join(known)}, got "
+                f"{word!r}{_checks.nearest(word, known)}"
+            )
     rounded = value.get("round", False)
     if not isinstance(rounded, bool):
         raise ConfigError(f"{where}.round: expected true or false, got {_checks.short(rounded)}")
@@ -253,24 +312,39 @@ def points(where: str, value: Mapping[str, Any]) -> list[Any]:
 
 def _range(where: str, word: str, value: Any) -> Any:
     if isinstance(value, (str, Mapping)) or not isinstance(value, Sequence):
-        raise ConfigError(f"{where}: expected [start, stop, {'step' if word == 'range' else 'n'}], got {_checks.short(value)}")
+        raise ConfigError(
+            f"{where}: expected [start, stop, {'step' if word == 'range' else 'n'}], got "
+            f"{_checks.short(value)}"
+        )
     try:
         if word == "range":
             if not 1 <= len(value) <= 3:
-                raise ConfigError(f"{where}: expected [stop], [start, stop] or [start, stop, step], got {_checks.short(value)}")
-            whole = [_checks.integer(f"{where}[{i}]", v, unbounded=True) for i, v in enumerate(value)]
+                raise ConfigError(
+                    f"{where}: expected [stop], [start, stop] or [start, stop, step], got "
+                    f"{_checks.short(value)}"
+                )
+            whole = [
+                _checks.integer(f"{where}[{i}]", v, unbounded=True) for i, v in enumerate(value)
+            ]
             if len(whole) == 3 and whole[2] == 0:
                 raise ConfigError(f"{where}[2]: expected a step other than 0, got 0")
             return range(*whole)
         if len(value) != 3:
             raise ConfigError(f"{where}: expected [start, stop, n], got {_checks.short(value)}")
         positive = word == "geomspace"
-        start, stop = (_checks.number(f"{where}[{i}]", v, 0 if positive else None, open_low=positive) for i, v in enumerate(value[:2]))
+        start, stop = (
+            _checks.number(f"{where}[{i}]", v, 0 if positive else None, open_low=positive)
+            for i, v in enumerate(value[:2])
+        )
         n = _checks.integer(f"{where}[2]", value[2], 1, LIMIT)
     except (TypeError, ValueError) as e:
         raise ConfigError(str(e)) from None
     points = np.geomspace(start, stop, n) if word == "geomspace" else np.linspace(start, stop, n)
-    if isinstance(value[0], int) and isinstance(value[1], int) and np.all(np.abs(points - np.rint(points)) <= 1e-12 * np.abs(points)):
+    if (
+        isinstance(value[0], int)
+        and isinstance(value[1], int)
+        and np.all(np.abs(points - np.rint(points)) <= 1e-12 * np.abs(points))
+    ):
         return [int(x) for x in np.rint(points)]  # between whole numbers, by whole steps: integers
     return points
 
@@ -309,7 +383,9 @@ def _axis(keys: tuple[str, ...], axis: _Columns, last: list[str]) -> Axis:
 
 
 def _labels(values: Sequence[Any]) -> tuple[Any, ...]:
-    """The values themselves if they are numbers, words or truth values; else a different word for each."""
+    """The values themselves if they are numbers, words or truth values; else a different word for
+    each.
+    """
     for kinds in (bool, str):
         if all(isinstance(v, kinds) for v in values):
             return tuple(values)
@@ -334,7 +410,11 @@ def _type(value: Any) -> str:
         return type(value).__name__
     if isinstance(value, Mapping):
         return str(value.get("type", "table"))
-    return str(value) if value is None or isinstance(value, (bool, int, float, str)) else _checks.short(value, 60)
+    return (
+        str(value)
+        if value is None or isinstance(value, (bool, int, float, str))
+        else _checks.short(value, 60)
+    )
 
 
 __all__ = ["LIMIT", "Axis", "parse", "points"]

@@ -51,7 +51,9 @@ class JobExecutor(Executor):
 
     def __init__(self, executor: Any, workers: int | None = None) -> None:
         if not is_submitit(executor):
-            raise TypeError(f"executor: expected a submitit executor, got {_checks.short(executor)}")
+            raise TypeError(
+                f"executor: expected a submitit executor, got {_checks.short(executor)}"
+            )
         workers = jobs_of(executor) if workers is None else workers
         self.num_workers = _checks.integer("workers", workers, 1, 4096)
         folder = Path(str(executor.folder).split("%j")[0])
@@ -148,7 +150,9 @@ class JobExecutor(Executor):
 
     def _settle(self, name: str, value: Any, error: BaseException | None) -> None:
         future = self._futures.pop(name)
-        if future.cancelled() or (not future.running() and not future.set_running_or_notify_cancel()):
+        if future.cancelled() or (
+            not future.running() and not future.set_running_or_notify_cancel()
+        ):
             return
         if error is None:
             future.set_result(value)
@@ -159,7 +163,9 @@ class JobExecutor(Executor):
         """The batch system does not take jobs, or the folder is gone."""
         self._lost = LOSSES
         for name in list(self._futures):
-            self._settle(name, None, BrokenExecutor(" ".join(f"{type(error).__name__}: {error}".split())))
+            self._settle(
+                name, None, BrokenExecutor(" ".join(f"{type(error).__name__}: {error}".split()))
+            )
 
     def _end(self) -> None:
         self._go.unlink(missing_ok=True)
@@ -172,7 +178,9 @@ class JobExecutor(Executor):
     def _left(self) -> list[Any]:
         """Jobs that have not ended by themselves after a few seconds."""
         deadline = time.monotonic() + 3
-        while (left := [j for j in self._jobs.values() if not j.done()]) and time.monotonic() < deadline:
+        while (
+            left := [j for j in self._jobs.values() if not j.done()]
+        ) and time.monotonic() < deadline:
             time.sleep(TURN / 4)
         return left
 
@@ -244,7 +252,8 @@ def jobs_of(executor: Any) -> int:
 def is_submitit(executor: object) -> bool:
     """Whether this is an executor of submitit, told without importing it."""
     return any(
-        t.__module__.startswith("submitit.") and t.__name__ == "Executor" for t in type(executor).__mro__
+        t.__module__.startswith("submitit.") and t.__name__ == "Executor"
+        for t in type(executor).__mro__
     )
 
 

@@ -14,7 +14,9 @@ def _born(pid: int) -> str:
         return _born_on_windows(pid)
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return fields[19] if fields[0] != "Z" else "dead"  # a killed process whose parent has not looked yet
+        return (
+            fields[19] if fields[0] != "Z" else "dead"
+        )  # a killed process whose parent has not looked yet
     except (OSError, IndexError):
         return ""
 
@@ -26,14 +28,22 @@ if sys.platform == "win32":
 
         kernel = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel.OpenProcess.restype = ctypes.c_void_p
-        process = ctypes.c_void_p(kernel.OpenProcess(0x101000, False, pid))  # to wait for, and to ask little
+        process = ctypes.c_void_p(
+            kernel.OpenProcess(0x101000, False, pid)
+        )  # to wait for, and to ask little
         if not process:
-            return "dead" if ctypes.get_last_error() == 87 else ""  # there is none; or it is somebody else's
+            return (
+                "dead" if ctypes.get_last_error() == 87 else ""
+            )  # there is none; or it is somebody else's
         try:
             times = [ctypes.c_uint64() for _ in range(4)]  # the first is that of creation
             if kernel.WaitForSingleObject(process, 0) == 0:  # ended, though somebody holds on to it
                 return "dead"
-            return str(times[0].value) if kernel.GetProcessTimes(process, *map(ctypes.byref, times)) else ""
+            return (
+                str(times[0].value)
+                if kernel.GetProcessTimes(process, *map(ctypes.byref, times))
+                else ""
+            )
         finally:
             kernel.CloseHandle(process)
 

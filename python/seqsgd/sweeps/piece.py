@@ -65,14 +65,20 @@ class Outcome:
 
 
 def encode(variables: Mapping[str, Variable], grid: Array, time: Array) -> tuple[str, bytes, bytes]:
-    """Header (JSON), record steps with their times, and the values, one array after another in C order, little-endian."""
+    """Header (JSON), record steps with their times, and the values, one array after another in C
+    order, little-endian.
+    """
     header, parts = [], []
     for name, v in variables.items():
         a = np.asarray(v.values)
         a = np.ascontiguousarray(a.astype(a.dtype.newbyteorder("<"), copy=False)).reshape(a.shape)
         header.append([name, list(v.dims), a.dtype.str, list(a.shape), v.meaning])
         parts.append(a.tobytes())
-    return json.dumps(header), np.asarray(grid, "<i8").tobytes() + np.asarray(time, "<f8").tobytes(), b"".join(parts)
+    return (
+        json.dumps(header),
+        np.asarray(grid, "<i8").tobytes() + np.asarray(time, "<f8").tobytes(),
+        b"".join(parts),
+    )
 
 
 def decode_grid(blob: bytes) -> tuple[Array, Array]:
@@ -123,7 +129,9 @@ def checksum(data: bytes) -> int:
 
 
 def gaps(first: int, runs: int, there: Sequence[tuple[int, int, bool]]) -> list[tuple[int, int]]:
-    """What is missing of runs first .. first + runs - 1, as (first, runs), given (first, runs, whether runs can be told apart) of what is there."""
+    """What is missing of runs first .. first + runs - 1, as (first, runs), given (first, runs,
+    whether runs can be told apart) of what is there.
+    """
     if any(not split and (f, n) == (first, runs) for f, n, split in there):
         return []
     missing, at, end = [], first, first + runs

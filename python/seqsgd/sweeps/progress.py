@@ -37,7 +37,12 @@ class Progress:
         all_together: float,
         wanted: bool | None,
     ) -> None:
-        self.cells, self.run_steps, self.cells_done, self._stored = cells, run_steps, cells_done, run_steps_done
+        self.cells, self.run_steps, self.cells_done, self._stored = (
+            cells,
+            run_steps,
+            cells_done,
+            run_steps_done,
+        )
         self._seconds, self._speed, self._spent = seconds, seconds / max(all_together, 1e-9), 0.0
         self._finished = self._flying = 0
         self._started = self._said = time.monotonic()
@@ -74,7 +79,11 @@ class Progress:
         """The state in words."""
         done = self._finished + self._flying
         rate = done / max(time.monotonic() - self._started, 1e-9)
-        return f"{self.cells_done}/{self.cells} cells, {self._stored + done:.3g}/{self.run_steps:.3g} run-steps, {rate:.3g} run-steps/s, about {duration(self.left())} left"
+        return (
+            f"{self.cells_done}/{self.cells} cells, "
+            f"{self._stored + done:.3g}/{self.run_steps:.3g} run-steps, {rate:.3g} run-steps/s, "
+            f"about {duration(self.left())} left"
+        )
 
     def _show(self) -> None:
         self._bar.set_postfix_str(

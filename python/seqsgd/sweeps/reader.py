@@ -94,7 +94,10 @@ class Reader:
     def damaged(self, why: object) -> StoreError:
         """What to raise where the contents make no sense."""
         text = " ".join(str(why).split()) or type(why).__name__
-        return StoreError(f"store: {str(self.path)!r} is damaged ({text}); what is intact can be kept by sweeping again into another store")
+        return StoreError(
+            f"store: {str(self.path)!r} is damaged ({text}); what is intact can be kept by "
+            "sweeping again into another store"
+        )
 
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
@@ -103,7 +106,14 @@ class Reader:
             yield
         except StoreError:
             raise
-        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as e:
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            MemoryError,
+            TypeError,
+            ValueError,
+        ) as e:
             if signalled(e):
                 raise
             raise self.damaged(e) from e
@@ -124,7 +134,9 @@ class Reader:
     def last(self) -> tuple[str, np.ndarray[Any, Any]]:
         """Definition of the sweep that was begun last, with keys and runs of its cells."""
         with self._open() as db:
-            row = db.execute("SELECT definition, keys, hash FROM sweeps ORDER BY id DESC LIMIT 1").fetchone()
+            row = db.execute(
+                "SELECT definition, keys, hash FROM sweeps ORDER BY id DESC LIMIT 1"
+            ).fetchone()
         if row is None:
             raise StoreError(f"store: {str(self.path)!r} holds no sweep")
         definition, keys, name = row
@@ -136,15 +148,25 @@ class Reader:
     def pieces(self, keys: set[bytes] | None) -> list[Stored]:
         """All pieces, or those of some cells, in the order in which they came."""
         with self._open() as db:
-            rows = db.execute("SELECT id, key, first, runs, split, header, grid, origin, created, seconds FROM pieces ORDER BY id")
+            rows = db.execute(
+                "SELECT id, key, first, runs, split, header, grid, origin, created, seconds FROM "
+                "pieces ORDER BY id"
+            )
             return [Stored(*row) for row in rows if keys is None or row[1] in keys]
 
     def texts(self, ids: Iterable[int]) -> dict[int, bytes]:
         """Headers, grids and origins by number."""
         with self._open() as db:
-            found = {i: db.execute("SELECT body, hash FROM texts WHERE id = ?", (i,)).fetchone() for i in set(ids)}
+            found = {
+                i: db.execute("SELECT body, hash FROM texts WHERE id = ?", (i,)).fetchone()
+                for i in set(ids)
+            }
         for i, row in found.items():
-            if row is None or not isinstance(row[0], bytes) or hashlib.sha256(row[0]).digest() != row[1]:
+            if (
+                row is None
+                or not isinstance(row[0], bytes)
+                or hashlib.sha256(row[0]).digest() != row[1]
+            ):
                 raise self.damaged(f"text {i} is missing or has changed")
         return {i: body for i, (body, _) in found.items()}
 
@@ -154,20 +176,47 @@ class Reader:
             ids = sorted(ids)
             if len(ids) > 500 and ids[-1] - ids[0] < 4 * len(ids):  # one pass over the table
                 wanted = set(ids)
-                rows: Iterable[Any] = (r for r in db.execute("SELECT id, checksum, data FROM pieces WHERE id BETWEEN ? AND ? ORDER BY id", (ids[0], ids[-1])) if r[0] in wanted)
+                rows: Iterable[Any] = (
+                    r
+                    for r in db.execute(
+                        "SELECT id, checksum, data FROM pieces WHERE id BETWEEN ? AND ? ORDER BY "
+                        "id",
+                        (ids[0], ids[-1]),
+                    )
+                    if r[0] in wanted
+                )
             else:
-                rows = (row for i in ids for row in db.execute("SELECT id, checksum, data FROM pieces WHERE id = ?", (i,)))
+                rows = (
+                    row
+                    for i in ids
+                    for row in db.execute(
+                        "SELECT id, checksum, data FROM pieces WHERE id = ?", (i,)
+                    )
+                )
             for i, check, data in rows:
                 if not isinstance(data, bytes) or checksum(data) != check:
-                    raise StoreError(f"store: {str(self.path)!r}: piece {i} is damaged; delete it (DELETE FROM pieces WHERE id = {i}) and run again")
+                    raise StoreError(
+                        f"store: {str(self.path)!r}: piece {i} is damaged; delete it (DELETE FROM "
+                        f"pieces WHERE id = {i}) and run again"
+                    )
                 yield i, data
 
     def inputs(self, keys: set[bytes]) -> dict[bytes, dict[str, Any]]:
         """`arguments` and `task_repr` of cells that were begun."""
         with self._open() as db, self.whole():
-            return {key: json.loads(text) for key, text in db.execute("SELECT key, input FROM cells") if key in keys}
+            return {
+                key: json.loads(text)
+                for key, text in db.execute("SELECT key, input FROM cells")
+                if key in keys
+            }
 
     def failures(self, keys: set[bytes]) -> list[Failure]:
         """What failed, and has not succeeded since."""
         with self._open() as db:
-            return [Failure(*row) for row in db.execute("SELECT key, first, runs, error, traceback, created FROM failures") if row[0] in keys]
+            return [
+                Failure(*row)
+                for row in db.execute(
+                    "SELECT key, first, runs, error, traceback, created FROM failures"
+                )
+                if row[0] in keys
+            ]

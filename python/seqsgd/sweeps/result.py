@@ -30,7 +30,8 @@ EAGER = 256_000_000  # bytes: larger ones are read when looked at
 
 
 class SweepResult:
-    """The results of the sweep that a store was last used for: those there are, also while they are still being computed.
+    """The results of the sweep that a store was last used for: those there are, also while they are
+    still being computed.
 
     Attributes
     ----------
@@ -61,14 +62,17 @@ class SweepResult:
 
     @cached_property
     def dataset(self) -> xr.Dataset:
-        """Everything under its labels: the axes of the grid, then run, step and token as in :class:`Result`.
+        """Everything under its labels: the axes of the grid, then run, step and token as in
+        :class:`Result`.
 
-        Where cells differ in their records, runs or tokens, the union is taken, with NaN where a cell has nothing; counts and truth values are then float64. Read at once
-        if it is smaller than 256 MB, else when looked at. See :meth:`open`. The attribute `complete` is 0
-        while cells are missing.
+        Where cells differ in their records, runs or tokens, the union is taken, with NaN where a
+        cell has nothing; counts and truth values are then float64. Read at once if it is smaller
+        than 256 MB, else when looked at. See :meth:`open`. The attribute `complete` is 0 while
+        cells are missing.
 
-        `weak_recovery` is inf for a run that did not reach eta, so that ``weak_recovery.median("run")``
-        is never a number made of those that did; NaN is for what was not computed.
+        `weak_recovery` is inf for a run that did not reach eta, so that
+        ``weak_recovery.median("run")`` is never a number made of those that did; NaN is for what
+        was not computed.
         """
         return self.open()
 
@@ -84,11 +88,22 @@ class SweepResult:
 
         a = self._assembly()
         if lazy is None:
-            lazy = sum(int(np.prod(v.shape, dtype=np.float64)) * v.dtype.itemsize for v in a.variables.values()) > EAGER
+            lazy = (
+                sum(
+                    int(np.prod(v.shape, dtype=np.float64)) * v.dtype.itemsize
+                    for v in a.variables.values()
+                )
+                > EAGER
+            )
         values = {name: a.lazy(name) for name in a.variables} if lazy else a.everything()
-        data = {name: ((*self.dims, *v.dims), values[name], {"long_name": v.meaning} | _comment(v.dims)) for name, v in a.variables.items()}
+        data = {
+            name: ((*self.dims, *v.dims), values[name], {"long_name": v.meaning} | _comment(v.dims))
+            for name, v in a.variables.items()
+        }
         with self._reader.whole():
-            return xr.Dataset(data, coords=self._axes_coords() | self._record_coords(a), attrs=self._attributes(a))
+            return xr.Dataset(
+                data, coords=self._axes_coords() | self._record_coords(a), attrs=self._attributes(a)
+            )
 
     def _assembly(self) -> Assembly:
         from .assembly import Assembly
@@ -97,22 +112,41 @@ class SweepResult:
             return Assembly(self._reader, self.shape, self._cells)
 
     def _axes_coords(self) -> dict[str, Any]:
-        return {name: (a["name"], np.array(values)) for a in self._definition["axes"] for name, values in a["coords"].items()}
+        return {
+            name: (a["name"], np.array(values))
+            for a in self._definition["axes"]
+            for name, values in a["coords"].items()
+        }
 
     def _record_coords(self, a: Assembly) -> dict[str, Any]:
         dims = {dim for v in a.variables.values() for dim in v.dims}
         coords: dict[str, Any] = {"step": ("step", a.step, {"long_name": "step tau"})}
         axes, time = a.time()
-        coords["time"] = ((*(self.dims[i] for i in axes), "step"), time, {"long_name": "time t = integral of lr / d"})
+        coords["time"] = (
+            (*(self.dims[i] for i in axes), "step"),
+            time,
+            {"long_name": "time t = integral of lr / d"},
+        )
         if "run" in dims:
             coords["run"] = ("run", a.run)
         if "token" in dims:
-            tokens = max(n for v in a.variables.values() for dim, n in zip(v.dims, v.shape[len(a.shape) :], strict=True) if dim == "token")
+            tokens = max(
+                n
+                for v in a.variables.values()
+                for dim, n in zip(v.dims, v.shape[len(a.shape) :], strict=True)
+                if dim == "token"
+            )
             coords["token"] = ("token", np.arange(1, tokens + 1))
         return coords
 
     def _attributes(self, a: Assembly) -> dict[str, Any]:
-        return {"format": "seqsgd sweep", "format_version": FORMAT_VERSION, "complete": int(all(a.complete)), "base": json.dumps(self._definition["base"]), "store": self._store}
+        return {
+            "format": "seqsgd sweep",
+            "format_version": FORMAT_VERSION,
+            "complete": int(all(a.complete)),
+            "base": json.dumps(self._definition["base"]),
+            "store": self._store,
+        }
 
     @property
     def _store(self) -> str:
@@ -125,7 +159,9 @@ class SweepResult:
 
     @property
     def weak_recovery(self) -> xr.DataArray:
-        """First step of weak recovery; inf where eta was not reached, NaN where nothing was computed."""
+        """First step of weak recovery; inf where eta was not reached, NaN where nothing was
+        computed.
+        """
         return self._recorded("weak_recovery")
 
     @property
@@ -227,10 +263,15 @@ class SweepResult:
         for dim, n in zip(self.dims, self.shape, strict=True):
             values = self._axes_coords()[dim][1]
             if dim not in labels:
-                raise ValueError(f"{dim}: missing, expected one of {_checks.short(values.tolist())}")
+                raise ValueError(
+                    f"{dim}: missing, expected one of {_checks.short(values.tolist())}"
+                )
             found = np.flatnonzero(values == self._exact(dim, labels[dim]))
             if len(found) != 1 or np.ndim(labels[dim]):
-                raise ValueError(f"{dim}: expected one of {_checks.short(values.tolist())}, got {_checks.short(labels[dim])}")
+                raise ValueError(
+                    f"{dim}: expected one of {_checks.short(values.tolist())}, got "
+                    f"{_checks.short(labels[dim])}"
+                )
             position.append(int(found[0]))
             words.append(f"{dim} = {labels[dim]}")
             assert position[-1] < n
@@ -242,19 +283,38 @@ class SweepResult:
 
         a = Assembly(self._reader, (), self._cells[index : index + 1])
         if not a.parts[0]:
-            raise ValueError(f"{', '.join(words) or 'cell'}: it was not computed yet, or failed (see `errors`)")
+            raise ValueError(
+                f"{', '.join(words) or 'cell'}: it was not computed yet, or failed (see `errors`)"
+            )
         values = a.everything()
-        data = {name: (v.dims, values[name], {"long_name": v.meaning}) for name, v in a.variables.items()}
-        return Result(mark(xr.Dataset(data, coords=self._record_coords(a), attrs=self._cell_attributes(index, a))))
+        data = {
+            name: (v.dims, values[name], {"long_name": v.meaning})
+            for name, v in a.variables.items()
+        }
+        return Result(
+            mark(
+                xr.Dataset(
+                    data, coords=self._record_coords(a), attrs=self._cell_attributes(index, a)
+                )
+            )
+        )
 
     def _cell_attributes(self, index: int, a: Assembly) -> dict[str, Any]:
         _, first, runs = self._cells[index]
         parts = a.parts[0]
-        kept = self._reader.inputs({bytes(self._cells[index]["key"])})[bytes(self._cells[index]["key"])]
-        arguments = kept["arguments"] | {"runs": int(runs), "first_run": int(first), "threads": None}
+        kept = self._reader.inputs({bytes(self._cells[index]["key"])})[
+            bytes(self._cells[index]["key"])
+        ]
+        arguments = kept["arguments"] | {
+            "runs": int(runs),
+            "first_run": int(first),
+            "threads": None,
+        }
         origin = json.loads(self._reader.texts({parts[0].stored.origin})[parts[0].stored.origin])
         seconds = sum(p.stored.seconds for p in parts)
-        done = float(np.nansum(a.everything()["steps_done"])) if "steps_done" in a.variables else 0.0
+        done = (
+            float(np.nansum(a.everything()["steps_done"])) if "steps_done" in a.variables else 0.0
+        )
         return {
             "format": "seqsgd result",
             "format_version": FORMAT_VERSION,
@@ -271,26 +331,53 @@ class SweepResult:
         }
 
     def provenance(self) -> xr.Dataset:
-        """Of every cell, under the labels of the grid: `arguments` (JSON), `seconds` of computing, `created` (UTC), `versions` (JSON), `simd`, `complete`, `error`, `key`."""
+        """Of every cell, under the labels of the grid: `arguments` (JSON), `seconds` of computing,
+        `created` (UTC), `versions` (JSON), `simd`, `complete`, `error`, `key`.
+        """
         import xarray as xr
 
         a = self._assembly()
         keys = [bytes(k) for k in self._cells["key"]]
         with self._reader.whole():
             inputs = self._reader.inputs(set(keys))
-            origins = {i: json.loads(t) for i, t in self._reader.texts({p.stored.origin for parts in a.parts for p in parts}).items()}
+            origins = {
+                i: json.loads(t)
+                for i, t in self._reader.texts(
+                    {p.stored.origin for parts in a.parts for p in parts}
+                ).items()
+            }
             failed = {f.key: f.error for f in self._reader.failures(set(keys))}
             columns: dict[str, list[Any]] = {
-                "arguments": [json.dumps(inputs[k]["arguments"]) if k in inputs else "" for k in keys],
-                "seconds": [sum(p.stored.seconds for p in parts) if parts else np.nan for parts in a.parts],
-                "created": [max((p.stored.created for p in parts), default="") for parts in a.parts],
-                "versions": [json.dumps(origins[parts[0].stored.origin]["versions"]) if parts else "" for parts in a.parts],
-                "simd": [", ".join(sorted({origins[p.stored.origin]["simd"] for p in parts})) for parts in a.parts],
+                "arguments": [
+                    json.dumps(inputs[k]["arguments"]) if k in inputs else "" for k in keys
+                ],
+                "seconds": [
+                    sum(p.stored.seconds for p in parts) if parts else np.nan for parts in a.parts
+                ],
+                "created": [
+                    max((p.stored.created for p in parts), default="") for parts in a.parts
+                ],
+                "versions": [
+                    json.dumps(origins[parts[0].stored.origin]["versions"]) if parts else ""
+                    for parts in a.parts
+                ],
+                "simd": [
+                    ", ".join(sorted({origins[p.stored.origin]["simd"] for p in parts}))
+                    for parts in a.parts
+                ],
                 "complete": list(a.complete),
                 "error": [failed.get(k, "") for k in keys],
                 "key": [k.hex() for k in keys],
             }
-        data = {name: (self.dims, np.array(values, None if name in ("seconds", "complete") else object).reshape(self.shape)) for name, values in columns.items()}
+        data = {
+            name: (
+                self.dims,
+                np.array(values, None if name in ("seconds", "complete") else object).reshape(
+                    self.shape
+                ),
+            )
+            for name, values in columns.items()
+        }
         return xr.Dataset(data, coords=self._axes_coords(), attrs=self._attributes(a))
 
     @property
@@ -311,19 +398,31 @@ class SweepResult:
         for i, key in enumerate(keys):
             if key in failed:
                 at = np.unravel_index(i, self.shape) if self.shape else ()
-                out[", ".join(f"{dim} = {coords[dim][1][j]}" for dim, j in zip(self.dims, at, strict=True)) or "the only cell"] = failed[key]
+                out[
+                    ", ".join(
+                        f"{dim} = {coords[dim][1][j]}" for dim, j in zip(self.dims, at, strict=True)
+                    )
+                    or "the only cell"
+                ] = failed[key]
         return out
 
     def to_netcdf(self, path: str | os.PathLike[str]) -> None:
-        """Write one netCDF4 file, whole or not at all: the dataset, and the provenance of every cell in the group `provenance`."""
-        target = _files.check_netcdf("path", path, "; for others there are to_zarr and dataset.to_dataframe()")
+        """Write one netCDF4 file, whole or not at all: the dataset, and the provenance of every
+        cell in the group `provenance`.
+        """
+        target = _files.check_netcdf(
+            "path", path, "; for others there are to_zarr and dataset.to_dataframe()"
+        )
         dataset, words = self.dataset, self.provenance()
         with _files.atomic(target, netcdf_size(dataset, words)) as part:
             dataset.to_netcdf(part, engine="h5netcdf")
             words.to_netcdf(part, mode="a", group="provenance", engine="h5netcdf")
 
     def to_zarr(self, path: str | os.PathLike[str]) -> None:
-        """Write a zarr folder with the same contents (needs the package zarr). A folder that is there already is refused."""
+        """Write a zarr folder with the same contents (needs the package zarr).
+
+        A folder that is there already is refused.
+        """
         final = _files.check_path("path", path)
         if final.exists():
             raise ValueError(f"path: {str(final)!r} exists already")
@@ -341,15 +440,35 @@ class SweepResult:
         a = self._assembly()
         failed = len(self._failures())
         sizes = " x ".join(f"{dim} {n}" for dim, n in zip(self.dims, self.shape, strict=True))
-        rows = [("grid", sizes or "one cell"), ("cells", f"{sum(a.complete)} of {len(a.complete)} done" + (f", {failed} failed" if failed else ""))]
-        rows.append(("records", f"{len(a.run)} runs, {len(a.step)} steps, {', '.join(a.variables)}" if a.variables else "none yet"))
+        rows = [
+            ("grid", sizes or "one cell"),
+            (
+                "cells",
+                f"{sum(a.complete)} of {len(a.complete)} done"
+                + (f", {failed} failed" if failed else ""),
+            ),
+        ]
+        rows.append(
+            (
+                "records",
+                f"{len(a.run)} runs, {len(a.step)} steps, {', '.join(a.variables)}"
+                if a.variables
+                else "none yet",
+            )
+        )
         return [*rows, ("store", self._store)]
 
     def __repr__(self) -> str:
-        return "<seqsgd.SweepResult>\n" + "\n".join(f"  {name:<8} {text}" for name, text in self._rows())
+        return "<seqsgd.SweepResult>\n" + "\n".join(
+            f"  {name:<8} {text}" for name, text in self._rows()
+        )
 
     def _repr_html_(self) -> str:
-        body = "".join(f"<tr><th style='text-align:left'>{html.escape(n)}</th><td style='text-align:left'>{html.escape(t)}</td></tr>" for n, t in self._rows())
+        body = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(n)}</th><td "
+            f"style='text-align:left'>{html.escape(t)}</td></tr>"
+            for n, t in self._rows()
+        )
         return f"<div><strong>seqsgd.SweepResult</strong><table>{body}</table><details><summary>dataset</summary>{self.dataset._repr_html_()}</details></div>"
 
 

@@ -57,10 +57,17 @@ class Plan:
 
     def __str__(self) -> str:
         done = f", {self.cells_done} of them stored" if self.cells_done else ""
-        left = f", {self.run_steps_left:.4g} of them left" if self.run_steps_left not in (0, self.run_steps) else ""
+        left = (
+            f", {self.run_steps_left:.4g} of them left"
+            if self.run_steps_left not in (0, self.run_steps)
+            else ""
+        )
         if self.cells_done == self.cells:
             return f"{self.cells} cells, all stored"
-        return f"{self.cells} cells{done}; {self.run_steps:.4g} run-steps{left}; about {duration(self.seconds)} on {self.workers} core{'s' * (self.workers > 1)}"
+        return (
+            f"{self.cells} cells{done}; {self.run_steps:.4g} run-steps{left}; about "
+            f"{duration(self.seconds)} on {self.workers} core{'s' * (self.workers > 1)}"
+        )
 
 
 def sweep(
@@ -79,22 +86,30 @@ def sweep(
     Parameters
     ----------
     base : mapping or Sweep
-        Arguments of :func:`seqsgd.simulate` that all cells share. A Sweep is a base and a grid already checked.
+        Arguments of :func:`seqsgd.simulate` that all cells share. A Sweep is a base and a grid
+        already checked.
     grid : mapping
         Dotted names of arguments and their values; see :class:`seqsgd.Sweep`.
     executor : concurrent.futures.Executor, int or None
-        None: this process, with threads inside the core. A number: that many processes. Else any executor: ProcessPoolExecutor, ThreadPoolExecutor, joblib's and loky's
-        `get_reusable_executor()`, `dask.distributed.Client.get_executor()`, `mpi4py.futures.MPIPoolExecutor`; or one of submitit (Slurm), whose jobs then are the workers. Cells then have one thread each (or `threads` of base,
-        if workers times threads are no more than there are cores). Results do not depend on any of it. Workers that die are replaced and their cells tried again.
+        None: this process, with threads inside the core. A number: that many processes. Else any
+        executor: ProcessPoolExecutor, ThreadPoolExecutor, joblib's and loky's
+        `get_reusable_executor()`, `dask.distributed.Client.get_executor()`,
+        `mpi4py.futures.MPIPoolExecutor`; or one of submitit (Slurm), whose jobs then are the
+        workers. Cells then have one thread each (or `threads` of base, if workers times threads are
+        no more than there are cores). Results do not depend on any of it. Workers that die are
+        replaced and their cells tried again.
     store : path or None
-        One file, made if it does not exist. Whatever was finished is in it at any moment, and the same call goes on from it. Several processes may work on one store and then
-        share the cells. None: a scratch file that vanishes with the result.
+        One file, made if it does not exist. Whatever was finished is in it at any moment, and the
+        same call goes on from it. Several processes may work on one store and then share the cells.
+        None: a scratch file that vanishes with the result.
     rng : int, numpy SeedSequence, numpy Generator or None
         See :class:`seqsgd.Sweep`.
     errors : "record" or "raise"
-        Whether a cell that fails is noted (`result.errors`), tried again by the next call, and leaves the rest alone; or stops the sweep.
+        Whether a cell that fails is noted (`result.errors`), tried again by the next call, and
+        leaves the rest alone; or stops the sweep.
     checkpoint_every : float
-        Seconds between checkpoints of long cells, which continue bit for bit. They lie in a folder beside the store.
+        Seconds between checkpoints of long cells, which continue bit for bit. They lie in a folder
+        beside the store.
     progress : bool, optional
         A bar on stderr. None: a bar on a terminal, a line a minute elsewhere.
 
@@ -125,7 +140,15 @@ def sweep(
         raise TypeError("grid: missing")
     else:
         definition = Sweep(base, grid, rng=rng)
-    return carry_out(definition, executor=executor, store=store, errors=errors, checkpoint_every=checkpoint_every, progress=progress, announce=_announce(progress))
+    return carry_out(
+        definition,
+        executor=executor,
+        store=store,
+        errors=errors,
+        checkpoint_every=checkpoint_every,
+        progress=progress,
+        announce=_announce(progress),
+    )
 
 
 def _announce(progress: bool | None) -> Callable[[Plan], None]:
@@ -155,18 +178,37 @@ def carry_out(
             executor = _checks.integer("executor", executor, 1)
             check_processes()
     folder = Folder() if store is None else None
-    with contextlib.closing(Store(folder.path / "sweep" if folder else store or "", durable=folder is None)) as opened:
+    with contextlib.closing(
+        Store(folder.path / "sweep" if folder else store or "", durable=folder is None)
+    ) as opened:
         if len(definition) >= MANY and (_stderr.watched() if progress is None else progress):
             _stderr.say(f"seqsgd: checking {len(definition)} cells")
-        cells = definition.cells(opened.entropy() if definition.needs_entropy else None, loose=folder is not None)
+        cells = definition.cells(
+            opened.entropy() if definition.needs_entropy else None, loose=folder is not None
+        )
         there = opened.there()
         todo = _todo(cells, there)
         definition.check_memory(todo)
         opened.begin(definition.definition(), pack(cells))
         result = SweepResult(opened.path, _owner=folder)
         _warn_precision([cells[i] for i in todo])
-        with _interrupts(result, len(cells), None if folder else opened.path), contextlib.ExitStack() as stack:
-            drive = _drive(definition, cells, todo, there, opened, executor, errors, every, progress, announce, stack)
+        with (
+            _interrupts(result, len(cells), None if folder else opened.path),
+            contextlib.ExitStack() as stack,
+        ):
+            drive = _drive(
+                definition,
+                cells,
+                todo,
+                there,
+                opened,
+                executor,
+                errors,
+                every,
+                progress,
+                announce,
+                stack,
+            )
     _warn(definition, drive)
     return result
 
@@ -187,10 +229,17 @@ def _drive(
     try:
         scratch = Scratch(store.path)
     except OSError as e:
-        raise StoreError(f"store: the folder beside {str(store.path)!r} for checkpoints cannot be made ({e.strerror or e})") from None
+        raise StoreError(
+            f"store: the folder beside {str(store.path)!r} for checkpoints cannot be made "
+            f"({e.strerror or e})"
+        ) from None
     stack.callback(_leave, scratch, store)
     found = pieces(cells, todo, estimate([cells[i].run for i in todo]), there, scratch.work)
-    pool = None if executor is None or not todo else stack.enter_context(contextlib.closing(Pool(executor)))
+    pool = (
+        None
+        if executor is None or not todo
+        else stack.enter_context(contextlib.closing(Pool(executor)))
+    )
     planned = _plan(
         definition, cells, todo, found, None if pool is None else (pool.workers, pool.start)
     )
@@ -206,7 +255,16 @@ def _drive(
         wanted if todo else False,
     )
     stack.callback(bar.close)
-    drive = Drive(definition, cells, in_order(found) if pool is None else tasks(found, planned.workers), store, scratch, bar, errors, every)
+    drive = Drive(
+        definition,
+        cells,
+        in_order(found) if pool is None else tasks(found, planned.workers),
+        store,
+        scratch,
+        bar,
+        errors,
+        every,
+    )
     stack.callback(_release, store, drive.owner)
     if pool is None:
         drive.here()
@@ -247,14 +305,18 @@ def _release(store: Store, owner: str) -> None:
 
 
 def _todo(cells: Sequence[Cell], there: Mapping[bytes, Any]) -> list[int]:
-    return [i for i, c in enumerate(cells) if gaps(c.run.first_run, c.run.runs, there.get(c.key, []))]
+    return [
+        i for i, c in enumerate(cells) if gaps(c.run.first_run, c.run.runs, there.get(c.key, []))
+    ]
 
 
 def _width(cells: Sequence[Cell], todo: Sequence[int]) -> int:
     return max(1, min(cores(), max((cells[i].run.workers for i in todo), default=1)))
 
 
-def plan(definition: Sweep, store: Path_ | None = None, executor: Executor | int | None = None) -> Plan:
+def plan(
+    definition: Sweep, store: Path_ | None = None, executor: Executor | int | None = None
+) -> Plan:
     """What `sweep` would have to do; nothing is written. A store is looked into if it exists."""
     if executor is not None:
         check(executor)
@@ -268,7 +330,9 @@ def plan(definition: Sweep, store: Path_ | None = None, executor: Executor | int
     cells = definition.cells(root, loose=store is None)
     todo = _todo(cells, there)
     definition.check_memory(todo)
-    found = pieces(cells, todo, estimate([cells[i].run for i in todo]), there, Path(f"{store}-work"))
+    found = pieces(
+        cells, todo, estimate([cells[i].run for i in todo]), there, Path(f"{store}-work")
+    )
     pool = None
     if executor is not None:
         if is_submitit(executor):
@@ -286,8 +350,14 @@ def _interrupts(result: SweepResult, cells: int, path: Path | None) -> Iterator[
         yield
     except KeyboardInterrupt:
         done = result.cells_done
-        how = f"they are in {str(path)!r}, and the same call goes on from there" if path is not None else "with store=FILE the same call would go on from there"
-        raise SweepInterrupted(f"interrupted after {done} of {cells} cells; {how}", result) from None
+        how = (
+            f"they are in {str(path)!r}, and the same call goes on from there"
+            if path is not None
+            else "with store=FILE the same call would go on from there"
+        )
+        raise SweepInterrupted(
+            f"interrupted after {done} of {cells} cells; {how}", result
+        ) from None
 
 
 def _warn_precision(cells: Sequence[Cell]) -> None:
@@ -312,7 +382,9 @@ def _warn(definition: Sweep, drive: Drive) -> None:
         first = drive.failed[0]
         n = len({o.cell for o in drive.failed})
         _stderr.warn(
-            f"{n} of {len(definition)} cells failed, the first at {definition.locate(first.cell)}: {first.error} (all of them: `result.errors`; the same call tries them again)",
+            f"{n} of {len(definition)} cells failed, the first at "
+            f"{definition.locate(first.cell)}: {first.error} (all of them: `result.errors`; the "
+            "same call tries them again)",
             SweepWarning,
             stacklevel=3,
         )

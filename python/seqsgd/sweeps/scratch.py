@@ -1,4 +1,6 @@
-"""The folder beside a store: checkpoints of long pieces, and signs of life between a sweep and its workers."""
+"""The folder beside a store: checkpoints of long pieces, and signs of life between a sweep and its
+workers.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Scratch:
         self._beaten = time.monotonic()
 
     def _clear(self) -> None:
-        """What killed sweeps left, among it what a kill left half made or half taken away, which names nobody."""
+        """What killed sweeps left, among it what a kill left half made or half taken away, which
+        names nobody.
+        """
         for life in self.work.glob("life-*"):
             with contextlib.suppress(OSError):
                 go = life / "go"
@@ -79,7 +83,11 @@ class Scratch:
         keys = {key.hex()[:32]: key for key in there}
         for path in self.work.iterdir():
             match = re.match(r"\.?([0-9a-f]{32})-(\d+)-(\d+)\.npz", path.name)
-            if match and match[1] in keys and not gaps(int(match[2]), int(match[3]), there[keys[match[1]]]):
+            if (
+                match
+                and match[1] in keys
+                and not gaps(int(match[2]), int(match[3]), there[keys[match[1]]])
+            ):
                 path.unlink(missing_ok=True)
 
     def left(self) -> bool:

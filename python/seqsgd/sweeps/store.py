@@ -20,7 +20,21 @@ from .piece import Outcome, Piece, checksum
 FORMAT_VERSION = 1
 APPLICATION = 0x53475344  # "SGSD"
 BUSY = 60.0  # seconds to wait for another process's transaction
-NETWORKED = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p", "fuse.", "glusterfs", "orangefs", "pvfs")  # no shared memory between hosts
+NETWORKED = (
+    "nfs",
+    "cifs",
+    "smb",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "ceph",
+    "afs",
+    "9p",
+    "fuse.",
+    "glusterfs",
+    "orangefs",
+    "pvfs",
+)  # no shared memory between hosts
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -43,7 +57,11 @@ def networked(path: Path) -> bool:
     except OSError:
         return False
     where = str(path.resolve())
-    inside = [(len(at), kind) for at, kind in mounts if where == at or where.startswith(at.rstrip("/") + "/")]
+    inside = [
+        (len(at), kind)
+        for at, kind in mounts
+        if where == at or where.startswith(at.rstrip("/") + "/")
+    ]
     return bool(inside) and max(inside)[1].startswith(NETWORKED)
 
 
@@ -62,7 +80,11 @@ def told(path: Path) -> Iterator[None]:
             advice = f"; another process has kept it for more than {BUSY:.0f} s"
         elif "not a database" in text or "malformed" in text or isinstance(e, UnicodeDecodeError):
             netcdf = _files.kind(path) == "netCDF"
-            advice = "; it is a netCDF file, which seqsgd.load or xarray reads" if netcdf else "; it is not a store of sweeps, or was damaged"
+            advice = (
+                "; it is a netCDF file, which seqsgd.load or xarray reads"
+                if netcdf
+                else "; it is not a store of sweeps, or was damaged"
+            )
         else:
             advice = "; what was stored before is not touched, run again"
         raise StoreError(f"store: {str(path)!r}: {text}{advice}") from None
@@ -71,14 +93,22 @@ def told(path: Path) -> Iterator[None]:
 def check_format(path: Path, connection: sqlite3.Connection) -> bool:
     """Refuse the files of others and of newer versions. False for an empty file."""
     # In one look: somebody may be making the store right now.
-    look = "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id, pragma_user_version"
+    look = (
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) FROM "
+        "pragma_application_id, pragma_user_version"
+    )
     application, version, things = connection.execute(look).fetchone()
     if application == 0 and version == 0 and not things:
         return False
     if application != APPLICATION:
-        raise StoreError(f"store: {str(path)!r} is a database of something else, not a store of sweeps")
+        raise StoreError(
+            f"store: {str(path)!r} is a database of something else, not a store of sweeps"
+        )
     if version > FORMAT_VERSION:
-        raise StoreError(f"store: {str(path)!r} has format {version}, this version of seqsgd reads up to {FORMAT_VERSION}; update seqsgd")
+        raise StoreError(
+            f"store: {str(path)!r} has format {version}, this version of seqsgd reads up to "
+            f"{FORMAT_VERSION}; update seqsgd"
+        )
     return True
 
 
@@ -117,7 +147,10 @@ class Store:
         self._texts: dict[bytes, int] = {}
 
     def _journal(self, durable: bool) -> None:
-        """Write-ahead log where it works; else a rollback journal. Either survives a kill at any moment, the latter syncs at every transaction."""
+        """Write-ahead log where it works; else a rollback journal.
+
+        Either survives a kill at any moment, the latter syncs at every transaction.
+        """
         mode = ""
         if durable and not networked(self.path):
             for _ in range(100):  # SQLite does not wait for others here
@@ -130,7 +163,9 @@ class Store:
                     time.sleep(0.05)
         if mode != "wal" and durable:
             self._db.execute("PRAGMA journal_mode=DELETE")
-        self._db.execute(f"PRAGMA synchronous={'OFF' if not durable else 'NORMAL' if mode == 'wal' else 'FULL'}")
+        self._db.execute(
+            f"PRAGMA synchronous={'OFF' if not durable else 'NORMAL' if mode == 'wal' else 'FULL'}"
+        )
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -150,24 +185,44 @@ class Store:
         with told(self.path), self._transaction():
             fresh = json.dumps(Seed.of(None).to_plain())
             self._db.execute("INSERT OR IGNORE INTO meta VALUES ('entropy', ?)", (fresh,))
-            return Seed.from_plain(json.loads(self._db.execute("SELECT value FROM meta WHERE name = 'entropy'").fetchone()[0]))
+            return Seed.from_plain(
+                json.loads(
+                    self._db.execute("SELECT value FROM meta WHERE name = 'entropy'").fetchone()[0]
+                )
+            )
 
     def begin(self, definition: str, keys: bytes) -> None:
-        """Note what is swept: how to label the cells, and their keys in order. The last one noted is the one that `open_sweep` shows."""
+        """Note what is swept: how to label the cells, and their keys in order.
+
+        The last one noted is the one that `open_sweep` shows.
+        """
         name = hashlib.sha256(definition.encode() + keys).digest()
         with told(self.path), self._transaction():
             last = self._db.execute("SELECT hash FROM sweeps ORDER BY id DESC LIMIT 1").fetchone()
             if last is None or last[0] != name:
-                self._db.execute("INSERT OR REPLACE INTO sweeps (hash, definition, keys) VALUES (?, ?, ?)", (name, definition, keys))
+                self._db.execute(
+                    "INSERT OR REPLACE INTO sweeps (hash, definition, keys) VALUES (?, ?, ?)",
+                    (name, definition, keys),
+                )
 
-    def there(self, keys: Iterable[bytes] | None = None) -> dict[bytes, list[tuple[int, int, bool]]]:
-        """(first, runs, whether they can be told apart) of the pieces stored, of some cells or of all."""
+    def there(
+        self, keys: Iterable[bytes] | None = None
+    ) -> dict[bytes, list[tuple[int, int, bool]]]:
+        """(first, runs, whether they can be told apart) of the pieces stored, of some cells or of
+        all.
+        """
         found: dict[bytes, list[tuple[int, int, bool]]] = {}
         with told(self.path):
             if keys is None:
                 rows: Iterable[Any] = self._db.execute("SELECT key, first, runs, split FROM pieces")
             else:
-                rows = (row for key in keys for row in self._db.execute("SELECT key, first, runs, split FROM pieces WHERE key = ?", (key,)))
+                rows = (
+                    row
+                    for key in keys
+                    for row in self._db.execute(
+                        "SELECT key, first, runs, split FROM pieces WHERE key = ?", (key,)
+                    )
+                )
             for key, first, runs, split in rows:
                 found.setdefault(key, []).append((first, runs, bool(split)))
         return found
@@ -179,16 +234,38 @@ class Store:
             for o in outcomes:
                 where = (o.key, o.first, o.runs)
                 if o.error:
-                    self._db.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)", (*where, o.error, o.traceback, o.created))
-                    self._db.execute("INSERT OR IGNORE INTO cells VALUES (?, ?)", (o.key, inputs[o.key]))
-                else:
-                    texts = [self._text(t, known) for t in (o.header.encode(), o.grid, o.origin.encode())]
-                    self._db.execute("INSERT OR IGNORE INTO cells VALUES (?, ?)", (o.key, inputs[o.key]))
                     self._db.execute(
-                        "INSERT OR IGNORE INTO pieces (key, first, runs, split, header, grid, origin, created, seconds, checksum, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                        (*where, '"run"' in o.header, *texts, o.created, o.seconds, checksum(o.data), o.data),
+                        "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)",
+                        (*where, o.error, o.traceback, o.created),
                     )
-                    self._db.execute("DELETE FROM failures WHERE key = ? AND first < ? AND first + runs > ?", (o.key, o.first + o.runs, o.first))
+                    self._db.execute(
+                        "INSERT OR IGNORE INTO cells VALUES (?, ?)", (o.key, inputs[o.key])
+                    )
+                else:
+                    texts = [
+                        self._text(t, known) for t in (o.header.encode(), o.grid, o.origin.encode())
+                    ]
+                    self._db.execute(
+                        "INSERT OR IGNORE INTO cells VALUES (?, ?)", (o.key, inputs[o.key])
+                    )
+                    self._db.execute(
+                        "INSERT OR IGNORE INTO pieces (key, first, runs, split, header, grid, "
+                        "origin, created, seconds, checksum, data) VALUES (?, ?, ?, ?, ?, ?, ?, "
+                        "?, ?, ?, ?)",
+                        (
+                            *where,
+                            '"run"' in o.header,
+                            *texts,
+                            o.created,
+                            o.seconds,
+                            checksum(o.data),
+                            o.data,
+                        ),
+                    )
+                    self._db.execute(
+                        "DELETE FROM failures WHERE key = ? AND first < ? AND first + runs > ?",
+                        (o.key, o.first + o.runs, o.first),
+                    )
                 self._db.execute("DELETE FROM claims WHERE key = ? AND first = ?", (o.key, o.first))
         self._texts = known
 
@@ -197,7 +274,9 @@ class Store:
         name = hashlib.sha256(body).digest()
         if name not in known:
             self._db.execute("INSERT OR IGNORE INTO texts (hash, body) VALUES (?, ?)", (name, body))
-            known[name] = int(self._db.execute("SELECT id FROM texts WHERE hash = ?", (name,)).fetchone()[0])
+            known[name] = int(
+                self._db.execute("SELECT id FROM texts WHERE hash = ?", (name,)).fetchone()[0]
+            )
         return known[name]
 
     def claim(self, pieces: Sequence[Piece], owner: str, seconds: float) -> list[bool]:
@@ -206,7 +285,9 @@ class Store:
         with told(self.path), self._transaction():
             for p in pieces:
                 changed = self._db.execute(
-                    "INSERT INTO claims VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET owner = excluded.owner, until = excluded.until WHERE until < ? OR owner = excluded.owner",
+                    "INSERT INTO claims VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET owner = "
+                    "excluded.owner, until = excluded.until WHERE until < ? OR owner = "
+                    "excluded.owner",
                     (p.key, p.run.first_run, owner, now + seconds, now),
                 ).rowcount
                 got.append(changed > 0)
@@ -215,15 +296,27 @@ class Store:
     def renew(self, owner: str, seconds: float) -> None:
         """Keep what is claimed for a while longer."""
         with told(self.path), self._transaction():
-            self._db.execute("UPDATE claims SET until = ? WHERE owner = ?", (time.time() + seconds, owner))
+            self._db.execute(
+                "UPDATE claims SET until = ? WHERE owner = ?", (time.time() + seconds, owner)
+            )
 
     def release(self, owner: str | None = None) -> None:
         """End the claims of one owner; of None: of all that are known to have died."""
         with told(self.path):
-            owners = [owner] if owner else [o for (o,) in self._db.execute("SELECT DISTINCT owner FROM claims") if not alive(o)]
+            owners = (
+                [owner]
+                if owner
+                else [
+                    o
+                    for (o,) in self._db.execute("SELECT DISTINCT owner FROM claims")
+                    if not alive(o)
+                ]
+            )
             if owners:
                 with self._transaction():
-                    self._db.executemany("DELETE FROM claims WHERE owner = ?", [(o,) for o in owners])
+                    self._db.executemany(
+                        "DELETE FROM claims WHERE owner = ?", [(o,) for o in owners]
+                    )
 
     def close(self) -> None:
         """Leave one plain file behind, unless others are at work on it."""

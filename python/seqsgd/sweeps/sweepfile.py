@@ -55,7 +55,11 @@ def read(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> SweepFile:
     tree = toml(p)
     known_keys(tree, _TOP, "")
     changed = [change(tree, item, _TOP) for item in sets]
-    title, store, output = text(tree, "title", ""), path_of(tree, "store", f"{p.stem}.sweep"), path_of(tree, "output", "")
+    title, store, output = (
+        text(tree, "title", ""),
+        path_of(tree, "store", f"{p.stem}.sweep"),
+        path_of(tree, "output", ""),
+    )
     check_output(output)
     base = copy.deepcopy(dict(table(tree.get("base", {} if changed else None), "base")))
     for key, value in changed:
@@ -65,13 +69,19 @@ def read(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> SweepFile:
     try:
         workers = None if "workers" not in tree else _checks.integer("workers", tree["workers"], 1)
         every = _checks.number("checkpoint_every", tree.get("checkpoint_every", 60.0), 0)
-        rng: Any = None if "rng" not in tree else _checks.integer("rng", tree["rng"], 0, unbounded=True)
+        rng: Any = (
+            None if "rng" not in tree else _checks.integer("rng", tree["rng"], 0, unbounded=True)
+        )
     except (TypeError, ValueError) as e:
         raise ConfigError(str(e)) from None
     sweep = Sweep(base, grid, rng=rng)
     for key, _ in changed:
-        if key and any(key == k or key.startswith(f"{k}.") for axis in sweep.axes for k in axis.keys):
-            raise ConfigError(f"base.{key}: the grid sets this itself, so that --set would change nothing")
+        if key and any(
+            key == k or key.startswith(f"{k}.") for axis in sweep.axes for k in axis.keys
+        ):
+            raise ConfigError(
+                f"base.{key}: the grid sets this itself, so that --set would change nothing"
+            )
     return SweepFile(title, sweep, store, output, workers, every)
 
 

@@ -1,4 +1,6 @@
-"""Cutting a sweep into tasks: cells that are too long into runs, short ones put together, the longest first."""
+"""Cutting a sweep into tasks: cells that are too long into runs, short ones put together, the
+longest first.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,12 @@ SHARE = 3  # a task is a third of what is left for each worker
 There = dict[bytes, list[tuple[int, int, bool]]]
 
 
-def pieces(cells: Sequence[Cell], todo: Sequence[int], costs: Sequence[Cost], there: There, work: Path) -> list[tuple[Piece, int]]:
-    """What is missing of the cells `todo`, with the least number of runs that it may be cut into, 0 for never. Pieces begun earlier, of which there are checkpoints, stay as they were."""
+def pieces(
+    cells: Sequence[Cell], todo: Sequence[int], costs: Sequence[Cost], there: There, work: Path
+) -> list[tuple[Piece, int]]:
+    """What is missing of the cells `todo`, with the least number of runs that it may be cut into, 0
+    for never. Pieces begun earlier, of which there are checkpoints, stay as they were.
+    """
     begun = _begun(work)
     out: list[tuple[Piece, int]] = []
     seen: set[tuple[bytes, int, int]] = set()
@@ -52,7 +58,11 @@ def _begun(work: Path) -> dict[str, list[tuple[int, int]]]:
 
 
 def _piece(index: int, cell: Cell, first: int, runs: int, cost: Cost) -> Piece:
-    run = cell.run if (first, runs) == (cell.run.first_run, cell.run.runs) else dataclasses.replace(cell.run, first_run=first, runs=runs)
+    run = (
+        cell.run
+        if (first, runs) == (cell.run.first_run, cell.run.runs)
+        else dataclasses.replace(cell.run, first_run=first, runs=runs)
+    )
     each = cost.each if cost.seconds else 0.0  # a cell that fails costs nothing
     return Piece(
         index,
@@ -108,7 +118,10 @@ def _cut(piece: Piece, share: float, least: int) -> list[Piece]:
     size = runs / parts
     if size > TOGETHER // 2 or least > 1:  # whole groups of runs that are computed side by side
         size = TOGETHER * max(1, round(size / TOGETHER))
-    edges = [piece.run.first_run + n for n in sorted({min(runs, round(size * i)) for i in range(parts + 1)} | {runs})]
+    edges = [
+        piece.run.first_run + n
+        for n in sorted({min(runs, round(size * i)) for i in range(parts + 1)} | {runs})
+    ]
     of_run = (piece.seconds - piece.each) / runs
     return [
         piece._replace(

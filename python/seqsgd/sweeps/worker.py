@@ -1,4 +1,6 @@
-"""What runs in a worker: a few pieces, one after another, with checkpoints by time and an eye on whether anybody still waits for them."""
+"""What runs in a worker: a few pieces, one after another, with checkpoints by time and an eye on
+whether anybody still waits for them.
+"""
 
 from __future__ import annotations
 
@@ -79,17 +81,29 @@ def compute_piece(piece: Piece, work: Path | None, every: float, watch: Watch) -
             raise
         if ended:
             return None
-        header, grid, data = encode(course.engine.variables(), course.grid, piece.run.schedule.integral(course.grid) / piece.run.d)
+        header, grid, data = encode(
+            course.engine.variables(),
+            course.grid,
+            piece.run.schedule.integral(course.grid) / piece.run.d,
+        )
         nonfinite = int((np.asarray(course.engine.nonfinite()) >= 0).sum())
         return Outcome(*place, course.wall_time(), header, grid, data, _origin(), now, nonfinite)
     except Exception as e:
         if e in watching or signalled(e):
             raise
         text = " ".join(f"{type(e).__name__}: {e}".split())
-        return Outcome(*place, time.monotonic() - started, error=text, traceback=traceback.format_exc(), created=now)
+        return Outcome(
+            *place,
+            time.monotonic() - started,
+            error=text,
+            traceback=traceback.format_exc(),
+            created=now,
+        )
 
 
-def _course(piece: Piece, work: Path | None, every: float, callback: Callable[[int, int], bool]) -> Course:
+def _course(
+    piece: Piece, work: Path | None, every: float, callback: Callable[[int, int], bool]
+) -> Course:
     if work is None or not work.is_dir():
         return Course(piece.run, piece.seed, None, every, False, callback)
     saved = Late(work / f"{piece.stem}.npz", piece.run, piece.seed)
@@ -176,7 +190,9 @@ def compute_packed(order: bytes) -> list[Outcome]:
 
 
 class _Life:
-    """Looks, now and then, whether the results are still wanted, and tells how far the order has got."""
+    """Looks, now and then, whether the results are still wanted, and tells how far the order has
+    got.
+    """
 
     def __init__(self, order: Order) -> None:
         self.owner = order.owner
@@ -213,7 +229,9 @@ class _Life:
 
 @contextlib.contextmanager
 def _undisturbed(guard: bool, owner: str) -> Iterator[None]:
-    """In a worker process: Ctrl-C is for the parent, which says what to do; and a parent that died is noticed."""
+    """In a worker process: Ctrl-C is for the parent, which says what to do; and a parent that died
+    is noticed.
+    """
     if not guard or multiprocessing.parent_process() is None:
         yield
         return

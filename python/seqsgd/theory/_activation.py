@@ -1,6 +1,9 @@
-"""Hermite coefficients c_k(sigma) = E[sigma(u) He_k(u)], u ~ N(0, 1): closed forms, and quadrature of the compiled activation for the rest.
+"""Hermite coefficients c_k(sigma) = E[sigma(u) He_k(u)], u ~ N(0, 1): closed forms, and quadrature
+of the compiled activation for the rest.
 
-A user's function is a black box, which may have jumps and kinks anywhere: it is cut there (`_pieces.py`), and its error is an estimate."""
+A user's function is a black box, which may have jumps and kinks anywhere: it is cut there
+(`_pieces.py`), and its error is an estimate.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,10 @@ class Coefficients:
     Attributes
     ----------
     value, error : (order + 1,) float64
-        The error is a bound of the rounding where the method is a closed form, and that of an analytic function's rule for tanh and sigmoid. For a user's function it is
-        an *estimate*, from two partitions that share nothing but the jumps and kinks that were found: what happens within less than 0.001 can be missed.
+        The error is a bound of the rounding where the method is a closed form, and that of an
+        analytic function's rule for tanh and sigmoid. For a user's function it is an *estimate*,
+        from two partitions that share nothing but the jumps and kinks that were found: what happens
+        within less than 0.001 can be missed.
     method : str
         A user's function: where it was cut.
     """
@@ -43,14 +48,19 @@ class Coefficients:
 
     def __repr__(self) -> str:
         root = np.sqrt([float(math.factorial(k)) for k in range(len(self))])
-        return f"Coefficients(c_0 .. c_{len(self) - 1}, c_k / sqrt(k!) to {(self.error / root).max():.1g}, {self.method})"
+        return (
+            f"Coefficients(c_0 .. c_{len(self) - 1}, c_k / sqrt(k!) to "
+            f"{(self.error / root).max():.1g}, {self.method})"
+        )
 
     def nonzero(self, k: int) -> bool:
         """Whether c_k differs from 0 by more than its error allows: six times it."""
         return bool(abs(self.value[k]) > 6 * self.error[k])
 
     def doubtful(self, k: int) -> bool:
-        """Whether c_k is not told from 0 because its error is large, more than 1e-9 of the largest c_j / sqrt(j!)."""
+        """Whether c_k is not told from 0 because its error is large, more than 1e-9 of the largest
+        c_j / sqrt(j!).
+        """
         root = np.sqrt([float(math.factorial(j)) for j in range(len(self))])
         size = float(np.abs(self.value / root).max())
         return not self.nonzero(k) and bool(self.error[k] / root[k] > 1e-9 * size)
@@ -77,7 +87,11 @@ def _series(sigma: Any, order: int) -> Float64 | None:
     elif isinstance(sigma, str) and sigma.startswith("He"):
         a = [0.0] * int(sigma[2:]) + [1.0]
     else:
-        known = {"identity": [0.0, 1.0], "square": [1.0, 0.0, 1.0], "h2": [0.0, 0.0, math.sqrt(0.5)]}
+        known = {
+            "identity": [0.0, 1.0],
+            "square": [1.0, 0.0, 1.0],
+            "h2": [0.0, 0.0, math.sqrt(0.5)],
+        }
         if sigma not in known:
             return None
         a = known[sigma]
@@ -85,7 +99,9 @@ def _series(sigma: Any, order: int) -> Float64 | None:
 
 
 def _relu(k: int) -> float:
-    """relu'' is a delta at 0, so c_k = He_{k-2}(0) / sqrt(2 pi) for k >= 2; integers first, rounded once."""
+    """relu'' is a delta at 0, so c_k = He_{k-2}(0) / sqrt(2 pi) for k >= 2; integers first, rounded
+    once.
+    """
     if k < 2:
         return 0.5 if k else 1 / math.sqrt(2 * math.pi)
     j, odd = divmod(k - 2, 2)
@@ -95,14 +111,24 @@ def _relu(k: int) -> float:
 def _erf(k: int) -> float:
     """E erf(u + x) = erf(x / sqrt 3); c_k is its k-th derivative at 0."""
     j, even = divmod(k - 1, 2)
-    return 0.0 if k == 0 or even else 2 / math.sqrt(math.pi) * (-1) ** j * (math.factorial(2 * j) // math.factorial(j)) * 3.0 ** (-k / 2)
+    return (
+        0.0
+        if k == 0 or even
+        else 2
+        / math.sqrt(math.pi)
+        * (-1) ** j
+        * (math.factorial(2 * j) // math.factorial(j))
+        * 3.0 ** (-k / 2)
+    )
 
 
 _CLOSED = {"relu": _relu, "erf": _erf}
 
 
 def _trapezoidal(sigma: str, order: int) -> Coefficients:
-    """tanh and sigmoid, analytic in a strip: the rule converges geometrically; the rest of the error is rounding."""
+    """tanh and sigmoid, analytic in a strip: the rule converges geometrically; the rest of the
+    error is rounding.
+    """
     f = _build.activation(sigma)
     width = 9 + 2 * math.sqrt(order)  # He_k exp(-u^2/4) decays beyond 2 sqrt k
     rules = []

@@ -1,8 +1,10 @@
-"""Where the flow without noise rests on the ball: isolated points, and sets along which R is constant, told apart by a tolerance.
+"""Where the flow without noise rests on the ball: isolated points, and sets along which R is
+constant, told apart by a tolerance.
 
-R is analytic inside, so the zeros of its gradient are isolated points, curves, or all of the ball; on the sphere, those of its slope are isolated or all of it. On a curve the
-Hessian has a null direction, and the curve is long; an isolated zero of a higher order (a sum of He_4 at the origin) has a null direction too, but what is zero within the
-tolerance around it is short.
+R is analytic inside, so the zeros of its gradient are isolated points, curves, or all of the ball;
+on the sphere, those of its slope are isolated or all of it. On a curve the Hessian has a null
+direction, and the curve is long; an isolated zero of a higher order (a sum of He_4 at the origin)
+has a null direction too, but what is zero within the tolerance around it is short.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ LONG = 0.3  # a set at least this long is a curve
 
 @dataclass
 class Zeros:
-    """What a search found: isolated points, curves (n, p) in order, and whether all of the ball (`everywhere`) or of the sphere (`rim`) is flat."""
+    """What a search found: isolated points, curves (n, p) in order, and whether all of the ball
+    (`everywhere`) or of the sphere (`rim`) is flat.
+    """
 
     inside: list[Array] = field(default_factory=list)
     sphere: list[Array] = field(default_factory=list)
@@ -46,31 +50,54 @@ def search(near: Chebyshev, p: int, slack: float, doubt: float) -> Zeros:
         return Zeros(everywhere=True)
     found = Zeros()
     found.sphere, found.rim = _sphere(near, p, slack)
-    # from where Newton's method ends that does not move along null directions, and where one ends that takes weak rates at their word
+    # from where Newton's method ends that does not move along null directions, and where one ends
+    # that takes weak rates at their word
     tries = [_newton(near, p, slack, doubt, cut, starts) for cut in {doubt, 100 * slack}]
     zeros, degenerate = (np.concatenate(parts) for parts in zip(*tries, strict=True))
     for x in zeros[~degenerate]:
         _add(found.inside, x)
     for group in _groups(zeros[degenerate]):
-        if p == 1 or np.ptp(group, axis=0).max() < LONG:  # on a line what is not flat everywhere is isolated
+        if (
+            p == 1 or np.ptp(group, axis=0).max() < LONG
+        ):  # on a line what is not flat everywhere is isolated
             _add(found.inside, group[0])
         else:
             found.curves.append(group)
-    found.inside = [x for x in found.inside if all(np.linalg.norm(x - y) > NEAR for y in found.sphere)]
-    for i, curve in enumerate(found.curves):  # what lies on the sphere and ends a curve is a part of it
-        ends = [x for x in found.sphere if np.linalg.norm(curve - x, axis=1).min() < LINK and np.linalg.norm(near(x[None])[0, 1 : 1 + p]) <= slack]
+    found.inside = [
+        x for x in found.inside if all(np.linalg.norm(x - y) > NEAR for y in found.sphere)
+    ]
+    for i, curve in enumerate(
+        found.curves
+    ):  # what lies on the sphere and ends a curve is a part of it
+        ends = [
+            x
+            for x in found.sphere
+            if np.linalg.norm(curve - x, axis=1).min() < LINK
+            and np.linalg.norm(near(x[None])[0, 1 : 1 + p]) <= slack
+        ]
         found.sphere = [x for x in found.sphere if not any(x is y for y in ends)]
         found.curves[i] = _in_order(np.array([*curve, *ends]))
     return found
 
 
 def _starts(p: int) -> Array:
-    grid = np.stack([g.reshape(-1) for g in np.meshgrid(*[np.linspace(-0.97, 0.97, 31 if p > 1 else 200)] * p, indexing="ij")], axis=-1)
+    grid = np.stack(
+        [
+            g.reshape(-1)
+            for g in np.meshgrid(
+                *[np.linspace(-0.97, 0.97, 31 if p > 1 else 200)] * p, indexing="ij"
+            )
+        ],
+        axis=-1,
+    )
     return np.concatenate([grid[np.linalg.norm(grid, axis=1) < 0.98], np.zeros((1, p))])
 
 
-def _newton(near: Chebyshev, p: int, slack: float, doubt: float, cut: float, x: Array) -> tuple[Array, Array]:
-    """Zeros of the gradient in the open ball, and whether each has a null direction, a rate below `doubt`. The origin, which is a start, comes first, then the best.
+def _newton(
+    near: Chebyshev, p: int, slack: float, doubt: float, cut: float, x: Array
+) -> tuple[Array, Array]:
+    """Zeros of the gradient in the open ball, and whether each has a null direction, a rate below
+    `doubt`. The origin, which is a start, comes first, then the best.
 
     `cut`: along rates below it the method does not move.
     """
@@ -105,7 +132,9 @@ def _add(points: list[Array], x: Array) -> None:
 
 
 def _groups(x: Array) -> list[Array]:
-    """Points (n, p), best first, in groups whose members are linked by steps below LINK; thinned, in the same order."""
+    """Points (n, p), best first, in groups whose members are linked by steps below LINK; thinned,
+    in the same order.
+    """
     from scipy.sparse.csgraph import connected_components
 
     if not len(x):
@@ -148,21 +177,32 @@ def _sphere(near: Chebyshev, p: int, slack: float) -> tuple[list[Array], bool]:
         return [], True
     clear = np.flatnonzero(np.abs(values) > slack)
     out: list[Array] = []
-    for i, j in zip(clear, np.roll(clear, -1), strict=True):  # neighbours but for what is zero within the tolerance
+    for i, j in zip(
+        clear, np.roll(clear, -1), strict=True
+    ):  # neighbours but for what is zero within the tolerance
         low, high = theta[i], theta[j] + (2 * np.pi if j <= i else 0)
         if values[i] * values[j] < 0:
             at = brentq(lambda t: along(t)[0], low, high, xtol=1e-12)
         elif j != (i + 1) % len(theta):
             at = (low + high) / 2
-        elif np.abs(values[i]) <= min(np.abs(values[i - 1]), np.abs(values[j])):  # the lowest of three
-            best = minimize_scalar(lambda t: abs(along(t)[0]), bounds=(low - 0.01, high), method="bounded", options={"xatol": 1e-9})
+        elif np.abs(values[i]) <= min(
+            np.abs(values[i - 1]), np.abs(values[j])
+        ):  # the lowest of three
+            best = minimize_scalar(
+                lambda t: abs(along(t)[0]),
+                bounds=(low - 0.01, high),
+                method="bounded",
+                options={"xatol": 1e-9},
+            )
             if best.fun > slack:
                 continue
             at = best.x
         else:
             continue
         x = np.array([np.cos(at), np.sin(at)])
-        x[np.abs(x) < 1e-6] = 0  # poles are critical by symmetry; the root finder knows them to its tolerance
+        x[np.abs(x) < 1e-6] = (
+            0  # poles are critical by symmetry; the root finder knows them to its tolerance
+        )
         _add(out, x / np.linalg.norm(x))
     return out, False
 

@@ -1,12 +1,14 @@
-"""The right-hand side of the flow (docs: "Risk, flow, landscapes, phases", Flow): from R and V to d(e, m)/dt, for every way of keeping weights on spheres.
+"""The right-hand side of the flow (docs: "Risk, flow, landscapes, phases", Flow): from R and V to
+d(e, m)/dt, for every way of keeping weights on spheres.
 
-In the limit d -> infinity at time t = gamma tau / d, with e* = P w*/sqrt d (0 if P is orthogonal to w*), K = P P^T and s = m dR/dm + e . dR/de:
+In the limit d -> infinity at time t = gamma tau / d, with e* = P w*/sqrt d (0 if P is orthogonal to
+w*), K = P P^T and s = m dR/dm + e . dR/de:
 
     dm/dt = -dR/dm - e* . dR/de + m s - (gamma/2) V m
     de/dt = -e* dR/dm - K dR/de + e s - (gamma/2) V e
 
-With a weight per token the same holds row by row, with V_l = E delta_l^2 = V / L; on one common sphere only the sum of all norms is held. The step
-"projected" has the same limit.
+With a weight per token the same holds row by row, with V_l = E delta_l^2 = V / L; on one common
+sphere only the sum of all norms is held. The step "projected" has the same limit.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ TOLERANCE = 1e-8
 
 
 class Field:
-    """R, its gradient, V and dR / dq_l at states, by interpolation where one evaluation is dear and there are at most two parameters."""
+    """R, its gradient, V and dR / dq_l at states, by interpolation where one evaluation is dear and
+    there are at most two parameters.
+    """
 
     def __init__(self, chosen: Engine) -> None:
         self.engine, s = chosen, chosen.setup
@@ -45,8 +49,12 @@ class Field:
         """The largest error of the gradient at a few places, an estimate, and that of the series."""
         s = self.setup
         m = np.repeat(np.array([0.0, 0.1, -0.3])[:, None], s.nm, axis=1)
-        error = self.engine.moments(np.zeros((len(m), s.ne)), m, None if s.tied else np.ones_like(m), 1)[1]
-        return float(np.abs(error.gradient).max(initial=0.0)) + (self.series.error if self.series is not None else 0.0)
+        error = self.engine.moments(
+            np.zeros((len(m), s.ne)), m, None if s.tied else np.ones_like(m), 1
+        )[1]
+        return float(np.abs(error.gradient).max(initial=0.0)) + (
+            self.series.error if self.series is not None else 0.0
+        )
 
     def _direct(self, x: Array) -> Array:
         ne = self.setup.ne
@@ -69,7 +77,10 @@ def field(task: models.Task, tokens: str | models.Tokens = "gaussian") -> Field:
 
 
 class Drift:
-    """d state / dt of the flow. The state is the positional overlaps, the overlaps, and on a common sphere the squared norms: `names`.
+    """d state / dt of the flow.
+
+    The state is the positional overlaps, the overlaps, and on a common sphere the squared norms:
+    `names`.
 
     Parameters
     ----------
@@ -83,7 +94,14 @@ class Drift:
         e* = P w* / sqrt d. None: 0, P orthogonal to w*.
     """
 
-    def __init__(self, task: models.Task, lr: float, inhibitive: bool, tokens: str | models.Tokens, estar: Any) -> None:
+    def __init__(
+        self,
+        task: models.Task,
+        lr: float,
+        inhibitive: bool,
+        tokens: str | models.Tokens,
+        estar: Any,
+    ) -> None:
         self.field = field(task, tokens)
         self.lr = lr if inhibitive else 0.0
         s = self.setup = self.field.setup
@@ -100,7 +118,9 @@ class Drift:
         return self.field.doubt
 
     def states(self, a: Array, m: Array, q: Array | None) -> Float64:
-        """States (n, names) of positional overlaps (n, e parameters), overlaps (n, overlaps) and squared norms (n, L), None: 1."""
+        """States (n, names) of positional overlaps (n, e parameters), overlaps (n, overlaps) and
+        squared norms (n, L), None: 1.
+        """
         norms = [np.ones_like(m) if q is None else q] if self.common else []
         return np.concatenate([a, m, *norms], axis=1)
 
@@ -108,13 +128,22 @@ class Drift:
         """(..., n) -> (..., n)."""
         x = np.asarray(state, dtype=np.float64)
         if x.ndim < 1 or x.shape[-1] != len(self.names):
-            raise ValueError(f"state: expected shape (..., {len(self.names)}), ({', '.join(self.names)}), got shape {_checks.letters(x.shape)}")
+            raise ValueError(
+                f"state: expected shape (..., {len(self.names)}), ({', '.join(self.names)}), got "
+                f"shape {_checks.letters(x.shape)}"
+            )
         return np.asarray(self.rates(x.reshape(-1, x.shape[-1]), self.lr)[0]).reshape(x.shape)
 
     def split(self, x: Array) -> tuple[Array, Array, Array | None]:
-        """a, m and q (or None) of states (n, names); overlaps are kept where the law exists, |m| <= sqrt q."""
+        """a, m and q (or None) of states (n, names); overlaps are kept where the law exists, |m| <=
+        sqrt q.
+        """
         s = self.setup
-        a, m, q = x[:, : s.ne], x[:, s.ne : s.ne + s.nm], x[:, s.ne + s.nm :] if self.common else None
+        a, m, q = (
+            x[:, : s.ne],
+            x[:, s.ne : s.ne + s.nm],
+            x[:, s.ne + s.nm :] if self.common else None,
+        )
         limit = np.ones_like(m) if q is None else np.sqrt(q)
         return a, np.clip(m, -limit, limit), q
 
@@ -125,10 +154,16 @@ class Drift:
         value, gradient, V, heat = self.field(a, m, q)
         ga, gm = gradient[:, : s.ne], gradient[:, s.ne :]
         if s.tied:
-            radial = (m * gm).sum(axis=1, keepdims=True) + (a * ga).sum(axis=1, keepdims=True) - lr / 2 * V[:, None]
+            radial = (
+                (m * gm).sum(axis=1, keepdims=True)
+                + (a * ga).sum(axis=1, keepdims=True)
+                - lr / 2 * V[:, None]
+            )
             dm = -gm - (ga * self.estar).sum(axis=1, keepdims=True) + m * radial
             return np.concatenate([-self.estar * gm - ga @ self.K + a * radial, dm], axis=1), value
-        inner = m * gm + (a * ga if s.ne else 0.0)  # per row, without the part that is along w_l itself
+        inner = m * gm + (
+            a * ga if s.ne else 0.0
+        )  # per row, without the part that is along w_l itself
         Vl = np.repeat(V[:, None] / s.L, s.L, axis=1)
         radial = inner - lr / 2 * Vl
         dq: Array = None
@@ -158,9 +193,15 @@ def covariance(task: models.Task, setup: Setup) -> Array:
 
 
 def drift(
-    task: models.Task, lr: float, *, inhibitive: bool = True, tokens: str | models.Tokens = "gaussian", estar: npt.ArrayLike | None = None
+    task: models.Task,
+    lr: float,
+    *,
+    inhibitive: bool = True,
+    tokens: str | models.Tokens = "gaussian",
+    estar: npt.ArrayLike | None = None,
 ) -> Drift:
-    """The right-hand side of the flow as a function of the state, (..., n) -> (..., n), in t = gamma tau / d. Its `names` say what the state is.
+    """The right-hand side of the flow as a function of the state, (..., n) -> (..., n), in t =
+    gamma tau / d. Its `names` say what the state is.
 
     Parameters
     ----------
@@ -173,10 +214,14 @@ def drift(
         P w* / sqrt d where P is not orthogonal to w*.
     """
     _checks.instance("task", task, models.Task, "a Task")
-    return checked(task, _checks.number("lr", lr, 0), _checks.boolean("inhibitive", inhibitive), tokens, estar)
+    return checked(
+        task, _checks.number("lr", lr, 0), _checks.boolean("inhibitive", inhibitive), tokens, estar
+    )
 
 
-def checked(task: models.Task, lr: float, inhibitive: bool, tokens: str | models.Tokens, estar: Any) -> Drift:
+def checked(
+    task: models.Task, lr: float, inhibitive: bool, tokens: str | models.Tokens, estar: Any
+) -> Drift:
     """`drift` of arguments that are checked."""
     if isinstance(tokens, models.Correlated) and Setup(task, tokens).rows:
         from ._rows import RowsDrift

@@ -1,8 +1,9 @@
-"""Hermite tensors of polynomial links by algebra: C_k at the multi-index n is n! times the coefficient of prod_l He_{n_l}(z_l)."""
+"""Hermite tensors of polynomial links by algebra: C_k at the multi-index n is n! times the
+coefficient of prod_l He_{n_l}(z_l).
+"""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -39,21 +40,29 @@ class Expansion:
         return value, size
 
     def tensor(self, order: int) -> SymmetricTensor:
-        """C_k, its error a bound of the rounding: entries that cancel keep the error of what was summed."""
+        """C_k, its error a bound of the rounding: entries that cancel keep the error of what was
+        summed.
+        """
         check_count(sum(_count(f, order) for _, f in self.raw), f"C_{order} of this link")
         parts = [(c, _part(sorted(f.items()), order)) for c, f in self.raw]
-        index = np.concatenate([np.zeros((0, order), dtype=np.int64), *(rows for _, (rows, _) in parts)])
+        index = np.concatenate(
+            [np.zeros((0, order), dtype=np.int64), *(rows for _, (rows, _) in parts)]
+        )
         terms = np.concatenate([np.zeros(0), *(c * v for c, (_, v) in parts)])
         terms = terms * np.prod(factorials(order)[degrees(index)[1]], axis=1)
         places, where = np.unique(index, axis=0, return_inverse=True)
         where = where.ravel()
         value = np.bincount(where, terms, minlength=len(places)).astype(np.float64)
-        error = np.bincount(where, np.abs(terms), minlength=len(places)) * (2.0**-52 * (order + 2.0 + np.bincount(where, minlength=len(places))))
+        error = np.bincount(where, np.abs(terms), minlength=len(places)) * (
+            2.0**-52 * (order + 2.0 + np.bincount(where, minlength=len(places)))
+        )
         return SymmetricTensor(self.L, order, places, value, error)
 
 
 def expansion(teacher: models.Teacher) -> Expansion | None:
-    """The expansion of a named link or of Hermite data, checked against the compiled link; None for other links."""
+    """The expansion of a named link or of Hermite data, checked against the compiled link; None for
+    other links.
+    """
     if not isinstance(teacher, models.SSI) or not isinstance(teacher.link, (str, models.Hermite)):
         return None
     raw: Any
@@ -67,7 +76,9 @@ def expansion(teacher: models.Teacher) -> Expansion | None:
     z = np.random.default_rng(0).standard_normal((4, teacher.L))
     value, size = out.at(z)
     # the compiled link is the definition; if it means something else, it is integrated as it is
-    return out if bool((np.abs(_build.link(teacher)(z)[:, 0] - value) <= 1e-10 * size).all()) else None
+    return (
+        out if bool((np.abs(_build.link(teacher)(z)[:, 0] - value) <= 1e-10 * size).all()) else None
+    )
 
 
 def _count(factors: Factors, order: int) -> int:
@@ -84,13 +95,22 @@ def _part(factors: list[tuple[int, Float64]], order: int) -> Part:
 
 
 def _parts(factors: list[tuple[int, Float64]], order: int) -> list[Part]:
-    """The monomials of every order up to `order` of a product of one-token series, halves first: the cost is that of the outcome."""
+    """The monomials of every order up to `order` of a product of one-token series, halves first:
+    the cost is that of the outcome.
+    """
     if not factors:
-        return [(np.zeros((1, 0), dtype=np.int64), np.ones(1))] + [(np.zeros((0, k), dtype=np.int64), np.zeros(0)) for k in range(1, order + 1)]
+        return [(np.zeros((1, 0), dtype=np.int64), np.ones(1))] + [
+            (np.zeros((0, k), dtype=np.int64), np.zeros(0)) for k in range(1, order + 1)
+        ]
     if len(factors) == 1:
         ((token, c),) = factors
         known = [float(c[k]) if k < len(c) else 0.0 for k in range(order + 1)]
-        return [(np.full((1, k), token, dtype=np.int64), np.array([v])) if v else (np.zeros((0, k), dtype=np.int64), np.zeros(0)) for k, v in enumerate(known)]
+        return [
+            (np.full((1, k), token, dtype=np.int64), np.array([v]))
+            if v
+            else (np.zeros((0, k), dtype=np.int64), np.zeros(0))
+            for k, v in enumerate(known)
+        ]
     half = len(factors) // 2
     left, right = _parts(factors[:half], order), _parts(factors[half:], order)
     out = []
@@ -98,7 +118,9 @@ def _parts(factors: list[tuple[int, Float64]], order: int) -> list[Part]:
         rows, values = [], []
         for j in range(k + 1):
             (a, x), (b, y) = left[j], right[k - j]
-            rows.append(np.concatenate([np.repeat(a, len(b), axis=0), np.tile(b, (len(a), 1))], axis=1))
+            rows.append(
+                np.concatenate([np.repeat(a, len(b), axis=0), np.tile(b, (len(a), 1))], axis=1)
+            )
             values.append(np.outer(x, y).ravel())
         out.append((np.concatenate(rows), np.concatenate(values)))
     return out

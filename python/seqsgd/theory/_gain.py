@@ -1,4 +1,6 @@
-"""What one weight for all tokens gains over one weight each (docs: "What is known without a simulation", Tied against untied)."""
+"""What one weight for all tokens gains over one weight each (docs: "What is known without a
+simulation", Tied against untied).
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,14 @@ class Bounds(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Gain:
-    """Steps until weak recovery of the untied network over those of the tied one, for a link and an activation, to leading order for d -> infinity.
+    """Steps until weak recovery of the untied network over those of the tied one, for a link and an
+    activation, to leading order for d -> infinity.
 
-    With k the first order that link and activation have in common, rho = |<C_k, 1^(x)k>| / ||C_k||_op. The tied network starts at m = 1/sqrt d, the untied one
-    at the overlap 1/sqrt d with the direction it grows along (rows that all start at 1/sqrt d, the default of `simulate`, do so if that direction is the one in
-    which all rows are alike). All gains are 0 where the tied network cannot learn.
+    With k the first order that link and activation have in common, rho = |<C_k, 1^(x)k>| /
+    ||C_k||_op. The tied network starts at m = 1/sqrt d, the untied one at the overlap 1/sqrt d with
+    the direction it grows along (rows that all start at 1/sqrt d, the default of `simulate`, do so
+    if that direction is the one in which all rows are alike). All gains are 0 where the tied
+    network cannot learn.
 
     Attributes
     ----------
@@ -43,15 +48,18 @@ class Gain:
     c : float
         c_k of the activation.
     ones, ones_error : float
-        <C_k, 1^(x)k>; of integrated links the error is an estimate, five standard errors where it is statistical.
+        <C_k, 1^(x)k>; of integrated links the error is an estimate, five standard errors where it
+        is statistical.
     norm : NormBounds
-        ||C_k||_op; for even k the maximum of sign(c_k) <C_k, v^(x)k>, which is what drives the untied network.
+        ||C_k||_op; for even k the maximum of sign(c_k) <C_k, v^(x)k>, which is what drives the
+        untied network.
     tied_learns, untied_learns : bool
         Whether order k drives the student away from m = 0.
     pathology : str
         Why the tied network (or both) cannot learn at order k; "" if it can.
     doubt : str
-        Why a lower order than k may count: the link's exponent is undecided, or a coefficient of the activation is; "" if none does.
+        Why a lower order than k may count: the link's exponent is undecided, or a coefficient of
+        the activation is; "" if none does.
     """
 
     L: int
@@ -68,16 +76,23 @@ class Gain:
 
     @property
     def rho(self) -> float:
-        """|<C_k, 1^(x)k>| / ||C_k||_op, in the middle of `rho_bounds`; 0 where the tied network cannot learn."""
+        """|<C_k, 1^(x)k>| / ||C_k||_op, in the middle of `rho_bounds`; 0 where the tied network
+        cannot learn.
+        """
         return sum(self.rho_bounds) / 2
 
     @property
     def rho_bounds(self) -> Bounds:
-        """As certain as the operator norm and the tensor: certain for analytic tensors, else from error estimates."""
+        """As certain as the operator norm and the tensor: certain for analytic tensors, else from
+        error estimates.
+        """
         if not self.tied_learns:
             return Bounds(0.0, 0.0)
         size = abs(self.ones)
-        return Bounds(max(size - self.ones_error, 0.0) / self.norm.upper, (size + self.ones_error) / self.norm.lower if self.norm.lower > 0 else math.inf)
+        return Bounds(
+            max(size - self.ones_error, 0.0) / self.norm.upper,
+            (size + self.ones_error) / self.norm.lower if self.norm.lower > 0 else math.inf,
+        )
 
     @property
     def equal_lr(self) -> float:
@@ -91,12 +106,16 @@ class Gain:
 
     @property
     def best_lr_paper(self) -> float:
-        """Gain at the best learning rate of each with the paper's ratio: rho^2, times sqrt L if k = 1."""
+        """Gain at the best learning rate of each with the paper's ratio: rho^2, times sqrt L if k =
+        1.
+        """
         return self.rho**2 * self._root
 
     @property
     def lr_ratio_derived(self) -> float:
-        """The same ratio with a row's inhibitive term L times smaller than the tied one: rho / L, and rho / sqrt L if k = 1 (the threshold of ||m||)."""
+        """The same ratio with a row's inhibitive term L times smaller than the tied one: rho / L,
+        and rho / sqrt L if k = 1 (the threshold of ||m||).
+        """
         return self.rho / self.L * self._root
 
     @property
@@ -115,14 +134,25 @@ class Gain:
         low, high = self.rho_bounds
         rho = f"{self.rho:.6g}" if high - low < 1e-9 * high else f"{low:.6g} to {high:.6g}"
         best = f"{self.best_lr_paper:.6g} (paper), {self.best_lr_derived:.6g} (derived){doubt}"
-        return f"Gain(L={self.L}, k={self.k}, rho={rho}: {self.equal_lr:.6g} at equal lr; at the best lr {best})"
+        return (
+            f"Gain(L={self.L}, k={self.k}, rho={rho}: {self.equal_lr:.6g} at equal lr; at the "
+            f"best lr {best})"
+        )
 
 
-def gain(link: Any, sigma: Any = "relu", *, max_order: int = MAX_ORDER, points: int | None = None, rng: int = 0) -> Gain:
-    """Gain of the tied over the untied network in steps until weak recovery, at equal and at best learning rates, and pathologies.
+def gain(
+    link: Any,
+    sigma: Any = "relu",
+    *,
+    max_order: int = MAX_ORDER,
+    points: int | None = None,
+    rng: int = 0,
+) -> Gain:
+    """Gain of the tied over the untied network in steps until weak recovery, at equal and at best
+    learning rates, and pathologies.
 
-    Both versions of the gain at the best rates are given: `best_lr_paper` from the paper's ratio of learning rates, `best_lr_derived` from the inhibitive
-    terms of the two flows.
+    Both versions of the gain at the best rates are given: `best_lr_paper` from the paper's ratio of
+    learning rates, `best_lr_derived` from the inhibitive terms of the two flows.
 
     Parameters
     ----------
@@ -148,7 +178,10 @@ def gain(link: Any, sigma: Any = "relu", *, max_order: int = MAX_ORDER, points: 
     last = polynomial.degree if polynomial is not None else max_order
     if isinstance(sigma, models.Student):
         its = "pass its sigma" if hasattr(sigma, "sigma") else "attention has none, and no gain"
-        raise TypeError(f"sigma: expected the activation of tied and untied networks, got the student {sigma!r}; {its}")
+        raise TypeError(
+            "sigma: expected the activation of tied and untied networks, got the student "
+            f"{sigma!r}; {its}"
+        )
     c = coefficients(check_sigma(sigma), last)
     first = exponent.value or 1
     k, tensors = _common(teacher, c, first, last, points, rng)
@@ -158,22 +191,44 @@ def gain(link: Any, sigma: Any = "relu", *, max_order: int = MAX_ORDER, points: 
     tied, untied = abs(C.ones) > (1 if tensors.exact else SIGMAS) * C.ones_error, norm.lower > 0
     why = ""
     if not tied:
-        why = f"<C_{k}, 1^(x){k}> = 0: the tied network sees nothing of order {k}, {'the untied one does' if untied else 'nor does the untied one learn'}"
+        why = (
+            f"<C_{k}, 1^(x){k}> = 0: the tied network sees nothing of order {k}, "
+            f"{'the untied one does' if untied else 'nor does the untied one learn'}"
+        )
     elif k % 2 == 0 and sign * C.ones < 0:
         tied = False
-        why = f"c_{k} and <C_{k}, 1^(x){k}> have opposite signs: m = 0 attracts the tied network{'' if untied else ' and the untied one'}"
-    return Gain(teacher.L, k, exponent, c[k], C.ones, (5.0 if C.dof else 1.0) * C.ones_error, norm, tied, untied, why, doubts(exponent, c, first, k))
+        why = (
+            f"c_{k} and <C_{k}, 1^(x){k}> have opposite signs: m = 0 attracts the tied "
+            f"network{'' if untied else ' and the untied one'}"
+        )
+    return Gain(
+        teacher.L,
+        k,
+        exponent,
+        c[k],
+        C.ones,
+        (5.0 if C.dof else 1.0) * C.ones_error,
+        norm,
+        tied,
+        untied,
+        why,
+        doubts(exponent, c, first, k),
+    )
 
 
 def doubts(exponent: Exponent, c: Coefficients | None, first: int, k: int) -> str:
     """What is not known of the orders below k; "" if all is."""
     parts = ["the exponent of the link is undecided"] if exponent.verdict == "undecided" else []
     if c is not None and (unsure := [j for j in range(first, min(k, len(c))) if c.doubtful(j)]):
-        parts.append(f"c_{unsure[0]} of the activation is 0 only within {6 * c.error[unsure[0]]:.1g}")
+        parts.append(
+            f"c_{unsure[0]} of the activation is 0 only within {6 * c.error[unsure[0]]:.1g}"
+        )
     return ", ".join(parts)
 
 
-def _common(teacher: models.Teacher, c: Coefficients, first: int, last: int, points: int | None, rng: int) -> tuple[int, HermiteTensors]:
+def _common(
+    teacher: models.Teacher, c: Coefficients, first: int, last: int, points: int | None, rng: int
+) -> tuple[int, HermiteTensors]:
     """The first order at which neither the link nor the activation vanishes."""
     for k in range(first, last + 1):
         if c.nonzero(k):
@@ -182,7 +237,10 @@ def _common(teacher: models.Teacher, c: Coefficients, first: int, last: int, poi
                 return k, C
     unsure = [k for k in range(first, last + 1) if c.doubtful(k)]
     why = f": c_{unsure[0]} is 0 only within {6 * c.error[unsure[0]]:.1g}" if unsure else ""
-    raise ValueError(f"sigma: expected an activation with an order in common with the link, found none up to {last}{why}")
+    raise ValueError(
+        "sigma: expected an activation with an order in common with the link, found none up to "
+        f"{last}{why}"
+    )
 
 
 __all__ = ["Bounds", "Gain", "doubts", "gain"]

@@ -1,4 +1,6 @@
-"""One-dimensional Gaussian building blocks: Hermite polynomials, panels that respect kinks, and the smoothing of a function by a Gaussian of any width."""
+"""One-dimensional Gaussian building blocks: Hermite polynomials, panels that respect kinks, and the
+smoothing of a function by a Gaussian of any width.
+"""
 
 from __future__ import annotations
 
@@ -47,14 +49,17 @@ def gauss_hermite(n: int) -> tuple[Float64, Float64]:
 
 
 def trapezoid(h: float, width: float = TAIL, shift: float = 0.0) -> tuple[Float64, Float64]:
-    """Trapezoidal rule for E over N(0, 1): geometric in the width of the strip in which the integrand is analytic. `shift`: of its nodes, in units of h."""
+    """Trapezoidal rule for E over N(0, 1): geometric in the width of the strip in which the
+    integrand is analytic. `shift`: of its nodes, in units of h.
+    """
     n = math.ceil(width / h)
     x: Float64 = np.asarray(h * (np.arange(-n, n + 1) + shift), dtype=np.float64)
     return x, h * density(x)
 
 
 def panels(cuts: Array, n: int, width: float, tail: float) -> tuple[Float64, Float64]:
-    """Composite Gauss-Legendre rules for E over N(0, 1), one for each row of places that fall on edges of panels.
+    """Composite Gauss-Legendre rules for E over N(0, 1), one for each row of places that fall on
+    edges of panels.
 
     Parameters
     ----------
@@ -73,7 +78,12 @@ def panels(cuts: Array, n: int, width: float, tail: float) -> tuple[Float64, Flo
     inside = (np.abs(cuts) < tail).any(axis=0)
     cuts = cuts[:, inside]
     edges = np.linspace(-tail, tail, 2 * math.ceil(tail / width) + 1)
-    all_edges = np.sort(np.concatenate([np.broadcast_to(edges, (len(cuts), len(edges))), np.clip(cuts, -tail, tail)], axis=1), axis=1)
+    all_edges = np.sort(
+        np.concatenate(
+            [np.broadcast_to(edges, (len(cuts), len(edges))), np.clip(cuts, -tail, tail)], axis=1
+        ),
+        axis=1,
+    )
     x, w = legendre(n)
     length = np.diff(all_edges, axis=1)[..., None]
     nodes = (all_edges[:, :-1, None] + length * x).reshape(len(cuts), -1)
@@ -82,9 +92,11 @@ def panels(cuts: Array, n: int, width: float, tail: float) -> tuple[Float64, Flo
 
 
 def kernel(sources: Float64, centres: Float64, s: float, order: int) -> Float64:
-    """Weights A of shape (order + 1, centres, sources) with sum_j A[k, i, j] y(x_j) = E[y^(k)(c_i + s eta)], eta ~ N(0, 1), for equally spaced sources x.
+    """Weights A of shape (order + 1, centres, sources) with sum_j A[k, i, j] y(x_j) = E[y^(k)(c_i +
+    s eta)], eta ~ N(0, 1), for equally spaced sources x.
 
-    By Stein's lemma no derivative of y is needed. Trapezoidal rule: s has to be larger than the spacing.
+    By Stein's lemma no derivative of y is needed. Trapezoidal rule: s has to be larger than the
+    spacing.
     """
     t = (sources[None, :] - centres[:, None]) / s
     base = density(t) * ((sources[1] - sources[0]) / s)
@@ -93,10 +105,12 @@ def kernel(sources: Float64, centres: Float64, s: float, order: int) -> Float64:
 
 
 def local_rule(s: float, least: float, n: int, order: int) -> tuple[Float64, Float64]:
-    """Offsets x (n,) and weights (order + 1, n) with sum_j w[k, j] y(c + x_j) = E[y^(k)(c + s eta)], for any s >= 0, 0 too.
+    """Offsets x (n,) and weights (order + 1, n) with sum_j w[k, j] y(c + x_j) = E[y^(k)(c + s
+    eta)], for any s >= 0, 0 too.
 
-    y is interpolated at Gauss-Hermite nodes of scale max(s, least); the interpolant's expectation under N(0, s^2) is exact. For s >= least this is the
-    Gauss-Hermite rule with Stein's weights; below, it stays as well conditioned as at `least`.
+    y is interpolated at Gauss-Hermite nodes of scale max(s, least); the interpolant's expectation
+    under N(0, s^2) is exact. For s >= least this is the Gauss-Hermite rule with Stein's weights;
+    below, it stays as well conditioned as at `least`.
     """
     scale = max(s, least)
     t, w = gauss_hermite(n)

@@ -1,4 +1,6 @@
-"""Expectations on [-1, 1] or [-1, 1]^2 as Chebyshev series, refined until what is left in their highest orders is below a tolerance."""
+"""Expectations on [-1, 1] or [-1, 1]^2 as Chebyshev series, refined until what is left in their
+highest orders is below a tolerance.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +23,27 @@ class Chebyshev:
         (n, dims) -> (n, values).
     dims : 1 or 2
     tolerance : float
-        For `error`: the larger of ten times the highest coefficients and, where there is a coarser series, the square of its error at the new nodes, over
-        the size of the values (the rate of decay is at least kept when the order doubles).
+        For `error`: the larger of ten times the highest coefficients and, where there is a coarser
+        series, the square of its error at the new nodes, over the size of the values (the rate of
+        decay is at least kept when the order doubles).
     orders : degrees to try, each twice the one before
     """
 
-    def __init__(self, function: Callable[[Array], Array], dims: int, tolerance: float, orders: tuple[int, ...] = (16, 32, 64)) -> None:
+    def __init__(
+        self,
+        function: Callable[[Array], Array],
+        dims: int,
+        tolerance: float,
+        orders: tuple[int, ...] = (16, 32, 64),
+    ) -> None:
         self.dims = dims
         known: Any = None
         gap = np.inf
         for n in orders:
             x = np.cos(np.pi * np.arange(n, -1, -1) / n)
-            grid = np.stack([g.reshape(-1) for g in np.meshgrid(*[x] * dims, indexing="ij")], axis=-1)
+            grid = np.stack(
+                [g.reshape(-1) for g in np.meshgrid(*[x] * dims, indexing="ij")], axis=-1
+            )
             old = np.zeros([n + 1] * dims, dtype=bool)
             if known is not None:
                 old[np.ix_(*[np.arange(0, n + 1, 2)] * dims)] = True
@@ -47,7 +58,9 @@ class Chebyshev:
             for axis in range(dims):
                 values = np.moveaxis(np.tensordot(transform, values, axes=(1, axis)), 0, axis)
             self.coefficients = values
-            tail = max(float(np.abs(np.take(values, [n - 1, n], axis=axis)).max()) for axis in range(dims))
+            tail = max(
+                float(np.abs(np.take(values, [n - 1, n], axis=axis)).max()) for axis in range(dims)
+            )
             self.error = max(10 * tail, gap**2 / size)
             if self.error <= tolerance:
                 break

@@ -1,11 +1,14 @@
-"""The flow near the uninformative point, to leading order: dr/dt = b r^(k-1) - (gamma/2) V r, and the times that follow.
+"""The flow near the uninformative point, to leading order: dr/dt = b r^(k-1) - (gamma/2) V r, and
+the times that follow.
 
-Without positional vectors E[y . f] = sum_k (m^k / k!) <C_k(g), C_k(f)> (C_k(f) of the student as a function of its fields), and nothing else in the risk
-depends on m. A tied network has C_k(f) = c_k L^(-k/2) 1^(x)k. For the half square loss (twice b and four times V for the square):
+Without positional vectors E[y . f] = sum_k (m^k / k!) <C_k(g), C_k(f)> (C_k(f) of the student as a
+function of its fields), and nothing else in the risk depends on m. A tied network has C_k(f) = c_k
+L^(-k/2) 1^(x)k. For the half square loss (twice b and four times V for the square):
 
     tied       r = m                 b = c_k L^(-k/2) <C_k, 1^(x)k> / (k-1)!
     attention  r = m                 b = <C_k(g), C_k(f)> / (k-1)!
-    untied     r = ||m|| / sqrt L    b = c_k ||C_k||_op / (L (k-1)!), V / L in place of V, once m points along the maximiser of <C_k, m^(x)k>
+    untied     r = ||m|| / sqrt L    b = c_k ||C_k||_op / (L (k-1)!), V / L in place of V, once m
+    points along the maximiser of <C_k, m^(x)k>
 """
 
 from __future__ import annotations
@@ -28,7 +31,9 @@ SIGMAS = 6.0
 
 
 class BestRate(NamedTuple):
-    """The learning rate with the fewest steps, and how many these are; (nan, inf) where there is none."""
+    """The learning rate with the fewest steps, and how many these are; (nan, inf) where there is
+    none.
+    """
 
     lr: float
     steps: float
@@ -51,7 +56,9 @@ class LeadingOrder:
     noise: float
 
     def time(self, lr: float, r0: float, eta: float) -> float:
-        """From r0 to eta, at lr >= 0: in closed form; inf if it is never reached, 0 if it is behind."""
+        """From r0 to eta, at lr >= 0: in closed form; inf if it is never reached, 0 if it is
+        behind.
+        """
         r0, eta = checked_start(r0, eta)
         return self._time(_checks.number("lr", lr, 0), r0, eta)
 
@@ -86,14 +93,21 @@ class LeadingOrder:
         return 2 * self.b / self.noise * (1 / eta if self.k == 1 else r0 ** (self.k - 2))
 
     def best_lr(self, r0: float, eta: float) -> float:
-        """The learning rate with the fewest steps; gamma V / (2 b) is 1/2 of its largest value for k = 2, about 0.72 for k = 1 and for k >= 3."""
+        """The learning rate with the fewest steps; gamma V / (2 b) is 1/2 of its largest value for
+        k = 2, about 0.72 for k = 1 and for k >= 3.
+        """
         from scipy.optimize import minimize_scalar
 
         r0, eta = checked_start(r0, eta)
         top = self.largest_lr(r0, eta)
         if not 0 < top < math.inf or r0 >= eta:
             return math.nan
-        found = minimize_scalar(lambda x: math.log(self._time(x * top, r0, eta) / x), bounds=(1e-6, 1 - 1e-9), method="bounded", options={"xatol": 1e-10})
+        found = minimize_scalar(
+            lambda x: math.log(self._time(x * top, r0, eta) / x),
+            bounds=(1e-6, 1 - 1e-9),
+            method="bounded",
+            options={"xatol": 1e-10},
+        )
         return float(found.x) * top
 
 
@@ -113,7 +127,9 @@ class Pairing:
 
 
 def loss_factor(task: models.Task) -> float | None:
-    """The loss over the half square; None for the Frobenius norm, which has no expansion in Hermite tensors."""
+    """The loss over the half square; None for the Frobenius norm, which has no expansion in Hermite
+    tensors.
+    """
     return {"half_square": 1.0, "square": 2.0}.get(task.loss)
 
 
@@ -124,11 +140,24 @@ def student_coefficients(task: models.Task, order: int) -> Coefficients | None:
         return None
     sigma = "square" if isinstance(student, models.LinearAttention) else student.sigma  # type: ignore[attr-defined]
     c = student.position.c if isinstance(student.position, models.Injected) else 0.0
-    return coefficients(sigma, order, float(np.sum(np.broadcast_to(np.asarray(c, dtype=np.float64), (task.L,)))) / math.sqrt(task.L))
+    return coefficients(
+        sigma,
+        order,
+        float(np.sum(np.broadcast_to(np.asarray(c, dtype=np.float64), (task.L,))))
+        / math.sqrt(task.L),
+    )
 
 
-def pairing(task: models.Task, k: int, points: int | None = None, rng: int = 0, c: Coefficients | None = None) -> Pairing:
-    """<C_k(g), C_k(f)> at e = 0, summed over outputs; for untied weights with m_l all alike it is the tied one. `c`: of the student, if they are known."""
+def pairing(
+    task: models.Task,
+    k: int,
+    points: int | None = None,
+    rng: int = 0,
+    c: Coefficients | None = None,
+) -> Pairing:
+    """<C_k(g), C_k(f)> at e = 0, summed over outputs; for untied weights with m_l all alike it is
+    the tied one. `c`: of the student, if they are known.
+    """
     c = student_coefficients(task, k) if c is None else c
     if c is not None:
         if not c.nonzero(k):
@@ -144,22 +173,31 @@ def pairing(task: models.Task, k: int, points: int | None = None, rng: int = 0, 
     value = error = 0.0
     for a, b in zip(g, f, strict=True):
         value += float(a.multiplicity @ (a.value * b.value))
-        error += float(a.multiplicity @ (np.abs(a.value) * b.error + a.error * np.abs(b.value) + a.error * b.error))
+        error += float(
+            a.multiplicity
+            @ (np.abs(a.value) * b.error + a.error * np.abs(b.value) + a.error * b.error)
+        )
     return Pairing(k, value, error, all(len(a.value) == 0 for a in g))
 
 
-def _student_tensors(task: models.Task, k: int, g: HermiteTensors, points: int | None, rng: int) -> tuple[SymmetricTensor, ...]:
+def _student_tensors(
+    task: models.Task, k: int, g: HermiteTensors, points: int | None, rng: int
+) -> tuple[SymmetricTensor, ...]:
     """C_k(f) of an attention student, at the entries where C_k(g) has any."""
     core, shift = _build.task(task), task._injected()
     index = g[0].index
     if len(index) == 0:
         return g.components
     rule = _cubature.rule(task.L, k, task.k, points, False, len(index))
-    return _cubature.integrate(lambda z: core.output(np.ascontiguousarray(z + shift)), task.k, rule, k, rng + 1, index)[0]
+    return _cubature.integrate(
+        lambda z: core.output(np.ascontiguousarray(z + shift)), task.k, rule, k, rng + 1, index
+    )[0]
 
 
 def equal_rows(C: SymmetricTensor, sign: float, fastest: Float64) -> tuple[float | None, float]:
-    """sign <C, v^(x)k> at v = 1 / sqrt L (for odd k its size) if rows that are alike stay so, else None; and the part of v along what grows."""
+    """sign <C, v^(x)k> at v = 1 / sqrt L (for odd k its size) if rows that are alike stay so, else
+    None; and the part of v along what grows.
+    """
     L, k = C.L, C.order
     v = np.full(L, 1 / math.sqrt(L))
     w = C.contract(v[None])[0]
@@ -169,10 +207,21 @@ def equal_rows(C: SymmetricTensor, sign: float, fastest: Float64) -> tuple[float
         return abs(along) if k % 2 else sign * along, 1.0
     if k == 2 and L <= 2000:  # there may be several directions that grow alike
         values, vectors = np.linalg.eigh(sign * C.dense())
-        share = float(np.linalg.norm(v @ vectors[:, values >= values[-1] - 1e-9 * np.abs(values).max()]))
+        share = float(
+            np.linalg.norm(v @ vectors[:, values >= values[-1] - 1e-9 * np.abs(values).max()])
+        )
     else:
         share = abs(float(v @ fastest))
     return None, share if share > 1e-12 else 0.0
 
 
-__all__ = ["BestRate", "LeadingOrder", "Pairing", "checked_start", "equal_rows", "loss_factor", "pairing", "student_coefficients"]
+__all__ = [
+    "BestRate",
+    "LeadingOrder",
+    "Pairing",
+    "checked_start",
+    "equal_rows",
+    "loss_factor",
+    "pairing",
+    "student_coefficients",
+]

@@ -34,7 +34,8 @@ def finite(f: Function, name: str) -> Function:
         if not np.isfinite(y).all():
             i = int(np.flatnonzero(~np.isfinite(y).all(axis=1))[0])
             raise ValueError(
-                f"{name}: expected finite values, got {y[i][~np.isfinite(y[i])][0]} at {float(u[i])!r}"
+                f"{name}: expected finite values, got {y[i][~np.isfinite(y[i])][0]} at "
+                f"{float(u[i])!r}"
             )
         return y
 

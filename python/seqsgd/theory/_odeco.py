@@ -13,7 +13,8 @@ from ._symmetric import SymmetricTensor, count, multi_indices, multiplicities
 
 @dataclass(frozen=True, eq=False)
 class Odeco:
-    """An orthogonal decomposition sum_i values_i vectors_i^(x)k, or how far the best one found is from the tensor.
+    """An orthogonal decomposition sum_i values_i vectors_i^(x)k, or how far the best one found is
+    from the tensor.
 
     Attributes
     ----------
@@ -35,7 +36,9 @@ class Odeco:
 
 
 def odeco(C: SymmetricTensor, tol: float) -> Odeco:
-    """Eigenvectors of C contracted with a random vector k - 2 times are the v_i if there are any; how much of C they leave is the test."""
+    """Eigenvectors of C contracted with a random vector k - 2 times are the v_i if there are any;
+    how much of C they leave is the test.
+    """
     if C.order < 2:
         raise ValueError(f"order: an orthogonal decomposition needs order >= 2, got {C.order}")
     values: list[float] = []
@@ -55,7 +58,13 @@ def odeco(C: SymmetricTensor, tol: float) -> Odeco:
         values.extend(lam[keep].tolist())
         vectors.extend(wide)
     residual = math.sqrt(left) / C.norm if C.norm else 0.0
-    return Odeco(residual <= tol, np.array(values), np.array(vectors).reshape(len(values), C.L), residual, tol)
+    return Odeco(
+        residual <= tol,
+        np.array(values),
+        np.array(vectors).reshape(len(values), C.L),
+        residual,
+        tol,
+    )
 
 
 def _decompose(B: SymmetricTensor) -> tuple[Float64, Float64, float]:
@@ -82,13 +91,17 @@ def _to_matrix(B: SymmetricTensor, w: Float64) -> Float64:
         for j in range(k):
             if i != j:
                 rest = [n for n in range(k) if n not in (i, j)]
-                np.add.at(M, (B.index[:, i], B.index[:, j]), weight * np.prod(w[B.index[:, rest]], axis=1))
+                np.add.at(
+                    M, (B.index[:, i], B.index[:, j]), weight * np.prod(w[B.index[:, rest]], axis=1)
+                )
     return (M + M.T) / 2
 
 
 def _left(B: SymmetricTensor, lam: Float64, V: Float64) -> float:
     if count(B.L, B.order) * B.L > 20_000_000:
-        return max(B.norm**2 - float(lam @ lam), 0.0) + 1e-15 * B.norm**2  # orthonormal: Pythagoras, good to the square root of rounding
+        return (
+            max(B.norm**2 - float(lam @ lam), 0.0) + 1e-15 * B.norm**2
+        )  # orthonormal: Pythagoras, good to the square root of rounding
     index = multi_indices(B.L, B.order)
     key = B.L ** np.arange(B.order, dtype=np.int64)[::-1]
     value = np.zeros(len(index))

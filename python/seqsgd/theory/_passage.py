@@ -1,4 +1,6 @@
-"""Times at which the flow passes a threshold: by one integral where the state is m alone, along solutions of the flow otherwise."""
+"""Times at which the flow passes a threshold: by one integral where the state is m alone, along
+solutions of the flow otherwise.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ NODES = 8
 
 
 def line_times(rate: Callable[[Float64], Float64], m0: Float64, eta: float) -> Float64:
-    """Times from each m0 (n,) to |m| = eta under dm/dt = rate(m): T = int dm / |rate|, inf where a zero of the rate is in the way, 0 from |m0| >= eta."""
+    """Times from each m0 (n,) to |m| = eta under dm/dt = rate(m): T = int dm / |rate|, inf where a
+    zero of the rate is in the way, 0 from |m0| >= eta.
+    """
     inside = m0[np.abs(m0) < eta]
     out = np.zeros(len(m0))
     if len(inside) == 0:
@@ -51,7 +55,9 @@ def line_times(rate: Callable[[Float64], Float64], m0: Float64, eta: float) -> F
 
 
 def path_time(drift: Drift, start: Float64, eta: float, longest: float = 1e9) -> float:
-    """Time from one start along a solution; inf if it comes to rest below eta, or is still below it after `longest` times its first time scale."""
+    """Time from one start along a solution; inf if it comes to rest below eta, or is still below it
+    after `longest` times its first time scale.
+    """
     from scipy.integrate import solve_ivp
 
     size = norm(drift)
@@ -68,7 +74,15 @@ def path_time(drift: Drift, start: Float64, eta: float, longest: float = 1e9) ->
     scale = max(large, 1e-3) / speed
     now, span, x = 0.0, scale, start
     while now < longest * scale:
-        done = solve_ivp(lambda t, x: drift(x), (now, now + span), x, method="LSODA", events=[event], rtol=1e-8, atol=1e-9 * max(large, 1e-6))
+        done = solve_ivp(
+            lambda t, x: drift(x),
+            (now, now + span),
+            x,
+            method="LSODA",
+            events=[event],
+            rtol=1e-8,
+            atol=1e-9 * max(large, 1e-6),
+        )
         if done.status == 1:
             return float(done.t_events[0][0])
         if done.status < 0 or not np.isfinite(done.y).all():
@@ -83,7 +97,9 @@ def path_time(drift: Drift, start: Float64, eta: float, longest: float = 1e9) ->
 def line_rate(drift: Drift) -> Callable[[Float64], Float64]:
     """dm/dt as a function of m, where the state is m alone."""
     exact = drift
-    if isinstance(drift.field.engine, NetworkEngine):  # cheap, and good to relative accuracy next to m = 0, where an interpolant is not
+    if isinstance(
+        drift.field.engine, NetworkEngine
+    ):  # cheap, and good to relative accuracy next to m = 0, where an interpolant is not
         exact = copy.copy(drift)
         exact.field = copy.copy(drift.field)
         exact.field.series = None
@@ -100,7 +116,9 @@ def times(drift: Drift, starts: Float64, eta: float) -> Float64:
 
 
 def sphere_quantiles(d: int, u: Float64) -> Float64:
-    """Quantiles of one coordinate of a uniform point of the unit sphere in R^d: its square is Beta(1/2, (d-1)/2)."""
+    """Quantiles of one coordinate of a uniform point of the unit sphere in R^d: its square is
+    Beta(1/2, (d-1)/2).
+    """
     from scipy.special import ndtri
     from scipy.stats import beta
 
@@ -111,11 +129,15 @@ def sphere_quantiles(d: int, u: Float64) -> Float64:
     return np.asarray(np.sign(u - 0.5) * np.sqrt(beta.ppf(np.abs(2 * u - 1), 0.5, (d - 1) / 2)))
 
 
-def random_starts(drift: Drift, init: Start, d: int, samples: int, rng: np.random.Generator) -> Float64:
-    """Equally likely states, (n, names), of a start: quantiles where only m is random, draws otherwise.
+def random_starts(
+    drift: Drift, init: Start, d: int, samples: int, rng: np.random.Generator
+) -> Float64:
+    """Equally likely states, (n, names), of a start: quantiles where only m is random, draws
+    otherwise.
 
-    `Opposite` starts at e = 0, for its p is orthogonal to the initial weights; rows of another P at e ~ N(0, (1 - m^2) P P^T / d).
-    Where overlaps between rows matter, rows have nothing in common but what m and e say.
+    `Opposite` starts at e = 0, for its p is orthogonal to the initial weights; rows of another P at
+    e ~ N(0, (1 - m^2) P P^T / d). Where overlaps between rows matter, rows have nothing in common
+    but what m and e say.
     """
     s = drift.setup
     n = samples
@@ -130,7 +152,9 @@ def random_starts(drift: Drift, init: Start, d: int, samples: int, rng: np.rando
         m = sphere_quantiles(d, rng.uniform(size=(n, s.nm)))
     a = np.zeros((len(m), s.ne))
     if s.ne and not isinstance(s.task.student.position, models.Opposite):
-        K = drift.K if s.tied else np.diag(np.diag(drift.K))  # rows of an untied network are independent
+        K = (
+            drift.K if s.tied else np.diag(np.diag(drift.K))
+        )  # rows of an untied network are independent
         root = np.linalg.cholesky(K + 1e-14 * np.trace(K) * np.eye(s.ne))
         a = rng.standard_normal((len(m), s.ne)) @ root.T * np.sqrt((1 - m**2) / d)
     return drift.states(a, m, None)

@@ -1,4 +1,6 @@
-"""Integration of the flow in steps or in time, through changes of the learning rate, with weak recovery as an event."""
+"""Integration of the flow in steps or in time, through changes of the learning rate, with weak
+recovery as an event.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,18 @@ class Path:
 
 
 def norm(drift: Drift) -> Callable[[Array], Array]:
-    """||(e, m)|| of states (..., n); untied ||m|| / sqrt L (docs: "The model and its letters", What is measured)."""
+    """||(e, m)|| of states (..., n); untied ||m|| / sqrt L (docs: "The model and its letters", What
+    is measured).
+    """
     s = drift.setup
     inverse = np.linalg.pinv(drift.K, rcond=1e-10) if s.tied else np.zeros((s.ne, s.ne))
     share = 1 if s.tied else s.L
 
     def of(x: Array) -> Array:
         a, m = x[..., : s.ne], x[..., s.ne : s.ne + s.nm]
-        return np.sqrt(np.square(m).sum(axis=-1) / share + np.einsum("...i,ij,...j->...", a, inverse, a))
+        return np.sqrt(
+            np.square(m).sum(axis=-1) / share + np.einsum("...i,ij,...j->...", a, inverse, a)
+        )
 
     return of
 
@@ -52,10 +58,11 @@ def attainable(drift: Drift, eta: float) -> bool:
 
 
 def inside(drift: Drift, x: Array) -> Array:
-    """States (n, names) put back on the sphere where errors of the integration have carried them out.
+    """States (n, names) put back on the sphere where errors of the integration have carried them
+    out.
 
-    By a common factor of all that belongs to one weight vector. What is farther out than such errors
-    can be is left, to be seen.
+    By a common factor of all that belongs to one weight vector. What is farther out than such
+    errors can be is left, to be seen.
     """
     s, out = drift.setup, np.array(x, dtype=np.float64)
     ne, nm = s.ne, s.nm
@@ -99,7 +106,8 @@ def integrate(
 ) -> Path:
     """Follow the flow from `begin` through an ascending grid.
 
-    The clock is the step tau, with gamma(tau) from the schedule, or (schedule None) the time t at the drift's own learning rate.
+    The clock is the step tau, with gamma(tau) from the schedule, or (schedule None) the time t at
+    the drift's own learning rate.
     """
     from scipy.integrate import solve_ivp
 
@@ -145,7 +153,16 @@ def integrate(
         wanted = points if len(points) and points[-1] == stop else np.append(points, stop)
         tolerance = np.append(np.full(n, ATOL), 1e-9)
         watched = [event] if watch else None
-        done = solve_ivp(right, (max(low, now), stop), x, method="LSODA", t_eval=wanted, events=watched, rtol=RTOL, atol=tolerance)
+        done = solve_ivp(
+            right,
+            (max(low, now), stop),
+            x,
+            method="LSODA",
+            t_eval=wanted,
+            events=watched,
+            rtol=RTOL,
+            atol=tolerance,
+        )
         # lists, and empty ones, where it ends before the first of the points
         clocks = np.asarray(done.t, dtype=np.float64)
         values = np.reshape(np.asarray(done.y, dtype=np.float64), (n + 1, -1))

@@ -128,7 +128,7 @@ def find_breaks(f: Function, edges: Float64, floor: Float64, tolerance: float) -
         done = ~bad | small
         leaves.append((a[done], b[done], level))
         a, b = a[~done], b[~done]
-        if level > 6 and len(a) > 4 * MOST_BREAKS or len(a) > MOST_PANELS or level > 80:
+        if (level > 6 and len(a) > 4 * MOST_BREAKS) or len(a) > MOST_PANELS or level > 80:
             return None
         middle = (a + b) / 2
         a, b = np.stack([a, middle], axis=1).ravel(), np.stack([middle, b], axis=1).ravel()

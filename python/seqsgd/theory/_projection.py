@@ -1,4 +1,6 @@
-"""Polynomial links of correlated tokens, seen along t = (sum_l z*_l) / its standard deviation: E[y | t] and E[y^2 | t] in Hermite polynomials of t, exactly."""
+"""Polynomial links of correlated tokens, seen along t = (sum_l z*_l) / its standard deviation: E[y
+| t] and E[y^2 | t] in Hermite polynomials of t, exactly.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,18 @@ MOST_TOKENS, MOST_PAIRS = 4, 20_000  # of a product, and of products to be squar
 
 
 def projections(terms: LinkTerms, C: Array) -> tuple[Array, Array] | None:
-    """Coefficients a_k of sum_k a_k He_k(t) for y and for y^2; None where products of too many tokens, or too many of them, meet."""
+    """Coefficients a_k of sum_k a_k He_k(t) for y and for y^2; None where products of too many
+    tokens, or too many of them, meet.
+    """
     total = float(C.sum())
     if total <= 1e-12:
         return None
     along = C.sum(axis=1) / math.sqrt(total)
     rest = C - np.outer(along, along)
     parts: list[tuple[float, Factors]] = [(terms.constant, {})]
-    parts += [(1.0, {t: terms.singles[t]}) for t in np.flatnonzero(terms.singles.any(axis=1)).tolist()]
+    parts += [
+        (1.0, {t: terms.singles[t]}) for t in np.flatnonzero(terms.singles.any(axis=1)).tolist()
+    ]
     parts += terms.products
     if len(parts) ** 2 / 2 > MOST_PAIRS:
         return None
@@ -63,7 +69,9 @@ def _mean(f: Factors, g: Factors, along: Array, rest: Array, degree: int) -> Arr
         for token, c in part.items():
             values *= hermeval(z[..., tokens.index(token)], c)
     he = hermite_table(t, here)
-    out[: here + 1] = he @ (w * (values @ weights)) / np.array([math.factorial(k) for k in range(here + 1)])
+    out[: here + 1] = (
+        he @ (w * (values @ weights)) / np.array([math.factorial(k) for k in range(here + 1)])
+    )
     return out
 
 

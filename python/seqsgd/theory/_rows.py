@@ -1,13 +1,16 @@
-"""The flow of untied weights under correlated tokens, where rows see each other's fields through Q_lk = w_l . w_k / d (docs: "Risk, flow, landscapes, phases", Flow).
+"""The flow of untied weights under correlated tokens, where rows see each other's fields through
+Q_lk = w_l . w_k / d (docs: "Risk, flow, landscapes, phases", Flow).
 
-u = (1/sqrt L) sum_l z_l is Gaussian with variance s^2 = (1/L) sum_lk C_lk Q_lk and E[z*_l u] = r_l = (1/sqrt L) sum_k C_lk m_k, so R depends on these and on the mean of u.
-With delta = dloss/du, alpha_l = dR/dm_l at fixed Q, beta = (2/L) dR/ds^2 = E[d delta / du] / L, epsilon = E[delta] / sqrt L and V = E[delta^2], Stein's lemma gives the mean
-step of the rows W (L, d), and the part of the noise that is not averaged out is (gamma/L) V C in Q:
+u = (1/sqrt L) sum_l z_l is Gaussian with variance s^2 = (1/L) sum_lk C_lk Q_lk and E[z*_l u] = r_l
+= (1/sqrt L) sum_k C_lk m_k, so R depends on these and on the mean of u. With delta = dloss/du,
+alpha_l = dR/dm_l at fixed Q, beta = (2/L) dR/ds^2 = E[d delta / du] / L, epsilon = E[delta] / sqrt
+L and V = E[delta^2], Stein's lemma gives the mean step of the rows W (L, d), and the part of the
+noise that is not averaged out is (gamma/L) V C in Q:
 
-    dW/dt = -(alpha w*^T + beta C W + epsilon sqrt(d) P) + Lambda W,    U = alpha m^T + beta C Q + epsilon F^T,    F_lk = w_l . p_k / sqrt d
-    dm/dt = -(alpha + beta C m + epsilon e*) + Lambda m
-    dF/dt = -(alpha e*^T + beta C F + epsilon K) + Lambda F
-    dQ/dt = -(U + U^T) + gamma (V/L) C + Lambda Q + Q Lambda,    Lambda_l = U_ll - (gamma/2) (V/L) C_ll, on a common sphere their mean
+    dW/dt = -(alpha w*^T + beta C W + epsilon sqrt(d) P) + Lambda W,    U = alpha m^T + beta C Q +
+    epsilon F^T,    F_lk = w_l . p_k / sqrt d dm/dt = -(alpha + beta C m + epsilon e*) + Lambda m
+    dF/dt = -(alpha e*^T + beta C F + epsilon K) + Lambda F dQ/dt = -(U + U^T) + gamma (V/L) C +
+    Lambda Q + Q Lambda,    Lambda_l = U_ll - (gamma/2) (V/L) C_ll, on a common sphere their mean
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ Array = Any
 
 
 class Means(Protocol):
-    """A way to expectations at the diagonal of F a (n, e parameters), m (n, L) and Q (n, L, L): the gradient is (epsilon, alpha), V is E[delta^2], heat is beta / 2."""
+    """A way to expectations at the diagonal of F a (n, e parameters), m (n, L) and Q (n, L, L): the
+    gradient is (epsilon, alpha), V is E[delta^2], heat is beta / 2.
+    """
 
     def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments: ...
 
@@ -47,12 +52,19 @@ class RowsEngine(NetworkEngine):
         self.label_square = float(link[1](np.zeros((1, setup.L)))[0, 0])
         self.integrals = SigmaMoments(setup, link[0].degree, link[1].degree)
 
-    def _parts(self, a: Array, m: Array, q: Array | None, order: int) -> tuple[list[Array], list[Array], list[Array]]:
+    def _parts(
+        self, a: Array, m: Array, q: Array | None, order: int
+    ) -> tuple[list[Array], list[Array], list[Array]]:
         s = self.setup
         assert q is not None
         r = m @ s.C / np.sqrt(s.L)
         by_r = self.link[0].slope(r)
-        link = [self.link[0](r), np.einsum("nlk,lj->njk", by_r, s.C) / np.sqrt(s.L), np.zeros((len(m), 0, 0, 0)), self.link[1](r)]
+        link = [
+            self.link[0](r),
+            np.einsum("nlk,lj->njk", by_r, s.C) / np.sqrt(s.L),
+            np.zeros((len(m), 0, 0, 0)),
+            self.link[1](r),
+        ]
         return link, *self.integrals(*self._along_u(a, q, len(m)))
 
     def _along_u(self, a: Array, q: Array | None, n: int) -> tuple[Array, Array]:
@@ -62,7 +74,9 @@ class RowsEngine(NetworkEngine):
 
 
 class RowsQmc:
-    """Any link and loss: scrambled Sobol points for (z*, noise), each with both signs of what u has beside z*."""
+    """Any link and loss: scrambled Sobol points for (z*, noise), each with both signs of what u has
+    beside z*.
+    """
 
     def __init__(self, setup: Setup, points: int = 4096, replicates: int = 4) -> None:
         from scipy.special import ndtri
@@ -76,10 +90,17 @@ class RowsQmc:
         for i in range(replicates):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # points need not be a power of two
-                u = qmc.Sobol(setup.L + (2 if noise > 0 else 1), scramble=True, rng=np.random.default_rng([20250602, i])).random(points)
+                u = qmc.Sobol(
+                    setup.L + (2 if noise > 0 else 1),
+                    scramble=True,
+                    rng=np.random.default_rng([20250602, i]),
+                ).random(points)
             parts.append(ndtri(np.clip(u, 2.0**-40, 1 - 2.0**-40)))
         x = np.concatenate([*parts, *parts])
-        self.zstar, self.eta = x[:, : setup.L] @ root.T, np.repeat([1.0, -1.0], points * replicates) * x[:, setup.L]
+        self.zstar, self.eta = (
+            x[:, : setup.L] @ root.T,
+            np.repeat([1.0, -1.0], points * replicates) * x[:, setup.L],
+        )
         self.y = setup.core.target(np.ascontiguousarray(self.zstar))
         if noise > 0:
             self.y = self.y + np.sqrt(noise) * x[:, setup.L + 1 :]
@@ -91,9 +112,13 @@ class RowsQmc:
         out = Moments(np.zeros(n), np.zeros((n, s.ne + s.L)), None, np.zeros(n), np.zeros((n, s.L)))
         assert q is not None and out.heat is not None
         for i in range(n):
-            spread = np.sqrt(max(float((s.C * (q[i] - np.outer(m[i], m[i]))).sum()) / s.L, LEAST_SPREAD**2))
+            spread = np.sqrt(
+                max(float((s.C * (q[i] - np.outer(m[i], m[i]))).sum()) / s.L, LEAST_SPREAD**2)
+            )
             u = (s.c.sum() + a[i].sum() + self.zstar @ m[i]) / root + spread * self.eta
-            loss, by_field = s.core.evaluate_labels(self.y, np.repeat(u[:, None] / root, s.L, axis=1))
+            loss, by_field = s.core.evaluate_labels(
+                self.y, np.repeat(u[:, None] / root, s.L, axis=1)
+            )
             delta = by_field[:, 0] * root
             beta = float(np.mean(delta * self.eta)) / spread / s.L
             out.value[i], out.V[i], out.heat[i] = loss.mean(), np.mean(delta**2), beta / 2
@@ -112,9 +137,13 @@ def means(task: models.Task, tokens: models.Tokens) -> Means:
 
 
 class RowsDrift(Drift):
-    """The state is the diagonal of F, m, the diagonal of Q, the rest of Q (row by row above the diagonal) and the rest of F: `names`."""
+    """The state is the diagonal of F, m, the diagonal of Q, the rest of Q (row by row above the
+    diagonal) and the rest of F: `names`.
+    """
 
-    def __init__(self, task: models.Task, lr: float, inhibitive: bool, tokens: models.Tokens, estar: Any) -> None:
+    def __init__(
+        self, task: models.Task, lr: float, inhibitive: bool, tokens: models.Tokens, estar: Any
+    ) -> None:
         s = self.setup = Setup(task, tokens)
         self.means, self.lr = means(task, tokens), lr if inhibitive else 0.0
         self.rows, self.common = True, task.student.weights == "global"
@@ -123,7 +152,12 @@ class RowsDrift(Drift):
         self.above = np.triu_indices(s.L, 1)
         self.beside = np.nonzero(~np.eye(s.ne, dtype=bool))
         q = [f"q_{i + 1}" for i in range(s.L)]
-        self.names = (*s.names, *q, *(f"Q_{i + 1}_{k + 1}" for i, k in zip(*self.above, strict=True)), *(f"F_{i + 1}_{k + 1}" for i, k in zip(*self.beside, strict=True)))
+        self.names = (
+            *s.names,
+            *q,
+            *(f"Q_{i + 1}_{k + 1}" for i, k in zip(*self.above, strict=True)),
+            *(f"F_{i + 1}_{k + 1}" for i, k in zip(*self.beside, strict=True)),
+        )
 
     @property
     def error(self) -> float:
@@ -143,12 +177,24 @@ class RowsDrift(Drift):
         return Q, F
 
     def pack(self, m: Array, Q: Array, F: Array) -> Float64:
-        """States (n, names) of m (n, L), Q (n, L, L) and F (n, L, L), the last empty without positional vectors."""
+        """States (n, names) of m (n, L), Q (n, L, L) and F (n, L, L), the last empty without
+        positional vectors.
+        """
         diagonal = (np.diagonal(x, axis1=1, axis2=2) for x in (F, Q))
-        return np.concatenate([next(diagonal), m, next(diagonal), Q[:, self.above[0], self.above[1]], F[:, self.beside[0], self.beside[1]]], axis=1)
+        return np.concatenate(
+            [
+                next(diagonal),
+                m,
+                next(diagonal),
+                Q[:, self.above[0], self.above[1]],
+                F[:, self.beside[0], self.beside[1]],
+            ],
+            axis=1,
+        )
 
     def states(self, a: Array, m: Array, q: Array | None) -> Float64:
-        """What is not given is as in rows that have no more in common than they must: beside m_l w* row l points along p_l, and what remains of it is orthogonal to all
+        """What is not given is as in rows that have no more in common than they must: beside m_l w*
+        row l points along p_l, and what remains of it is orthogonal to all
         other rows."""
         s, n = self.setup, len(m)
         norms = np.ones((n, s.L)) if q is None or q.ndim == 3 else q
@@ -178,11 +224,20 @@ class RowsDrift(Drift):
             epsilon = M.gradient[:, :1]
             U = U + epsilon[..., None] * np.swapaxes(F, 1, 2)
             dm = dm + epsilon * self.estar
-            dF = alpha[:, :, None] * self.estar + beta[..., None] * (s.C @ F) + epsilon[..., None] * self.K
+            dF = (
+                alpha[:, :, None] * self.estar
+                + beta[..., None] * (s.C @ F)
+                + epsilon[..., None] * self.K
+            )
         radial = np.diagonal(U, axis1=1, axis2=2) - noise / 2 * np.diag(s.C)
         if self.common:
             radial = np.repeat(radial.mean(axis=1, keepdims=True), s.L, axis=1)
-        dQ = -U - np.swapaxes(U, 1, 2) + noise[..., None] * s.C + (radial[:, :, None] + radial[:, None, :]) * Q
+        dQ = (
+            -U
+            - np.swapaxes(U, 1, 2)
+            + noise[..., None] * s.C
+            + (radial[:, :, None] + radial[:, None, :]) * Q
+        )
         if not self.common:  # zero but for rounding
             dQ[:, np.arange(s.L), np.arange(s.L)] = 0
         return self.pack(-dm + radial * m, dQ, -dF + radial[:, :, None] * F if s.ne else F), M.value

@@ -1,8 +1,10 @@
-"""Polynomial links of correlated fields: E[y(z* + v)], z* ~ N(0, C), is a polynomial in v, and with v = x r, r = E[z* u], it acts as the link does for independent tokens,
+"""Polynomial links of correlated fields: E[y(z* + v)], z* ~ N(0, C), is a polynomial in v, and with
+v = x r, r = E[z* u], it acts as the link does for independent tokens,
 
     E[y h(u)] = sum_k p_k E[h^(k)(u)],    sum_k p_k x^k = E[y(z* + x r)].
 
-A product of He_{k_l}(z*_l) is prod_l v_l^{k_l} for C = I; for another C, exp((1/2) sum_ij (C - I)_ij d_i d_j) is applied to that.
+A product of He_{k_l}(z*_l) is prod_l v_l^{k_l} for C = I; for another C, exp((1/2) sum_ij (C -
+I)_ij d_i d_j) is applied to that.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ import numpy as np
 from ._link_terms import Factors, LinkTerms
 
 Array = Any
-Monomials = dict[tuple[tuple[int, int], ...], float]  # ((token, power), ...) by ascending token -> coefficient
+Monomials = dict[
+    tuple[tuple[int, int], ...], float
+]  # ((token, power), ...) by ascending token -> coefficient
 MOST = 20_000  # monomials
 
 
@@ -31,10 +35,14 @@ class Moved:
     def __init__(self, L: int, monomials: Monomials) -> None:
         self.L = L
         self.degree = max((sum(n for _, n in key) for key in monomials), default=0)
-        self.parts: list[tuple[Array, Array]] = []  # of each order k: tokens (n, k) and coefficients (n,)
+        self.parts: list[
+            tuple[Array, Array]
+        ] = []  # of each order k: tokens (n, k) and coefficients (n,)
         for k in range(self.degree + 1):
             keys = [key for key in monomials if sum(n for _, n in key) == k]
-            tokens = np.array([[t for t, n in key for _ in range(n)] for key in keys], dtype=int).reshape(len(keys), k)
+            tokens = np.array(
+                [[t for t, n in key for _ in range(n)] for key in keys], dtype=int
+            ).reshape(len(keys), k)
             self.parts.append((tokens, np.array([monomials[key] for key in keys])))
 
     def __call__(self, r: Array) -> Array:
@@ -85,13 +93,17 @@ def _expanded(factors: Factors) -> Monomials:
     tokens = sorted(factors)
     powers = [np.flatnonzero(factors[t]).tolist() for t in tokens]
     return {
-        tuple((t, n) for t, n in zip(tokens, ns, strict=True) if n): math.prod(float(factors[t][n]) for t, n in zip(tokens, ns, strict=True))
+        tuple((t, n) for t, n in zip(tokens, ns, strict=True) if n): math.prod(
+            float(factors[t][n]) for t, n in zip(tokens, ns, strict=True)
+        )
         for ns in itertools.product(*powers)
     }
 
 
 def _product(a: tuple[tuple[int, int], ...], b: tuple[tuple[int, int], ...]) -> Monomials:
-    """prod He_n prod He_k in Hermite polynomials: He_n He_k = sum_j C(n, j) C(k, j) j! He_{n + k - 2 j}, token by token."""
+    """prod He_n prod He_k in Hermite polynomials: He_n He_k = sum_j C(n, j) C(k, j) j! He_{n + k -
+    2 j}, token by token.
+    """
     left, right = dict(a), dict(b)
     factors: dict[int, Array] = {}
     for t in left.keys() | right.keys():

@@ -1,4 +1,6 @@
-"""How many samples: laws in d, weak-recovery times at finite d, the best learning rate (docs: "What is known without a simulation", Sample complexity)."""
+"""How many samples: laws in d, weak-recovery times at finite d, the best learning rate (docs: "What
+is known without a simulation", Sample complexity).
+"""
 
 from __future__ import annotations
 
@@ -12,41 +14,56 @@ from .._checks import Float64
 from ..models.rates import PowerLaw, constant
 from ._activation import Coefficients
 from ._expansion import expansion
-from ._leading import MAX_ORDER, BestRate, LeadingOrder, checked_start, equal_rows, loss_factor, pairing, student_coefficients
+from ._gain import Gain, doubts, gain
+from ._leading import (
+    MAX_ORDER,
+    BestRate,
+    LeadingOrder,
+    checked_start,
+    equal_rows,
+    loss_factor,
+    pairing,
+    student_coefficients,
+)
+from ._norms import one_sided
 from ._passage import random_starts, times
 from .flatness import flatness_index
 from .flow import drift
-from ._gain import Gain, doubts, gain
-from ._norms import one_sided
 from .hermite import Exponent, hermite, sie
 from .risk import risk
-
 
 NEVER = 1e4  # in place of the logarithm of infinitely many steps
 
 
 @dataclass(frozen=True)
 class Complexity:
-    """The law of the samples (= steps) until weak recovery, from r_0 ~ d^(-1/2), at the best learning rate, for d -> infinity.
+    """The law of the samples (= steps) until weak recovery, from r_0 ~ d^(-1/2), at the best
+    learning rate, for d -> infinity.
 
-    `best`, `steps` and `prefactor` start where `simulate` does by default, at `Overlap()`: m_0 = 1 / sqrt d, in every row of untied weights. There rows that are
-    alike stay so if the link treats all tokens alike; otherwise what counts is their part along the direction that grows fastest. From a uniform start
-    ||m|| / sqrt L is 1 / sqrt d too, but only 1 / sqrt(d L) of it lies along one direction: give r0 for that.
+    `best`, `steps` and `prefactor` start where `simulate` does by default, at `Overlap()`: m_0 = 1
+    / sqrt d, in every row of untied weights. There rows that are alike stay so if the link treats
+    all tokens alike; otherwise what counts is their part along the direction that grows fastest.
+    From a uniform start ||m|| / sqrt L is 1 / sqrt d too, but only 1 / sqrt(d L) of it lies along
+    one direction: give r0 for that.
 
     Attributes
     ----------
     sie : Exponent
         Of the link alone.
     k : int or None
-        Exponent of this student: the first order that acts on its overlaps; None if none does ("never"). With positional vectors, or under the Frobenius loss,
-        the flatness index, which an encoding can lower below the SIE.
+        Exponent of this student: the first order that acts on its overlaps; None if none does
+        ("never"). With positional vectors, or under the Frobenius loss, the flatness index, which
+        an encoding can lower below the SIE.
     leading : LeadingOrder or None
-        dr/dt = b r^(k-1) - lr noise r / 2, t = lr tau / d, with r = |m|, untied ||m|| / sqrt L along the direction that grows fastest. None where the risk near
-        (e, m) = 0 is not a function of r alone; prefactors and steps are then nan.
+        dr/dt = b r^(k-1) - lr noise r / 2, t = lr tau / d, with r = |m|, untied ||m|| / sqrt L
+        along the direction that grows fastest. None where the risk near (e, m) = 0 is not a
+        function of r alone; prefactors and steps are then nan.
     sign : int
-        For odd k the sign of m that grows (k = 1: to which m is driven), 0 for even k, for untied weights and where `leading` is None.
+        For odd k the sign of m that grows (k = 1: to which m is driven), 0 for even k, for untied
+        weights and where `leading` is None.
     b_error, noise_error : float
-        From those of the tensors, the coefficients and the risk: estimates where these are (quasi-Monte Carlo: one standard error of the tensors).
+        From those of the tensors, the coefficients and the risk: estimates where these are
+        (quasi-Monte Carlo: one standard error of the tensors).
     d_exponent, log_exponent, lr_exponent : float
         steps ~ d^d_exponent (log d)^log_exponent at lr ~ d^lr_exponent; nan if never.
     note : str
@@ -54,9 +71,11 @@ class Complexity:
     from_start : LeadingOrder or None
         The same as `leading` from rows that are all alike, where these stay so; else `leading`.
     share : float
-        r_0 sqrt d of the default start, along the direction that `from_start` speaks of: 1 for one weight.
+        r_0 sqrt d of the default start, along the direction that `from_start` speaks of: 1 for one
+        weight.
     decided : bool
-        False where no order was found because an error is too large, not because there is none: k is then None, exponents and steps are nan.
+        False where no order was found because an error is too large, not because there is none: k
+        is then None, exponents and steps are nan.
     """
 
     task: models.Task
@@ -89,11 +108,14 @@ class Complexity:
         return math.nan if self.k is None else -max(self.k / 2 - 1, 0.0)
 
     def start(self, d: float) -> float:
-        """r_0 of the default start `Overlap()`: 1 / sqrt d, for untied weights the part of it that `from_start` speaks of."""
+        """r_0 of the default start `Overlap()`: 1 / sqrt d, for untied weights the part of it that
+        `from_start` speaks of.
+        """
         return self.share / math.sqrt(_checks.number("d", d, 1))
 
     def best(self, d: float, eta: float, r0: float | None = None) -> BestRate:
-        """The learning rate with the fewest steps to eta, and these steps, to leading order; (nan, inf) if it never gets there.
+        """The learning rate with the fewest steps to eta, and these steps, to leading order; (nan,
+        inf) if it never gets there.
 
         Parameters
         ----------
@@ -102,23 +124,30 @@ class Complexity:
             The leading order knows nothing of what happens near 1, where the flow never arrives.
             Larger than the start.
         r0 : number in [0, 1], optional
-            ||m|| / sqrt L of a start along the direction that grows fastest. None: the default start.
+            ||m|| / sqrt L of a start along the direction that grows fastest. None: the default
+            start.
         """
         start, eta, law = self._from(d, eta, r0)
         if start >= eta:
-            raise ValueError(f"eta: expected a number above the start r_0 = {start:.6g}, got {eta:.6g}")
+            raise ValueError(
+                f"eta: expected a number above the start r_0 = {start:.6g}, got {eta:.6g}"
+            )
         if law is None or law.b <= 0:
             return BestRate(math.nan, self._none)
         lr = law.best_lr(start, eta)
         return BestRate(lr, math.inf if math.isnan(lr) else law.steps(d, lr, start, eta))
 
     def steps(self, d: float, lr: float, eta: float, r0: float | None = None) -> float:
-        """Steps to eta at a learning rate, to leading order, d, eta and r0 as of `best`; 0 from a start beyond eta."""
+        """Steps to eta at a learning rate, to leading order, d, eta and r0 as of `best`; 0 from a
+        start beyond eta.
+        """
         lr = _checks.number("lr", lr, 0, open_low=True)
         start, eta, law = self._from(d, eta, r0)
         return self._none if law is None else law.steps(d, lr, start, eta)
 
-    def _from(self, d: float, eta: float, r0: float | None) -> tuple[float, float, LeadingOrder | None]:
+    def _from(
+        self, d: float, eta: float, r0: float | None
+    ) -> tuple[float, float, LeadingOrder | None]:
         start = self.start(d)
         law = self.from_start or self.leading
         if r0 is not None:
@@ -126,7 +155,9 @@ class Complexity:
         return *checked_start(start, eta), law
 
     def prefactor(self, eta: float) -> float:
-        """A in steps ~ A d^d_exponent (log d)^log_exponent from the default start at the best learning rate, d -> infinity."""
+        """A in steps ~ A d^d_exponent (log d)^log_exponent from the default start at the best
+        learning rate, d -> infinity.
+        """
         eta = _checks.number("eta", eta, 0, 1, open_low=True)
         law = self.from_start or self.leading
         if law is None or law.b <= 0:
@@ -137,33 +168,61 @@ class Complexity:
         least = 2.4554074  # min over x of -log(1 - x) / x^2
         if k == 1:
             return least / 2 * scale * eta**2
-        return least / 2 * scale / ((k - 2) * self.share ** (2 * k - 4)) if self.share > 0 else math.inf
+        return (
+            least / 2 * scale / ((k - 2) * self.share ** (2 * k - 4))
+            if self.share > 0
+            else math.inf
+        )
 
     @property
     def _none(self) -> float:
-        return math.nan if not self.decided or (self.k is not None and self.leading is None) else math.inf
+        return (
+            math.nan
+            if not self.decided or (self.k is not None and self.leading is None)
+            else math.inf
+        )
 
     def __repr__(self) -> str:
         if self.k is None:
             return f"Complexity({'never' if self.decided else 'undecided'}: {self.note})"
-        d = {0.0: "d", 1.0: "d log d"}[self.log_exponent] if self.d_exponent == 1 else f"d^{self.d_exponent:g}"
+        d = (
+            {0.0: "d", 1.0: "d log d"}[self.log_exponent]
+            if self.d_exponent == 1
+            else f"d^{self.d_exponent:g}"
+        )
         if self.leading is None:
             return f"Complexity(k = {self.k}: {d} at lr ~ d^{self.lr_exponent:g}, {self.note})"
-        rate = f"b = {self.leading.b:.6g} +- {self.b_error:.1g}, V = {self.leading.noise:.6g} +- {self.noise_error:.1g}"
-        return f"Complexity(k = {self.k}: {d} at lr ~ d^{self.lr_exponent:g}, {rate}{', ' + self.note if self.note else ''})"
+        rate = (
+            f"b = {self.leading.b:.6g} +- {self.b_error:.1g}, V = {self.leading.noise:.6g} +- "
+            f"{self.noise_error:.1g}"
+        )
+        return (
+            f"Complexity(k = {self.k}: {d} at lr ~ d^{self.lr_exponent:g}, "
+            f"{rate}{', ' + self.note if self.note else ''})"
+        )
 
 
-def complexity(task: models.Task, *, tol: float = 1e-9, max_order: int = MAX_ORDER, points: int | None = None, rng: int = 0) -> Complexity:
-    """The sample-complexity law of a task: exponents, and prefactors from the flow to leading order at the uninformative point (e, m) = 0.
+def complexity(
+    task: models.Task,
+    *,
+    tol: float = 1e-9,
+    max_order: int = MAX_ORDER,
+    points: int | None = None,
+    rng: int = 0,
+) -> Complexity:
+    """The sample-complexity law of a task: exponents, and prefactors from the flow to leading order
+    at the uninformative point (e, m) = 0.
 
-    With r = |m| (untied ||m|| / sqrt L) the flow is dr/dt = b r^(k-1) - (lr / 2) V r. The number of steps at the best learning rate follows: proportional to d
-    for k = 1, to d log d for k = 2, to d^(k-1) for k >= 3 with lr ~ d^-(k/2-1). For k >= 2 the diffusion of m is left out, which changes prefactors by a
-    factor of order one (`weak_recovery(noise=True)` has it).
+    With r = |m| (untied ||m|| / sqrt L) the flow is dr/dt = b r^(k-1) - (lr / 2) V r. The number of
+    steps at the best learning rate follows: proportional to d for k = 1, to d log d for k = 2, to
+    d^(k-1) for k >= 3 with lr ~ d^-(k/2-1). For k >= 2 the diffusion of m is left out, which
+    changes prefactors by a factor of order one (`weak_recovery(noise=True)` has it).
 
     Parameters
     ----------
     task : Task
-        With positional vectors or the Frobenius loss only the exponents are given (`flatness_index`); `weak_recovery` has the times.
+        With positional vectors or the Frobenius loss only the exponents are given
+        (`flatness_index`); `weak_recovery` has the times.
     tol, points, rng : as of `sie`
     max_order : int
         Where to give up, for links that are integrated.
@@ -182,9 +241,13 @@ def complexity(task: models.Task, *, tol: float = 1e-9, max_order: int = MAX_ORD
     factor = loss_factor(task)
     if factor is None or isinstance(task.student.position, (models.Opposite, models.Positions)):
         flat = flatness_index(task, orders=min(max_order, 8))
-        lower = flat.kappa is not None and exponent.value is not None and flat.kappa < exponent.value
+        lower = (
+            flat.kappa is not None and exponent.value is not None and flat.kappa < exponent.value
+        )
         note = f"below the link's {exponent.value}" if lower else flat.verdict
-        return Complexity(task, exponent, flat.kappa, None, 0, 0.0, 0.0, note, decided=flat.kappa is not None)
+        return Complexity(
+            task, exponent, flat.kappa, None, 0, 0.0, 0.0, note, decided=flat.kappa is not None
+        )
     R = risk(task, m=0.0 if task.student.weights == "shared" else np.zeros(task.L), hessian=False)
     V, dV = float(R.V), float(R.V_error)
     polynomial = expansion(task.teacher)
@@ -202,7 +265,9 @@ def complexity(task: models.Task, *, tol: float = 1e-9, max_order: int = MAX_ORD
                 if note == "" and exponent.value is not None and k > exponent.value:
                     note = f"the link's order {exponent.value} does not act on this student"
                 note = ", ".join(x for x in (note, doubts(exponent, c, first, k)) if x)
-                return Complexity(task, exponent, k, LeadingOrder(k, b, V), sign, scale * p.error, dV, note)
+                return Complexity(
+                    task, exponent, k, LeadingOrder(k, b, V), sign, scale * p.error, dV, note
+                )
         return _none(task, exponent, dV, f"no order up to {last} acts on m", c, first, last)
     assert c is not None
     for k in range(first, last + 1):
@@ -219,11 +284,38 @@ def complexity(task: models.Task, *, tol: float = 1e-9, max_order: int = MAX_ORD
         alike, share = equal_rows(C[0], float(np.sign(c[k])), top.vector)
         start = LeadingOrder(k, b if alike is None else scale * alike, V / task.L)
         note = ", ".join(x for x in (note, doubts(exponent, c, first, k)) if x)
-        return Complexity(task, exponent, k, LeadingOrder(k, b, V / task.L), 0, error, dV / task.L, note, start, share)
-    return _none(task, exponent, dV, f"the activation and the link have no order up to {last} in common", c, first, last)
+        return Complexity(
+            task,
+            exponent,
+            k,
+            LeadingOrder(k, b, V / task.L),
+            0,
+            error,
+            dV / task.L,
+            note,
+            start,
+            share,
+        )
+    return _none(
+        task,
+        exponent,
+        dV,
+        f"the activation and the link have no order up to {last} in common",
+        c,
+        first,
+        last,
+    )
 
 
-def _none(task: models.Task, exponent: Exponent, dV: float, note: str, c: Coefficients | None, first: int, last: int) -> Complexity:
+def _none(
+    task: models.Task,
+    exponent: Exponent,
+    dV: float,
+    note: str,
+    c: Coefficients | None,
+    first: int,
+    last: int,
+) -> Complexity:
     """No order was found: because there is none, or because errors are too large to tell."""
     doubt = doubts(exponent, c, first, last + 1)
     return Complexity(task, exponent, None, None, 0, 0.0, dV, doubt or note, decided=not doubt)
@@ -236,7 +328,8 @@ class RecoveryTime:
     Attributes
     ----------
     steps : (n,) float64
-        Equally likely values, ascending; inf where the flow never gets there. n = 1 for a start without randomness.
+        Equally likely values, ascending; inf where the flow never gets there. n = 1 for a start
+        without randomness.
     lr, d, eta : as given
     method : str
     """
@@ -257,15 +350,21 @@ class RecoveryTime:
         return self.quantile(0.5)
 
     def quantile(self, p: float) -> float:
-        """The number of steps that a fraction p of the runs needs at most (the smallest such value of the sample); inf if fewer ever get there."""
+        """The number of steps that a fraction p of the runs needs at most (the smallest such value
+        of the sample); inf if fewer ever get there.
+        """
         p = _checks.number("p", p, 0, 1)
-        return float(self.steps[min(max(math.ceil(p * len(self.steps)) - 1, 0), len(self.steps) - 1)])
+        return float(
+            self.steps[min(max(math.ceil(p * len(self.steps)) - 1, 0), len(self.steps) - 1)]
+        )
 
     def __repr__(self) -> str:
         if len(self.steps) == 1:
             return f"RecoveryTime({self.steps[0]:.6g} steps, eta={self.eta:g}, {self.method})"
         some = ", ".join(f"{p:.0%}: {self.quantile(p):.4g}" for p in (0.1, 0.5, 0.9))
-        return f"RecoveryTime({some} steps, never: {self.never:.3g}, eta={self.eta:g}, {self.method})"
+        return (
+            f"RecoveryTime({some} steps, never: {self.never:.3g}, eta={self.eta:g}, {self.method})"
+        )
 
 
 def weak_recovery(
@@ -282,8 +381,9 @@ def weak_recovery(
 ) -> RecoveryTime:
     """When the flow passes ||(e, m)|| = eta (untied ||m|| / sqrt L = eta), in steps at finite d.
 
-    A start at random is carried through as a distribution: m_0 is a coordinate of a uniform point of the sphere, about N(0, 1/d). The flow itself has no noise:
-    what starts at exactly 0 (the e of `Opposite`) stays there, and so does an odd order's m of the wrong sign.
+    A start at random is carried through as a distribution: m_0 is a coordinate of a uniform point
+    of the sphere, about N(0, 1/d). The flow itself has no noise: what starts at exactly 0 (the e of
+    `Opposite`) stays there, and so does an odd order's m of the wrong sign.
 
     Parameters
     ----------
@@ -294,9 +394,10 @@ def weak_recovery(
     eta : float in (0, 1]
     init : Overlap or Uniform; None: Overlap(), m_0 = 1 / sqrt d
     noise : bool
-        Add the diffusion during the escape, at its strength at the uninformative point; then even a fixed start has a distribution. Where the point is left
-        exponentially (k = 2), as a Gaussian spread of the start (Ornstein-Uhlenbeck, integrated); otherwise, if the state is m alone, by drawing paths. Not for
-        normalization="global".
+        Add the diffusion during the escape, at its strength at the uninformative point; then even a
+        fixed start has a distribution. Where the point is left exponentially (k = 2), as a Gaussian
+        spread of the start (Ornstein-Uhlenbeck, integrated); otherwise, if the state is m alone, by
+        drawing paths. Not for normalization="global".
     samples : int, optional
         How many starts stand for a distribution. None: 2001 where only m is random, else 64.
     tokens : "gaussian" or Correlated
@@ -309,15 +410,26 @@ def weak_recovery(
     """
     _checks.instance("task", task, models.Task, "a Task")
     d = _checks.integer("d", d, 1)
-    _checks.instance("lr", lr, (int, float, np.integer, np.floating, PowerLaw), "a number or a PowerLaw")
+    _checks.instance(
+        "lr", lr, (int, float, np.integer, np.floating, PowerLaw), "a number or a PowerLaw"
+    )
     rate = _checks.number("lr", constant(lr, d, task.L), 0, open_low=True)
     eta = _checks.number("eta", eta, 0, 1, open_low=True)
-    init = _checks.instance("init", models.Overlap() if init is None else init, (models.Overlap, models.Uniform), "Overlap or Uniform")
+    init = _checks.instance(
+        "init",
+        models.Overlap() if init is None else init,
+        (models.Overlap, models.Uniform),
+        "Overlap or Uniform",
+    )
     init.check(d)
     task.student.check(task.L, d)
     generator = np.random.default_rng(_checks.integer("rng", rng, 0, unbounded=True))
     right = drift(task, rate, tokens=tokens)
-    samples = (2001 if right.names == ("m",) else 64) if samples is None else _checks.integer("samples", samples, 1)
+    samples = (
+        (2001 if right.names == ("m",) else 64)
+        if samples is None
+        else _checks.integer("samples", samples, 1)
+    )
     starts = random_starts(right, init, d, samples, generator)
     if _checks.boolean("noise", noise):
         from ._diffusion import noisy_times
@@ -327,13 +439,22 @@ def weak_recovery(
         passed, method = times(right, starts, eta), "flow"
     if np.isnan(passed).any():
         raise ArithmeticError("the flow met a value that is not finite")
-    return RecoveryTime(np.sort(np.maximum(np.ceil(passed * d / rate - 1e-9), 0.0)), rate, d, eta, method)
+    return RecoveryTime(
+        np.sort(np.maximum(np.ceil(passed * d / rate - 1e-9), 0.0)), rate, d, eta, method
+    )
 
 
 def best_lr(
-    task: models.Task, *, d: int, eta: float, init: models.Overlap | models.Uniform | None = None, tokens: str | models.Tokens = "gaussian", tol: float = 1e-3
+    task: models.Task,
+    *,
+    d: int,
+    eta: float,
+    init: models.Overlap | models.Uniform | None = None,
+    tokens: str | models.Tokens = "gaussian",
+    tol: float = 1e-3,
 ) -> BestRate:
-    """The learning rate at which the flow needs the fewest steps (in the median over starts), and that number of steps.
+    """The learning rate at which the flow needs the fewest steps (in the median over starts), and
+    that number of steps.
 
     Parameters
     ----------
@@ -354,16 +475,23 @@ def best_lr(
     from scipy.optimize import minimize_scalar
 
     tol = _checks.number("tol", tol, 0, open_low=True)
-    at_once = weak_recovery(task, d=d, lr=1.0, eta=eta, init=init, tokens=tokens, samples=None).median == 0
+    at_once = (
+        weak_recovery(task, d=d, lr=1.0, eta=eta, init=init, tokens=tokens, samples=None).median
+        == 0
+    )
     if at_once:
         raise ValueError(f"eta: expected a number above the overlap of the start, got {eta:.6g}")
 
     def steps(log_lr: float) -> float:
-        return weak_recovery(task, d=d, lr=math.exp(log_lr), eta=eta, init=init, tokens=tokens).median
+        return weak_recovery(
+            task, d=d, lr=math.exp(log_lr), eta=eta, init=init, tokens=tokens
+        ).median
 
     def cost(log_lr: float) -> float:
         found = steps(log_lr)
-        return math.log(found) if found < math.inf else NEVER + log_lr  # infeasible: downhill to smaller rates
+        return (
+            math.log(found) if found < math.inf else NEVER + log_lr
+        )  # infeasible: downhill to smaller rates
 
     first = np.linspace(math.log(1e-3), math.log(1e3), 25)
     values = [cost(x) for x in first]
@@ -379,4 +507,13 @@ def best_lr(
     return BestRate(math.exp(x), steps(x))
 
 
-__all__ = ["BestRate", "Complexity", "Gain", "RecoveryTime", "best_lr", "complexity", "gain", "weak_recovery"]
+__all__ = [
+    "BestRate",
+    "Complexity",
+    "Gain",
+    "RecoveryTime",
+    "best_lr",
+    "complexity",
+    "gain",
+    "weak_recovery",
+]

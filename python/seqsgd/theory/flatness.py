@@ -1,4 +1,6 @@
-"""The flatness index kappa = min{k >= 1: grad^k R(0, 0) != 0}, with a verdict instead of a bare comparison with zero (docs: "Risk, flow, landscapes, phases", Risk)."""
+"""The flatness index kappa = min{k >= 1: grad^k R(0, 0) != 0}, with a verdict instead of a bare
+comparison with zero (docs: "Risk, flow, landscapes, phases", Risk).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from ._setup import Setup
 from .risk import engine
 
 Array = Any
-DIRECTIONS = 4  # random directions in which a homogeneous polynomial is looked at: it vanishes in all of them with probability 0
+# random directions in which a homogeneous polynomial is looked at: it vanishes in all of them with
+# probability 0
+DIRECTIONS = 4
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Flatness:
     ----------
     kappa : int, or None if no order up to the last one is different from zero beyond doubt
     sizes, errors : (orders,) float64
-        The largest Taylor coefficient of R of orders 1, 2, ... at (e, m) = 0 (in a few random directions where there are several), and an estimate of its error.
+        The largest Taylor coefficient of R of orders 1, 2, ... at (e, m) = 0 (in a few random
+        directions where there are several), and an estimate of its error.
     tolerance : what counts as zero
     verdict : in words
     """
@@ -41,8 +46,16 @@ class Flatness:
     verdict: str
 
 
-def flatness_index(task: models.Task, *, orders: int = 8, tokens: str | models.Tokens = "gaussian", tolerance: float = 1e-8) -> Flatness:
-    """kappa of a task: how flat the risk is at the uninformative point (e, m) = 0. An untied student is taken at q = 1.
+def flatness_index(
+    task: models.Task,
+    *,
+    orders: int = 8,
+    tokens: str | models.Tokens = "gaussian",
+    tolerance: float = 1e-8,
+) -> Flatness:
+    """kappa of a task: how flat the risk is at the uninformative point (e, m) = 0.
+
+    An untied student is taken at q = 1.
 
     Parameters
     ----------
@@ -51,12 +64,14 @@ def flatness_index(task: models.Task, *, orders: int = 8, tokens: str | models.T
         How far to look.
     tokens : "gaussian" or Correlated
     tolerance : float
-        A Taylor coefficient is zero if it and its error are below this, and different from zero if it is above this and above ten times its error.
+        A Taylor coefficient is zero if it and its error are below this, and different from zero if
+        it is above this and above ten times its error.
 
     Returns
     -------
     Flatness
-        By quasi-Monte-Carlo (long sequences without structure, and the Frobenius loss) orders 1 and 2 only.
+        By quasi-Monte-Carlo (long sequences without structure, and the Frobenius loss) orders 1 and
+        2 only.
     """
     _checks.instance("task", task, models.Task, "a Task")
     orders = _checks.integer("orders", orders, 1, 30)
@@ -67,7 +82,9 @@ def flatness_index(task: models.Task, *, orders: int = 8, tokens: str | models.T
     elif isinstance(chosen, TensorEngine):
         fine, *others = (_tensor(rule, chosen.setup, orders) for rule in chosen.rules)
         gap = np.max([np.abs(fine - other) for other in others], axis=0)
-        sizes, errors = _largest(fine, chosen.safety * gap + (1e-14 + chosen.setup.noise) * np.abs(fine).max())
+        sizes, errors = _largest(
+            fine, chosen.safety * gap + (1e-14 + chosen.setup.noise) * np.abs(fine).max()
+        )
     else:
         sizes, errors = _low_orders(chosen)
     return _verdict(sizes, errors, tolerance)
@@ -76,10 +93,26 @@ def flatness_index(task: models.Task, *, orders: int = 8, tokens: str | models.T
 def _verdict(sizes: Array, errors: Array, tolerance: float) -> Flatness:
     for k, (size, error) in enumerate(zip(sizes, errors, strict=True), start=1):
         if size > max(tolerance, 10 * error):
-            return Flatness(k, sizes, errors, tolerance, f"order {k} is {size:.3g} +- {error:.1g}, all lower ones are 0 within {tolerance:.1g}")
+            return Flatness(
+                k,
+                sizes,
+                errors,
+                tolerance,
+                f"order {k} is {size:.3g} +- {error:.1g}, all lower ones are 0 within "
+                f"{tolerance:.1g}",
+            )
         if size + error > tolerance:
-            return Flatness(None, sizes, errors, tolerance, f"undecided: order {k} is {size:.3g} +- {error:.1g}, neither 0 within {tolerance:.1g} nor beyond doubt different")
-    return Flatness(None, sizes, errors, tolerance, f"orders 1 to {len(sizes)} are 0 within {tolerance:.1g}")
+            return Flatness(
+                None,
+                sizes,
+                errors,
+                tolerance,
+                f"undecided: order {k} is {size:.3g} +- {error:.1g}, neither 0 within "
+                f"{tolerance:.1g} nor beyond doubt different",
+            )
+    return Flatness(
+        None, sizes, errors, tolerance, f"orders 1 to {len(sizes)} are 0 within {tolerance:.1g}"
+    )
 
 
 def _directions(setup: Setup) -> Array:
@@ -89,9 +122,14 @@ def _directions(setup: Setup) -> Array:
 
 
 def _largest(coefficients: Array, errors: Array) -> tuple[Array, Array]:
-    """The largest coefficient of each order, and the largest error: (directions, j, k) with order j + k -> (orders,)."""
+    """The largest coefficient of each order, and the largest error: (directions, j, k) with order j
+    + k -> (orders,).
+    """
     orders = coefficients.shape[1] - 1
-    size = [max(np.abs(coefficients[:, j, n - j]).max() for j in range(n + 1)) for n in range(1, orders + 1)]
+    size = [
+        max(np.abs(coefficients[:, j, n - j]).max() for j in range(n + 1))
+        for n in range(1, orders + 1)
+    ]
     error = [max(errors[:, j, n - j].max() for j in range(n + 1)) for n in range(1, orders + 1)]
     return np.array(size), np.array(error)
 
@@ -109,7 +147,9 @@ def _network(chosen: NetworkEngine, orders: int) -> tuple[Array, Array]:
 
     def all_coefficients(n: int) -> Array:
         tail = 9 + math.sqrt(4 * s.sigma_degree + orders)
-        tau, w = panels(s.cuts(np.array([ubar]), np.array([su]), tail), n, n / 40 / max(1.0, su), tail)  # edges of the two rules differ
+        tau, w = panels(
+            s.cuts(np.array([ubar]), np.array([su]), tail), n, n / 40 / max(1.0, su), tail
+        )  # edges of the two rules differ
         f = s.sigma(np.ascontiguousarray(ubar + su * tau[0]))[0]
         he = hermite_table(tau[0], orders) / su ** np.arange(orders + 1)[:, None]
         one, two = he @ (w[0] * f), he @ (w[0] * f * f)
@@ -118,7 +158,9 @@ def _network(chosen: NetworkEngine, orders: int) -> tuple[Array, Array]:
             for j, k in itertools.product(range(orders + 1), repeat=2):
                 if j + k <= orders:
                     label = q[k] * one[j + k] if k < len(q) else 0.0
-                    out[i, j, k] = slope**j / math.factorial(j) * ((0.5 * two[j] if k == 0 else 0.0) - label)
+                    out[i, j, k] = (
+                        slope**j / math.factorial(j) * ((0.5 * two[j] if k == 0 else 0.0) - label)
+                    )
         return chosen.factor * out
 
     fine, coarse = all_coefficients(20), all_coefficients(16)
@@ -130,19 +172,33 @@ def _tensor(rule: _Rule, s: Setup, orders: int) -> Array:
     side, D = rule.side, rule.dims
     axes, weights = side.nodes(np.zeros(s.ne))
     f = _hermite(axes, weights, side.student(np.zeros(s.ne), _grid(axes))[0], orders)
-    ff = _hermite(axes, weights, np.square(side.student(np.zeros(s.ne), _grid(axes))[0]).sum(axis=1, keepdims=True), orders)
+    ff = _hermite(
+        axes,
+        weights,
+        np.square(side.student(np.zeros(s.ne), _grid(axes))[0]).sum(axis=1, keepdims=True),
+        orders,
+    )
     x, w = rule.sources, rule.weights
     y = _hermite([x] * D, [w] * D, side.label(_grid([x] * D))[0], orders)
     out = np.zeros((1 if s.ne < 2 else DIRECTIONS, orders + 1, orders + 1))
-    by_order = [[b for b in itertools.product(range(n + 1), repeat=D) if sum(b) == n] for n in range(orders + 1)]
+    by_order = [
+        [b for b in itertools.product(range(n + 1), repeat=D) if sum(b) == n]
+        for n in range(orders + 1)
+    ]
     factorial = {b: math.prod(math.factorial(i) for i in b) for n in by_order for b in n}
     for i, v in enumerate(_directions(s) @ side.Ex.T):
         for j in range(orders + 1):
-            along = [(g, math.prod(v[l] ** g[l] for l in range(D)) / factorial[g]) for g in by_order[j]] if s.ne or j == 0 else []
+            along = (
+                [(g, math.prod(v[l] ** g[l] for l in range(D)) / factorial[g]) for g in by_order[j]]
+                if s.ne or j == 0
+                else []
+            )
             out[i, j, 0] += 0.5 * sum(c * ff[g][0] for g, c in along)
             for k in range(orders + 1 - j):
                 for b in by_order[k]:
-                    out[i, j, k] -= sum(c * (y[b] @ f[tuple(np.add(b, g))]) for g, c in along) / factorial[b]
+                    out[i, j, k] -= (
+                        sum(c * (y[b] @ f[tuple(np.add(b, g))]) for g, c in along) / factorial[b]
+                    )
     return (s.factor or 1.0) * out
 
 
@@ -160,8 +216,12 @@ def _hermite(axes: list[Array], weights: list[Array], values: Array, orders: int
 
 def _low_orders(chosen: Any) -> tuple[Array, Array]:
     s = chosen.setup
-    best, error = chosen.moments(np.zeros((1, s.ne)), np.zeros((1, s.nm)), None if s.tied else np.ones((1, s.L)), 2)
-    return np.array([np.abs(best.gradient).max(), np.abs(best.hessian).max() / 2]), np.array([error.gradient.max(), error.hessian.max() / 2])
+    best, error = chosen.moments(
+        np.zeros((1, s.ne)), np.zeros((1, s.nm)), None if s.tied else np.ones((1, s.L)), 2
+    )
+    return np.array([np.abs(best.gradient).max(), np.abs(best.hessian).max() / 2]), np.array(
+        [error.gradient.max(), error.hessian.max() / 2]
+    )
 
 
 __all__ = ["Flatness", "flatness_index"]

@@ -1,4 +1,6 @@
-"""The deterministic limit d -> infinity of the dynamics, and the learning rate beyond which nothing is learnt (docs: "Risk, flow, landscapes, phases", Flow)."""
+"""The deterministic limit d -> infinity of the dynamics, and the learning rate beyond which nothing
+is learnt (docs: "Risk, flow, landscapes, phases", Flow).
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,15 @@ class Flow:
     ----------
     t : (n,) time, the integral of lr over steps divided by d
     steps : (n,) or None if no d was given
-    m, e, q : (n,), untied or general encodings (n, L); e and q None where there are none. NaN after a halt
-    rows : (n, L, L) overlaps w_l . w_k / d; None where they do not matter (one weight, or independent tokens)
+    m, e, q : (n,), untied or general encodings (n, L); e and q None where there are none. NaN after
+        a halt
+    rows : (n, L, L) overlaps w_l . w_k / d; None where they do not matter (one weight, or
+        independent tokens)
     risk : (n,) R along the way
     weak_recovery : t at which ||(e, m)|| passed eta; inf if it did not, NaN if it was not asked for
     weak_recovery_step : the same in steps; None without d
-    error : the larger of the integration's tolerance on m, 1e-8, and an estimate of the error of the expectations that drive it; NaN where that is not known
+    error : the larger of the integration's tolerance on m, 1e-8, and an estimate of the error of
+        the expectations that drive it; NaN where that is not known
     """
 
     t: Float64
@@ -88,14 +93,17 @@ def flow(
     e : (L,), Opposite and one weight a number
         Positional overlaps at the start. None: 0.
     q : (L,) or (L, L)
-        For normalization="global" the squared norms at the start, with mean 1. None: 1. For untied weights under correlated tokens also all overlaps w_l . w_k / d; else
-        rows have nothing in common but what m and e say.
+        For normalization="global" the squared norms at the start, with mean 1. None: 1. For untied
+        weights under correlated tokens also all overlaps w_l . w_k / d; else rows have nothing in
+        common but what m and e say.
     eta : float in (0, 1], optional
-        Threshold of weak recovery. 1 is tended to, but not reached unless it is where the flow starts.
+        Threshold of weak recovery. 1 is tended to, but not reached unless it is where the flow
+        starts.
     halt : bool
         Stop there.
     inhibitive : bool
-        False leaves out the terms in the learning rate that stop learning: the spherical gradient flow.
+        False leaves out the terms in the learning rate that stop learning: the spherical gradient
+        flow.
     tokens : "gaussian" or Correlated
     estar : (L,), optional
         P w* / sqrt d where P is not orthogonal to w*.
@@ -114,16 +122,27 @@ def flow(
     _checks.instance("task", task, models.Task, "a Task")
     d = None if d is None else _checks.integer("d", d, 1)
     if d is None and (isinstance(lr, models.Rate) or steps is not None or m is None):
-        raise ValueError("d: expected an integer >= 1 where lr is a schedule, where the length is in steps, or where m is not given, got None")
+        raise ValueError(
+            "d: expected an integer >= 1 where lr is a schedule, where the length is in steps, or "
+            "where m is not given, got None"
+        )
     if (steps is None) == (t is None):
         raise ValueError(f"steps, t: expected exactly one of them, got steps = {steps} and t = {t}")
-    length = _checks.number("steps" if t is None else "t", steps if t is None else t, 0, open_low=True)
+    length = _checks.number(
+        "steps" if t is None else "t", steps if t is None else t, 0, open_low=True
+    )
     if t is not None and isinstance(lr, models.Rate):
         raise ValueError("t: with a schedule of learning rates the length is in steps, got t")
     n = _checks.integer("records", records, 2)
     if eta is not None:
         eta = _checks.number("eta", eta, 0, 1, open_low=True)
-    right = drift(task, 0.0 if isinstance(lr, models.Rate) else lr, inhibitive=inhibitive, tokens=tokens, estar=estar)
+    right = drift(
+        task,
+        0.0 if isinstance(lr, models.Rate) else lr,
+        inhibitive=inhibitive,
+        tokens=tokens,
+        estar=estar,
+    )
     rate = np.nan if isinstance(lr, models.Rate) else float(lr) or np.nan
     start = initial(right, 1 / np.sqrt(d) if m is None and d is not None else m, e, q)
     clock = np.linspace(0, length, n)
@@ -173,7 +192,9 @@ def initial(right: Drift, m: Any, e: Any, q: Any) -> Float64:
     """One state from its parts, checked."""
     s = right.setup
     if q is not None and not right.common and not right.rows:
-        raise ValueError("q: only students with normalization='global' have norms that move, expected None")
+        raise ValueError(
+            "q: only students with normalization='global' have norms that move, expected None"
+        )
     Q = None
     if q is not None and right.rows and np.ndim(q) == 2:
         Q = _checks.array("q", q, (s.L, s.L))
@@ -191,13 +212,19 @@ def initial(right: Drift, m: Any, e: Any, q: Any) -> Float64:
     if norms is not None and not right.common and np.abs(norms - 1).max() > 1e-9:
         raise ValueError(f"q: with normalization='rows' expected norms 1, got {norms.min():.6g}")
     if Q is not None and np.linalg.eigvalsh(Q - np.outer(b[0], b[0]))[0] < -1e-9:
-        raise ValueError("q: expected overlaps of rows that exist, but q - m m^T is not positive semi-definite")
+        raise ValueError(
+            "q: expected overlaps of rows that exist, but q - m m^T is not positive semi-definite"
+        )
     return np.asarray(right.states(a, b, norms if Q is None else Q[None])[0])
 
 
 @dataclass(frozen=True)
 class LargestRate:
-    """Above `value` the uninformative point (e, m) = 0 attracts. `error` is an estimate, absolute; `growth` is the rate at which it is left, per unit of t, for lr -> 0."""
+    """Above `value` the uninformative point (e, m) = 0 attracts.
+
+    `error` is an estimate, absolute; `growth` is the rate at which it is left, per unit of t, for
+    lr -> 0.
+    """
 
     value: float
     error: float
@@ -208,8 +235,10 @@ class LargestRate:
 def largest_lr(task: models.Task, *, tokens: str | models.Tokens = "gaussian") -> LargestRate:
     """The learning rate at which the uninformative point stops being unstable.
 
-    The linear flow at (e, m) = 0 is -G H - (gamma/2) V with G = diag(K, 1); so gamma_max = 2 lambda_max(-G H) / V, for weights per token L times as much. Infinite
-    where the gradient does not vanish at 0 (any rate leaves it), 0 where gradient and growth do (flatness above 2: at a rate of order one the noise wins).
+    The linear flow at (e, m) = 0 is -G H - (gamma/2) V with G = diag(K, 1); so gamma_max = 2
+    lambda_max(-G H) / V, for weights per token L times as much. Infinite where the gradient does
+    not vanish at 0 (any rate leaves it), 0 where gradient and growth do (flatness above 2: at a
+    rate of order one the noise wins).
 
     Parameters
     ----------
@@ -223,7 +252,9 @@ def largest_lr(task: models.Task, *, tokens: str | models.Tokens = "gaussian") -
     _checks.instance("task", task, models.Task, "a Task")
     chosen = engine(task, tokens)
     s = chosen.setup
-    best, error = chosen.moments(np.zeros((1, s.ne)), np.zeros((1, s.nm)), None if s.tied else np.ones((1, s.L)), 2)
+    best, error = chosen.moments(
+        np.zeros((1, s.ne)), np.zeros((1, s.nm)), None if s.tied else np.ones((1, s.L)), 2
+    )
     assert best.hessian is not None and error.hessian is not None
     K = covariance(task, s)
     metric = np.eye(s.ne + s.nm)
@@ -242,7 +273,12 @@ def largest_lr(task: models.Task, *, tokens: str | models.Tokens = "gaussian") -
     if V <= 10 * dV + 1e-14:
         return LargestRate(np.inf, 0.0, growth, "the gradient of a sample vanishes at (e, m) = 0")
     value = 2 * growth * share / V
-    return LargestRate(value, value * (doubt / growth + dV / V), growth, "linear growth against noise at (e, m) = 0")
+    return LargestRate(
+        value,
+        value * (doubt / growth + dV / V),
+        growth,
+        "linear growth against noise at (e, m) = 0",
+    )
 
 
 __all__ = ["Drift", "Flow", "LargestRate", "drift", "flow", "largest_lr"]

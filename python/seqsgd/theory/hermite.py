@@ -1,4 +1,6 @@
-"""Hermite tensors of links, Hermite coefficients of activations, and the sequence information exponent (docs: "What is known without a simulation", Hermite tensors and exponents)."""
+"""Hermite tensors of links, Hermite coefficients of activations, and the sequence information
+exponent (docs: "What is known without a simulation", Hermite tensors and exponents).
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ from ..models.students import check_sigma
 from . import _cubature
 from ._activation import ORDER, Coefficients, coefficients
 from ._expansion import expansion
+from ._line import Line
 from ._norms import NormBounds
 from ._odeco import Odeco
-from ._line import Line
 from ._symmetric import SymmetricTensor
 
 
@@ -31,7 +33,8 @@ class HermiteTensors:
     components : tuple of SymmetricTensor
         By output; a matrix target is flattened by rows. Also by indexing and iterating.
     exact : bool
-        The tensors are analytic, their errors bound the rounding. Otherwise the errors are estimates.
+        The tensors are analytic, their errors bound the rounding. Otherwise the errors are
+        estimates.
     method : str
     """
 
@@ -60,30 +63,46 @@ class HermiteTensors:
         return math.hypot(*(c.norm_error for c in self))
 
     def dense(self) -> Float64:
-        """All entries, shape (outputs, L, ..., L) with k axes of length L. Refused where that is more than 2^24 numbers."""
+        """All entries, shape (outputs, L, ..., L) with k axes of length L.
+
+        Refused where that is more than 2^24 numbers.
+        """
         return np.stack([c.dense() for c in self])
 
     def sigmas(self) -> float:
-        """How far the tensors are from zero: the largest entry over its error, as the equivalent number of Gaussian standard deviations for
-        the best of so many entries if the error is statistical. inf for analytic tensors that are not zero."""
+        """How far the tensors are from zero: the largest entry over its error, as the equivalent
+        number of Gaussian standard deviations for
+        the best of so many entries if the error is statistical. inf for analytic tensors that are
+        not zero.
+        """
         worst = 0.0
         for c in self:
             if self.exact:
                 worst = max(worst, math.inf if bool((np.abs(c.value) > c.error).any()) else 0.0)
                 continue
             with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = float(np.nan_to_num(np.abs(c.value) / c.error, nan=0.0, posinf=1e300).max(initial=0.0))
-            worst = max(worst, _gaussian(ratio, c.dof, len(self) * len(c.value)) if c.dof else ratio)
+                ratio = float(
+                    np.nan_to_num(np.abs(c.value) / c.error, nan=0.0, posinf=1e300).max(initial=0.0)
+                )
+            worst = max(
+                worst, _gaussian(ratio, c.dof, len(self) * len(c.value)) if c.dof else ratio
+            )
         return worst
 
     def __repr__(self) -> str:
         error = "" if self.exact else f" +- {self.norm_error:.1g}"
-        return f"HermiteTensors(order={self.order}, L={self[0].L}, outputs={len(self)}, norm={self.norm:.6g}{error}, {self.method})"
+        return (
+            f"HermiteTensors(order={self.order}, L={self[0].L}, outputs={len(self)}, "
+            f"norm={self.norm:.6g}{error}, {self.method})"
+        )
 
 
 def _gaussian(t: float, dof: int, tries: int) -> float:
-    """The number of Gaussian standard deviations as unlikely as the largest of `tries` Student variables reaching t (Bonferroni)."""
-    from scipy.stats import norm, t as student
+    """The number of Gaussian standard deviations as unlikely as the largest of `tries` Student
+    variables reaching t (Bonferroni).
+    """
+    from scipy.stats import norm
+    from scipy.stats import t as student
 
     p = min(tries * 2 * float(student.sf(t, dof)), 1.0)
     return float(norm.isf(p / 2)) if p > 0 else math.inf
@@ -96,27 +115,37 @@ def teacher_of(link: Any) -> models.Teacher:
     if isinstance(link, models.Hermite):
         return models.SSI(link, link.tokens)
     if isinstance(link, str):
-        raise TypeError(f"link: a name needs its length, expected SSI({link!r}, L=...), got {link!r}")
-    teacher: models.Teacher = _checks.instance("link", link, models.Teacher, "a teacher, a Task or Hermite data")
+        raise TypeError(
+            f"link: a name needs its length, expected SSI({link!r}, L=...), got {link!r}"
+        )
+    teacher: models.Teacher = _checks.instance(
+        "link", link, models.Teacher, "a teacher, a Task or Hermite data"
+    )
     return teacher
 
 
 def _even(teacher: models.Teacher) -> bool:
     """Whether g(-z) = g(z) is known: softmax(t t^T) at t = weights z."""
-    return isinstance(teacher, models.PositionalSemantic) or (isinstance(teacher, models.AttentionTarget) and not np.any(teacher.offset))
+    return isinstance(teacher, models.PositionalSemantic) or (
+        isinstance(teacher, models.AttentionTarget) and not np.any(teacher.offset)
+    )
 
 
 def zeros(L: int, order: int, outputs: int) -> tuple[SymmetricTensor, ...]:
     """Tensors without entries."""
-    return (SymmetricTensor(L, order, np.zeros((0, order), dtype=np.int64), np.zeros(0), np.zeros(0)),) * outputs
+    return (
+        SymmetricTensor(L, order, np.zeros((0, order), dtype=np.int64), np.zeros(0), np.zeros(0)),
+    ) * outputs
 
 
 def hermite(link: Any, order: int, *, points: int | None = None, rng: int = 0) -> HermiteTensors:
     """Hermite tensor C_k(g) = E[g(z) H_k(z)] = E[grad^k g(z)], z ~ N(0, I_L).
 
-    Named links and Hermite data: exact, at any L, as a list of the entries that are not zero. Other links: the compiled link is integrated, in smooth
-    pieces for one token, by a trapezoidal rule up to 4 tokens (3 for Python functions), by randomised quasi-Monte Carlo beyond. Each entry has an error,
-    which is an estimate: what a function does between the points where it is looked at is not known.
+    Named links and Hermite data: exact, at any L, as a list of the entries that are not zero. Other
+    links: the compiled link is integrated, in smooth pieces for one token, by a trapezoidal rule up
+    to 4 tokens (3 for Python functions), by randomised quasi-Monte Carlo beyond. Each entry has an
+    error, which is an estimate: what a function does between the points where it is looked at is
+    not known.
 
     Parameters
     ----------
@@ -125,15 +154,17 @@ def hermite(link: Any, order: int, *, points: int | None = None, rng: int = 0) -
     order : int >= 0
         k.
     points : int, optional
-        About how many times the link is evaluated where it is integrated. With one token: at the first look, 2^15 by default; 30 / points is about
-        how close two jumps may be and still be seen.
+        About how many times the link is evaluated where it is integrated. With one token: at the
+        first look, 2^15 by default; 30 / points is about how close two jumps may be and still be
+        seen.
     rng : int
         Seed of the quasi-Monte Carlo scrambles.
 
     Returns
     -------
     HermiteTensors
-        g = sum_k <C_k, H_k> / k!. Entry n of C_k is n! times the coefficient of prod_l He_{n_l}(z_l) in g.
+        g = sum_k <C_k, H_k> / k!. Entry n of C_k is n! times the coefficient of prod_l
+        He_{n_l}(z_l) in g.
 
     Raises
     ------
@@ -158,7 +189,9 @@ def _checked(rng: int, points: int | None) -> tuple[int, int | None]:
     return seed, None if points is None else _checks.integer("points", points, 2**9)
 
 
-def _tensors(teacher: models.Teacher, order: int, points: int | None, seed: int, line: Line | None) -> HermiteTensors:
+def _tensors(
+    teacher: models.Teacher, order: int, points: int | None, seed: int, line: Line | None
+) -> HermiteTensors:
     """`line`: a link of one token that was looked at before."""
     L, outputs = teacher.L, teacher.outputs
     polynomial = expansion(teacher)
@@ -176,10 +209,12 @@ def _tensors(teacher: models.Teacher, order: int, points: int | None, seed: int,
 
 
 def hermite_coefficients(sigma: Any, order: int = ORDER) -> Coefficients:
-    """c_k(sigma) = E[sigma(u) He_k(u)] for k = 0 .. order, u ~ N(0, 1): sigma = sum_k (c_k / k!) He_k.
+    """c_k(sigma) = E[sigma(u) He_k(u)] for k = 0 .. order, u ~ N(0, 1): sigma = sum_k (c_k / k!)
+    He_k.
 
-    Polynomials, relu and erf by closed forms; tanh and sigmoid by a trapezoidal rule. The user's own functions are sampled, cut where they have jumps and kinks
-    (found by bisection) and integrated piece by piece; their errors are estimates, which miss what is narrower than 0.001.
+    Polynomials, relu and erf by closed forms; tanh and sigmoid by a trapezoidal rule. The user's
+    own functions are sampled, cut where they have jumps and kinks (found by bisection) and
+    integrated piece by piece; their errors are estimates, which miss what is narrower than 0.001.
 
     Parameters
     ----------
@@ -212,16 +247,19 @@ class Exponent:
     Attributes
     ----------
     value : int or None
-        The first order found different from zero; None if there was none up to the largest order looked at.
+        The first order found different from zero; None if there was none up to the largest order
+        looked at.
     verdict : str
-        "certain": by algebra or symmetry. "beyond doubt": C_value is not zero at `sigmas` standard deviations (or times the quadrature's error estimate), and
-        the orders below are zero within the tolerance. "undecided": otherwise; `int()` then refuses.
+        "certain": by algebra or symmetry. "beyond doubt": C_value is not zero at `sigmas` standard
+        deviations (or times the quadrature's error estimate), and the orders below are zero within
+        the tolerance. "undecided": otherwise; `int()` then refuses.
     sigmas : float
         Of C_value; inf if certain.
     norm, norm_error : float
         Frobenius norm of C_value over all outputs, and its error.
     below : tuple of (order, bound)
-        For each lower order 0 if ||C_k|| is zero by algebra or symmetry, else its norm and `sigmas` times its error estimate.
+        For each lower order 0 if ||C_k|| is zero by algebra or symmetry, else its norm and `sigmas`
+        times its error estimate.
     tol : float
         ||C_k|| <= tol sqrt(k! Var g) counted as zero. Not used where the tensors are exact.
     """
@@ -236,7 +274,10 @@ class Exponent:
 
     def __int__(self) -> int:
         if self.value is None or self.verdict == "undecided":
-            raise ValueError(f"the exponent is undecided: {self!r}; more `points` or a larger `tol` may decide it")
+            raise ValueError(
+                f"the exponent is undecided: {self!r}; more `points` or a larger `tol` may decide "
+                "it"
+            )
         return self.value
 
     __index__ = __int__
@@ -245,21 +286,37 @@ class Exponent:
         below = "".join(f", ||C_{k}|| {'= 0' if b == 0 else f'<= {b:.2g}'}" for k, b in self.below)
         if self.value is None:
             return f"Exponent(undecided{below})"
-        sure = self.verdict if math.isinf(self.sigmas) else f"{self.verdict}, not zero at {self.sigmas:.3g} sigma"
-        return f"Exponent({self.value}: {sure}, ||C_{self.value}|| = {self.norm:.6g} +- {self.norm_error:.1g}{below})"
+        sure = (
+            self.verdict
+            if math.isinf(self.sigmas)
+            else f"{self.verdict}, not zero at {self.sigmas:.3g} sigma"
+        )
+        return (
+            f"Exponent({self.value}: {sure}, ||C_{self.value}|| = {self.norm:.6g} +- "
+            f"{self.norm_error:.1g}{below})"
+        )
 
 
-def sie(link: Any, *, tol: float = 1e-9, sigmas: float = 6.0, max_order: int = 12, points: int | None = None, rng: int = 0) -> Exponent:
+def sie(
+    link: Any,
+    *,
+    tol: float = 1e-9,
+    sigmas: float = 6.0,
+    max_order: int = 12,
+    points: int | None = None,
+    rng: int = 0,
+) -> Exponent:
     """Sequence information exponent: the smallest k >= 1 with C_k(g) != 0 in some output.
 
     Parameters
     ----------
     link, points, rng : as of `hermite`
     tol : float > 0
-        An order whose tensor is certainly no larger than tol sqrt(k! Var g) counts as zero. Only for links that are integrated; quasi-Monte Carlo (many
-        tokens) needs some 1e-3.
+        An order whose tensor is certainly no larger than tol sqrt(k! Var g) counts as zero. Only
+        for links that are integrated; quasi-Monte Carlo (many tokens) needs some 1e-3.
     sigmas : float > 0
-        From how many standard deviations an order counts as not zero; for quadrature, how many times its error estimate.
+        From how many standard deviations an order counts as not zero; for quadrature, how many
+        times its error estimate.
     max_order : int >= 1
         Where to give up, for links that are integrated.
 
@@ -274,11 +331,17 @@ def sie(link: Any, *, tol: float = 1e-9, sigmas: float = 6.0, max_order: int = 1
     max_order = _checks.integer("max_order", max_order, 1)
     seed, points = _checked(rng, points)
     polynomial = expansion(teacher)
-    last, scale = (polynomial.degree, 0.0) if polynomial is not None else (max_order, _deviation(teacher, points, seed))
+    last, scale = (
+        (polynomial.degree, 0.0)
+        if polynomial is not None
+        else (max_order, _deviation(teacher, points, seed))
+    )
     line = None
     if polynomial is None and teacher.L == 1:
         core = _build.link(teacher)
-        line = _cubature.line(core, _cubature.rule(1, max_order, teacher.outputs, points, core.slow), max_order)
+        line = _cubature.line(
+            core, _cubature.rule(1, max_order, teacher.outputs, points, core.slow), max_order
+        )
     below: list[Below] = []
     sure = True
     for k in range(1, last + 1):
@@ -292,12 +355,18 @@ def sie(link: Any, *, tol: float = 1e-9, sigmas: float = 6.0, max_order: int = 1
             zero = bound <= tol * scale * math.sqrt(math.factorial(k))
             found = not zero and far > sigmas
         if found:
-            verdict = ("certain" if C.exact and all(b == 0 for _, b in below) else "beyond doubt") if sure else "undecided"
+            verdict = (
+                ("certain" if C.exact and all(b == 0 for _, b in below) else "beyond doubt")
+                if sure
+                else "undecided"
+            )
             return Exponent(k, verdict, far, C.norm, C.norm_error, tuple(below), tol)
         sure = sure and zero
         below.append(Below(k, bound))
     if polynomial is not None:
-        raise ValueError(f"link: expected one that depends on z*, got a constant, {_checks.short(teacher)}")
+        raise ValueError(
+            f"link: expected one that depends on z*, got a constant, {_checks.short(teacher)}"
+        )
     return Exponent(None, "undecided", 0.0, 0.0, 0.0, tuple(below), tol)
 
 
@@ -305,13 +374,29 @@ def _deviation(teacher: models.Teacher, points: int | None, rng: int) -> float:
     """sqrt(Var g) over all outputs, of a link that is integrated; refuses a constant."""
     core = _build.link(teacher)
     rule = _cubature.rule(teacher.L, 0, 1, points, core.slow)
-    origin = core(np.zeros((1, teacher.L)))  # differences to g(0), so that a constant cancels exactly
-    square = _cubature.integrate(lambda z: np.sum((core(z) - origin) ** 2, axis=1, keepdims=True), 1, rule, 0, rng)[0][0]
+    origin = core(
+        np.zeros((1, teacher.L))
+    )  # differences to g(0), so that a constant cancels exactly
+    square = _cubature.integrate(
+        lambda z: np.sum((core(z) - origin) ** 2, axis=1, keepdims=True), 1, rule, 0, rng
+    )[0][0]
     mean = _cubature.integrate(lambda z: core(z) - origin, teacher.outputs, rule, 0, rng)[0]
     variance = float(square.value[0]) - sum(float(c.value[0]) ** 2 for c in mean)
     if square.value[0] == 0 or variance <= 1e-14 * square.value[0]:
-        raise ValueError(f"link: expected one that depends on z*, got a constant, {_checks.short(teacher)}")
+        raise ValueError(
+            f"link: expected one that depends on z*, got a constant, {_checks.short(teacher)}"
+        )
     return math.sqrt(variance)
 
 
-__all__ = ["Coefficients", "Exponent", "HermiteTensors", "NormBounds", "Odeco", "SymmetricTensor", "hermite", "hermite_coefficients", "sie"]
+__all__ = [
+    "Coefficients",
+    "Exponent",
+    "HermiteTensors",
+    "NormBounds",
+    "Odeco",
+    "SymmetricTensor",
+    "hermite",
+    "hermite_coefficients",
+    "sie",
+]

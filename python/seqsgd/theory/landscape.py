@@ -1,4 +1,6 @@
-"""The landscape of the risk on the ball ||(e, m)|| <= 1: critical points, where the dynamics goes first, and which minimum it ends in (docs: "Risk, flow, landscapes, phases", Landscape and phases)."""
+"""The landscape of the risk on the ball ||(e, m)|| <= 1: critical points, where the dynamics goes
+first, and which minimum it ends in (docs: "Risk, flow, landscapes, phases", Landscape and phases).
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,14 @@ class Critical:
     ----------
     point : (p,) values of the parameters `names` of the landscape
     where : "inside", or "sphere" where w has no component but along w* and the positions
-    kind : "minimum", "saddle", "maximum" of the flow's attraction, by the signs of the rates; where one is zero within its error, by R on a ring around the point, or
+    kind : "minimum", "saddle", "maximum" of the flow's attraction, by the signs of the rates; where
+        one is zero within its error, by R on a ring around the point, or
         "degenerate" where that is too flat to tell
     value, error : R, and an estimate of its error
-    rates : (p,) Hessian eigenvalues inside; on the sphere the second derivatives along it, then minus the outward derivative: all positive at a minimum
-    degenerate : whether a rate is zero within its error, so that the point is left, or reached, more slowly than exponentially
+    rates : (p,) Hessian eigenvalues inside; on the sphere the second derivatives along it, then
+        minus the outward derivative: all positive at a minimum
+    degenerate : whether a rate is zero within its error, so that the point is left, or reached,
+        more slowly than exponentially
     """
 
     point: Float64
@@ -48,15 +53,18 @@ class Critical:
 
 @dataclass(frozen=True)
 class Flat:
-    """A set of points where the flow rests and along which R is constant: a curve, or all of the ball.
+    """A set of points where the flow rests and along which R is constant: a curve, or all of the
+    ball.
 
     Attributes
     ----------
     points : (n, p) points of it: of a curve in order, no further apart than 0.12
     dimension : 1 for a curve, 2 for the disc; with ("m",) alone 1
-    kind : "valley" where it attracts from its sides, "ridge" where it repels, else "flat": there are no sides, or rates across it vanish or change sign
+    kind : "valley" where it attracts from its sides, "ridge" where it repels, else "flat": there
+        are no sides, or rates across it vanish or change sign
     value, error : R, and an estimate of its error
-    across : (2,) the lowest and the highest rate across it, over its points; (0,) where there are no sides
+    across : (2,) the lowest and the highest rate across it, over its points; (0,) where there are
+        no sides
     tolerance : a gradient below this counted as zero
     """
 
@@ -77,11 +85,14 @@ class Landscape:
     ----------
     names : ("m",) or ("e", "m")
     critical : isolated critical points, by risk
-    flat : sets of critical points along which R is constant, by risk: none of their points is among `critical`
-    direction : (p,) unit vector along which the origin is left first: minus the gradient, or where that vanishes the eigenvector of the lowest eigenvalue; zeros where that
+    flat : sets of critical points along which R is constant, by risk: none of their points is among
+        `critical`
+    direction : (p,) unit vector along which the origin is left first: minus the gradient, or where
+        that vanishes the eigenvector of the lowest eigenvalue; zeros where that
         eigenvalue is zero within its error
     rate : minus that eigenvalue, or the size of the gradient: how fast it is left, per unit of t
-    error : estimate of what interpolation does to the risk that the search went through; critical points themselves are polished by quadrature
+    error : estimate of what interpolation does to the risk that the search went through; critical
+        points themselves are polished by quadrature
     """
 
     names: tuple[str, ...]
@@ -110,14 +121,23 @@ class Landscape:
         """Its gradient, (..., p)."""
         return np.asarray(self._evaluate(e, m)[1])
 
-    def basin(self, e: npt.ArrayLike | None = None, m: npt.ArrayLike = 0.0) -> npt.NDArray[np.int64]:
-        """Index into `minima` of where the spherical gradient flow ends, from points of any shape; -1 where it has not decided (at saddles), or ends in a flat set."""
+    def basin(
+        self, e: npt.ArrayLike | None = None, m: npt.ArrayLike = 0.0
+    ) -> npt.NDArray[np.int64]:
+        """Index into `minima` of where the spherical gradient flow ends, from points of any shape;
+        -1 where it has not decided (at saddles), or ends in a flat set.
+        """
         x, shape = self._flat(e, m)
         targets = np.array([c.point for c in self.minima]).reshape(-1, x.shape[1])
         out = np.full(len(x), -1, dtype=np.int64)
         g = self._near(x)[1]
-        rest = np.linalg.norm(g - x * (x * g).sum(axis=1, keepdims=True), axis=1) < 1e-7 + 10 * self.error
-        going = np.flatnonzero(~rest | (np.linalg.norm(x[:, None, :] - targets, axis=-1) < 0.02).any(axis=1))
+        rest = (
+            np.linalg.norm(g - x * (x * g).sum(axis=1, keepdims=True), axis=1)
+            < 1e-7 + 10 * self.error
+        )
+        going = np.flatnonzero(
+            ~rest | (np.linalg.norm(x[:, None, :] - targets, axis=-1) < 0.02).any(axis=1)
+        )
         for _ in range(400):
             if not going.size or not len(targets):
                 break
@@ -129,7 +149,9 @@ class Landscape:
         return out.reshape(shape)
 
     def _step(self, x: Array) -> Array:
-        """One midpoint step of the flow at a speed that is about the same everywhere: the same curves, sooner."""
+        """One midpoint step of the flow at a speed that is about the same everywhere: the same
+        curves, sooner.
+        """
 
         def speed(y: Array) -> Array:
             g = self._near(y)[1]
@@ -147,12 +169,17 @@ class Landscape:
 
     def _flat(self, e: Any, m: Any) -> tuple[Array, tuple[int, ...]]:
         if len(self.names) == 1 and e is not None:
-            raise ValueError("e: expected None, the student has no positional encoding with vectors")
+            raise ValueError(
+                "e: expected None, the student has no positional encoding with vectors"
+            )
         named = {"m": m} if len(self.names) == 1 else {"e": 0.0 if e is None else e, "m": m}
         parts = [_trailing(name, v, None)[..., 0] for name, v in named.items()]
         for name, v in zip(named, parts, strict=True):
             if (np.abs(v) > 1 + 1e-12).any():
-                raise ValueError(f"{name}: expected numbers in [-1, 1], got {v.flat[int(np.abs(v).argmax())]:.6g} among them")
+                raise ValueError(
+                    f"{name}: expected numbers in [-1, 1], got "
+                    f"{v.flat[int(np.abs(v).argmax())]:.6g} among them"
+                )
         try:
             shape = np.broadcast_shapes(*[p.shape for p in parts])
         except ValueError:
@@ -185,19 +212,30 @@ class Landscape:
     def __repr__(self) -> str:
         lines = [f"<seqsgd.theory.Landscape in ({', '.join(self.names)})>"]
         for c in self.critical:
-            lines.append(f"  {c.kind:<10} {c.where:<6} at ({', '.join(f'{x:.4g}' for x in c.point)}), R = {c.value:.6g}" + " (degenerate)" * c.degenerate)
+            lines.append(
+                f"  {c.kind:<10} {c.where:<6} at ({', '.join(f'{x:.4g}' for x in c.point)}), R = "
+                f"{c.value:.6g}" + " (degenerate)" * c.degenerate
+            )
         for f in self.flat:
             first, last = (", ".join(f"{x:.4g}" for x in f.points[i]) for i in (0, -1))
-            where = f"curve  from ({first}) to ({last})" if f.dimension < len(self.names) else "everywhere"
-            lines.append(f"  {f.kind:<10} {where}, R = {f.value:.6g} (gradient below {f.tolerance:.2g})")
+            where = (
+                f"curve  from ({first}) to ({last})"
+                if f.dimension < len(self.names)
+                else "everywhere"
+            )
+            lines.append(
+                f"  {f.kind:<10} {where}, R = {f.value:.6g} (gradient below {f.tolerance:.2g})"
+            )
         return "\n".join(lines)
 
 
 def landscape(task: models.Task, *, tokens: str | models.Tokens = "gaussian") -> Landscape:
-    """Critical points of the flow without noise on the ball ||(e, m)|| <= 1, with their kinds, and the first direction.
+    """Critical points of the flow without noise on the ball ||(e, m)|| <= 1, with their kinds, and
+    the first direction.
 
-    The search goes through a Chebyshev series of the risk; rates are those of the quadrature itself. Where R is constant along a set of points, within the errors of both, that set
-    is given as one `Flat`.
+    The search goes through a Chebyshev series of the risk; rates are those of the quadrature
+    itself. Where R is constant along a set of points, within the errors of both, that set is given
+    as one `Flat`.
 
     Parameters
     ----------
@@ -218,22 +256,48 @@ def landscape(task: models.Task, *, tokens: str | models.Tokens = "gaussian") ->
     f = field(task, tokens)
     names = f.setup.names
     if names not in (("m",), ("e", "m")) or f.near is None:
-        raise ValueError(f"task: expected a student whose landscape is in m or (e, m), got one in ({', '.join(names)})")
+        raise ValueError(
+            "task: expected a student whose landscape is in m or (e, m), got one in "
+            f"({', '.join(names)})"
+        )
     p, chosen = len(names), engine(task, tokens)
     slack, doubt = _tolerances(chosen, f, p)
     zeros = search(f.near, p, slack, doubt)
     origin = np.zeros((1, p))
     points = np.array([*zeros.inside, *zeros.sphere]).reshape(-1, p)
     best, error = _moments(chosen, np.concatenate([points, origin]))
-    found = [_inner(x, best, error, i, doubt) if i < len(zeros.inside) else _outer(x, best, error, i, slack) for i, x in enumerate(points)]
+    found = [
+        _inner(x, best, error, i, doubt)
+        if i < len(zeros.inside)
+        else _outer(x, best, error, i, slack)
+        for i, x in enumerate(points)
+    ]
     found = [replace(c, kind=_by_ring(c, points, f.near)) if c.degenerate else c for c in found]
     flat = [_curve(x, chosen, f.near, slack, doubt) for x in zeros.curves]
     if zeros.rim:
         angle = np.linspace(0, 2 * np.pi, 97)
-        flat.append(_curve(np.stack([np.cos(angle), np.sin(angle)], axis=1), chosen, f.near, slack, doubt))
+        flat.append(
+            _curve(np.stack([np.cos(angle), np.sin(angle)], axis=1), chosen, f.near, slack, doubt)
+        )
     if zeros.everywhere:
-        flat, found = [Flat(_ball(p), p, "flat", float(best.value[-1]), float(error.value[-1]) + slack, np.zeros(0), slack)], []
-    by_risk = tuple(sorted(found, key=lambda c: c.value)), tuple(sorted(flat, key=lambda c: c.value))
+        flat, found = (
+            [
+                Flat(
+                    _ball(p),
+                    p,
+                    "flat",
+                    float(best.value[-1]),
+                    float(error.value[-1]) + slack,
+                    np.zeros(0),
+                    slack,
+                )
+            ],
+            [],
+        )
+    by_risk = (
+        tuple(sorted(found, key=lambda c: c.value)),
+        tuple(sorted(flat, key=lambda c: c.value)),
+    )
     return Landscape(names, *by_risk, *_first(best, error), f.near.error, f)
 
 
@@ -252,7 +316,9 @@ def _moments(chosen: Engine, x: Array) -> tuple[Any, Any]:
 
 
 def _tolerances(chosen: Engine, f: Field, p: int) -> tuple[float, float]:
-    """Below which a gradient, and a rate, are zero: errors of the series and of the expectations that it is made of."""
+    """Below which a gradient, and a rate, are zero: errors of the series and of the expectations
+    that it is made of.
+    """
     assert f.near is not None
     size = float(np.abs(f.near.coefficients[..., : 1 + p]).max())
     probes = np.array([[0.0, 0.0], [0.5, 0.3], [-0.3, 0.5], [0.2, -0.8]])[:, 2 - p :]
@@ -262,22 +328,38 @@ def _tolerances(chosen: Engine, f: Field, p: int) -> tuple[float, float]:
 
 
 def _curve(x: Array, chosen: Engine, near: Chebyshev, slack: float, doubt: float) -> Flat:
-    """A curve, judged at seven of its points by the rate that is not along it; where that vanishes by R on both sides."""
+    """A curve, judged at seven of its points by the rate that is not along it; where that vanishes
+    by R on both sides.
+    """
     at = np.clip(np.linspace(0, len(x) - 1, 9).astype(int)[1:-1], 1, len(x) - 2)
     best, error = _moments(chosen, x[at])
     rim = bool((np.linalg.norm(x, axis=1) > 1 - 1e-9).all())
-    rates = np.array([(_outer if rim else _inner)(y, best, error, i, doubt).rates for i, y in enumerate(x[at])])
+    rates = np.array(
+        [(_outer if rim else _inner)(y, best, error, i, doubt).rates for i, y in enumerate(x[at])]
+    )
     side = np.take_along_axis(rates, np.abs(rates).argmax(axis=1)[:, None], axis=1)[:, 0]
     low, high = float(side.min()), float(side.max())
     if max(abs(low), abs(high)) <= doubt:
         along = x[at + 1] - x[at - 1]
-        normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.linalg.norm(along, axis=1, keepdims=True)
+        normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.linalg.norm(
+            along, axis=1, keepdims=True
+        )
         sides = np.concatenate([x[at] - RING * normal, x[at] + RING * normal])
-        low, high = _rise(near, sides[np.linalg.norm(sides, axis=1) <= 1], x[at[0]], float(error.value.max()))
+        low, high = _rise(
+            near, sides[np.linalg.norm(sides, axis=1) <= 1], x[at[0]], float(error.value.max())
+        )
     else:
         low, high = low - doubt * (low > 0), high + doubt * (high < 0)
     name = "valley" if low > 0 else "ridge" if high < 0 else "flat"
-    return Flat(x, 1, name, float(best.value.mean()), float(error.value.max() + np.ptp(best.value)), np.array([side.min(), side.max()]), slack)
+    return Flat(
+        x,
+        1,
+        name,
+        float(best.value.mean()),
+        float(error.value.max() + np.ptp(best.value)),
+        np.array([side.min(), side.max()]),
+        slack,
+    )
 
 
 def _rise(near: Chebyshev, x: Array, centre: Array, error: float) -> tuple[float, float]:
@@ -292,25 +374,57 @@ def _by_ring(c: Critical, others: Array, near: Chebyshev) -> str:
     gaps = np.linalg.norm(others - c.point, axis=1)
     radius = min(RING, gaps[gaps > 0].min(initial=np.inf) / 2)
     angle = np.linspace(0, 2 * np.pi, 721)[:-1]
-    ring = c.point + radius * (np.stack([np.cos(angle), np.sin(angle)], axis=1) if len(c.point) > 1 else np.array([[-1.0], [1.0]]))
+    ring = c.point + radius * (
+        np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        if len(c.point) > 1
+        else np.array([[-1.0], [1.0]])
+    )
     low, high = _rise(near, ring[np.linalg.norm(ring, axis=1) <= 1], c.point, c.error)
-    return "minimum" if low > 0 else "maximum" if high < 0 else "saddle" if low < 0 < high else "degenerate"
+    return (
+        "minimum"
+        if low > 0
+        else "maximum"
+        if high < 0
+        else "saddle"
+        if low < 0 < high
+        else "degenerate"
+    )
 
 
-def _critical(x: Array, where: str, rates: Array, errors: Array, best: Any, error: Any, i: int) -> Critical:
+def _critical(
+    x: Array, where: str, rates: Array, errors: Array, best: Any, error: Any, i: int
+) -> Critical:
     degenerate = bool((np.abs(rates) <= 10 * errors + 1e-9).any())
-    kind = "degenerate" if degenerate else "minimum" if (rates > 0).all() else "maximum" if (rates < 0).all() else "saddle"
+    kind = (
+        "degenerate"
+        if degenerate
+        else "minimum"
+        if (rates > 0).all()
+        else "maximum"
+        if (rates < 0).all()
+        else "saddle"
+    )
     return Critical(x, where, kind, float(best.value[i]), float(error.value[i]), rates, degenerate)
 
 
 def _inner(x: Array, best: Any, error: Any, i: int, doubt: float) -> Critical:
     """`doubt`: a rate below it is zero, for the place is known to the tolerance of the search."""
     rates = np.linalg.eigvalsh(best.hessian[i])
-    return _critical(x, "inside", rates, np.full(len(x), np.linalg.norm(error.hessian[i]) + doubt / 10), best, error, i)
+    return _critical(
+        x,
+        "inside",
+        rates,
+        np.full(len(x), np.linalg.norm(error.hessian[i]) + doubt / 10),
+        best,
+        error,
+        i,
+    )
 
 
 def _outer(x: Array, best: Any, error: Any, i: int, slack: float) -> Critical:
-    """On the unit sphere the flow's rates are the second derivative along it and minus the outward derivative."""
+    """On the unit sphere the flow's rates are the second derivative along it and minus the outward
+    derivative.
+    """
     g, H = best.gradient[i], best.hessian[i]
     outward, doubt = float(x @ g), float(np.abs(x) @ error.gradient[i]) + slack / 10
     if len(x) == 1:

@@ -1,7 +1,10 @@
-"""Positional against semantic learning: the phase diagram in (a, omega) of softmax attention with opposite positions (docs: "Risk, flow, landscapes, phases", Landscape and phases).
+"""Positional against semantic learning: the phase diagram in (a, omega) of softmax attention with
+opposite positions (docs: "Risk, flow, landscapes, phases", Landscape and phases).
 
-With A = lambda I + (1 - lambda) J / 2, lambda = tanh(a^2), J all ones, R is (1 - omega) R_0 + omega (lambda R_I + (1 - lambda) R_J/2) plus terms that do not
-depend on (e, m): R_0, R_I, R_J/2 are the risks of three fixed targets. So every criterion is linear in omega at given a, and no cell needs an integral.
+With A = lambda I + (1 - lambda) J / 2, lambda = tanh(a^2), J all ones, R is (1 - omega) R_0 + omega
+(lambda R_I + (1 - lambda) R_J/2) plus terms that do not depend on (e, m): R_0, R_I, R_J/2 are the
+risks of three fixed targets. So every criterion is linear in omega at given a, and no cell needs an
+integral.
 """
 
 from __future__ import annotations
@@ -30,12 +33,16 @@ REGIONS = (
     "global semantic, positional local",
     "unique semantic",
 )
-RING = 25  # angles from pole to pole at which the risk is integrated; a cosine series in twice the angle goes through them
+# angles from pole to pole at which the risk is integrated; a cosine series in twice the angle goes
+# through them
+RING = 25
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """f(a, omega) = (1 - omega) semantic + omega (lambda identity + (1 - lambda) flat), and the error of each part."""
+    """f(a, omega) = (1 - omega) semantic + omega (lambda identity + (1 - lambda) flat), and the
+    error of each part.
+    """
 
     semantic: float
     identity: float
@@ -57,12 +64,16 @@ class Criterion:
         with np.errstate(divide="ignore", invalid="ignore"):
             omega = -self.semantic / slope
             error = self.error / np.abs(slope)
-        inside = (omega >= 0) & (omega < 1 - 1e-9)  # at omega = 1 nothing depends on m: an edge, not a boundary
+        inside = (omega >= 0) & (
+            omega < 1 - 1e-9
+        )  # at omega = 1 nothing depends on m: an edge, not a boundary
         return np.where(inside, omega, np.nan), np.where(inside, error, np.nan)
 
 
 def _task(omega: float, A: Any = None) -> models.Task:
-    return models.Task(models.PositionalSemantic(omega, A=A), models.Attention(position=models.Opposite()))
+    return models.Task(
+        models.PositionalSemantic(omega, A=A), models.Attention(position=models.Opposite())
+    )
 
 
 def _parts() -> tuple[models.Task, models.Task, models.Task]:
@@ -73,14 +84,19 @@ def _parts() -> tuple[models.Task, models.Task, models.Task]:
 def criteria() -> dict[str, Criterion]:
     """All that the regions are decided by; the integrals are made once in a process.
 
-    "direction": R_mm - R_ee at (0, 0), negative where the dynamics starts towards the meaning. "positional outward", "positional along": -R_e and
-    R_mm - R_e at the pole (1, 0), both positive where it is a local minimum; "semantic outward", "semantic along": the same at (0, 1) with e and m exchanged.
-    "gap": R(1, 0) - R(0, 1).
+    "direction": R_mm - R_ee at (0, 0), negative where the dynamics starts towards the meaning.
+    "positional outward", "positional along": -R_e and R_mm - R_e at the pole (1, 0), both positive
+    where it is a local minimum; "semantic outward", "semantic along": the same at (0, 1) with e and
+    m exchanged. "gap": R(1, 0) - R(0, 1).
     """
     e, m = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0])
-    risks = [risk(task, e, m if i == 0 else 0.0) for i, task in enumerate(_parts())]  # only the first depends on m
+    risks = [
+        risk(task, e, m if i == 0 else 0.0) for i, task in enumerate(_parts())
+    ]  # only the first depends on m
     g, h, v = ([getattr(r, name) for r in risks] for name in ("gradient", "hessian", "value"))
-    dg, dh, dv = ([getattr(r, name + "_error") for r in risks] for name in ("gradient", "hessian", "value"))
+    dg, dh, dv = (
+        [getattr(r, name + "_error") for r in risks] for name in ("gradient", "hessian", "value")
+    )
 
     def criterion(values: Any, errors: Any) -> Criterion:
         semantic, identity, flat = (float(x) for x in values)
@@ -88,11 +104,20 @@ def criteria() -> dict[str, Criterion]:
 
     three = range(3)
     return {
-        "direction": criterion((h[i][0, 1, 1] - h[i][0, 0, 0] for i in three), [dh[i][0, 1, 1] + dh[i][0, 0, 0] for i in three]),
+        "direction": criterion(
+            (h[i][0, 1, 1] - h[i][0, 0, 0] for i in three),
+            [dh[i][0, 1, 1] + dh[i][0, 0, 0] for i in three],
+        ),
         "positional outward": criterion((-g[i][1, 0] for i in three), [dg[i][1, 0] for i in three]),
-        "positional along": criterion((h[i][1, 1, 1] - g[i][1, 0] for i in three), [dh[i][1, 1, 1] + dg[i][1, 0] for i in three]),
+        "positional along": criterion(
+            (h[i][1, 1, 1] - g[i][1, 0] for i in three),
+            [dh[i][1, 1, 1] + dg[i][1, 0] for i in three],
+        ),
         "semantic outward": criterion((-g[i][2, 1] for i in three), [dg[i][2, 1] for i in three]),
-        "semantic along": criterion((h[i][2, 0, 0] - g[i][2, 1] for i in three), [dh[i][2, 0, 0] + dg[i][2, 1] for i in three]),
+        "semantic along": criterion(
+            (h[i][2, 0, 0] - g[i][2, 1] for i in three),
+            [dh[i][2, 0, 0] + dg[i][2, 1] for i in three],
+        ),
         # |I - J/2|^2 / 2 lambda (1 - lambda) and the like cancel in a difference of risks
         "gap": criterion((v[i][1] - v[i][2] for i in three), [dv[i][1] + dv[i][2] for i in three]),
     }
@@ -100,7 +125,9 @@ def criteria() -> dict[str, Criterion]:
 
 @functools.cache
 def _ring(angles: int) -> list[Array]:
-    """dR/dtheta of the three parts at (e, m) = (cos, sin) theta, theta strictly between the poles: (angles,) each."""
+    """dR/dtheta of the three parts at (e, m) = (cos, sin) theta, theta strictly between the poles:
+    (angles,) each.
+    """
     theta = np.linspace(0, np.pi / 2, RING)
     fine = np.linspace(0, np.pi / 2, angles + 2)[1:-1]
     orders = 2 * np.arange(RING)
@@ -121,11 +148,14 @@ class PhaseDiagram:
     ----------
     a : (n,), omega : (k,)
     region : (n, k) int8
-        Index into `REGIONS`; -1 where neither pole is a strict local minimum (at omega = 1 nothing depends on m, and the semantic pole is not).
+        Index into `REGIONS`; -1 where neither pole is a strict local minimum (at omega = 1 nothing
+        depends on m, and the semantic pole is not).
     between : (n, k) bool
-        Whether there is a local minimum on the sphere between the poles, which the six regions do not know of (a sliver at omega near 1, where R is almost flat).
+        Whether there is a local minimum on the sphere between the poles, which the six regions do
+        not know of (a sliver at omega near 1, where R is almost flat).
     boundaries : {name: (points, 2)}
-        Curves (a, omega) where a criterion changes its sign: "direction", "gap", "positional", "semantic".
+        Curves (a, omega) where a criterion changes its sign: "direction", "gap", "positional",
+        "semantic".
     boundary_error : {name: float}
         Largest error of omega on each curve.
     """
@@ -153,9 +183,11 @@ class PhaseDiagram:
 
 
 def phase_diagram(a: npt.ArrayLike, omega: npt.ArrayLike) -> PhaseDiagram:
-    """Which minimum there is, which is global, and where the dynamics goes first, for target (1 - omega) softmax(z* z*^T) + omega softmax([[a^2, -a^2], ...]).
+    """Which minimum there is, which is global, and where the dynamics goes first, for target (1 -
+    omega) softmax(z* z*^T) + omega softmax([[a^2, -a^2], ...]).
 
-    The half-square loss and gradient flow from the uninformative point; exact criteria at the poles, see :func:`criteria`.
+    The half-square loss and gradient flow from the uninformative point; exact criteria at the
+    poles, see :func:`criteria`.
 
     Parameters
     ----------
@@ -174,12 +206,20 @@ def phase_diagram(a: npt.ArrayLike, omega: npt.ArrayLike) -> PhaseDiagram:
     widths, weights = _checks.array("a", a, ("n",)), _checks.array("omega", omega, ("k",))
     for name, x, low in (("a", widths, widths.min() > 0), ("omega", weights, weights.min() >= 0)):
         if not low or x.max() > 1:
-            raise ValueError(f"{name}: expected numbers in {'(0, 1]' if name == 'a' else '[0, 1]'}, got {x.min():.3g} to {x.max():.3g}")
+            raise ValueError(
+                f"{name}: expected numbers in {'(0, 1]' if name == 'a' else '[0, 1]'}, got "
+                f"{x.min():.3g} to {x.max():.3g}"
+            )
     rules = criteria()
     value = {name: rule(widths[:, None], weights[None, :]) for name, rule in rules.items()}
     positional = (value["positional outward"] > 0) & (value["positional along"] > 0)
-    semantic = (value["semantic outward"] > 0) & (value["semantic along"] > 0) & (weights < 1)  # at omega = 1 nothing depends on m
-    lower, first = value["gap"] >= 0, value["direction"] < 0  # the semantic pole has the lower risk; the dynamics starts towards it
+    semantic = (
+        (value["semantic outward"] > 0) & (value["semantic along"] > 0) & (weights < 1)
+    )  # at omega = 1 nothing depends on m
+    lower, first = (
+        value["gap"] >= 0,
+        value["direction"] < 0,
+    )  # the semantic pole has the lower risk; the dynamics starts towards it
     region = np.full(positional.shape, -1, dtype=np.int8)
     region[positional & ~semantic] = 0
     region[positional & semantic & ~lower] = 1
@@ -188,12 +228,19 @@ def phase_diagram(a: npt.ArrayLike, omega: npt.ArrayLike) -> PhaseDiagram:
     curves, errors = {}, {}
     fine = np.linspace(widths.min(), widths.max(), max(1001, len(widths)))
     for name in ("direction", "gap", "positional", "semantic"):
-        parts = [rules[name]] if name in rules else [rules[f"{name} outward"], rules[f"{name} along"]]
+        parts = (
+            [rules[name]] if name in rules else [rules[f"{name} outward"], rules[f"{name} along"]]
+        )
         points, error = [], [0.0]
         for rule in parts:
             at, doubt = rule.root(fine)
-            # where a pole has two criteria, a root of one is a boundary only if the other holds there
-            valid = np.isfinite(at) & np.all([(other(fine, at) >= -1e-12) for other in parts if other is not rule] or [np.ones(len(fine), dtype=bool)], axis=0)
+            # where a pole has two criteria, a root of one is a boundary only if the other holds
+            # there
+            valid = np.isfinite(at) & np.all(
+                [(other(fine, at) >= -1e-12) for other in parts if other is not rule]
+                or [np.ones(len(fine), dtype=bool)],
+                axis=0,
+            )
             points.append(np.stack([fine[valid], at[valid]], axis=1))
             error.extend(doubt[valid].tolist())
         curves[name], errors[name] = np.concatenate(points), max(error)

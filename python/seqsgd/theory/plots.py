@@ -1,4 +1,6 @@
-"""Pictures of flows, landscapes and phases, in colours that colour-blind people tell apart and shades that stay apart in grey."""
+"""Pictures of flows, landscapes and phases, in colours that colour-blind people tell apart and
+shades that stay apart in grey.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,12 @@ if TYPE_CHECKING:
 # light to dark in order of the regions, from blue-free yellow to dark blue (a cividis of six)
 SHADES = ("#FFF3C4", "#E3C659", "#B9A66A", "#858178", "#4F5B72", "#10264F")
 RIM = "#202020"
-KINDS = {"minimum": ("o", "#000000"), "saddle": ("X", "#D55E00"), "maximum": ("^", "#FFFFFF"), "degenerate": ("D", "#E69F00")}
+KINDS = {
+    "minimum": ("o", "#000000"),
+    "saddle": ("X", "#D55E00"),
+    "maximum": ("^", "#FFFFFF"),
+    "degenerate": ("D", "#E69F00"),
+}
 FLAT = "#E69F00"
 
 
@@ -33,7 +40,11 @@ def _size(x: Any) -> Any:
 
 
 def plot_flow(flow: Flow, ax: Axes | None, time: bool) -> Axes:
-    """See Flow.plot. On the axes of a simulation's plot the lines are black and dashed, so that they show on its bands."""
+    """See Flow.plot.
+
+    On the axes of a simulation's plot the lines are black and dashed, so that they show on its
+    bands.
+    """
     given = ax is not None
     ax = _drawing.axes(ax)
     over = given and bool(ax.lines)
@@ -42,10 +53,16 @@ def plot_flow(flow: Flow, ax: Axes | None, time: bool) -> Axes:
         if values is None:
             continue
         letter = rf"$|{name}|$" if values.ndim == 1 else rf"$\Vert {name}\Vert/\sqrt{{L}}$"
-        style: dict[str, Any] = {"color": "black", "linestyle": ("--", ":")[i]} if over else {"color": COLOURS[i], "linestyle": STYLES[i]}
+        style: dict[str, Any] = (
+            {"color": "black", "linestyle": ("--", ":")[i]}
+            if over
+            else {"color": COLOURS[i], "linestyle": STYLES[i]}
+        )
         ax.plot(x, _size(values), linewidth=1.6, label=f"flow, {letter}", zorder=4, **style)
     if not over:
-        ax.set_xlabel(r"time $t = \int \gamma\, d\tau / d$" if time or flow.steps is None else r"step $\tau$")
+        ax.set_xlabel(
+            r"time $t = \int \gamma\, d\tau / d$" if time or flow.steps is None else r"step $\tau$"
+        )
         ax.set_ylabel(r"overlap $|m|$" + (r", $|e|$" if flow.e is not None else ""))
         ax.grid(alpha=0.25)
     ax.legend(fontsize="small")
@@ -98,7 +115,13 @@ def _contours(landscape: Landscape, ax: Axes, legend: bool) -> Axes:
         _set(ax, f, *f.points.T)
     v = 0.28 * landscape.direction
     for s in (1, -1) if v.any() else ():
-        ax.annotate("", xy=(s * v[0], s * v[1]), xytext=(0, 0), arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 2}, zorder=6)
+        ax.annotate(
+            "",
+            xy=(s * v[0], s * v[1]),
+            xytext=(0, 0),
+            arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 2},
+            zorder=6,
+        )
     ax.set_aspect("equal")
     ax.set_xlim(-1.08, 1.08)
     ax.set_ylim(-1.08, 1.08)
@@ -120,8 +143,15 @@ def clip_to_disc(ax: Axes, *drawn: Any) -> None:
 def _streams(ax: Axes, x: Any, e: Any, m: Any) -> None:
     """Flow lines, white with a dark rim: they show on both ends of the colours and in grey."""
     before = len(ax.patches)
-    lines = ax.streamplot(x, x, e, m, color="white", density=0.9, linewidth=0.9, arrowsize=1.2, zorder=3.1).lines
-    ax.add_collection(LineCollection(lines.get_segments(), colors=RIM, linewidths=2.1, capstyle="round", zorder=3), autolim=False)
+    lines = ax.streamplot(
+        x, x, e, m, color="white", density=0.9, linewidth=0.9, arrowsize=1.2, zorder=3.1
+    ).lines
+    ax.add_collection(
+        LineCollection(
+            lines.get_segments(), colors=RIM, linewidths=2.1, capstyle="round", zorder=3
+        ),
+        autolim=False,
+    )
     for arrow in ax.patches[before:]:
         arrow.set(edgecolor=RIM, linewidth=0.6, zorder=3.2)
 
@@ -132,15 +162,44 @@ def _surface(landscape: Landscape, ax: Axes | None, legend: bool) -> Axes:
     e, m = r * np.cos(angle), r * np.sin(angle)
     R = landscape.risk(e, m)
     axes.computed_zorder = False  # the marks above all of the surface
-    axes.plot_surface(e, m, R, zorder=1, cmap="cividis", rstride=2, cstride=2, linewidth=0.15, edgecolor="black", alpha=0.9)
+    axes.plot_surface(
+        e,
+        m,
+        R,
+        zorder=1,
+        cmap="cividis",
+        rstride=2,
+        cstride=2,
+        linewidth=0.15,
+        edgecolor="black",
+        alpha=0.9,
+    )
     lift = 0.02 * (R.max() - R.min())
     for kind, (marker, colour) in KINDS.items():
-        points = np.array([[*c.point, c.value + lift] for c in landscape.critical if c.kind == kind])
+        points = np.array(
+            [[*c.point, c.value + lift] for c in landscape.critical if c.kind == kind]
+        )
         if len(points):
-            axes.scatter(*points.T, marker=marker, color=colour, edgecolor="black", s=46, depthshade=False, label=kind, zorder=5)
+            axes.scatter(
+                *points.T,
+                marker=marker,
+                color=colour,
+                edgecolor="black",
+                s=46,
+                depthshade=False,
+                label=kind,
+                zorder=5,
+            )
     for f in landscape.flat:
         if f.dimension == 1:
-            axes.plot(*f.points.T, np.full(len(f.points), f.value + lift), color=FLAT, linewidth=3, label=_name(f), zorder=5)
+            axes.plot(
+                *f.points.T,
+                np.full(len(f.points), f.value + lift),
+                color=FLAT,
+                linewidth=3,
+                label=_name(f),
+                zorder=5,
+            )
     axes.set_xlabel("positional overlap $e$", labelpad=6)
     axes.set_ylabel("overlap $m$", labelpad=6)
     axes.set_zlabel("risk $R(e, m)$", labelpad=8)
@@ -154,12 +213,27 @@ def _surface(landscape: Landscape, ax: Axes | None, legend: bool) -> Axes:
 
 def _mark(ax: Axes, kind: str, x: float, y: float) -> None:
     marker, colour = KINDS[kind]
-    ax.plot(x, y, marker=marker, color=colour, markeredgecolor="white" if colour == "#000000" else "black", markersize=8.5, linestyle="none", label=kind, zorder=7, clip_on=False)
+    ax.plot(
+        x,
+        y,
+        marker=marker,
+        color=colour,
+        markeredgecolor="white" if colour == "#000000" else "black",
+        markersize=8.5,
+        linestyle="none",
+        label=kind,
+        zorder=7,
+        clip_on=False,
+    )
 
 
 def _set(ax: Axes, f: Flat, x: Any, y: Any) -> None:
     """A curve of critical points, or the points of a region."""
-    style: dict[str, Any] = {"linewidth": 3} if f.dimension == 1 else {"linestyle": "none", "marker": ".", "markersize": 3}
+    style: dict[str, Any] = (
+        {"linewidth": 3}
+        if f.dimension == 1
+        else {"linestyle": "none", "marker": ".", "markersize": 3}
+    )
     ax.plot(x, y, color=FLAT, label=_name(f), zorder=6, **style)
 
 
@@ -187,24 +261,65 @@ def plot_phases(diagram: PhaseDiagram, ax: Axes | None, legend: bool) -> Axes:
     a, omega, region = diagram.a, diagram.omega, diagram.region
     colours = ListedColormap(["#FFFFFF", *SHADES])
     # cells around their points
-    ax.pcolormesh(_edges(a), _edges(omega), region.T, cmap=colours, norm=BoundaryNorm(np.arange(-1.5, 6), 7), rasterized=True)
-    lines = {"direction": "first direction", "gap": "equal risks", "positional": "positional pole stable", "semantic": "semantic pole stable"}
+    ax.pcolormesh(
+        _edges(a),
+        _edges(omega),
+        region.T,
+        cmap=colours,
+        norm=BoundaryNorm(np.arange(-1.5, 6), 7),
+        rasterized=True,
+    )
+    lines = {
+        "direction": "first direction",
+        "gap": "equal risks",
+        "positional": "positional pole stable",
+        "semantic": "semantic pole stable",
+    }
     for i, (name, label) in enumerate(lines.items()):
         curve = diagram.boundaries[name]
         inside = (curve[:, 0] >= a[0]) & (curve[:, 1] >= omega[0]) & (curve[:, 1] <= omega[-1])
         if inside.any():
-            ax.plot(*curve[inside].T, color="black", linestyle=STYLES[i], linewidth=1.1, marker=MARKERS[i], markevery=(0.12, 0.17), markersize=4, markerfacecolor="white", label=label)
+            ax.plot(
+                *curve[inside].T,
+                color="black",
+                linestyle=STYLES[i],
+                linewidth=1.1,
+                marker=MARKERS[i],
+                markevery=(0.12, 0.17),
+                markersize=4,
+                markerfacecolor="white",
+                label=label,
+            )
     handles: list[Any] = []
     for i, name in enumerate(REGIONS):
         if (region == i).any():
             _number(ax, diagram, i)
-        handles.append(Patch(facecolor=SHADES[i], edgecolor="black", linewidth=0.5, label=f"{i + 1}  {name}"))
+        handles.append(
+            Patch(facecolor=SHADES[i], edgecolor="black", linewidth=0.5, label=f"{i + 1}  {name}")
+        )
     if (region == -1).any():
-        handles.append(Patch(facecolor="white", edgecolor="black", linewidth=0.5, label="neither pole a strict minimum"))
+        handles.append(
+            Patch(
+                facecolor="white",
+                edgecolor="black",
+                linewidth=0.5,
+                label="neither pole a strict minimum",
+            )
+        )
     here = (diagram.between | (region == -1)) & (omega < 1)
     if here.any() and min(here.shape) > 1:
-        ax.contourf(a, omega, here.T.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"])
-        handles.append(Patch(facecolor="white", edgecolor="black", hatch="////", linewidth=0.5, label="a minimum between the poles"))
+        ax.contourf(
+            a, omega, here.T.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"]
+        )
+        handles.append(
+            Patch(
+                facecolor="white",
+                edgecolor="black",
+                hatch="////",
+                linewidth=0.5,
+                label="a minimum between the poles",
+            )
+        )
     ax.set_xlabel("positional width $a$")
     ax.set_ylabel(r"positional weight $\omega$")
     ax.set_xlim(_edges(a)[[0, -1]])
@@ -228,8 +343,20 @@ def _number(ax: Axes, diagram: PhaseDiagram, i: int) -> None:
     if depth[at] >= 0.05 * min(depth.shape):
         ax.text(*place, str(i + 1), color="black" if i < 3 else "white", **bold)
     else:
-        box, line = {"boxstyle": "round,pad=0.2", "facecolor": "white", "linewidth": 0.5}, {"arrowstyle": "-", "color": "white", "linewidth": 1.2, "shrinkB": 0}
-        ax.annotate(str(i + 1), place, xytext=(-26, -40), textcoords="offset points", bbox=box, arrowprops=line, zorder=6, **bold)
+        box, line = (
+            {"boxstyle": "round,pad=0.2", "facecolor": "white", "linewidth": 0.5},
+            {"arrowstyle": "-", "color": "white", "linewidth": 1.2, "shrinkB": 0},
+        )
+        ax.annotate(
+            str(i + 1),
+            place,
+            xytext=(-26, -40),
+            textcoords="offset points",
+            bbox=box,
+            arrowprops=line,
+            zorder=6,
+            **bold,
+        )
 
 
 def _edges(x: Any) -> Any:

@@ -1,4 +1,6 @@
-"""The population risk R(e, m), its gradient and Hessian, and the noise V of a step, each with an error estimate (docs: "Risk, flow, landscapes, phases", Risk)."""
+"""The population risk R(e, m), its gradient and Hessian, and the noise V of a step, each with an
+error estimate (docs: "Risk, flow, landscapes, phases", Risk).
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ import numpy.typing as npt
 from .. import _checks, models
 from .._checks import Float64
 from ..models.identity import remembered
+from ._grid import TensorEngine
 from ._link_terms import terms_of
 from ._network import NetworkEngine
 from ._projection import projections
 from ._qmc import QmcEngine
 from ._setup import Moments, Setup
-from ._grid import TensorEngine
 
 Array = Any
 
@@ -31,7 +33,9 @@ class Engine(Protocol):
         """Without errors."""
 
     def moments(self, a: Array, m: Array, q: Array | None, order: int) -> tuple[Moments, Moments]:
-        """Estimates and errors at positional parameters a (n, e), overlaps m (n, 1 or L), squared norms q (n, L)."""
+        """Estimates and errors at positional parameters a (n, e), overlaps m (n, 1 or L), squared
+        norms q (n, L).
+        """
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,17 @@ class Risk:
 
     Attributes
     ----------
-    names : the p parameters that derivatives are taken with respect to: positional overlaps, then overlaps
+    names : the p parameters that derivatives are taken with respect to: positional overlaps, then
+        overlaps
     value, V : (...)
-        R = E loss, and V = E ||delta||^2, for correlated tokens E delta^T C delta: what inhibits learning (docs: "Risk, flow, landscapes, phases", Risk).
+        R = E loss, and V = E ||delta||^2, for correlated tokens E delta^T C delta: what inhibits
+        learning (docs: "Risk, flow, landscapes, phases", Risk).
     gradient, hessian : (..., p), (..., p, p); hessian is None if it was not asked for
     value_error, V_error, gradient_error, hessian_error
-        Of the same shapes; *estimates*. Quadrature: the difference of two rules and rounding, for a user's link five times the largest difference of five rules; panels end
-        at the kinks of a user's activation. Quasi-Monte-Carlo: four standard errors over 16 replicates. What a user's function does within less than 0.001 may be missed.
+        Of the same shapes; *estimates*. Quadrature: the difference of two rules and rounding, for a
+        user's link five times the largest difference of five rules; panels end at the kinks of a
+        user's activation. Quasi-Monte-Carlo: four standard errors over 16 replicates. What a user's
+        function does within less than 0.001 may be missed.
     method : how it was computed
     """
 
@@ -72,7 +80,10 @@ def engine(task: models.Task, tokens: str | models.Tokens = "gaussian") -> Engin
     """The best way there is to take expectations over a task."""
     setup = Setup(task, tokens)
     if setup.rows:
-        raise ValueError("tokens: with correlated tokens R of an untied network depends on the overlaps between its rows, expected 'gaussian'; theory.flow follows them")
+        raise ValueError(
+            "tokens: with correlated tokens R of an untied network depends on the overlaps "
+            "between its rows, expected 'gaussian'; theory.flow follows them"
+        )
     found: Engine | None = None
     if setup.factor is not None:
         terms = terms_of(task.teacher) if setup.network else None
@@ -93,16 +104,19 @@ def risk(
     tokens: str | models.Tokens = "gaussian",
     hessian: bool = True,
 ) -> Risk:
-    """R, its gradient and Hessian, and V, at positional overlaps e and overlaps m, which are broadcast against each other (docs: "Risk, flow, landscapes, phases", Risk).
+    """R, its gradient and Hessian, and V, at positional overlaps e and overlaps m, which are
+    broadcast against each other (docs: "Risk, flow, landscapes, phases", Risk).
 
-    Square losses: exact up to one-dimensional integrals for networks and polynomial links at any L; tensor quadrature for networks and attention up to L = 3;
-    all else by randomised quasi-Monte-Carlo. Derivatives come from Gaussian identities, not from differences.
+    Square losses: exact up to one-dimensional integrals for networks and polynomial links at any L;
+    tensor quadrature for networks and attention up to L = 3; all else by randomised
+    quasi-Monte-Carlo. Derivatives come from Gaussian identities, not from differences.
 
     Parameters
     ----------
     task : Task
     e : (...), optional
-        Positional overlaps: with `Opposite` and one weight the number e = e_1 = -e_2; with other encodings (..., L). None: 0. An injected c is part of the task.
+        Positional overlaps: with `Opposite` and one weight the number e = e_1 = -e_2; with other
+        encodings (..., L). None: 0. An injected c is part of the task.
     m : (...), untied (..., L)
         Overlaps, |m| <= 1.
     q : (..., L), optional
@@ -137,8 +151,12 @@ def risk(
     )  # fmt: skip
 
 
-def points(setup: Setup, e: Any, m: Any, q: Any) -> tuple[Array, Array, Array | None, tuple[int, ...]]:
-    """Checked and flattened: a (n, e parameters), m (n, overlaps), q (n, L) or None, and the shape n stands for."""
+def points(
+    setup: Setup, e: Any, m: Any, q: Any
+) -> tuple[Array, Array, Array | None, tuple[int, ...]]:
+    """Checked and flattened: a (n, e parameters), m (n, overlaps), q (n, L) or None, and the shape
+    n stands for.
+    """
     ne, nm = setup.ne, setup.nm
     if ne == 0 and e is not None:
         raise ValueError("e: expected None, the student has no positional encoding with vectors")
@@ -146,7 +164,13 @@ def points(setup: Setup, e: Any, m: Any, q: Any) -> tuple[Array, Array, Array | 
         raise ValueError("q: expected None, tied weights stay on their sphere")
     single_e = setup.names[0] == "e"
     arrays = [
-        _trailing("e", np.zeros(ne) if e is None and not single_e else (0.0 if e is None else e), None if single_e else ne) if ne else np.zeros((0,)),
+        _trailing(
+            "e",
+            np.zeros(ne) if e is None and not single_e else (0.0 if e is None else e),
+            None if single_e else ne,
+        )
+        if ne
+        else np.zeros((0,)),
         _trailing("m", m, None if setup.tied else nm),
         None if q is None else _trailing("q", q, setup.L),
     ]
@@ -154,8 +178,18 @@ def points(setup: Setup, e: Any, m: Any, q: Any) -> tuple[Array, Array, Array | 
     try:
         shape = np.broadcast_shapes(*fronts)
     except ValueError:
-        raise ValueError(f"e, m: expected shapes that can be broadcast, got {' and '.join(_checks.letters(f) for f in fronts)} before the tokens") from None
-    flat = [None if x is None else np.ascontiguousarray(np.broadcast_to(x, (*shape, x.shape[-1]))).reshape(int(np.prod(shape)), x.shape[-1]) for x in arrays]
+        raise ValueError(
+            "e, m: expected shapes that can be broadcast, got "
+            f"{' and '.join(_checks.letters(f) for f in fronts)} before the tokens"
+        ) from None
+    flat = [
+        None
+        if x is None
+        else np.ascontiguousarray(np.broadcast_to(x, (*shape, x.shape[-1]))).reshape(
+            int(np.prod(shape)), x.shape[-1]
+        )
+        for x in arrays
+    ]
     a, overlaps, norms = flat
     assert a is not None and overlaps is not None
     limit = np.ones_like(overlaps) if norms is None else norms
@@ -163,7 +197,9 @@ def points(setup: Setup, e: Any, m: Any, q: Any) -> tuple[Array, Array, Array | 
         raise ValueError(f"q: expected numbers > 0, got {norms.min():.3g}")
     if (overlaps**2 > limit * (1 + 1e-12)).any():
         worst = overlaps.reshape(-1)[np.argmax((overlaps**2 - limit).reshape(-1))]
-        raise ValueError(f"m: expected |m| <= {'1' if norms is None else 'sqrt(q)'}, got {worst:.16g}")
+        raise ValueError(
+            f"m: expected |m| <= {'1' if norms is None else 'sqrt(q)'}, got {worst:.16g}"
+        )
     return a, np.clip(overlaps, -np.sqrt(limit), np.sqrt(limit)), norms, shape
 
 
@@ -177,11 +213,16 @@ def _trailing(name: str, value: Any, last: int | None) -> Array:
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected real numbers, got {_checks.short(value)}") from None
     if not np.isfinite(x).all():
-        raise ValueError(f"{name}: expected finite numbers, got {_checks.short(float(x[~np.isfinite(x)][0]))} among them")
+        raise ValueError(
+            f"{name}: expected finite numbers, got {_checks.short(float(x[~np.isfinite(x)][0]))} "
+            "among them"
+        )
     if last is None:
         return x[..., None]
     if x.ndim < 1 or x.shape[-1] != last:
-        raise ValueError(f"{name}: expected shape (..., {last}), got shape {_checks.letters(x.shape)}")
+        raise ValueError(
+            f"{name}: expected shape (..., {last}), got shape {_checks.letters(x.shape)}"
+        )
     return x
 
 

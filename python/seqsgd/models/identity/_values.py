@@ -172,7 +172,7 @@ class Encoder:
         """
         name, *attributes = chain
         library = False
-        spaces = (f.__globals__, getattr(f, "__builtins__"))  # noqa: B009  not in all stubs
+        spaces = (f.__globals__, getattr(f, "__builtins__"))
         if name in cells:
             value = cells[name].cell_contents
         else:
