@@ -156,3 +156,10 @@ def test_power_of_known_numbers():
         and np.isnan(power([1, 2], [np.nan, 3]))
         and np.isnan(power([1, 2], [0, 3]))
     )
+
+
+def test_a_median_of_no_steps_is_no_ratio_and_says_so():
+    at_once = sq.FirstPassage(np.zeros(8), np.ones(8, dtype=bool))
+    found = slope([1, 2, 4], [at_once] * 3, [at_once] * 3)
+    assert np.isnan(found.value)
+    assert found.lacking.startswith("no ratio where half of the runs start above eta (reached at 0")

@@ -206,7 +206,10 @@ def slope(
     if np.isnan(found.value):
         all_of = [p for ps in (over, under or []) for p in ps if p]
         came, number = sum(p.number_reached for p in all_of), sum(p.runs for p in all_of)
-        return replace(found, lacking=f"{found.lacking}, {came} of {count(number)} arrived")
+        why = f"{found.lacking}, {came} of {count(number)} arrived"
+        if any(p.median == 0 for p in all_of):  # a ratio of 0 steps says nothing
+            why = f"no ratio where half of the runs start above eta ({why})"
+        return replace(found, lacking=why)
     return found
 
 
