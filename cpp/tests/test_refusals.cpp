@@ -345,6 +345,7 @@ static void edges_are_accepted() {
   s.init.m0 = 1;
   s.lr.values = {0};
   s.plan.eta = 1;
+  s.plan.halt = true;
   s.plan.record = {0, most_steps};
   const auto t = task(1);
   SampledSimulation<float> sim(t, s, 1, most_runs - 1, most_threads);
