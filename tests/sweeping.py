@@ -56,9 +56,11 @@ def press(check: Any, number: int = signal.SIGINT) -> list[float]:
     pressed: list[float] = []
 
     def wait() -> None:
-        until(check, 60)
-        pressed.append(time.monotonic())
-        os.kill(os.getpid(), number)
+        try:
+            until(check, 60)
+        finally:  # or the test would wait for ever
+            pressed.append(time.monotonic())
+            os.kill(os.getpid(), number)
 
     threading.Thread(target=wait, daemon=True).start()
     return pressed
