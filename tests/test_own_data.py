@@ -23,7 +23,7 @@ def test_data_of_unit_variance_are_refused_with_the_remedy():
     mean = np.mean(X[:34] ** 2)
     assert str(caught.value) == (
         f"X: expected entries of mean square 1/d = 0.01, got {mean:.3g} (unit variance? divide "
-        "by sqrt(d) = 10); check_scale=False takes them as they are"
+        "by sqrt(d) = 10); pass check_scale=False to skip this check"
     )
     assert sim.step == 0
     sim.observe(X / 10)
@@ -52,7 +52,7 @@ def test_other_scales(factor):
     if 0.6 < factor < 1.7:
         sim.observe(X)
     else:
-        with pytest.raises(ValueError, match="check_scale=False takes them as they are$"):
+        with pytest.raises(ValueError, match="pass check_scale=False to skip this check$"):
             sim.observe(X)
 
 
