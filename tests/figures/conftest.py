@@ -8,19 +8,8 @@ import xarray as xr
 from seqsgd import figures
 from seqsgd.figures import extra_overlay, extra_passages
 from seqsgd.figures.laboratory import Laboratory
+from transition import TRANSITION
 
-TRANSITION = {
-    "d": 50,
-    "steps": 2000,
-    "runs": 4,
-    "omegas": 3,
-    "rates": (0.5,),
-    "paths": 2,
-    "law_omegas": 2,
-    "check_omegas": (0.4,),
-    "check_runs": 4,
-    "check_steps": 500,
-}
 TINY = {
     "1": {"points": 21, "degrees": [2]},
     "2": {"ds": [30, 40, 60], "runs": 16, "curve_d": 60, "points": 15},

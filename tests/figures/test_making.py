@@ -13,19 +13,7 @@ from seqsgd import figures
 from seqsgd.figures.definition import Finding
 from seqsgd.figures.fig05_transition import Transition
 from seqsgd.figures.laboratory import Laboratory
-
-TINY = {
-    "d": 50,
-    "steps": 2000,
-    "runs": 4,
-    "omegas": 3,
-    "rates": (0.5,),
-    "paths": 2,
-    "law_omegas": 2,
-    "check_omegas": (0.4,),
-    "check_runs": 4,
-    "check_steps": 500,
-}
+from transition import TRANSITION as TINY
 
 
 @pytest.fixture(scope="module")
