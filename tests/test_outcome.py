@@ -197,7 +197,8 @@ def test_what_is_not_complete_says_so_everywhere(name, words, request, tmp_path)
 
 
 def test_checkpoints_complete_what_was_ended(tmp_path):
-    run = RUN | {"steps": 300_000, "runs": 2, "record": [0, 300_000], "checkpoint": tmp_path / "c"}
+    run = RUN | {"steps": 3_000_000, "runs": 2, "record": [0, 3_000_000]}
+    run |= {"checkpoint": tmp_path / "c"}
     assert not sq.simulate(TASK, **run, callback=lambda done, total: True).complete
     assert sq.simulate(TASK, **run).complete
 
