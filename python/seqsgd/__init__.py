@@ -48,12 +48,12 @@ from .models import (
     Untied,
     WeakRecovery,
 )
-from .passages import FirstPassage
-from .result import Result
-from .resultset import ResultSet
+from .results.load import load
+from .results.passages import FirstPassage
+from .results.result import Result
+from .results.resultset import ResultSet
 from .simulate import simulate
 from .simulator import Simulator
-from .storage import load
 from .sweeps import JobExecutor, Plan, Sweep, SweepResult, open_sweep, plan, sweep
 
 if TYPE_CHECKING:
