@@ -13,7 +13,7 @@ import time
 
 import pytest
 import seqsgd as sq
-from seqsgd.cli.main.main import example_path
+from seqsgd.cli.main import example_path
 
 FILE = """
 title = "Two cases"

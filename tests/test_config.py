@@ -5,7 +5,7 @@ import tomllib
 import numpy as np
 import pytest
 import seqsgd as sq
-from seqsgd.cli.main.main import example_path
+from seqsgd.cli.main import example_path
 from seqsgd.cli.main.runfile import _sets, parse, read
 from seqsgd.cli.main.sweepfile import read as read_sweep
 from seqsgd.models.plain import known

@@ -15,9 +15,6 @@ from .._seed import Seed
 from ..models.course import Steps
 from ..models.simulation import Run
 from ..models.tokens import Correlated
-from ..theory._path import integrate
-from ..theory._right_hand_side import checked
-from ..theory.expectation.setup import Setup
 from .protocol import PASSED, Arrays, Variable, Watch
 
 Array = Any
@@ -77,6 +74,8 @@ class Flow:
 
     def _draw(self, seed: Seed) -> tuple[Array, Array]:
         """Start (runs, state) and P w* / sqrt d (runs, positional overlaps)."""
+        from ..theory.expectation.setup import Setup
+
         run, student = self._run, self._run.task.student
         setup = Setup(run.task, run.tokens)
         self._ne = setup.ne
@@ -111,8 +110,16 @@ class Flow:
             estar.append(star)
         return np.array(starts), np.array(estar)
 
+    @staticmethod
+    def _integrate(*args: Any, **kwargs: Any) -> Any:
+        from ..theory._path import integrate  # the theory is loaded when it is needed
+
+        return integrate(*args, **kwargs)
+
     def _right(self, estar: Array | None) -> Any:
         """The right-hand side."""
+        from ..theory._right_hand_side import checked
+
         return checked(self._run.task, 0.0, True, self._run.tokens, estar)
 
     def _rows(self, rng: np.random.Generator) -> Array:
@@ -197,7 +204,7 @@ class Flow:
         clock = clock if len(records) and clock[-1] == last else np.append(clock, last)
         eta = eta if np.isnan(self._passage[i]) else None
         begin = max(int(self._done[i]), 0)
-        path = integrate(
+        path = self._integrate(
             drift,
             self._end[i, :-1],
             clock,
@@ -226,7 +233,7 @@ class Flow:
         """From where run i halted to the end of that step, which other dynamics do and record."""
         run, x, clock = self._run, path.end, self._done[i : i + 1].astype(np.float64)
         span: dict[str, Any] = {"begin": path.reached, "integral": x[-1]}
-        rest = integrate(drift, x[:-1], clock, run.schedule, run.d, eta=None, halt=False, **span)
+        rest = self._integrate(drift, x[:-1], clock, run.schedule, run.d, eta=None, halt=False, **span)
         here = self._grid == self._done[i]
         self._states[i, here], self._integral[i, here] = rest.states[0], rest.integral[0]
         self._end[i] = rest.end
