@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .. import _memory, models
 from .._seed import Seed
-from ..models.course import Steps
+from ..models.recording import Steps
 from ..models.simulation import Run
 from ..models.tokens import Correlated
 from .protocol import PASSED, Arrays, Variable, Watch
