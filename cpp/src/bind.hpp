@@ -2,7 +2,7 @@
 
 #include <pybind11/pybind11.h>
 
-#include "seqsgd/simd.hpp"
+#include "seqsgd/simd/simd.hpp"
 
 namespace py = pybind11;
 

@@ -3,7 +3,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include "seqsgd/simulation.hpp"
+#include "seqsgd/run/simulation.hpp"
 
 namespace py = pybind11;
 
