@@ -2,7 +2,7 @@
 
 #include "check.hpp"
 #include "seqsgd/model/task.hpp"
-#include "seqsgd/random/kernels.hpp"
+#include "seqsgd/simd/rows.hpp"
 
 using namespace seqsgd;
 

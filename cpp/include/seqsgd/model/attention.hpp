@@ -83,21 +83,21 @@ struct PairSoftmax {
 };
 
 // S of two tokens.
+template <bool Four = simd::has_four>
 SEQSGD_INLINE void softmax_two(const double* z, double* S) {
-#if defined(SEQSGD_AVX512) || \
-    defined(SEQSGD_AVX2)  // as PairSoftmax, every row twice: S leaves as one vector
-  typedef double four __attribute__((vector_size(32)));
-  const four a = {z[0], z[0], z[1], z[1]}, b = {z[1], z[1], z[0], z[0]},
-             ratio = seqsgd::exp(a * (b - a)), own = 1.0 / (1.0 + ratio), other = ratio * own;
-  const four s = {own[0], other[1], other[2], own[3]};
-  std::memcpy(S, &s, sizeof s);
-#else
-  const PairSoftmax p(z);
-  S[0] = p.own[0];
-  S[1] = p.other[0];
-  S[2] = p.other[1];
-  S[3] = p.own[1];
-#endif
+  if constexpr (Four) {  // as PairSoftmax, every row twice: S leaves as one vector
+    using four = simd::four;
+    const four a = {z[0], z[0], z[1], z[1]}, b = {z[1], z[1], z[0], z[0]},
+               ratio = seqsgd::exp(a * (b - a)), own = 1.0 / (1.0 + ratio), other = ratio * own;
+    const four s = {own[0], other[1], other[2], own[3]};
+    std::memcpy(S, &s, sizeof s);
+  } else {
+    const PairSoftmax p(z);
+    S[0] = p.own[0];
+    S[1] = p.other[0];
+    S[2] = p.other[1];
+    S[3] = p.own[1];
+  }
 }
 
 inline void softmax_rows(const double* z, int L, double* S) {

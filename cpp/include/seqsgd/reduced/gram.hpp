@@ -16,6 +16,7 @@
 #include <cmath>
 #include <vector>
 
+#include "seqsgd/model/task.hpp"
 #include "seqsgd/reduced/start.hpp"
 #include "seqsgd/state/fields.hpp"
 #include "seqsgd/state/unit.hpp"

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "seqsgd/model/task.hpp"
 #include "seqsgd/reduced/reduced.hpp"
 #include "seqsgd/run/ensemble.hpp"
 #include "seqsgd/sampled/sampled.hpp"
@@ -80,7 +81,7 @@ class SampledSimulation {
 
   // Memory of such a simulation, to good approximation, before it is made.
   static double bytes(const Settings& s, const Task& task, Index runs, int threads) {
-    check(s, task, runs, 0, threads);
+    check(s, task.L(), runs, 0, threads);
     if (double(task.L()) * double(s.d) >= 0x1p60)
       checks::refuse("d", "L d below 2^60, with L = " + checks::text(task.L()), s.d);
     const double L = task.L(), row = double(row_stride<T>(s.d)) * sizeof(T),
@@ -110,7 +111,7 @@ class SampledSimulation {
  private:
   static std::shared_ptr<const Task> accepted(std::shared_ptr<const Task> task, const Settings& s,
                                               Index runs, Index first_run, int threads) {
-    check(s, *checks::given("task", task.get()), runs, first_run, threads);
+    check(s, checks::given("task", task.get())->L(), runs, first_run, threads);
     check_size(bytes(s, *task, runs, threads));
     return task;
   }
@@ -180,7 +181,7 @@ class ReducedSimulation {
 
   // Memory of such a simulation, to good approximation, before it is made.
   static double bytes(const Settings& s, const Task& task, Index runs, int threads, bool single) {
-    check(s, task, runs, 0, threads);
+    check(s, task.L(), runs, 0, threads);
     check_reduced(s);
     const double L = task.L(), n = double(weight_count(s, task.L())), all = double(runs);
     const bool matrix = s.position == PositionKind::matrix,
@@ -220,7 +221,7 @@ class ReducedSimulation {
   static std::shared_ptr<const Task> accepted(std::shared_ptr<const Task> task, const Settings& s,
                                               Index runs, Index first_run, int threads,
                                               bool single) {
-    check(s, *checks::given("task", task.get()), runs, first_run, threads);
+    check(s, checks::given("task", task.get())->L(), runs, first_run, threads);
     check_size(bytes(s, *task, runs, threads, single));
     return task;
   }

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "seqsgd/model/task.hpp"
 #include "seqsgd/sampled/feed.hpp"
 #include "seqsgd/state/settings.hpp"
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "seqsgd/model/task.hpp"
 #include "seqsgd/random/token_laws.hpp"
+#include "seqsgd/simd/checks.hpp"
 #include "seqsgd/state/positions.hpp"
 #include "seqsgd/state/record.hpp"
 #include "seqsgd/state/start.hpp"
@@ -114,8 +114,7 @@ inline void check_plan(const Plan& plan) {
 }  // namespace detail
 
 // Throws std::invalid_argument, whose message names the setting, before anything is allocated.
-inline void check(const Settings& s, const Task& task, Index runs, Index first_run, int threads) {
-  const Index L = task.L();
+inline void check(const Settings& s, Index L, Index runs, Index first_run, int threads) {
   checks::within("d", s.d, 1, most_d);
   checks::within("runs", runs, 1, most_runs);
   checks::within("first_run", first_run, 0, most_runs - runs);

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "seqsgd/random/kernels.hpp"
+#include "seqsgd/simd/rows.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
