@@ -2,7 +2,7 @@
 
 #include "check.hpp"
 #include "seqsgd/model/task.hpp"
-#include "seqsgd/simd/rows.hpp"
+#include "seqsgd/random/random.hpp"
 
 using namespace seqsgd;
 
