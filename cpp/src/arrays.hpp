@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "seqsgd/simd.hpp"
+#include "seqsgd/simd/simd.hpp"
 
 namespace py = pybind11;
 

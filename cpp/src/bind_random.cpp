@@ -3,7 +3,7 @@
 
 #include "arrays.hpp"
 #include "bind.hpp"
-#include "seqsgd/laws.hpp"
+#include "seqsgd/random/token_laws.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {

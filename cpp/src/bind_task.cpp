@@ -4,7 +4,7 @@
 
 #include "arrays.hpp"
 #include "bind.hpp"
-#include "seqsgd/task.hpp"
+#include "seqsgd/model/task.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {

@@ -3,7 +3,7 @@
 #include "ffi.hpp"
 
 #include "bind.hpp"
-#include "seqsgd/random.hpp"
+#include "seqsgd/random/random.hpp"
 #include "simulation_arrays.hpp"
 
 namespace seqsgd {

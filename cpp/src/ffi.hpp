@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "seqsgd/simd.hpp"
+#include "seqsgd/simd/simd.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "arrays.hpp"
-#include "seqsgd/simulation.hpp"
+#include "seqsgd/run/simulation.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {

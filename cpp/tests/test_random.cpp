@@ -1,7 +1,7 @@
 #include <vector>
 
 #include "check.hpp"
-#include "seqsgd/laws.hpp"
+#include "seqsgd/random/token_laws.hpp"
 
 using namespace seqsgd;
 

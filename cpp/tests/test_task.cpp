@@ -1,8 +1,8 @@
 #include <vector>
 
 #include "check.hpp"
-#include "seqsgd/kernels.hpp"
-#include "seqsgd/task.hpp"
+#include "seqsgd/model/task.hpp"
+#include "seqsgd/random/random.hpp"
 
 using namespace seqsgd;
 

@@ -1,0 +1,163 @@
+// Activations sigma: value and derivative at one point.
+#pragma once
+
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "seqsgd/model/losses.hpp"
+#include "seqsgd/simd/checks.hpp"
+
+namespace seqsgd {
+inline namespace SEQSGD_LEVEL {
+
+struct Activation {
+  virtual ~Activation() = default;
+  // sigma(u); the derivative goes to `slope`.
+  virtual double operator()(double u, double& slope) const = 0;
+  // For n numbers of runs side by side: the loss of sigma(scale z) against the label y, and its
+  // derivative with respect to z.
+  virtual void lanes(int n, const Runs* z, double scale, LossKind loss, const Runs* y, Runs* delta,
+                     Runs* value) const {
+    lanes_by(*this, n, z, scale, loss, y, delta, value);
+  }
+
+ protected:
+  // sigma: of doubles, or of numbers of runs.
+  template <class F>
+  static void lanes_by(const F& sigma, int n, const Runs* z, double scale, LossKind kind,
+                       const Runs* y, Runs* delta, Runs* value) {
+    with_loss(kind, [&](auto loss) SEQSGD_LAMBDA_INLINE {
+      for (int i = 0; i < n; ++i) {
+        Runs slope, D;
+        const Runs u = rounded(z[i] * scale), f = rounded(side_by_side(sigma, u, slope));
+        value[i] = loss(y + i, &f, 1, &D);
+        delta[i] = D * (slope * scale);
+      }
+    });
+  }
+
+ private:
+  template <class F>
+  SEQSGD_INLINE static Runs side_by_side(const F& sigma, const Runs& u, Runs& slope) {
+    if constexpr (std::is_invocable_v<const F&, Runs, Runs&>) {
+      return sigma(u, slope);
+    } else {
+      Runs f{};
+      for (int i = 0; i < Runs::length; ++i) {
+        double s;
+        f[i] = sigma(u[i], s);
+        slope[i] = s;
+      }
+      return f;
+    }
+  }
+};
+using ActivationPtr = std::shared_ptr<const Activation>;
+
+// An activation from a functor V(V u, V& slope); one that takes doubles alone is asked run by run.
+template <class F>
+class MadeActivation final : public Activation {
+ public:
+  explicit MadeActivation(F f) : f_(std::move(f)) {}
+  double operator()(double u, double& slope) const override { return f_(u, slope); }
+  void lanes(int n, const Runs* z, double scale, LossKind loss, const Runs* y, Runs* delta,
+             Runs* value) const override {
+    lanes_by(f_, n, z, scale, loss, y, delta, value);
+  }
+
+ private:
+  F f_;
+};
+template <class F>
+ActivationPtr make_activation(F f) {
+  return std::make_shared<MadeActivation<F>>(std::move(f));
+}
+
+// sigma = sum_k c[k] He_k, with He_k' = k He_{k-1}.
+inline ActivationPtr hermite_activation(std::vector<double> c) {
+  if (c.empty()) throw std::invalid_argument("coefficients: expected at least one, got none");
+  checks::finite("coefficients", c);
+  return make_activation([c = std::move(c)](auto u, auto& slope) {
+    using V = decltype(u);
+    V value = V{} + c[0], below = V{} + 1.0, here = u;  // He_{k-1}, He_k
+    slope = V{};
+    for (std::size_t k = 1; k < c.size(); ++k) {
+      value += c[k] * here;
+      slope += c[k] * double(k) * below;
+      const V next = u * here - double(k) * below;
+      below = here;
+      here = next;
+    }
+    return value;
+  });
+}
+
+// A pair of C functions double(double), from outside.
+inline ActivationPtr pointer_activation(double (*f)(double), double (*df)(double)) {
+  checks::given("sigma", f);
+  checks::given("derivative", df);
+  return make_activation([f, df](double u, double& slope) {
+    slope = df(u);
+    return f(u);
+  });
+}
+
+inline const std::vector<std::pair<std::string, ActivationPtr>>& activation_table() {
+  static const std::vector<std::pair<std::string, ActivationPtr>> table = {
+      {"identity", make_activation([](auto u, auto& s) { return s = decltype(u){} + 1.0, u; })},
+      {"relu", make_activation([](auto u, auto& s) {
+         using V = decltype(u);
+         s = choose(u > 0.0, V{} + 1.0, V{});
+         return u * s;
+       })},
+      {"tanh", make_activation([](auto u, auto& s) {
+         using V = decltype(u);
+         if constexpr (std::is_same_v<V, double>) {
+           const double t = std::tanh(u);
+           return s = 1 - t * t, t;
+         } else {  // right to rounding in the absolute sense, which is what a loss asks for
+           const V e = seqsgd::exp(-2.0 * absolute(u)), c = 1.0 / (1.0 + e), t = (1.0 - e) * c;
+           return s = 4.0 * e * c * c, choose(u < 0.0, -t, t);
+         }
+       })},
+      {"sigmoid", make_activation([](auto u, auto& s) {
+         using V = decltype(u);
+         const V e = seqsgd::exp(-absolute(u)), c = 1.0 / (1.0 + e);
+         return s = e * c * c, choose(u < 0.0, e, V{} + 1.0) * c;
+       })},
+      {"square", make_activation([](auto u, auto& s) { return s = 2.0 * u, u * u; })},
+      {"h2", make_activation([](auto u, auto& s) { return s = 2 * sqrt_half * u, h2(u); })},
+      {"erf", make_activation([](double u, double& s) {
+         return s = 1.12837916709551257390 * std::exp(-u * u), std::erf(u);
+       })},
+  };
+  return table;
+}
+
+// By name; "He<k>" is the Hermite polynomial of degree k <= 30.
+inline ActivationPtr activation_named(const std::string& name) {
+  for (const auto& [key, a] : activation_table())
+    if (key == name) return a;
+  if (name.rfind("He", 0) == 0 && name.size() <= 4 && name.size() > 2 &&
+      name.find_first_not_of("0123456789", 2) == std::string::npos) {
+    const int k = std::stoi(name.substr(2));
+    if (k <= 30) {
+      std::vector<double> c(std::size_t(k) + 1, 0.0);
+      c.back() = 1;
+      return hermite_activation(std::move(c));
+    }
+  }
+  std::string known;
+  for (const auto& [key, a] : activation_table()) known += key + ", ";
+  throw std::invalid_argument("activation: expected one of " + known + "He0 .. He30, got '" + name +
+                              "'");
+}
+
+}  // namespace SEQSGD_LEVEL
+}  // namespace seqsgd
