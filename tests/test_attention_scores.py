@@ -110,7 +110,7 @@ def worst():
                         loss="half_square",
                     )
                 )
-                one, side = both.evaluate(t / 2, t / 2), both.evaluate_lanes(t / 2, t / 2)
+                one, side = both.evaluate(t / 2, t / 2), both.evaluate_packs(t / 2, t / 2)
                 lanes = max(
                     lanes, np.abs(one[0] - side[0]).max(), np.abs(one[1] - side[1]).max() / size
                 )

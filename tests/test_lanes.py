@@ -35,7 +35,7 @@ def assert_same(task, L: int, rng: np.random.Generator) -> None:
     zstar, z = fields(L, rng)
     (loss, delta), (loss_lanes, delta_lanes) = (
         task.evaluate(zstar, z),
-        task.evaluate_lanes(zstar, z),
+        task.evaluate_packs(zstar, z),
     )
     np.testing.assert_allclose(loss_lanes, loss, rtol=3e-13, atol=3e-13)
     scale = np.abs(delta).max(axis=1, keepdims=True)  # sums over tokens are taken in another order
@@ -104,8 +104,8 @@ def test_a_lane_does_not_see_its_neighbours(rng):
         extreme, extreme_star = z.copy(), zstar.copy()
         extreme[1:] *= np.array([1e3, 1e-200, 0, 30, 1e8, 1, -700])[:, None]
         extreme_star[1:] = extreme[1:]
-        alone = task.evaluate_lanes(np.repeat(zstar[:1], 8, axis=0), np.repeat(z[:1], 8, axis=0))
-        among = task.evaluate_lanes(extreme_star, extreme)
+        alone = task.evaluate_packs(np.repeat(zstar[:1], 8, axis=0), np.repeat(z[:1], 8, axis=0))
+        among = task.evaluate_packs(extreme_star, extreme)
         assert alone[0][0] == among[0][0] and (alone[1][0] == among[1][0]).all()
 
 

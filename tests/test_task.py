@@ -52,7 +52,7 @@ def compare(
 def test_names_are_those_of_the_model() -> None:
     assert set(_core.link_names()) == set(ref.names())
     assert set(_core.activation_names()) == set(ref.activation.names)  # type: ignore[attr-defined]
-    assert set(_core.loss_names()) == set(LOSSES)
+    assert set(_core.losses()) == set(LOSSES)
 
 
 @pytest.mark.parametrize("L", LENGTHS)

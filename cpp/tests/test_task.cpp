@@ -29,19 +29,18 @@ static void gradients() {
       b.push_back(1.0 - 0.2 * l);
     }
     const std::vector<double> ones(std::size_t(L), 1.0), zeros(std::size_t(L), 0.0);
-    for (const auto& [name, loss] : loss_table())
+    for (const Loss& loss : Loss::all())
       for (Reduction r : {Reduction::none, Reduction::trace, Reduction::bilinear}) {
-        (void)loss;
         const Task t(std::make_shared<AttentionLink>(r, a, b, ones, zeros),
-                     std::make_shared<Attention>(L, r, a, b), name, 0);
+                     std::make_shared<Attention>(L, r, a, b), loss.name(), 0);
         std::vector<double> ws(t.scratch()), delta(z.size()), dump(z.size());
-        t(zstar.data(), z.data(), nullptr, delta.data(), ws.data());
+        t.evaluate(zstar.data(), z.data(), nullptr, delta.data(), ws.data());
         for (int l = 0; l < L; ++l) {
           const double h = 1e-6, keep = z[std::size_t(l)];
           z[std::size_t(l)] = keep + h;
-          const double up = t(zstar.data(), z.data(), nullptr, dump.data(), ws.data());
+          const double up = t.evaluate(zstar.data(), z.data(), nullptr, dump.data(), ws.data());
           z[std::size_t(l)] = keep - h;
-          const double down = t(zstar.data(), z.data(), nullptr, dump.data(), ws.data());
+          const double down = t.evaluate(zstar.data(), z.data(), nullptr, dump.data(), ws.data());
           z[std::size_t(l)] = keep;
           CHECK_NEAR(delta[std::size_t(l)], (up - down) / (2 * h), 1e-7);
         }

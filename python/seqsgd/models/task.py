@@ -41,7 +41,7 @@ class Task(Model):
             "student", self.student, Student, "Tied, Untied, LinearAttention or Attention"
         )
         self._set(
-            loss=_checks.choice("loss", self.loss, _core.loss_names()),
+            loss=_checks.choice("loss", self.loss, tuple(_core.losses())),
             noise=_checks.number("noise", self.noise, 0),
         )
         try:

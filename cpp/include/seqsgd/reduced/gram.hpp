@@ -180,8 +180,9 @@ class GramRun final : public ReducedRuns {
       const double c = s_.position == PositionKind::injected ? s_.c[std::size_t(l)] : 0;
       z_[std::size_t(f)] = W_.row(i).dot(X.row(l)) + P_.row(l).dot(W_.row(i).head(fixed_)) + c;
     }
-    const double loss = task_(zstar_.data(), z_.data(), noise_.empty() ? nullptr : noise_.data(),
-                              delta_.data(), scratch_.data());
+    const double loss =
+        task_.evaluate(zstar_.data(), z_.data(), noise_.empty() ? nullptr : noise_.data(),
+                       delta_.data(), scratch_.data());
     const Matrix G = gradients(std::move(X), g);
     const double gamma_d = s_.lr(progress_.step) / double(s_.d);
     if (!std::isfinite(loss) || !G.allFinite() || !move(G, gamma_d)) {

@@ -89,7 +89,7 @@ class SampledSimulation {
                opposite = s.position == PositionKind::opposite,
                gaussian = s.tokens.law == TokenLaw::gaussian;
     const bool ahead = gaussian && steps_ahead(task.L(), s.d) > 0,
-               sums = s.weights == Weights::shared && task.student().sums_only;
+               sums = s.weights == Weights::shared && task.sums().student_of_sum;
     const double record =
         double(s.plan.record.size()) * 8 * (2 * n + (matrix || opposite ? L : 0) + 1);
     const double run = row * (n + 1 + (opposite ? n : 0)) + record +

@@ -91,7 +91,8 @@ class alignas(128) SampledRun final : public Unit {
         finish_step(ws, 1.0, task_.labelled(y, ws.z.data(), ws.delta.data(), ws.scratch.data()));
       else
         finish_step(ws, 1.0,
-                    task_(ws.zstar.data(), ws.z.data(), noise, ws.delta.data(), ws.scratch.data()));
+                    task_.evaluate(ws.zstar.data(), ws.z.data(), noise, ws.delta.data(),
+                                   ws.scratch.data()));
       ws.largest_x = Workspace<T>::largest_drawn;
       record_if_due();
     }
@@ -186,8 +187,8 @@ class alignas(128) SampledRun final : public Unit {
         ws.feed.fill(ws.X.data(), ws.X.cols());
         project(ws, read, ws.X.data(), ws.X.cols(), unit_x);
     }
-    const double loss =
-        task_(ws.zstar.data(), ws.z.data(), ws.feed.noise(), ws.delta.data(), ws.scratch.data());
+    const double loss = task_.evaluate(ws.zstar.data(), ws.z.data(), ws.feed.noise(),
+                                       ws.delta.data(), ws.scratch.data());
     if (ws.feed.way() == Feed<T>::Way::ahead) ws.feed.draw_ahead();
     finish_step(ws, unit_x, loss);
     ws.feed.next();
@@ -202,7 +203,7 @@ class alignas(128) SampledRun final : public Unit {
     if (ws.sums) {
       double u, ustar;
       T* lanes_of = ws.accumulators.data();
-      if (task_.link().sums_only) {
+      if (task_.sums().link_of_sum) {
         project_sum<false>(source, L_, s_.d, row(0), teacher_.data(), x, x_stride, ws.sum.data(), u,
                            ustar, ws.rawstar.data(), lanes_of);
         std::fill(ws.zstar.begin(), ws.zstar.end(), ustar * unit_x * inverse_L_);
