@@ -10,7 +10,8 @@ import numpy as np
 import scipy.integrate
 import seqsgd as sq
 import xarray  # both are loaded before anything is measured
-from seqsgd import _dynamics, _run
+from seqsgd.dynamics import table
+from seqsgd.models import simulation
 
 
 def tied(L, link="sum_h2", **student):
@@ -107,8 +108,8 @@ def main():
     out = {}
     for name, (task, arguments) in CASES.items():
         arguments = arguments | {"lr": 0.1, "threads": 2}
-        run = _run.Run(task, **arguments)
-        estimate = _dynamics.find(run.dynamics).memory(run, run.grid())
+        run = simulation.Run(task, **arguments)
+        estimate = table.DYNAMICS[run.dynamics].memory(run, run.grid())
         out[name] = [
             estimate,
             peak(

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import seqsgd as sq
 import xarray as xr
-from seqsgd import _core, checkpoint
+from seqsgd import _core
+from seqsgd.results import checkpoint
 
 TASK = sq.Task(sq.SSI("sum_h2", L=3), sq.Tied("relu"), noise=0.1)
 UNTIED = sq.Task(sq.SSI("sum_h2", L=2), sq.Untied("tanh", position=sq.Opposite()))

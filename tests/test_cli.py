@@ -13,7 +13,7 @@ import time
 
 import pytest
 import seqsgd as sq
-from seqsgd.cli import example_path
+from seqsgd.cli.main import example_path
 
 FILE = """
 title = "Two cases"
@@ -317,7 +317,7 @@ def test_a_style_that_cannot_be_drawn_costs_no_data(tmp_path):
 
 LIMITED = """
 import resource
-from seqsgd.cli import main
+from seqsgd.cli.main import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 main(["run", "job.toml"])
 """

@@ -5,10 +5,10 @@ import tomllib
 import numpy as np
 import pytest
 import seqsgd as sq
-from seqsgd.cli import example_path
-from seqsgd.config import known
-from seqsgd.runfile import _sets, parse, read
-from seqsgd.sweeps.sweepfile import read as read_sweep
+from seqsgd.cli.main import example_path
+from seqsgd.cli.main.runfile import _sets, parse, read
+from seqsgd.cli.main.sweepfile import read as read_sweep
+from seqsgd.models.plain import known
 
 BASE = """
 [base]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import seqsgd as sq
 from matplotlib.figure import Figure
-from seqsgd import _drawing
+from seqsgd.plots import drawing
 
 mpl.use("agg")
 TASK = sq.Task(sq.SSI("sum", L=1), sq.Tied("relu"))
@@ -41,7 +41,7 @@ TEXTS = [
 
 
 def pixels(words, **options):
-    figure = _drawing.agg_figure(figsize=(4, 1), dpi=60)
+    figure = drawing.agg_figure(figsize=(4, 1), dpi=60)
     figure.text(0.02, 0.4, words, **options)
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba()).copy()
@@ -50,7 +50,7 @@ def pixels(words, **options):
 @pytest.mark.parametrize(("typed", "formulas"), TEXTS)
 def test_dollars(typed, formulas):
     """Plain text looks as without parsing; formulas look as matplotlib by itself draws them."""
-    text = _drawing.text(typed)
+    text = drawing.text(typed)
     drawn = pixels(text)
     if not formulas:
         np.testing.assert_array_equal(drawn, pixels(typed, parse_math=False))
@@ -69,15 +69,15 @@ def test_dollars(typed, formulas):
 
 def test_an_escaped_dollar_is_one():
     np.testing.assert_array_equal(
-        pixels(_drawing.text("\\$5 and $6")), pixels("$5 and $6", parse_math=False)
+        pixels(drawing.text("\\$5 and $6")), pixels("$5 and $6", parse_math=False)
     )
 
 
 def test_settings_of_the_user_are_obeyed():
     with mpl.rc_context({"text.parse_math": False}):
-        assert _drawing.text("$5 to $6") == "$5 to $6"
+        assert drawing.text("$5 to $6") == "$5 to $6"
     with mpl.rc_context({"text.usetex": True}):  # TeX knows more than matplotlib
-        assert _drawing.text("$\\boldsymbol{m}$ for $5") == "$\\boldsymbol{m}$ for \\$5"
+        assert drawing.text("$\\boldsymbol{m}$ for $5") == "$\\boldsymbol{m}$ for \\$5"
 
 
 def test_everything_the_user_names_in_a_picture(tmp_path):

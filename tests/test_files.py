@@ -297,7 +297,7 @@ def test_owner_and_group_are_kept(tmp_path):
 
 
 def test_the_size_is_no_guess_below_the_truth(tmp_path):
-    from seqsgd.storage import netcdf_size
+    from seqsgd.results.files import netcdf_size
 
     for runs, every in ((1, 20), (64, 1)):
         r = sq.simulate(TASK, **RUN | {"runs": runs, "steps": 500}, record=sq.Every(every))

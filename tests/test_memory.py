@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import seqsgd as sq
 from seqsgd import _memory
-from seqsgd._run import Run
+from seqsgd.models.simulation import Run
 
 BASE = (
     12e6  # bytes: pages of libraries that are touched for the first time, and what allocators keep
@@ -42,7 +42,7 @@ def test_records_of_a_tied_task_do_not_grow_with_L(dynamics, monkeypatch):
     for L in (2, 1000):
         run = Run(measured_memory.tied(L), d=10, steps=100, lr=0.1, runs=20_000, dynamics=dynamics)
         assert len(run.grid()) == 101
-        assert _memory.records(run, 101) == 8 * 3 * 101 * 20_000
+        assert run.record_bytes(101) == 8 * 3 * 101 * 20_000
 
 
 def test_records_of_untied_tasks_and_of_positions_do():
@@ -52,7 +52,7 @@ def test_records_of_untied_tasks_and_of_positions_do():
         (measured_memory.tied(50, position=sq.Injected(1.0)), 3),
     ]:
         run = Run(task, d=50, steps=10, lr=0.1, runs=7)
-        assert _memory.records(run, 11) == 8 * numbers * 11 * 7
+        assert run.record_bytes(11) == 8 * numbers * 11 * 7
 
 
 def test_what_does_not_fit_is_still_refused():

@@ -8,8 +8,8 @@ import pickle
 import numpy as np
 import pytest
 import seqsgd as sq
-from seqsgd.config import rebuild
 from seqsgd.models import Model, Schedule
+from seqsgd.models.plain import rebuild
 
 P = np.arange(6.0).reshape(2, 3)
 RELU = sq.Tied("relu")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import seqsgd as sq
 import xarray as xr
-from seqsgd import _compiled, provenance
+from seqsgd.dynamics import core
+from seqsgd.results import provenance
 
 matplotlib.use("Agg")
 
@@ -260,8 +261,8 @@ def test_sweeps_have_inf_for_not_reached_and_nan_for_not_computed(tmp_path, monk
     base = BASE | {"steps": 45, "stop": sq.WeakRecovery(0.5)}
     path = tmp_path / "s"
     with monkeypatch.context() as patch:  # a store begun by an earlier version
-        patch.setattr(_compiled, "PASSED", "first step, NaN if not reached")
-        patch.setattr(_compiled, "_steps", lambda steps, none: np.where(steps < 0, np.nan, steps))
+        patch.setattr(core, "PASSED", "first step, NaN if not reached")
+        patch.setattr(core, "_steps", lambda steps, none: np.where(steps < 0, np.nan, steps))
         sq.sweep(base, {"lr": [0.1]}, store=path, rng=0)
     r = sq.sweep(base, {"lr, runs": [[0.1, 0.4], [9, 7]]}, store=path, rng=0)
     passed, below = r["weak_recovery"], r["censored"]

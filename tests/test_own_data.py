@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import seqsgd as sq
-from seqsgd._own_data import Units
+from seqsgd.dynamics.own_data import Units
 
 TASK = sq.Task(sq.SSI("sum", L=3), sq.Tied("tanh"))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import seqsgd as sq
 from scipy import special, stats
-from seqsgd.passages import Interval
+from seqsgd.results.passages import Interval
 
 matplotlib.use("Agg")
 
@@ -251,7 +251,7 @@ def test_medians_of_resamples_are_kaplan_meier_medians(name, monkeypatch):
     """Drawn again by repeating runs, with the same numbers of times, and put through the whole
     machinery.
     """
-    monkeypatch.setattr("seqsgd.passages._CHUNK", 40)
+    monkeypatch.setattr("seqsgd.results.passages._CHUNK", 40)
     f = passage(SAMPLES[name])
     order = np.lexsort((~f.reached, f.step))
     rows = 40 // f.runs

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import seqsgd as sq
 import xarray as xr
-from seqsgd import provenance
+from seqsgd.results import provenance
 
 matplotlib.use("Agg")
 

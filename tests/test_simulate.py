@@ -11,7 +11,10 @@ import pytest
 import seqsgd as sq
 import xarray as xr
 from helpers import SMALL, TASK
-from seqsgd import _core, _dynamics
+from seqsgd import _core
+from seqsgd.dynamics import table
+from seqsgd.dynamics.protocol import Variable
+from seqsgd.models.dynamics import TRAITS, Traits
 
 
 def same(a, b):
@@ -357,7 +360,7 @@ def test_other_threads_run_meanwhile():
 
 
 def test_threads_default_to_what_may_be_used():
-    from seqsgd._run import Run
+    from seqsgd.models.simulation import Run
 
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert Run(TASK, 4, 0, 0.1, runs=1000).workers == allowed
@@ -391,9 +394,7 @@ class Still:
         return np.array([self.run.steps])
 
     def variables(self):
-        return {
-            "m": _dynamics.Variable(("step",), np.linspace(0.1, 0.9, len(self.grid)), "overlap")
-        }
+        return {"m": Variable(("step",), np.linspace(0.1, 0.9, len(self.grid)), "overlap")}
 
     def state(self):
         return {}
@@ -403,8 +404,8 @@ class Still:
 
 
 def test_another_dynamics_plugs_in(monkeypatch, tmp_path):
-    monkeypatch.setitem(_dynamics._TABLE, "still", f"{__name__}:Still")
-    monkeypatch.setattr(_dynamics, "find", lambda name: Still)
+    monkeypatch.setitem(TRAITS, "still", Traits(gaussian="", moves_weights=False))
+    monkeypatch.setitem(table.DYNAMICS, "still", Still)
     r = sq.simulate(TASK, **SMALL | {"dynamics": "still"})
     assert r.m.dims == ("step",) and "0.1 -> 0.9" in repr(r)
     r.save(tmp_path / "x.nc")

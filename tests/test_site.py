@@ -13,7 +13,7 @@ import markdown
 import pytest
 import seqsgd
 from seqsgd import ffi, figures, theory
-from seqsgd.figures import Finding, making
+from seqsgd.figures import Finding, build
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -222,7 +222,7 @@ def test_signatures_are_wrapped_and_without_private_names(pages):
 def test_formulas_in_claims_are_no_tags():
     """Claims of figures are plain text; their table is Markdown."""
     claim = "for <C_k, 1^k> = 0 | z1 < 0.05"
-    table = making.table([Finding(claim=claim, measured="<m>", verdict="agree", why="")])
+    table = build.table([Finding(claim=claim, measured="<m>", verdict="agree", why="")])
     page = markdown.markdown(table, extensions=["tables"])
     assert set(re.findall(r"</?(\w+)", page)) == set("table thead tbody tr th td strong".split())
     assert html.unescape(page).count(claim) == 1

@@ -582,7 +582,7 @@ def test_pickles(tmp_path, monkeypatch):
 
 def test_layout_of_dims_without_runs():
     """A dynamics without runs: its values stand for every run."""
-    from seqsgd._dynamics import Variable
+    from seqsgd.dynamics.protocol import Variable
     from seqsgd.sweeps.piece import encode, layouts
 
     header, grid, data = encode(

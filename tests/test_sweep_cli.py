@@ -12,7 +12,7 @@ import termios
 import pytest
 import seqsgd as sq
 import xarray as xr
-from seqsgd.cli import example_path
+from seqsgd.cli.main import example_path
 from seqsgd.sweeps import progress
 from sweeping import files, same, until
 

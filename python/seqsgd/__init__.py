@@ -16,7 +16,8 @@ from .errors import (
     SweepInterrupted,
     SweepWarning,
 )
-from .info import activations, build_config, dynamics, links, losses
+from . import info as _info
+from .info import activations, build_config, links, losses
 from .models import (
     SSI,
     At,
@@ -48,20 +49,22 @@ from .models import (
     Untied,
     WeakRecovery,
 )
-from .passages import FirstPassage
-from .result import Result
-from .resultset import ResultSet
+from .results.load import load
+from .results.passages import FirstPassage
+from .results.result import Result
+from .results.resultset import ResultSet
 from .simulate import simulate
 from .simulator import Simulator
-from .storage import load
 from .sweeps import JobExecutor, Plan, Sweep, SweepResult, open_sweep, plan, sweep
+
+dynamics = _info.dynamics  # the function, not the room of that name
 
 if TYPE_CHECKING:
     from . import ffi, figures, theory  # noqa: F401
     from ._version import __version__
 
-# xarray, scipy, matplotlib, tqdm, click, the theory and the version are imported where they are
-# used: `import seqsgd` costs little more than `import numpy`.
+# The theory, the figures and all heavy libraries are loaded at their first use: `import seqsgd`
+# costs little more than `import numpy`.
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,6 @@ if sys.argv[1:] == ["--cmake-dir"]:
 
     print(cmake_dir())
 else:
-    from .cli import main
+    from .cli.main import main
 
     main()

@@ -5,12 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from . import models
-
-if TYPE_CHECKING:
-    from ._run import Run
 
 
 def available() -> int:
@@ -65,34 +59,13 @@ def text(n: float) -> str:
     return f"{n:.3g} {unit}"
 
 
-def records(run: Run, count: int) -> int:
-    """Bytes of the records of a run at `count` steps: m, q of each weight vector, e of each token
-    where positions have vectors, the loss.
-    """
-    student = run.task.student
-    weights = 1 if student.weights == "shared" else run.L
-    positional = run.L if isinstance(student.position, (models.Opposite, models.Positions)) else 0
-    return 8 * count * run.runs * (2 * weights + positional + 1)
-
-
-def description(run: Run) -> int:
-    """Bytes that the arguments take while they are written down as text in the result: only a
-    matrix of positions is large.
-    """
-    position = run.task.student.position
-    return (
-        57 * int(position.P.size) if isinstance(position, models.Positions) else 0
-    )  # a float in a list, and its digits
-
-
 SMALL = 16_000_000  # bytes: never worth a refusal
 
 
-def check(run: Run, need: int) -> None:
-    """Refuse what does not fit."""
+def check(what: str, need: int) -> None:
+    """Refuse what does not fit; `what` needs it."""
     if need > SMALL and need > (have := available()):
         raise MemoryError(
-            f"runs = {run.runs}, L = {run.L}, d = {run.d}, steps = {run.steps} need {text(need)} "
-            f"({need} bytes), {text(have)} are available; "
+            f"{what} need {text(need)} ({need} bytes), {text(have)} are available; "
             "take fewer runs at a time (first_run=) or fewer records"
         )

@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ._dynamics import PASSED
-from .provenance import FORMAT_VERSION
-
 if TYPE_CHECKING:
     import xarray as xr
+
+# Why a result can be without a variable
+_NO_STOP = "it was not asked for; pass stop=WeakRecovery(eta)"
+ABSENT = {
+    "m": "nothing was recorded",
+    "e": "the student has no positional encoding with vectors",
+    "q": "tied weights stay on their sphere",
+    "loss": "nothing was recorded",
+    "weak_recovery": _NO_STOP,
+    "censored": _NO_STOP,
+}
 
 Bools = npt.NDArray[np.bool_]
 
@@ -153,18 +161,6 @@ def mark(dataset: xr.Dataset, ended_by: str = "") -> xr.Dataset:
     return dataset
 
 
-def renewed(dataset: xr.Dataset) -> xr.Dataset:
-    """A dataset of format 1, which had NaN for steps that were not reached, as it is written now."""
-    if "weak_recovery" in dataset and "censored" in dataset:
-        passed, below = dataset["weak_recovery"], dataset["censored"].values.astype(bool)
-        values = np.where(below & np.isnan(passed.values), np.inf, passed.values)
-        dataset = dataset.assign(
-            weak_recovery=(passed.dims, values, passed.attrs | {"long_name": PASSED})
-        )
-    # Written again, it must not pass for format 1, whose readers take inf for a step.
-    return mark(dataset.assign_attrs(format_version=FORMAT_VERSION))
-
-
 def by_run(variable: xr.DataArray, computed: Bools, sizes: bool) -> Any:
     """(run, step) of the runs that were computed; a result without runs counts as one.
 
@@ -177,4 +173,4 @@ def by_run(variable: xr.DataArray, computed: Bools, sizes: bool) -> Any:
     return rows[computed] if len(rows) == len(computed) else rows
 
 
-__all__ = ["Outcome", "by_run", "mark", "outcome", "renewed"]
+__all__ = ["ABSENT", "Outcome", "by_run", "mark", "outcome"]

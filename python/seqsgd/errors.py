@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .result import Result
-    from .sweeps.result import SweepResult
+from typing import Any
 
 __all__ = [
     "ConfigError",
@@ -62,7 +58,7 @@ class SimulationInterrupted(_Interrupted):
         Everything recorded until then; NaN where the runs had not arrived.
     """
 
-    result: Result
+    result: Any
 
 
 class StoreError(ValueError):
@@ -90,4 +86,4 @@ class SweepInterrupted(_Interrupted):
         that of others the path of the store.
     """
 
-    result: SweepResult
+    result: Any

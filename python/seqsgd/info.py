@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import _core, _dynamics, provenance
-from ._run import cores
+from . import _core
+from .models.dynamics import TRAITS
+from .models.simulation import cores
+from .results import provenance
 
 
 def links() -> list[str]:
@@ -25,7 +27,7 @@ def losses() -> list[str]:
 
 def dynamics() -> list[str]:
     """Names that simulate takes."""
-    return _dynamics.names()
+    return list(TRAITS)
 
 
 def build_config() -> dict[str, str]:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
-from . import _checks, _dynamics, _stderr, models
-from ._run import Run
+from . import _checks, _stderr, models
+from ._lazy import xarray as xr
+from ._outcome import mark
 from ._seed import Rng, Seed
-from .checkpoint import Checkpoint
+from .dynamics import table
+from .dynamics.protocol import Dynamics
 from .errors import NonFiniteWarning, SimulationInterrupted
-from .result import Result, assemble
+from .models.course import Steps
+from .models.simulation import Run
+from .results import provenance
+from .results.checkpoint import Checkpoint
+from .results.result import Result
 
 Callback = Callable[[int, int], object]
 
@@ -166,7 +173,7 @@ class Course:
             callback,
         )
         self.grid = saved.grid(run.grid()) if saved else run.grid()
-        self.engine = _dynamics.find(run.dynamics)(run, seed, self.grid)
+        self.engine = table.DYNAMICS[run.dynamics](run, seed, self.grid)
         if saved:
             saved.restore(self.engine)
         self.total = run.runs * run.steps
@@ -218,7 +225,7 @@ class Course:
 
     def result(self) -> Result:
         ended_by = "callback" if self.ended else "Ctrl-C"
-        return assemble(self.run, self.seed, self.grid, self.engine, self.wall_time(), ended_by)
+        return _assemble(self.run, self.seed, self.grid, self.engine, self.wall_time(), ended_by)
 
     def interrupted(self) -> SimulationInterrupted:
         self.save()
@@ -269,3 +276,32 @@ def _warn_nonfinite(result: Result, stacklevel: int) -> None:
             NonFiniteWarning,
             stacklevel=stacklevel + 1,
         )
+
+
+def _assemble(
+    run: Run, seed: Seed, grid: Steps, engine: Dynamics, wall_time: float, ended_by: str = ""
+) -> Result:
+    """Label what a dynamics recorded; `ended_by` says what ended it if it is not complete."""
+
+    variables = engine.variables()
+    done = engine.steps_done()
+    dims = {dim for v in variables.values() for dim in v.dims}
+    coords: dict[str, Any] = {"step": ("step", grid, {"long_name": "step tau"})}
+    coords["time"] = (
+        "step",
+        run.schedule.integral(grid) / run.d,
+        {"long_name": "time t = integral of lr / d"},
+    )
+    if "run" in dims:
+        coords["run"] = ("run", np.arange(run.first_run, run.first_run + run.runs))
+    if "token" in dims:
+        coords["token"] = ("token", np.arange(1, run.L + 1))
+    dataset = xr.Dataset(
+        {
+            name: (v.dims, np.ascontiguousarray(v.values), {"long_name": v.meaning})
+            for name, v in variables.items()
+        },
+        coords=coords,
+        attrs=provenance.attributes(run, seed, wall_time, int(done.sum())),
+    )
+    return Result(mark(dataset, ended_by))

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _build, _checks, models
-from ._compiled import allocate
-from ._own_data import Units, numbers, sequences
-from ._run import Run
 from ._seed import Rng, Seed
-from .checkpoint import Checkpoint
+from .dynamics.core import allocate
+from .dynamics.own_data import Units, numbers, sequences
 from .errors import NonFiniteWarning
+from .models.simulation import Run
+from .results.checkpoint import Checkpoint
 
 _GRID = np.zeros(1, dtype=np.int64)
 

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from seqsgd import figures
 from seqsgd.figures import extra_overlay, extra_passages
-from seqsgd.figures.laboratory import Laboratory
+from seqsgd.figures.runner import Laboratory
 from transition import TRANSITION
 
 TINY = {

@@ -12,7 +12,8 @@ import pytest
 import seqsgd as sq
 import xarray as xr
 from seqsgd import theory
-from seqsgd.figures import extra_best_rates, extra_staircase, figure, gains, make, statistics
+from seqsgd.figures import extra_best_rates, extra_staircase, figure, gains, make
+from seqsgd.report import statistics
 
 MADE = ("3", "7", "8", "9", "10", "11", "staircase", "random-starts", "best-rates")
 
@@ -56,7 +57,7 @@ def test_the_data_are_those_of_simulations(tmp_path):
     """First passages of a network whose rate depends on L are those of simulate with that rate, for
     the same seed.
     """
-    from seqsgd.figures.laboratory import Laboratory
+    from seqsgd.figures.runner import Laboratory
 
     race = gains.Race("sum_h2", 1.0, "square", 60, (3,), 40_000, 8)
     network = gains.Network("tied", sq.Tied("relu"), sq.PowerLaw(0.01, L=0.5))
@@ -232,7 +233,7 @@ def test_the_fit_finds_the_exponent_and_its_error():
 
 def test_the_search_goes_on_until_the_least_median_has_neighbours(tmp_path):
     """Two rates to begin with, neither the best: more are tried, and the best one is inside."""
-    from seqsgd.figures.laboratory import Laboratory
+    from seqsgd.figures.runner import Laboratory
 
     with Laboratory(tmp_path / "store", 1, False) as laboratory:
         found = gains.search(

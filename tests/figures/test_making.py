@@ -10,9 +10,9 @@ import pytest
 import seqsgd as sq
 import xarray as xr
 from seqsgd import figures
-from seqsgd.figures.definition import Finding
 from seqsgd.figures.fig05_transition import Transition
-from seqsgd.figures.laboratory import Laboratory
+from seqsgd.figures.runner import Laboratory
+from seqsgd.report.definition import Finding
 from transition import TRANSITION as TINY
 
 

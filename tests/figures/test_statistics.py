@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import seqsgd as sq
 from scipy import stats
-from seqsgd.figures.statistics import (
+from seqsgd.report.statistics import (
     Measured,
     columns,
     crossing,

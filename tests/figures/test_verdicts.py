@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from seqsgd import figures
-from seqsgd.figures import verdicts
-from seqsgd.figures.laboratory import Laboratory
-from seqsgd.figures.statistics import EXACT, Measured
-from seqsgd.figures.verdicts import (
+from seqsgd.figures.runner import Laboratory
+from seqsgd.report import verdicts
+from seqsgd.report.statistics import EXACT, Measured
+from seqsgd.report.verdicts import (
     Answer,
     against,
     as_predicted,

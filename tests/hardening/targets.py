@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 import seqsgd as sq
-from seqsgd import runfile
-from seqsgd.sweeps import sweepfile
+from seqsgd.cli.main import runfile, sweepfile
 
 FOLDER = Path(tempfile.mkdtemp(prefix="seqsgd-fuzz-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
@@ -215,10 +214,10 @@ def valid() -> dict[str, bytes]:
 
 def _half(p: Path) -> None:
     """A checkpoint left behind by a run that was stopped."""
-    from seqsgd._run import Run
-    from seqsgd._sampled import Sampled
     from seqsgd._seed import Seed
-    from seqsgd.checkpoint import Checkpoint
+    from seqsgd.dynamics.sampled import Sampled
+    from seqsgd.models.simulation import Run
+    from seqsgd.results.checkpoint import Checkpoint
 
     run = Run(**ARGUMENTS | {"steps": 20})
     grid = np.array([0, 10, 20])

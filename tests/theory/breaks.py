@@ -293,7 +293,7 @@ def random_function(rng, smooth_slope=False):
 def coefficient_ratios(n, order, seed, shifted=False):
     """|error| / stated error of E[g He_k], for n random functions: {kind: (functions, order +
     1)}."""
-    from seqsgd.theory._line import Line
+    from seqsgd.theory.expectation.line import Line
 
     rng, out = np.random.default_rng(seed), {}
     for _ in range(n):
@@ -312,10 +312,10 @@ def risk_ratios(n, seed):
     """|error| / stated error of R, its gradient and Hessian in m, and V, for y = a He_2(z*) + b z*,
     L = 1, an injected c and a random activation."""
     import seqsgd as sq
-    from seqsgd.theory._line import Mesh
-    from seqsgd.theory._link_terms import terms_of
-    from seqsgd.theory._network import NetworkEngine
-    from seqsgd.theory._setup import Setup
+    from seqsgd.theory.expectation.line import Mesh
+    from seqsgd.theory.expectation.link_terms import terms_of
+    from seqsgd.theory.expectation.network import NetworkEngine
+    from seqsgd.theory.expectation.setup import Setup
 
     rng, out = np.random.default_rng(seed), {}
     while n:
@@ -396,14 +396,14 @@ def _zero(u):
 def link_ratios(L, n, seed, orders=(1, 2, 3)):
     """The same for links of L tokens: 1{v . z > c}, its products with |q . z| and with relu along
     orthogonal directions, max(z_1, z_2), boxes."""
-    from seqsgd.theory import _cubature
+    from seqsgd.theory.expectation import cubature
 
     rng, out = np.random.default_rng(seed), {}
     for i in range(n):
         name, f, parts = _random_link(L, rng)
         for k in orders:
-            rule = _cubature.rule(L, k, 1, None, True)
-            C = _cubature.integrate(lambda z: f(z)[:, None], 1, rule, k, int(rng.integers(2**31)))[
+            rule = cubature.rule(L, k, 1, None, True)
+            C = cubature.integrate(lambda z: f(z)[:, None], 1, rule, k, int(rng.integers(2**31)))[
                 0
             ][0]
             exact = np.zeros(len(C.value))

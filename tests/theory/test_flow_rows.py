@@ -12,10 +12,10 @@ import pytest
 import seqsgd as sq
 from seqsgd.theory import drift, flow, largest_lr, risk, weak_recovery
 from seqsgd.theory._drift import Drift
-from seqsgd.theory._link_terms import terms_of
 from seqsgd.theory._rows import RowsDrift, RowsEngine, RowsQmc, means
-from seqsgd.theory._setup import Setup
-from seqsgd.theory._wick import moved
+from seqsgd.theory.expectation.link_terms import terms_of
+from seqsgd.theory.expectation.setup import Setup
+from seqsgd.theory.expectation.wick import moved
 
 C3 = np.array([[1.0, 0.5, -0.2], [0.5, 1.3, 0.3], [-0.2, 0.3, 0.8]])
 P3 = np.random.default_rng(8).standard_normal((3, 5)) / 3

@@ -241,7 +241,7 @@ def test_pictures(two_minima, diagram, tmp_path):
 
 def test_shades_of_the_regions_stay_apart_in_grey():
     from matplotlib.colors import to_rgb
-    from seqsgd.theory.plots import SHADES
+    from seqsgd.plots.theory import SHADES
 
     grey = [0.299 * r + 0.587 * g + 0.114 * b for r, g, b in map(to_rgb, SHADES)]
     assert (np.diff(grey) < -0.1).all()

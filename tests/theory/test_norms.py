@@ -10,8 +10,8 @@ import pytest
 import seqsgd as sq
 from scipy.optimize import minimize
 from seqsgd.theory import SymmetricTensor
-from seqsgd.theory._norms import grid_bound, unfolding_norm
-from seqsgd.theory._symmetric import multi_indices
+from seqsgd.theory.tensors.entries import multi_indices
+from seqsgd.theory.tensors.norms import grid_bound, unfolding_norm
 
 
 def random_tensor(L, order, rng):

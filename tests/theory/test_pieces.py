@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import seqsgd as sq
 from breaks import coefficient_ratios, link_ratios, risk_ratios
-from seqsgd.theory import _cubature
-from seqsgd.theory._line import Line, Mesh
+from seqsgd.theory.expectation import cubature
+from seqsgd.theory.expectation.line import Line, Mesh
 
 
 def jump(b):
@@ -48,9 +48,9 @@ def test_a_region_that_points_of_the_gaussian_would_miss(L):
     """Of probability 1.3e-5: one or two of 2^17 points, in a sixth of draws none, error 0."""
     c = 4.2
     exact = math.exp(-c * c / 2) / math.sqrt(2 * math.pi)
-    rule = _cubature.rule(L, 1, 1, None, True)
+    rule = cubature.rule(L, 1, 1, None, True)
     for seed in range(3):
-        C = _cubature.integrate(lambda z: (z[:, :1] > c) * 1.0, 1, rule, 1, seed)[0][0]
+        C = cubature.integrate(lambda z: (z[:, :1] > c) * 1.0, 1, rule, 1, seed)[0][0]
         assert abs(C.value[0] - exact) <= C.error[0] < exact / 5
         assert np.all(np.abs(C.value[1:]) <= C.error[1:])
 

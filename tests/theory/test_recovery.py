@@ -15,7 +15,7 @@ from seqsgd import _build
 from seqsgd.theory import best_lr, complexity, weak_recovery
 from seqsgd.theory._diffusion import covariance, line_paths, linear, widening
 from seqsgd.theory._passage import line_times, random_starts, sphere_quantiles, times
-from seqsgd.theory._setup import Setup
+from seqsgd.theory.expectation.setup import Setup
 from seqsgd.theory.flow import drift
 
 

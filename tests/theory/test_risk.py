@@ -11,9 +11,9 @@ import pytest
 import seqsgd as sq
 from expansions import Mehler, he, monte_carlo, network_risk, stencil
 from seqsgd.theory import flatness_index, risk, sie
-from seqsgd.theory._grid import TensorEngine
-from seqsgd.theory._network import NetworkEngine
-from seqsgd.theory._qmc import QmcEngine
+from seqsgd.theory.expectation.grid import TensorEngine
+from seqsgd.theory.expectation.network import NetworkEngine
+from seqsgd.theory.expectation.qmc import QmcEngine
 from seqsgd.theory.risk import engine
 
 OPPOSITE = sq.Attention(position=sq.Opposite())

@@ -8,7 +8,7 @@ an unknown or unsupported value raises ImportError.
 import importlib
 import os
 
-from seqsgd._core import _cpu
+from . import _cpu
 
 LEVELS = ("baseline", "avx2", "avx512")
 

@@ -7,10 +7,10 @@ A new figure is a module of this package with a :class:`Figure` called `FIGURE`,
 `catalogue.MODULES`.
 """
 
+from ..report.definition import SIZES, Figure, Finding, Settings
+from .build import Made, load, make, redraw
 from .catalogue import figure, names
-from .definition import SIZES, Figure, Finding, Settings
-from .making import Made, load, make, redraw
-from .report import write
+from .page import write
 
 __all__ = [
     "SIZES",

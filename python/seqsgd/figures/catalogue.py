@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from .. import _checks
-from .definition import Figure
+from ..report.definition import Figure
 
 MODULES = {
     "1": "fig01_landscapes",

@@ -23,7 +23,7 @@ import numpy as np
 from ..models import Attention, Opposite, PositionalSemantic, Task
 from ..theory._diffusion import covariance
 from ..theory._drift import field
-from ..theory._interpolation import Chebyshev
+from ..theory.expectation.interpolation import Chebyshev
 from ..theory.risk import engine
 
 DRAWS = 2000

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import theory
+from .._lazy import xarray as xr
 from ..models import SSI, Student, Tied, Untied
-from .definition import Figure, Finding, Settings
+from ..report.definition import Figure, Finding, Settings
+from ..report.statistics import NAN, median, passage
+from ..report.verdicts import against, finding, unknown, within
 from .gains import ETA, Race, best_gain, best_ratio, best_table, decimal_ticks, search
-from .laboratory import Laboratory
-from .statistics import NAN, median, passage
+from .runner import Laboratory
 from .style import BARS, STYLES, legend, panels, points, reference, shade
-from .verdicts import against, finding, unknown, within
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Picture
 
@@ -47,7 +47,6 @@ class BestRates(Settings):
 
 def compute(s: BestRates, laboratory: Laboratory) -> xr.Dataset:
     """The search for both targets, with their predictions: dimension target, L joined."""
-    import xarray as xr
 
     parts = []
     for i, (name, d, lengths) in enumerate(

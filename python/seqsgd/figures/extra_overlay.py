@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._lazy import xarray as xr
 from ..models import SSI, At, Attention, Opposite, Overlap, PositionalSemantic, Task, Tied, Untied
+from ..report.definition import Figure, Finding, Settings
+from ..report.statistics import count, few
+from ..report.verdicts import every, fact, finding, same_law
 from ..simulate import simulate
-from .definition import Figure, Finding, Settings
 from .gains import size
-from .laboratory import Laboratory
-from .statistics import count, few
+from .runner import Laboratory
 from .style import COLOURS, MARKERS, legend, panels
-from .verdicts import every, fact, finding, same_law
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure as Picture
 
 # standard errors that a gap of 0 is passed with probability 5e-4 once, below 2 % at forty dependent
@@ -77,7 +77,6 @@ def tasks() -> dict[str, Task]:
 
 def compute(s: Overlaid, laboratory: Laboratory) -> xr.Dataset:
     """Overlaps at the same times by all three."""
-    import xarray as xr
 
     parts = []
     for i, (name, task) in enumerate(tasks().items()):

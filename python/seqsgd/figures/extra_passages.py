@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import theory
+from .._lazy import xarray as xr
 from ..models import SSI, Attention, Overlap, Task, Tied, Uniform, Untied, WeakRecovery
-from ..passages import FirstPassage
-from .definition import Figure, Finding, Settings
-from .laboratory import Laboratory
-from .statistics import NAN, Measured, arrived, count, median, passage
+from ..report.definition import Figure, Finding, Settings
+from ..report.statistics import NAN, Measured, arrived, count, median, passage
+from ..report.verdicts import against
+from ..results.passages import FirstPassage
+from .runner import Laboratory
 from .style import COLOURS, STYLES, legend, panels
-from .verdicts import against
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure as Picture
 
 ETA = 0.5
@@ -63,7 +63,6 @@ WORDS = {"1/sqrt d": r"$m_0 = 1/\sqrt{d}$", "uniform": "at random"}
 
 def compute(s: Laws, laboratory: Laboratory) -> xr.Dataset:
     """Passages and the predicted quantiles."""
-    import xarray as xr
 
     rows = []
     for (name, task), lr in zip(tasks().items(), s.lrs, strict=True):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .definition import Figure, Finding, Settings
+from .._lazy import xarray as xr
+from ..report.definition import Figure, Finding, Settings
 from .fig07_equal_rates import ABOUT, FIRST, EqualRates
 from .fig07_equal_rates import compute as compute_one
 from .fig07_equal_rates import judge as judge_one
 from .gains import draw_curves, draw_gains
-from .laboratory import Laboratory
+from .runner import Laboratory
 from .style import panels
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure as Picture
 
 LINKS = ("sum_h2", "sum")
@@ -63,7 +63,6 @@ def _one(s: RandomStarts, i: int) -> EqualRates:
 
 def compute(s: RandomStarts, laboratory: Laboratory) -> xr.Dataset:
     """Figure 7's data for both targets."""
-    import xarray as xr
 
     parts = [
         compute_one(_one(s, i), laboratory).drop_vars("link").expand_dims(link=[link])

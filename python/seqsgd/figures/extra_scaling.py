@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import theory
+from .._lazy import xarray as xr
 from ..models import SSI, Hermite, HermiteSeries, Overlap, PowerLaw, Task, Tied, WeakRecovery
-from .definition import Figure, Finding, Settings
-from .laboratory import Laboratory
-from .statistics import Measured, fitted, log_medians, median, middle_step, passage, sizes
+from ..report.definition import Figure, Finding, Settings
+from ..report.statistics import Measured, fitted, log_medians, median, middle_step, passage, sizes
+from ..report.verdicts import against
+from .runner import Laboratory
 from .style import COLOURS, STYLES, legend, panels, points
-from .verdicts import against
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure as Picture
 
 ETA = 0.7
@@ -90,7 +90,6 @@ def rate(k: int) -> PowerLaw:
 
 def compute(s: Scaling, laboratory: Laboratory) -> xr.Dataset:
     """First passages and their predicted medians: dims (sie, place, run)."""
-    import xarray as xr
 
     rows = []
     for i, k in enumerate((1, 2, 3)):

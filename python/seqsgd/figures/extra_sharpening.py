@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .definition import Figure, Finding, Settings
+from .._lazy import xarray as xr
+from ..report.definition import Figure, Finding, Settings
+from ..report.statistics import Measured, crossing, share
+from ..report.verdicts import as_predicted, finding, less, unknown
 from .escape import semantic_share, task
 from .fig05_transition import DECIDED, crossing_of, switch
-from .laboratory import Laboratory
-from .statistics import Measured, crossing, share
+from .runner import Laboratory
 from .style import COLOURS, legend, panels, points, reference
-from .verdicts import as_predicted, finding, less, unknown
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure as Picture
 
 MUCH = 0.01  # share of undecided runs that is too large
@@ -45,7 +45,6 @@ class Sharpening(Settings):
 
 def compute(s: Sharpening, laboratory: Laboratory) -> xr.Dataset:
     """Counts of semantic runs for each d and omega, and the law."""
-    import xarray as xr
 
     parts: list[xr.Dataset] = []
     for d, runs in zip(s.ds, s.runs, strict=True):

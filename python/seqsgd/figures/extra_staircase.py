@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import theory
+from .._lazy import xarray as xr
 from ..models import SSI, Injected, LogSpaced, Student, Task, Tied, Untied, WeakRecovery
-from .definition import Figure, Finding, Settings
+from ..report.definition import Figure, Finding, Settings
+from ..report.statistics import NAN, Measured, median, middle, noise_floor, passage, power, slope
+from ..report.verdicts import Answer, close_to, every, finding, less, within
 from .gains import ETA, Network, Race
-from .laboratory import Laboratory
-from .statistics import NAN, Measured, median, middle, noise_floor, passage, power, slope
+from .runner import Laboratory
 from .style import BANDS, BARS, curve, legend, panels, points
-from .verdicts import Answer, close_to, every, finding, less, within
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Picture
 
@@ -58,7 +58,6 @@ def _run(
     link: str = LINK,
 ) -> xr.Dataset:
     """The sweep over lengths, on to the end, with the flow at the same steps as `flow`."""
-    import xarray as xr
 
     race = Race(link, SCALE, "square", s.d, lengths, int(steps), s.runs)
     base = race.base(
@@ -104,7 +103,6 @@ def compute(s: Staircase, laboratory: Laboratory) -> xr.Dataset:
     """Four experiments: tied, untied, untied with a shift of u, and tied on each product alone (L =
     3); their variables end in those words.
     """
-    import xarray as xr
 
     first = s.row_lengths[:1]
     shifted = Untied("relu", position=Injected(s.shift / first[0] ** 0.5))

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from .. import theory
+from .._lazy import xarray as xr
 from ..models import SSI, Attention, Hermite, Injected, Opposite, Task
-from .definition import Figure, Finding, Settings
-from .laboratory import Laboratory
-from .statistics import EXACT, Measured
+from ..report.definition import Figure, Finding, Settings
+from ..report.statistics import EXACT, Measured
+from ..report.verdicts import fact, finding, less
+from .runner import Laboratory
 from .style import COLOURS, STYLES, panels
-from .verdicts import fact, finding, less
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure as Picture
 
 
@@ -54,7 +55,6 @@ def task(k: int, position: Opposite | Injected | None = None) -> Task:
 
 def compute(s: Landscapes, laboratory: Laboratory) -> xr.Dataset:
     """Risks on [-1, 1] and on the disc; Hessians and flatness indices at the origin."""
-    import xarray as xr
 
     m = np.linspace(-1, 1, s.points)
     E, M = np.meshgrid(m, m, indexing="ij")
@@ -125,8 +125,6 @@ def line(ax: Any, m: Any, R: Any, label: str | None = None, i: int = 0) -> None:
 
 def disc(figure: Any, ax: Any, x: Any, R: Any) -> None:
     """R(e, m) less R(0, 0) on the disc."""
-    from matplotlib.ticker import MaxNLocator
-
     centre = R[len(x) // 2, len(x) // 2]
     levels = np.linspace(float(np.nanmin(R - centre)), float(np.nanmax(R - centre)), 25)
     filled = ax.contourf(x, x, (R - centre).T, levels=levels, cmap="cividis")

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import theory
+from .._lazy import xarray as xr
 from ..models import SSI, Attention, Hermite, LogSpaced, Opposite, Task, WeakRecovery
-from ..passages import FirstPassage
-from .definition import Figure, Finding, Settings
+from ..report.definition import Figure, Finding, Settings
+from ..report.statistics import arrived, median, middle, passage, power, slope
+from ..report.verdicts import Answer, against, fact, finding, unknown
+from ..results.passages import FirstPassage
 from .fig01_landscapes import disc, index, line, written
-from .laboratory import Laboratory
-from .statistics import arrived, median, middle, passage, power, slope
+from .runner import Laboratory
 from .style import BANDS, curve, legend, panels, points, reference
-from .verdicts import Answer, against, fact, finding, unknown
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure as Picture
 
 ETA = 0.3
@@ -56,7 +56,6 @@ def task(encoded: bool) -> Task:
 
 def compute(s: Encoding, laboratory: Laboratory) -> xr.Dataset:
     """Passages of both students for each d, curves for one d, the landscapes."""
-    import xarray as xr
 
     names = ("none", "opposite")
     both = dict(zip(names, (task(False), task(True)), strict=True))

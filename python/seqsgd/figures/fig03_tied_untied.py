@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..models import Tied, Untied
-from .definition import Figure, Finding, Settings
+from ..report.definition import Figure, Finding, Settings
+from ..report.verdicts import against
 from .gains import (
     ETA,
     Network,
@@ -26,9 +27,8 @@ from .gains import (
     networks,
     search,
 )
-from .laboratory import Laboratory
+from .runner import Laboratory
 from .style import BARS, legend, panels, points, reference
-from .verdicts import against
 
 if TYPE_CHECKING:
     import xarray as xr

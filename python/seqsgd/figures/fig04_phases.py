@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import theory
-from .definition import Figure, Finding, Settings
-from .laboratory import Laboratory
+from .._lazy import xarray as xr
+from ..report.definition import Figure, Finding, Settings
+from ..report.verdicts import fact, finding
+from .runner import Laboratory
 from .style import panels
-from .verdicts import fact, finding
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure as Picture
 
 PAPER = 0.64  # the switch of the first direction at a = 1
@@ -48,7 +48,6 @@ def _diagram(s: Phases) -> theory.PhaseDiagram:
 
 def compute(s: Phases, laboratory: Laboratory) -> xr.Dataset:
     """Regions and boundaries."""
-    import xarray as xr
 
     found = _diagram(s)
     data = xr.Dataset(

@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from .. import theory
+from .._lazy import scipy
+from .._lazy import xarray as xr
 from ..models import LogSpaced
-from .definition import Figure, Finding, Settings
+from ..report.definition import Figure, Finding, Settings
+from ..report.statistics import NAN, Measured, count, crossing, share
+from ..report.verdicts import against, finding, same_law, unknown
 from .escape import semantic_share, task
 from .fig01_landscapes import TICKS
-from .laboratory import Laboratory
-from .statistics import NAN, Measured, count, crossing, share
+from .runner import Laboratory
 from .style import COLOURS, STYLES, legend, panels, points, reference
-from .verdicts import against, finding, same_law, unknown
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure as Picture
 
 DECIDED = 0.5  # a run whose ||(e, m)|| stays below this has learnt neither
@@ -56,13 +58,12 @@ def switch(loss: str) -> tuple[float, float]:
     """omega where both directions leave the uninformative point equally fast, that of equal second
     derivatives of the risk, and its error.
     """
-    from scipy.optimize import brentq
 
     def difference(omega: float) -> float:
         H = np.asarray(theory.risk(task(omega, loss), e=0.0, m=0.0).hessian)
         return float(H[0, 0] - H[1, 1])
 
-    at = float(brentq(difference, 0.3, 0.95, xtol=1e-7))
+    at = float(scipy.optimize.brentq(difference, 0.3, 0.95, xtol=1e-7))
     error = np.asarray(theory.risk(task(at, loss), e=0.0, m=0.0).hessian_error)
     return at, float(error[0, 0] + error[1, 1]) / abs(
         difference(at + 0.05) - difference(at - 0.05)
@@ -71,7 +72,6 @@ def switch(loss: str) -> tuple[float, float]:
 
 def compute(s: Transition, laboratory: Laboratory) -> xr.Dataset:
     """Ends of all runs; trajectories; the risk on the disc."""
-    import xarray as xr
 
     base: dict[str, Any] = {
         "task": task(0.5, "half_square"),
@@ -230,8 +230,6 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def _landscape(figure: Picture, ax: Any, data: xr.Dataset) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     x = data["grid_e"].values
     filled = ax.contourf(x, x, data["risk"].values.T, levels=24, cmap="Greys_r")
     bar = figure.colorbar(filled, ax=ax, label="risk $R(e, m)$, half square", shrink=0.8)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import theory
+from .._lazy import xarray as xr
 from ..models import Injected, LogSpaced, Overlap
-from .definition import Figure, Finding, Settings
+from ..report.definition import Figure, Finding, Settings
+from ..report.statistics import Measured, middle
+from ..report.verdicts import Answer, fact, finding, less
 from .fig01_landscapes import index, line, target, task, written
-from .laboratory import Laboratory
-from .statistics import Measured, middle
+from .runner import Laboratory
 from .style import BANDS, curve, legend, panels
-from .verdicts import Answer, fact, finding, less
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure as Picture
 
 
@@ -49,7 +49,6 @@ class Odd(Settings):
 
 def compute(s: Odd, laboratory: Laboratory) -> xr.Dataset:
     """Risks and overlaps of both students."""
-    import xarray as xr
 
     m = np.linspace(-1, 1, s.points)
     parts = []

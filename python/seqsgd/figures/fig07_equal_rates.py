@@ -11,7 +11,8 @@ import numpy as np
 
 from .. import theory
 from ..models import SSI, Overlap, Uniform
-from .definition import Figure, Finding, Settings
+from ..report.definition import Figure, Finding, Settings
+from ..report.verdicts import against, close_to, finding
 from .gains import (
     ETA,
     Network,
@@ -25,9 +26,8 @@ from .gains import (
     judge_check,
     networks,
 )
-from .laboratory import Laboratory
+from .runner import Laboratory
 from .style import panels
-from .verdicts import against, close_to, finding
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -9,12 +9,12 @@ import numpy as np
 
 from .. import theory
 from ..models import SSI, PowerLaw, Task, Tied, Untied
-from .definition import Figure, Finding, Settings
+from ..report.definition import Figure, Finding, Settings
+from ..report.statistics import Measured, middle
+from ..report.verdicts import between, every, finding, less, unknown
 from .gains import Network, Race, curves
-from .laboratory import Laboratory
-from .statistics import Measured, middle
+from .runner import Laboratory
 from .style import BANDS, BARS, curve, legend, panels, points
-from .verdicts import between, every, finding, less, unknown
 
 if TYPE_CHECKING:
     import xarray as xr

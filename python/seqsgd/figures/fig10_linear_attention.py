@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .. import theory
+from .._lazy import xarray as xr
 from ..models import SSI, Attention, LinearAttention, Task, Untied, WeakRecovery
-from .definition import Figure, Finding, Settings
+from ..report.definition import Figure, Finding, Settings
+from ..report.statistics import NAN, median
+from ..report.verdicts import against, finding, less
 from .gains import (
     ETA,
     Network,
@@ -20,13 +23,10 @@ from .gains import (
     gains,
     passages,
 )
-from .laboratory import Laboratory
-from .statistics import NAN, median
+from .runner import Laboratory
 from .style import BARS, legend, panels, points
-from .verdicts import against, finding, less
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure as Picture
 
 
@@ -57,7 +57,6 @@ def compute(s: Linear, laboratory: Laboratory) -> xr.Dataset:
 
     Softmax is the costly one: where it has a curve for all steps, its passages are read off there.
     """
-    import xarray as xr
 
     of = (
         Network(SOFTMAX, Attention(reduction="trace"), s.lr),

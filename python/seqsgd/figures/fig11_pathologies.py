@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from .. import theory
 from ..models import SSI
-from .definition import Figure, Finding, Settings
+from ..report.definition import Figure, Finding, Settings
+from ..report.statistics import noise_floor
+from ..report.verdicts import finding, less
 from .fig09_beyond_bound import end
 from .gains import Race, curves, networks
-from .laboratory import Laboratory
-from .statistics import noise_floor
+from .runner import Laboratory
 from .style import BANDS, curve, legend, panels
-from .verdicts import finding, less
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .definition import Figure
+from ..report.definition import Figure
 from .fig05_transition import Transition, about, compute, draw, judge
 
 FIGURE = Figure(

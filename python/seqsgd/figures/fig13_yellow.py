@@ -9,13 +9,14 @@ import numpy as np
 
 from .. import theory
 from ..models import LogSpaced
-from .definition import Figure, Finding, Settings
+from ..report.definition import Figure, Finding, Settings
+from ..report.statistics import NAN, Measured, count, share
+from ..report.verdicts import fact, finding, less
+from ..theory.phases import REGIONS
 from .escape import task
 from .fig01_landscapes import TICKS
-from .laboratory import Laboratory
-from .statistics import NAN, Measured, count, share
+from .runner import Laboratory
 from .style import BANDS, curve, legend, panels
-from .verdicts import fact, finding, less
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -144,8 +145,6 @@ def draw(data: xr.Dataset) -> Picture:
 
 def judge(data: xr.Dataset) -> list[Finding]:
     """The region, the first direction, and where runs end."""
-    from ..theory.phases import REGIONS
-
     region, pole, grow = float(data["region"]), data["pole"].values, data["growth"].values
     there = f"omega = {float(data['omega']):g}, a = {float(data['a']):g}"
     name = (

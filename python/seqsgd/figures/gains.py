@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import theory
+from .._lazy import xarray as xr
 from ..models import SSI, LogSpaced, Overlap, PowerLaw, Student, Task, Tied, Untied, WeakRecovery
 from ..models.rates import Rate
-from ..passages import FirstPassage
-from .definition import Finding
-from .laboratory import Laboratory
-from .statistics import (
+from ..report.definition import Finding
+from ..report.statistics import (
     NAN,
     Array,
     Measured,
@@ -28,11 +27,12 @@ from .statistics import (
     ratio,
     slope,
 )
+from ..report.verdicts import same_law
+from ..results.passages import FirstPassage
+from .runner import Laboratory
 from .style import BANDS, BARS, curve, legend, points, reference
-from .verdicts import same_law
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.axes import Axes
 
 ETA = 0.3
@@ -111,7 +111,6 @@ def first_passages(
     """Steps until eta, halted there: `passed` (not finite if censored) and `ended`, dims (network,
     L, run).
     """
-    import xarray as xr
 
     parts = []
     for network in of:
@@ -132,7 +131,6 @@ def curves(
     """Overlaps |m|, untied ||m||/sqrt L, against steps: `overlap`, dims (network, L, run, step);
     with a `stop` first passages too, as of `first_passages`.
     """
-    import xarray as xr
 
     parts = []
     for network in of:
@@ -150,7 +148,6 @@ def curves(
 
 
 def _by_network(parts: list[xr.Dataset], of: Sequence[Network]) -> xr.Dataset:
-    import xarray as xr
 
     joined: xr.Dataset = xr.concat(
         [p.expand_dims(network=[n.label]) for p, n in zip(parts, of, strict=True)], dim="network"
@@ -187,7 +184,6 @@ def check(laboratory: Laboratory, race: Race, of: Sequence[Network], seed: int) 
     """First passages of both dynamics at the one L of a race, infinite where there was none:
     `check_sampled` and, with eight times as many runs, `check_reduced`.
     """
-    import xarray as xr
 
     out = {}
     for kind, runs in (("sampled", race.runs), ("reduced", 8 * race.runs)):
@@ -262,7 +258,6 @@ def search(
     tied network and then as far as the least median asks: `passed`, `ended` (network, L, rate,
     run), `lr` (network, L, rate), NaN where fewer were needed.
     """
-    import xarray as xr
 
     by_length = []
     for j, L in enumerate(race.lengths):
@@ -290,7 +285,6 @@ def _tried(
     """Rates centre FACTOR^k for k = -rates // 2, ..., and further while the least median is at an
     end, at most twice as many.
     """
-    import xarray as xr
 
     def run(ks: Sequence[int], seed: int) -> xr.Dataset:
         lrs = [float(centre * FACTOR**k) for k in ks]

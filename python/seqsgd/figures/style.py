@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import _drawing
-from ..plotting import COLOURS, MARKERS, STYLES
-from .statistics import Measured, columns
+from ..plots import drawing
+from ..plots.runs import COLOURS, MARKERS, STYLES
+from ..report.statistics import Measured, columns
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,7 +41,7 @@ def panels(
     """A picture of rows x columns panels of `size` inches each; the panels as an array of shape
     (rows, columns).
     """
-    figure = _drawing.agg_figure(figsize=(columns * size[0], rows * size[1]), layout="constrained")
+    figure = drawing.agg_figure(figsize=(columns * size[0], rows * size[1]), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .. import models
-from .._run import Run
 from .._seed import Seed
 from .._signals import signalled
 from ..models import Model
+from ..models.simulation import Run
 from ..simulate import Course
 from .owner import name
 from .piece import Outcome, Piece, encode

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _checks
-from .._run import Run
 from .._seed import Rng, Seed
-from ..config import rebuild
+from ..dynamics.table import check_memory
 from ..errors import ConfigError
 from ..models import Model
 from ..models._base import plain
 from ..models.identity import Functions
+from ..models.plain import rebuild
+from ..models.simulation import Run
 from .fingerprint import SIZE, identify
 from .grid import WORDS, Axis, parse
 
@@ -123,7 +124,7 @@ class Sweep:
         """
         for i in range(len(self)) if indices is None else indices:
             try:
-                self._cells[i][0].check_memory()
+                check_memory(self._cells[i][0])
             except (MemoryError, TypeError, ValueError) as e:
                 raise type(e)(f"{e} (in the cell {self.locate(i)})") from None
 

@@ -13,8 +13,8 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 from datetime import UTC, datetime
 from typing import Any
 
-from .._run import cores
 from ..errors import SweepError
+from ..models.simulation import cores
 from . import owner
 from .definition import Cell, Sweep
 from .executors import Pool, lost, one_line, unsent

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import _checks
-from .._run import cores
 from .._signals import deferred, signalled
 from ..errors import SweepError
+from ..models.simulation import cores
 from . import owner
 from .jobs import JobExecutor, is_submitit
 from .worker import Order, compute, compute_packed, initialize

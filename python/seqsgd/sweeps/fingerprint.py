@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._run import Run
 from .._seed import Seed
 from ..models.identity import NAME_IT, Functions, canonical, digest
+from ..models.simulation import Run
 
 # Grows when the same arguments come to mean something else; cells that a store has under an older
 # key are computed again.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _checks
-from .._run import cores
+from ..models.simulation import cores
 from . import owner
 
 TURN = 0.2  # seconds between looks at the folder

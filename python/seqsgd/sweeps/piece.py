@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .._dynamics import PASSED, Variable
-from .._run import Run
 from .._seed import Seed
+from ..dynamics.protocol import PASSED, Variable
+from ..models.simulation import Run
 
 if TYPE_CHECKING:
     from .definition import Cell

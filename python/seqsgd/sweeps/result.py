@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _checks, _files
+from .._lazy import xarray as xr
 from .._outcome import mark
-from ..provenance import FORMAT_VERSION
-from ..result import Result
-from ..storage import netcdf_size
+from ..results.files import netcdf_size
+from ..results.provenance import FORMAT_VERSION
+from ..results.result import Result
+from .assembly import Assembly
+from .labels import nearly
+from .piece import gaps
+from .reader import Failure, Reader
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
 
-    from .assembly import Assembly
-    from .reader import Failure, Reader
 
 EAGER = 256_000_000  # bytes: larger ones are read when looked at
 
@@ -41,8 +43,6 @@ class SweepResult:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, _owner: object = None) -> None:
-        from .reader import Reader
-
         self._reader: Reader = Reader(path)
         self._reader.owner = _owner  # a folder that lives as long as anything reads from it
         text, self._cells = self._reader.last()
@@ -84,7 +84,6 @@ class SweepResult:
         lazy : bool, optional
             Whether values are read when they are looked at. None: if there are many.
         """
-        import xarray as xr
 
         a = self._assembly()
         if lazy is None:
@@ -106,8 +105,6 @@ class SweepResult:
             )
 
     def _assembly(self) -> Assembly:
-        from .assembly import Assembly
-
         with self._reader.whole():
             return Assembly(self._reader, self.shape, self._cells)
 
@@ -230,18 +227,13 @@ class SweepResult:
 
     def _exact(self, name: str, label: Any) -> Any:
         """Coordinates in place of floats that differ from them by rounding only."""
-        from .labels import nearly
-
         _, values = self._axes_coords().get(name, (name, np.empty(0, object)))
         return nearly(values, label)
 
     @property
     def cells_done(self) -> int:
         """How many cells are complete, at this moment."""
-        from .piece import (
-            gaps,
-        )  # not by an Assembly, which needs xarray: after Ctrl-C nobody wants to wait for that
-
+        # without an Assembly, which loads xarray: after Ctrl-C nobody wants to wait for that
         with self._reader.whole():
             there = self._reader.there()
             return sum(
@@ -257,7 +249,6 @@ class SweepResult:
         **labels
             A coordinate for each axis, such as omega=0.3.
         """
-        import xarray as xr
 
         position, words = [], []
         for dim, n in zip(self.dims, self.shape, strict=True):
@@ -279,8 +270,6 @@ class SweepResult:
             if name not in self.dims:
                 raise ValueError(f"{name}: expected one of {', '.join(self.dims) or 'none'}")
         index = int(np.ravel_multi_index(position, self.shape)) if position else 0
-        from .assembly import Assembly
-
         a = Assembly(self._reader, (), self._cells[index : index + 1])
         if not a.parts[0]:
             raise ValueError(
@@ -334,7 +323,6 @@ class SweepResult:
         """Of every cell, under the labels of the grid: `arguments` (JSON), `seconds` of computing,
         `created` (UTC), `versions` (JSON), `simd`, `complete`, `error`, `key`.
         """
-        import xarray as xr
 
         a = self._assembly()
         keys = [bytes(k) for k in self._cells["key"]]

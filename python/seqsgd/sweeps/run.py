@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import _checks, _stderr
-from .._run import cores
 from .._seed import Rng, Seed
 from ..errors import NonFiniteWarning, StoreError, SweepInterrupted, SweepWarning
+from ..models.simulation import cores
 from .cost import duration, estimate
 from .definition import Cell, Sweep
 from .drive import Drive
@@ -23,6 +23,7 @@ from .executors import START, Pool, check, check_processes
 from .jobs import is_submitit, jobs_of
 from .piece import Piece, gaps, pack
 from .progress import Progress
+from .reader import Reader
 from .result import SweepResult
 from .scratch import Folder, Scratch
 from .store import Store
@@ -323,8 +324,6 @@ def plan(
     there: There = {}
     root = Seed(0)
     if store is not None and Path(store).exists():
-        from .reader import Reader
-
         reader = Reader(store)
         there, root = reader.there(), reader.entropy() or root
     cells = definition.cells(root, loose=store is None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import sqlite3
 import time
@@ -180,8 +181,6 @@ class Store:
 
     def entropy(self) -> Seed:
         """The seed of sweeps that name none: drawn once."""
-        import json
-
         with told(self.path), self._transaction():
             fresh = json.dumps(Seed.of(None).to_plain())
             self._db.execute("INSERT OR IGNORE INTO meta VALUES ('entropy', ?)", (fresh,))

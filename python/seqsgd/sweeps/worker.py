@@ -20,11 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import _core, provenance
-from .._dynamics import Resumable
+from .. import _core
 from .._signals import signalled
-from ..checkpoint import Checkpoint
+from ..dynamics.protocol import Resumable
 from ..models.course import Steps
+from ..results import provenance
+from ..results.checkpoint import Checkpoint
 from ..simulate import Course
 from .fingerprint import check
 from .owner import alive, near

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ._interpolation import Chebyshev
+from .._lazy import scipy
+from .expectation.interpolation import Chebyshev
 
 Array = Any
 NEAR = 1e-3  # zeros closer than this are one
@@ -135,7 +136,6 @@ def _groups(x: Array) -> list[Array]:
     """Points (n, p), best first, in groups whose members are linked by steps below LINK; thinned,
     in the same order.
     """
-    from scipy.sparse.csgraph import connected_components
 
     if not len(x):
         return []
@@ -145,7 +145,7 @@ def _groups(x: Array) -> list[Array]:
         x = x[np.linalg.norm(x - x[0], axis=1) > 0.02]
     thin = np.array(kept)
     gaps = np.linalg.norm(thin[:, None] - thin, axis=2)
-    count, label = connected_components(gaps < LINK, directed=False)
+    count, label = scipy.sparse.csgraph.connected_components(gaps < LINK, directed=False)
     return [thin[label == i] for i in range(count)]
 
 
@@ -163,7 +163,6 @@ def _sphere(near: Chebyshev, p: int, slack: float) -> tuple[list[Array], bool]:
     """Zeros of the slope along the sphere, touching ones too; true if it is zero everywhere."""
     if p == 1:
         return [np.array([-1.0]), np.array([1.0])], False
-    from scipy.optimize import brentq, minimize_scalar
 
     def along(theta: Array) -> Array:
         theta = np.atleast_1d(theta)
@@ -182,13 +181,13 @@ def _sphere(near: Chebyshev, p: int, slack: float) -> tuple[list[Array], bool]:
     ):  # neighbours but for what is zero within the tolerance
         low, high = theta[i], theta[j] + (2 * np.pi if j <= i else 0)
         if values[i] * values[j] < 0:
-            at = brentq(lambda t: along(t)[0], low, high, xtol=1e-12)
+            at = scipy.optimize.brentq(lambda t: along(t)[0], low, high, xtol=1e-12)
         elif j != (i + 1) % len(theta):
             at = (low + high) / 2
         elif np.abs(values[i]) <= min(
             np.abs(values[i - 1]), np.abs(values[j])
         ):  # the lowest of three
-            best = minimize_scalar(
+            best = scipy.optimize.minimize_scalar(
                 lambda t: abs(along(t)[0]),
                 bounds=(low - 0.01, high),
                 method="bounded",

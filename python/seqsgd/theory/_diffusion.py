@@ -19,9 +19,10 @@ import numpy as np
 
 from .. import models
 from .._checks import Float64
+from .._lazy import scipy
 from ._drift import Drift
 from ._passage import line_rate, line_times, times
-from ._setup import Setup
+from .expectation.setup import Setup
 
 Array = Any
 POINTS = 2**17
@@ -104,10 +105,8 @@ def spread(
             "attracts"
         )
     if right.names == ("m",):
-        from scipy.special import ndtri
-
         width = abs(float(F[0, 0]))
-        q = ndtri((np.arange(samples) + 0.5) / samples)
+        q = scipy.special.ndtri((np.arange(samples) + 0.5) / samples)
         if len(starts) <= 2:  # one start, or one and its opposite
             return np.concatenate([x + width * q for x in starts[:, 0]])[:, None]
         return np.asarray(q * math.sqrt(width**2 + float(np.mean(starts**2))))[:, None]

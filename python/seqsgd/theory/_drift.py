@@ -22,8 +22,8 @@ import numpy.typing as npt
 from .. import _checks, models
 from .._checks import Float64
 from ..models.identity import remembered
-from ._interpolation import Chebyshev
-from ._setup import Setup
+from .expectation.interpolation import Chebyshev
+from .expectation.setup import Setup
 from .risk import Engine, engine
 
 Array = Any
@@ -192,42 +192,4 @@ def covariance(task: models.Task, setup: Setup) -> Array:
     return position.P @ position.P.T
 
 
-def drift(
-    task: models.Task,
-    lr: float,
-    *,
-    inhibitive: bool = True,
-    tokens: str | models.Tokens = "gaussian",
-    estar: npt.ArrayLike | None = None,
-) -> Drift:
-    """The right-hand side of the flow as a function of the state, (..., n) -> (..., n), in t =
-    gamma tau / d. Its `names` say what the state is.
-
-    Parameters
-    ----------
-    task : Task
-    lr : float >= 0
-    inhibitive : bool
-        False leaves the terms in gamma out.
-    tokens : "gaussian" or Correlated
-    estar : (L,), optional
-        P w* / sqrt d where P is not orthogonal to w*.
-    """
-    _checks.instance("task", task, models.Task, "a Task")
-    return checked(
-        task, _checks.number("lr", lr, 0), _checks.boolean("inhibitive", inhibitive), tokens, estar
-    )
-
-
-def checked(
-    task: models.Task, lr: float, inhibitive: bool, tokens: str | models.Tokens, estar: Any
-) -> Drift:
-    """`drift` of arguments that are checked."""
-    if isinstance(tokens, models.Correlated) and Setup(task, tokens).rows:
-        from ._rows import RowsDrift
-
-        return RowsDrift(task, lr, inhibitive, tokens, estar)
-    return Drift(task, lr, inhibitive, tokens, estar)
-
-
-__all__ = ["Drift", "Field", "checked", "covariance", "drift", "field"]
+__all__ = ["Drift", "Field", "covariance", "field"]

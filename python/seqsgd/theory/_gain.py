@@ -12,11 +12,11 @@ import numpy as np
 
 from .. import models
 from ..models.students import check_sigma
-from ._activation import Coefficients, coefficients
-from ._expansion import expansion
 from ._leading import MAX_ORDER, SIGMAS
-from ._norms import NormBounds, one_sided
+from .expectation.activation import Coefficients, coefficients
+from .expectation.expansion import expansion
 from .hermite import Exponent, HermiteTensors, hermite, sie, teacher_of
+from .tensors.norms import NormBounds, one_sided
 
 
 class Bounds(NamedTuple):

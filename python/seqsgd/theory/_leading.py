@@ -21,10 +21,11 @@ import numpy as np
 
 from .. import _build, _checks, models
 from .._checks import Float64
-from . import _cubature
-from ._activation import Coefficients, coefficients
-from ._symmetric import SymmetricTensor
+from .._lazy import scipy
+from .expectation import cubature
+from .expectation.activation import Coefficients, coefficients
 from .hermite import HermiteTensors, hermite
+from .tensors.symmetric import SymmetricTensor
 
 MAX_ORDER = 12
 SIGMAS = 6.0
@@ -96,13 +97,12 @@ class LeadingOrder:
         """The learning rate with the fewest steps; gamma V / (2 b) is 1/2 of its largest value for
         k = 2, about 0.72 for k = 1 and for k >= 3.
         """
-        from scipy.optimize import minimize_scalar
 
         r0, eta = checked_start(r0, eta)
         top = self.largest_lr(r0, eta)
         if not 0 < top < math.inf or r0 >= eta:
             return math.nan
-        found = minimize_scalar(
+        found = scipy.optimize.minimize_scalar(
             lambda x: math.log(self._time(x * top, r0, eta) / x),
             bounds=(1e-6, 1 - 1e-9),
             method="bounded",
@@ -188,8 +188,8 @@ def _student_tensors(
     index = g[0].index
     if len(index) == 0:
         return g.components
-    rule = _cubature.rule(task.L, k, task.k, points, False, len(index))
-    return _cubature.integrate(
+    rule = cubature.rule(task.L, k, task.k, points, False, len(index))
+    return cubature.integrate(
         lambda z: core.output(np.ascontiguousarray(z + shift)), task.k, rule, k, rng + 1, index
     )[0]
 

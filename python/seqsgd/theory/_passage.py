@@ -13,10 +13,11 @@ import numpy as np
 
 from .. import models
 from .._checks import Float64
+from .._lazy import scipy
 from ..models.course import Start
 from ._drift import Drift
-from ._network import NetworkEngine
 from ._path import attainable, norm
+from .expectation.network import NetworkEngine
 
 Array = Any
 NODES = 8
@@ -58,7 +59,6 @@ def path_time(drift: Drift, start: Float64, eta: float, longest: float = 1e9) ->
     """Time from one start along a solution; inf if it comes to rest below eta, or is still below it
     after `longest` times its first time scale.
     """
-    from scipy.integrate import solve_ivp
 
     size = norm(drift)
 
@@ -74,7 +74,7 @@ def path_time(drift: Drift, start: Float64, eta: float, longest: float = 1e9) ->
     scale = max(large, 1e-3) / speed
     now, span, x = 0.0, scale, start
     while now < longest * scale:
-        done = solve_ivp(
+        done = scipy.integrate.solve_ivp(
             lambda t, x: drift(x),
             (now, now + span),
             x,
@@ -119,14 +119,14 @@ def sphere_quantiles(d: int, u: Float64) -> Float64:
     """Quantiles of one coordinate of a uniform point of the unit sphere in R^d: its square is
     Beta(1/2, (d-1)/2).
     """
-    from scipy.special import ndtri
-    from scipy.stats import beta
 
     if d == 1:
         return np.where(u < 0.5, -1.0, 1.0)
     if d > 10**7:
-        return np.asarray(ndtri(u) / math.sqrt(d))
-    return np.asarray(np.sign(u - 0.5) * np.sqrt(beta.ppf(np.abs(2 * u - 1), 0.5, (d - 1) / 2)))
+        return np.asarray(scipy.special.ndtri(u) / math.sqrt(d))
+    return np.asarray(
+        np.sign(u - 0.5) * np.sqrt(scipy.stats.beta.ppf(np.abs(2 * u - 1), 0.5, (d - 1) / 2))
+    )
 
 
 def random_starts(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import Float64
+from .._lazy import scipy
 from ..models.rates import Schedule
 from ._drift import Drift
 
@@ -109,7 +110,6 @@ def integrate(
     The clock is the step tau, with gamma(tau) from the schedule, or (schedule None) the time t at
     the drift's own learning rate.
     """
-    from scipy.integrate import solve_ivp
 
     n, size = len(start), norm(drift)
     x = np.append(np.asarray(start, dtype=np.float64), integral)
@@ -153,7 +153,7 @@ def integrate(
         wanted = points if len(points) and points[-1] == stop else np.append(points, stop)
         tolerance = np.append(np.full(n, ATOL), 1e-9)
         watched = [event] if watch else None
-        done = solve_ivp(
+        done = scipy.integrate.solve_ivp(
             right,
             (max(low, now), stop),
             x,

@@ -22,13 +22,14 @@ import numpy as np
 
 from .. import _checks, models
 from .._checks import Float64
+from .._lazy import scipy
 from ..models.identity import remembered
 from ._drift import Drift, covariance
-from ._link_terms import LinkTerms, terms_of
-from ._network import NetworkEngine, SigmaMoments
-from ._qmc import LEAST_SPREAD
-from ._setup import Moments, Setup
-from ._wick import Moved, moved
+from .expectation.link_terms import LinkTerms, terms_of
+from .expectation.network import NetworkEngine, SigmaMoments
+from .expectation.qmc import LEAST_SPREAD
+from .expectation.setup import Moments, Setup
+from .expectation.wick import Moved, moved
 
 Array = Any
 
@@ -79,8 +80,6 @@ class RowsQmc:
     """
 
     def __init__(self, setup: Setup, points: int = 4096, replicates: int = 4) -> None:
-        from scipy.special import ndtri
-        from scipy.stats import qmc
 
         self.setup = setup
         variance, directions = np.linalg.eigh(setup.C)
@@ -90,12 +89,12 @@ class RowsQmc:
         for i in range(replicates):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # points need not be a power of two
-                u = qmc.Sobol(
+                u = scipy.stats.qmc.Sobol(
                     setup.L + (2 if noise > 0 else 1),
                     scramble=True,
                     rng=np.random.default_rng([20250602, i]),
                 ).random(points)
-            parts.append(ndtri(np.clip(u, 2.0**-40, 1 - 2.0**-40)))
+            parts.append(scipy.special.ndtri(np.clip(u, 2.0**-40, 1 - 2.0**-40)))
         x = np.concatenate([*parts, *parts])
         self.zstar, self.eta = (
             x[:, : setup.L] @ root.T,

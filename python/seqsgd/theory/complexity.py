@@ -11,9 +11,9 @@ import numpy as np
 
 from .. import _checks, models
 from .._checks import Float64
+from .._lazy import scipy
 from ..models.rates import PowerLaw, constant
-from ._activation import Coefficients
-from ._expansion import expansion
+from ._diffusion import noisy_times
 from ._gain import Gain, doubts, gain
 from ._leading import (
     MAX_ORDER,
@@ -25,12 +25,14 @@ from ._leading import (
     pairing,
     student_coefficients,
 )
-from ._norms import one_sided
 from ._passage import random_starts, times
+from .expectation.activation import Coefficients
+from .expectation.expansion import expansion
 from .flatness import flatness_index
 from .flow import drift
 from .hermite import Exponent, hermite, sie
 from .risk import risk
+from .tensors.norms import one_sided
 
 NEVER = 1e4  # in place of the logarithm of infinitely many steps
 
@@ -432,8 +434,6 @@ def weak_recovery(
     )
     starts = random_starts(right, init, d, samples, generator)
     if _checks.boolean("noise", noise):
-        from ._diffusion import noisy_times
-
         passed, method = noisy_times(right, starts, d, eta, samples, generator)
     else:
         passed, method = times(right, starts, eta), "flow"
@@ -472,7 +472,6 @@ def best_lr(
     ValueError
         For an eta that (half of) the starts are beyond.
     """
-    from scipy.optimize import minimize_scalar
 
     tol = _checks.number("tol", tol, 0, open_low=True)
     at_once = (
@@ -502,7 +501,9 @@ def best_lr(
     if values[i] >= NEVER / 2:
         return BestRate(math.nan, math.inf)
     low, high = first[max(i - 1, 0)], first[min(i + 1, len(first) - 1)]
-    found = minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": tol})
+    found = scipy.optimize.minimize_scalar(
+        cost, bounds=(low, high), method="bounded", options={"xatol": tol}
+    )
     x = float(found.x) if found.fun < values[i] else float(first[i])
     return BestRate(math.exp(x), steps(x))
 

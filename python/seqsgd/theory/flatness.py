@@ -13,10 +13,10 @@ import numpy as np
 
 from .. import _checks, models
 from .._checks import Float64
-from ._gaussian import hermite_table, panels
-from ._grid import TensorEngine, _Rule
-from ._network import NetworkEngine
-from ._setup import Setup
+from .expectation.gaussian import hermite_table, panels
+from .expectation.grid import TensorEngine, _Rule
+from .expectation.network import NetworkEngine
+from .expectation.setup import Setup
 from .risk import engine
 
 Array = Any

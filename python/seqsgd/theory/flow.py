@@ -13,8 +13,9 @@ import numpy.typing as npt
 from .. import _checks, models
 from .._checks import Float64
 from ..models.rates import Schedule, schedule
-from ._drift import Drift, covariance, drift
+from ._drift import Drift, covariance
 from ._path import integrate
+from ._right_hand_side import drift
 from ._rows import RowsDrift
 from .risk import engine, points
 
@@ -56,7 +57,7 @@ class Flow:
 
     def plot(self, ax: Axes | None = None, *, time: bool = False) -> Axes:
         """m and e against steps (or t), as sizes, in the style of `Result.plot`."""
-        from .plots import plot_flow
+        from ..plots.theory import plot_flow
 
         return plot_flow(self, ax, time)
 

@@ -13,14 +13,15 @@ import numpy as np
 
 from .. import _build, _checks, models
 from .._checks import Float64
+from .._lazy import scipy
 from ..models.students import check_sigma
-from . import _cubature
-from ._activation import ORDER, Coefficients, coefficients
-from ._expansion import expansion
-from ._line import Line
-from ._norms import NormBounds
-from ._odeco import Odeco
-from ._symmetric import SymmetricTensor
+from .expectation import cubature
+from .expectation.activation import ORDER, Coefficients, coefficients
+from .expectation.expansion import expansion
+from .expectation.line import Line
+from .tensors.norms import NormBounds
+from .tensors.odeco import Odeco
+from .tensors.symmetric import SymmetricTensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +102,9 @@ def _gaussian(t: float, dof: int, tries: int) -> float:
     """The number of Gaussian standard deviations as unlikely as the largest of `tries` Student
     variables reaching t (Bonferroni).
     """
-    from scipy.stats import norm
-    from scipy.stats import t as student
 
-    p = min(tries * 2 * float(student.sf(t, dof)), 1.0)
-    return float(norm.isf(p / 2)) if p > 0 else math.inf
+    p = min(tries * 2 * float(scipy.stats.t.sf(t, dof)), 1.0)
+    return float(scipy.stats.norm.isf(p / 2)) if p > 0 else math.inf
 
 
 def teacher_of(link: Any) -> models.Teacher:
@@ -200,11 +199,11 @@ def _tensors(
     if order % 2 == 1 and _even(teacher):
         return HermiteTensors(order, zeros(L, order, outputs), True, "zero, for the link is even")
     core = _build.link(teacher)
-    rule = _cubature.rule(L, order, outputs, points, core.slow)
+    rule = cubature.rule(L, order, outputs, points, core.slow)
     if L == 1:
-        line = _cubature.line(core, rule, order) if line is None or line.order < order else line
-        return HermiteTensors(order, _cubature.on_line(line, outputs, order), False, line.method)
-    components, how = _cubature.integrate(core, outputs, rule, order, seed)
+        line = cubature.line(core, rule, order) if line is None or line.order < order else line
+        return HermiteTensors(order, cubature.on_line(line, outputs, order), False, line.method)
+    components, how = cubature.integrate(core, outputs, rule, order, seed)
     return HermiteTensors(order, components, False, how)
 
 
@@ -339,8 +338,8 @@ def sie(
     line = None
     if polynomial is None and teacher.L == 1:
         core = _build.link(teacher)
-        line = _cubature.line(
-            core, _cubature.rule(1, max_order, teacher.outputs, points, core.slow), max_order
+        line = cubature.line(
+            core, cubature.rule(1, max_order, teacher.outputs, points, core.slow), max_order
         )
     below: list[Below] = []
     sure = True
@@ -373,14 +372,14 @@ def sie(
 def _deviation(teacher: models.Teacher, points: int | None, rng: int) -> float:
     """sqrt(Var g) over all outputs, of a link that is integrated; refuses a constant."""
     core = _build.link(teacher)
-    rule = _cubature.rule(teacher.L, 0, 1, points, core.slow)
+    rule = cubature.rule(teacher.L, 0, 1, points, core.slow)
     origin = core(
         np.zeros((1, teacher.L))
     )  # differences to g(0), so that a constant cancels exactly
-    square = _cubature.integrate(
+    square = cubature.integrate(
         lambda z: np.sum((core(z) - origin) ** 2, axis=1, keepdims=True), 1, rule, 0, rng
     )[0][0]
-    mean = _cubature.integrate(lambda z: core(z) - origin, teacher.outputs, rule, 0, rng)[0]
+    mean = cubature.integrate(lambda z: core(z) - origin, teacher.outputs, rule, 0, rng)[0]
     variance = float(square.value[0]) - sum(float(c.value[0]) ** 2 for c in mean)
     if square.value[0] == 0 or variance <= 1e-14 * square.value[0]:
         raise ValueError(

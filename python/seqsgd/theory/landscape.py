@@ -14,7 +14,7 @@ from .. import _checks, models
 from .._checks import Float64
 from ._critical import search
 from ._drift import Field, field
-from ._interpolation import Chebyshev
+from .expectation.interpolation import Chebyshev
 from .risk import Engine, _trailing, engine
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Landscape:
         legend : bool
             Whether to name the marks, below the axes.
         """
-        from .plots import plot_landscape
+        from ..plots.theory import plot_landscape
 
         return plot_landscape(self, ax, surface, legend)
 

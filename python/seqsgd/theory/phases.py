@@ -177,9 +177,9 @@ class PhaseDiagram:
         legend : bool
             Whether to name regions and lines, to the right of the axes.
         """
-        from .plots import plot_phases
+        from ..plots.theory import plot_phases
 
-        return plot_phases(self, ax, legend)
+        return plot_phases(self, REGIONS, ax, legend)
 
 
 def phase_diagram(a: npt.ArrayLike, omega: npt.ArrayLike) -> PhaseDiagram:

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from .. import _checks, models
 from .._checks import Float64
 from ..models.identity import remembered
-from ._grid import TensorEngine
-from ._link_terms import terms_of
-from ._network import NetworkEngine
-from ._projection import projections
-from ._qmc import QmcEngine
-from ._setup import Moments, Setup
+from .expectation.grid import TensorEngine
+from .expectation.link_terms import terms_of
+from .expectation.network import NetworkEngine
+from .expectation.projection import projections
+from .expectation.qmc import QmcEngine
+from .expectation.setup import Moments, Setup
 
 Array = Any
 

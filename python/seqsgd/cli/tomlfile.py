@@ -1,0 +1,114 @@
+"""TOML files and what --set changes in them: what run files and sweep files have in common."""
+
+from __future__ import annotations
+
+import codecs
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import _checks
+from ..errors import ConfigError
+from ..sweeps.grid import WORDS
+
+_TABLES = ("base", "case", "grid")
+
+
+def toml(p: Path) -> dict[str, Any]:
+    """The contents of a TOML file, with or without a byte order mark, whatever ends its lines."""
+    try:
+        data = p.read_bytes()
+    except OSError as e:
+        raise ConfigError(f"{p}: {e.strerror or e}") from None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
+        raise ConfigError(f"{p}: expected text in UTF-8, got UTF-16 or no text")
+    try:
+        words = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as e:
+        line = data[: e.start].count(b"\n") + 1
+        raise ConfigError(
+            f"{p}: expected text in UTF-8, got the byte {data[e.start]:#x} in line {line}"
+        ) from None
+    return _parsed(words, str(p))
+
+
+def _parsed(words: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(words)
+    except ValueError as e:
+        raise ConfigError(f"{where}: {' '.join(str(e).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: nested too deeply") from None
+
+
+def change(tree: dict[str, Any], text: str, top: Sequence[str]) -> tuple[str, Any]:
+    """The key of base that a --set is for, and the value; or "", and one of the top is changed."""
+    key, equals, raw = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise ConfigError(f"--set: expected key=value, got {_checks.short(text)}")
+    value = toml_value(key, raw.strip())
+    if key in top and key not in _TABLES:
+        tree[key] = value
+        return "", value
+    key = key.removeprefix("base.")
+    if key.split(".")[0] in _TABLES:
+        reached = ", ".join(k for k in top if k not in _TABLES)
+        raise ConfigError(f"{key}: --set reaches {reached} and the keys of base only")
+    return key, value
+
+
+def toml_value(key: str, raw: str) -> Any:
+    """TOML syntax; bare words are strings."""
+    try:
+        parsed = _parsed(f"value = {raw}", key)
+        if set(parsed) == {"value"}:
+            return parsed["value"]
+    except ConfigError:
+        if raw[:1] in tuple("\"'[{"):
+            raise
+    return raw
+
+
+def put(tree: Any, key: str, value: Any, where: str) -> None:
+    """Set tree[a][b] = value for the key "a.b"."""
+    parts = key.split(".")
+    for i, part in enumerate(parts[:-1]):
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            hint = _checks.nearest(parts[i + 1], WORDS)
+            raise ConfigError(f"{where}: base.{'.'.join(parts[: i + 1])} is no table{hint}")
+    tree[parts[-1]] = value
+
+
+def table(value: Any, path: str) -> Mapping[str, Any]:
+    """A table, or a refusal."""
+    if value is None:
+        raise ConfigError(f"{path}: missing")
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{path}: expected a table, got {_checks.short(value)}")
+    return value
+
+
+def text(of: Mapping[str, Any], key: str, default: str, prefix: str = "") -> str:
+    """A string of a table, or a refusal."""
+    try:
+        return _checks.text(f"{prefix}{key}", of.get(key, default))
+    except (TypeError, ValueError) as e:
+        raise ConfigError(str(e)) from None
+
+
+def path(of: Mapping[str, Any], key: str, default: str) -> str:
+    """As `text`, of any bytes that the file system takes."""
+    value = of.get(key, default)
+    if not isinstance(value, str):
+        raise ConfigError(f"{key}: expected a text, got {_checks.short(value)}")
+    return value
+
+
+def known_keys(of: Mapping[str, Any], keys: Sequence[str], prefix: str) -> None:
+    """Refuse others."""
+    for key in of:
+        if key not in keys:
+            raise ConfigError(f"{prefix}{key}: unknown key, expected one of {', '.join(keys)}")

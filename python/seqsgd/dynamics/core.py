@@ -1,0 +1,157 @@
+"""What the dynamics of the compiled core have in common: arguments in, labelled records out."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _build, _core, _memory
+from .._seed import Seed
+from ..models import Opposite
+from ..models.course import Steps
+from ..models.simulation import Run
+from .protocol import PASSED, Arrays, Variable, Watch
+
+
+def keywords(run: Run, seed: Seed, grid: Steps) -> dict[str, Any]:
+    """Arguments of the core's class."""
+    student = run.task.student
+    return {
+        "d": run.d,
+        "runs": run.runs,
+        "first_run": run.first_run,
+        "seed": seed.value,
+        "dtype": run.dtype,
+        "weights": student.weights,
+        "projected": run.step == "projected",
+        "record": grid,
+        "threads": run.workers,
+        **_build.position(student.position, run.L),
+        **_build.start(run.init, run.d),
+        **_build.tokens(run.tokens),
+        **_build.rate(run.schedule),
+        **_build.stop(run.stop),
+    }
+
+
+def allocate(kind: str, run: Run, seed: Seed, grid: Steps) -> Any:
+    """The core's object of this class, if memory allows."""
+    arguments = keywords(run, seed, grid)
+    task, of = _build.task(run.task), getattr(_core, kind)
+    _memory.check(
+        run.size,
+        int(of.bytes(task, **arguments)) + run.record_bytes(len(grid)) + run.description_bytes(),
+    )
+    return of(task, **arguments)
+
+
+class Compiled:
+    """One of the core's simulations with labels on its records."""
+
+    kind: ClassVar[str]  # the core's class
+
+    def __init__(self, run: Run, seed: Seed, grid: Steps) -> None:
+        self._run, self._grid = run, grid
+        self._core = allocate(self.kind, run, seed, grid)
+
+    @classmethod
+    def memory(cls, run: Run, grid: Steps) -> int:
+        """The core's object, and the result: a copy of its records."""
+        return (
+            int(
+                getattr(_core, cls.kind).bytes(
+                    _build.task(run.task), **keywords(run, Seed(0), grid)
+                )
+            )
+            + run.record_bytes(len(grid))
+            + run.description_bytes()
+        )
+
+    def advance(self, watch: Watch) -> bool:
+        return bool(self._core.advance(self._run.steps, watch))
+
+    def steps_done(self) -> npt.NDArray[np.int64]:
+        steps: npt.NDArray[np.int64] = self._core.status()["step"]
+        return steps
+
+    def nonfinite(self) -> npt.NDArray[np.int64]:
+        steps: npt.NDArray[np.int64] = self._core.status()["nonfinite"]
+        return steps
+
+    def variables(self) -> dict[str, Variable]:
+        records, status = self._core.records(), self._core.status()
+        student = self._run.task.student
+        tied = student.weights == "shared"
+        out = {"m": Variable(("run", "step"), records["m"][..., 0], "overlap w . w* / d")}
+        if not tied:
+            out["m"] = Variable(("run", "step", "token"), records["m"], "overlap w_l . w* / d")
+            out["q"] = Variable(
+                ("run", "step", "token"), records["q"], "squared norm ||w_l||^2 / d"
+            )
+        if records["e"].shape[-1]:
+            if tied and isinstance(student.position, Opposite):
+                out["e"] = Variable(
+                    ("run", "step"),
+                    records["e"][..., 0],
+                    "positional overlap e = e_1 = -e_2 = p . w / sqrt(d)",
+                )
+            else:
+                out["e"] = Variable(
+                    ("run", "step", "token"), records["e"], "positional overlap p_l . w / sqrt(d)"
+                )
+        out["loss"] = Variable(
+            ("run", "step"), records["loss"], "mean one-pass loss since the record before"
+        )
+        if self._run.stop is not None:
+            out["weak_recovery"] = Variable(("run",), _steps(status["passage"], np.inf), PASSED)
+            out["censored"] = Variable(
+                ("run",), status["passage"] < 0, "whether the run ended below eta"
+            )
+        out["nonfinite_step"] = Variable(
+            ("run",),
+            _steps(status["nonfinite"], np.nan),
+            "step at which a value was not finite, NaN if none",
+        )
+        out["steps_done"] = Variable(("run",), status["step"], "steps done")
+        return out
+
+    def state(self) -> Arrays:
+        state: Arrays = self._core.state()
+        return state
+
+    def restore(self, state: Arrays) -> None:
+        runs, count = self._run.runs, len(self._grid)
+        adapted = dict(state)
+        for key, old in state.items():
+            if key.startswith(
+                "record_"
+            ):  # flat (runs, records, ...), made on a grid that may have ended elsewhere
+                old_count = state["record_loss"].size // runs
+                there = old.reshape(runs, old_count, old.size // (runs * old_count))
+                here = np.full((runs, count, there.shape[2]), np.nan)
+                kept = min(count, old_count)
+                here[:, :kept] = there[:, :kept]
+                adapted[key] = here.reshape(-1)
+        self._core.set_state(adapted)
+
+
+class Sampled(Compiled):
+    """Draws full sequences X and moves w itself (docs: "The model and its letters", Step)."""
+
+    kind: ClassVar[str] = "Sampled"
+
+
+class Reduced(Compiled):
+    """Moves the overlaps with w* and P, exactly in law (docs: "The reduced dynamics").
+
+    The state is float64; `dtype` is that of the normals.
+    """
+
+    kind: ClassVar[str] = "Reduced"
+
+
+def _steps(steps: npt.NDArray[np.int64], none: float) -> npt.NDArray[np.float64]:
+    """As float64, with `none` where there is no such step."""
+    return np.where(steps < 0, none, steps)

@@ -1,0 +1,270 @@
+"""Making a figure: compute, keep, draw, and say what came out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .. import _checks, _core, _files
+from .._lazy import xarray as xr
+from .._version import __version__
+from ..models.simulation import cores
+from ..report.definition import Figure, Finding, Settings
+from ..results import provenance
+from ..results.files import netcdf_size
+from ..sweeps.cost import duration
+from .catalogue import figure as named
+from .runner import Laboratory
+
+PICTURES = {"png": 150, "pdf": 300}  # dots an inch
+FORMAT = 2  # regions of figures 4 and 13 are numbered 1 to 6 from it on
+
+
+@dataclass(frozen=True)
+class Made:
+    """A figure that was made.
+
+    Attributes
+    ----------
+    figure : Figure
+    data : Dataset
+        All that is drawn, with labels; attributes say what was run, where, and how long it took.
+    findings : list of Finding
+    files : dict of str to Path
+        By suffix: nc, png, pdf, md.
+    """
+
+    figure: Figure
+    data: xr.Dataset
+    findings: list[Finding]
+    files: dict[str, Path]
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the computation."""
+        return float(self.data.attrs["seconds"])
+
+    @property
+    def settings(self) -> Settings:
+        """What it was computed with."""
+        return self.figure.quick.replaced(json.loads(self.data.attrs["settings"]))
+
+    @property
+    def title(self) -> str:
+        """Of the figure with these settings."""
+        return self.figure.described(self.settings)[0]
+
+    @property
+    def about(self) -> str:
+        """What is run and what is drawn, in a few sentences, with these settings."""
+        return self.figure.described(self.settings)[1]
+
+    @property
+    def caption(self) -> str:
+        """What was run, how long it took, and the verdicts, as Markdown."""
+        return (
+            "\n\n".join([f"**{self.title}.** {self.about}", ran(self.data), table(self.findings)])
+            + "\n"
+        )
+
+
+def files(figure: Figure | str | int, folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Where a figure is kept."""
+    figure = named(figure)
+    return {
+        suffix: Path(folder) / f"figure-{figure.name}.{suffix}"
+        for suffix in ("nc", "png", "pdf", "md")
+    }
+
+
+def make(
+    figure: Figure | str | int,
+    size: str = "quick",
+    folder: str | os.PathLike[str] = ".",
+    *,
+    changes: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    progress: bool | None = None,
+    force: bool = False,
+) -> Made:
+    """Compute a figure and write FOLDER/figure-NAME.nc, .png, .pdf and .md (the caption).
+
+    Parameters
+    ----------
+    figure : Figure, str or int
+        From :func:`seqsgd.figures.figure`, or its name.
+    size : "quick" or "full"
+        Under a minute on two cores, or the paper's.
+    folder : path
+        Made if it does not exist. While a figure is computed its finished cells lie in it, and the
+        same call goes on from them.
+    changes : mapping
+        Settings to change: names of `figure.settings(size)`.
+    workers : int, optional
+        Threads. None: all cores.
+    progress : bool, optional
+        A bar on stderr. None: on a terminal.
+    force : bool
+        Whether to replace a figure of the full size, or of changed settings, by one of other
+        settings. One of the quick size, which is soon made again, is always replaced, and so is one
+        of the same settings.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A setting or argument that is wrong, or a figure that would be lost, before anything runs.
+    SweepInterrupted, KeyboardInterrupt
+        On Ctrl-C. Finished cells are kept.
+    """
+    figure = named(figure)
+    settings = figure.settings(size, changes)
+    workers = cores() if workers is None else _checks.integer("workers", workers, 1)
+    paths = files(figure, folder)
+    if not _checks.boolean("force", force):
+        check_spared(figure, settings, folder)
+    _files.make_folder("folder", folder)
+    for path in paths.values():
+        _files.check_folder("folder", path)
+    with Laboratory(
+        Path(folder) / f".figure-{figure.name}.{size}.sweep", workers, progress
+    ) as laboratory:
+        data = figure.compute(settings, laboratory)
+        data.attrs = {
+            "format": "seqsgd figure",
+            "format_version": FORMAT,
+            "figure": figure.name,
+            "title": figure.described(settings)[0],
+            "size": size + (" with changes" if changes else ""),
+            "settings": settings.to_json(),
+            "seconds": laboratory.seconds,
+            "run_steps": laboratory.run_steps,
+            "workers": workers,
+            "simd": _core.level,
+            "versions": json.dumps(provenance.versions()),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        with _files.atomic(paths["nc"], netcdf_size(data)) as part:
+            data.to_netcdf(
+                part,
+                engine="h5netcdf",
+                encoding={
+                    name: {"zlib": True}
+                    for name, v in data.variables.items()
+                    if v.dtype.kind == "f" and v.ndim
+                },
+            )
+    return _drawn(figure, data, paths)
+
+
+def check_spared(figure: Figure, settings: Settings, folder: str | os.PathLike[str]) -> None:
+    """Refuse to replace a figure that took long, or whose settings were chosen, by one of other
+    settings.
+    """
+
+    path = files(figure, folder)["nc"]
+    if not path.exists():
+        return
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as data:
+            found = data.attrs
+    except (OSError, ValueError):
+        found = {}
+    if found.get("format") != "seqsgd figure" or found.get("figure") != figure.name:
+        raise ValueError(
+            f"folder: {str(path)!r} is there and is not the data of figure {figure.name}; choose "
+            "another folder, or --force (force=True) to replace it"
+        )
+    if found["size"] != "quick" and found["settings"] != settings.to_json():
+        raise ValueError(
+            f"folder: {str(path)!r} is figure {figure.name} in {found['size']} size, with other "
+            "settings; choose another folder, or --force (force=True) to replace it"
+        )
+
+
+def redraw(figure: Figure | str | int, folder: str | os.PathLike[str] = ".") -> Made:
+    """Draw and judge again from FOLDER/figure-NAME.nc, without computing.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it is of another figure.
+    """
+    figure = named(figure)
+    return _drawn(figure, load(figure, folder), files(figure, folder))
+
+
+def load(figure: Figure | str | int, folder: str | os.PathLike[str]) -> xr.Dataset:
+    """The dataset of a figure that was made.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it is of another figure, or of an earlier version of seqsgd.
+    """
+
+    figure = named(figure)
+    path = files(figure, folder)["nc"]
+    if not path.is_file():
+        raise ValueError(
+            f"folder: there is no {path.name} in {str(folder)!r}; make the figure first"
+        )
+    data = xr.load_dataset(path, engine="h5netcdf")
+    if data.attrs.get("format") != "seqsgd figure" or data.attrs.get("figure") != figure.name:
+        raise ValueError(f"folder: {str(path)!r} is not the data of figure {figure.name}")
+    if data.attrs.get("format_version") != FORMAT:
+        raise ValueError(
+            f"folder: {str(path)!r} was made by another version of seqsgd; make the figure again"
+        )
+    return data
+
+
+def _drawn(figure: Figure, data: xr.Dataset, paths: dict[str, Path]) -> Made:
+    picture = figure.draw(data)
+    for suffix, dpi in PICTURES.items():
+        with _files.atomic(paths[suffix]) as part:
+            picture.savefig(part, format=suffix, dpi=dpi)
+    made = Made(figure, data, figure.judge(data), paths)
+    with _files.atomic(paths["md"]) as part:
+        part.write_text(made.caption, encoding="utf-8")
+    return made
+
+
+def ran(data: xr.Dataset) -> str:
+    """What was run, on what, and how long it took."""
+    a = data.attrs
+    steps = f"{a['run_steps']:.3g} steps of SGD summed over runs, " if a["run_steps"] else ""
+    settings = ", ".join(
+        f"{name} = {_plain(value)}" for name, value in json.loads(a["settings"]).items()
+    )
+    return (
+        f"*{a['size'].capitalize()} size* ({settings}): {steps}{duration(a['seconds'])} on "
+        f"{a['workers']} core{'s' * (int(a['workers']) > 1)} ({a['simd']}), seqsgd {__version__}."
+    )
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        inner = [_plain(v) for v in value]
+        return "(" + ", ".join(inner if len(inner) <= 8 else [*inner[:3], "...", inner[-1]]) + ")"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def table(findings: list[Finding]) -> str:
+    """Findings as a Markdown table."""
+    rows = ["| claim | measured | verdict | why |", "|---|---|---|---|"]
+    rows += [
+        f"| {_cell(f.claim)} | {_cell(f.measured)} | **{f.verdict}** | {_cell(f.why)} |"
+        for f in findings
+    ]
+    return "\n".join(rows)
+
+
+def _cell(text: str) -> str:
+    text = text.replace("|", "\\|").replace("\n", " ")
+    return re.sub("<(?=[A-Za-z/!?])", "&lt;", text)  # <C_k, 1^k> is no tag

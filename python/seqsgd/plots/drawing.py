@@ -1,0 +1,129 @@
+"""What every picture needs of matplotlib: a backend or none, and texts as they were typed."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .. import _checks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+VARIABLE = "MPLBACKEND"
+# Dollars are mathematics where they touch what they enclose and no digit follows, as in Pandoc:
+# $5 to $6 is money.
+_SPAN = re.compile(r"(?<!\\)\$(?!\s)((?:[^$\\\n]|\\.)+)(?<!\s)\$(?!\d)")
+_DOLLAR = re.compile(r"(?<!\\)\$")
+
+
+_unknown: str | None = None  # what the environment names, where matplotlib does not know it
+
+
+def load() -> None:
+    """Import matplotlib whatever the environment says of its backend.
+
+    A shell opened from a notebook hands on the notebook's backend, which is an error at import
+    where its package is missing.
+    """
+    global _unknown
+    if "matplotlib" in sys.modules:
+        return
+    wanted = os.environ.pop(VARIABLE, None)
+    try:
+        import matplotlib
+    finally:
+        if wanted is not None:
+            os.environ[VARIABLE] = wanted
+    if wanted:
+        try:
+            matplotlib.rcParams["backend"] = wanted
+        except ValueError:
+            _unknown = wanted
+
+
+def figure(**options: Any) -> Figure:
+    """A new figure of pyplot's, with the user's backend."""
+    load()
+    wanted = os.environ.get(VARIABLE)
+    wrong = f"{VARIABLE}: expected a backend that matplotlib has here, got {wanted!r}"
+    if _unknown is not None and wanted == _unknown and "matplotlib.pyplot" not in sys.modules:
+        raise ValueError(wrong)
+    from matplotlib import pyplot
+
+    try:
+        return pyplot.figure(**options)
+    except ImportError as e:
+        raise ValueError(f"{wrong} ({e})") from None
+
+
+def axes(ax: Any, *, figsize: tuple[float, float] | None = None, **options: Any) -> Axes:
+    """Axes to draw into: those that were given, or of a new figure of pyplot's."""
+    if ax is None:
+        made: Axes = figure(layout="tight", figsize=figsize).subplots(**options)
+        return made
+    given: Axes = checked("ax", ax, "axes.Axes")
+    return given
+
+
+def checked(name: str, value: Any, kind: str) -> Any:
+    """A matplotlib object of a kind such as axes.Axes, or a refusal."""
+    load()
+    from importlib import import_module
+
+    module, _, cls = kind.rpartition(".")
+    return _checks.instance(
+        name,
+        value,
+        getattr(import_module(f"matplotlib.{module}"), cls),
+        f"matplotlib {cls.removesuffix('Base')}",
+    )
+
+
+def agg_figure(**options: Any) -> Figure:
+    """A figure for files: pyplot does not know it, and no screen is needed."""
+    load()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(**options)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def text(label: object) -> str:
+    """A text for matplotlib: formulas that it can read stay, other dollars are themselves."""
+    words = str(label)
+    if "$" not in words:
+        return words
+    load()
+    from matplotlib import rcParams
+
+    if not rcParams["text.parse_math"]:
+        return words
+    parts: list[str] = []
+    end = start = 0
+    while found := _SPAN.search(words, start):
+        if rcParams["text.usetex"] or _parses(found[0]):
+            parts += [_plain(words[end : found.start()]), found[0]]
+            end = start = found.end()
+        else:  # its last dollar may be the first of another
+            start = found.start() + 1
+    return "".join([*parts, _plain(words[end:])])
+
+
+def _plain(words: str) -> str:
+    return _DOLLAR.sub(r"\\$", words)
+
+
+def _parses(formula: str) -> bool:
+    from matplotlib.mathtext import MathTextParser
+
+    try:
+        MathTextParser("path").parse(formula)
+    except ValueError:
+        return False
+    return True

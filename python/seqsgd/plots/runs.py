@@ -1,0 +1,212 @@
+"""Learning curves: median line and 10-90 % band over runs; survival curves of first passages.
+
+Colours that colour-blind people tell apart, and line styles and markers for everybody.
+
+A curve ends at the last record that all runs have: beyond it, the median would be one of the runs
+that happened to go on.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _checks
+from .._lazy import xarray as xr
+from .._outcome import ABSENT, by_run, outcome
+from . import drawing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+# Okabe and Ito, without the yellow that is hard to see on white
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+WHAT = ("m", "e", "loss")
+_WRAP = 48  # letters of a line in the legend
+_CURVE = "learning curve"  # marks our lines on axes
+# sizes, not signs: weak recovery is about them, and where the target is even the sign is a matter
+# of chance
+_NAMES = {"m": "overlap $|m|$", "e": "positional overlap $|e|$", "loss": "one-pass loss"}
+_ROOT_MEAN_SQUARE = {
+    "m": r"overlap $\Vert m\Vert/\sqrt{L}$",
+    "e": r"positional overlap $\Vert e\Vert/\sqrt{L}$",
+}
+
+
+def plot_result(
+    dataset: xr.Dataset, ax: Axes | None, what: str | None, time: bool, label: str | None
+) -> Axes:
+    """See Result.plot."""
+    if what is not None:
+        _checks.choice("what", what, WHAT)
+    if label is not None:
+        _checks.instance("label", label, str, "a string")
+    names = [what] if what else [name for name in ("m", "e") if name in dataset]
+    for name in names:
+        _check_there(name, [dataset])
+    ax = drawing.axes(ax)
+    drawn, before = len(_curves(ax)), (ax.get_xlabel(), ax.get_ylabel())
+    if drawn and before[0] != _abscissa(time):
+        there = f"that of the curves on these axes ({before[0]})"
+        raise ValueError(f"time: expected {there}, got {time}")
+    for i, name in enumerate(names):
+        letter = _letter(name, dataset)
+        text = letter if label is None else label if len(names) == 1 else f"{label}, {letter}"
+        _curve(ax, dataset, name, text, drawn + i, time)
+    _dress(ax, [dataset], names, time)
+    if drawn and ax.get_ylabel() not in before[1]:
+        ax.set_ylabel(f"{before[1]}, {ax.get_ylabel()}")
+    return ax
+
+
+def _check_there(what: str, datasets: list[xr.Dataset]) -> None:
+    """Refuse what none of them has."""
+    if datasets and not any(what in d for d in datasets):
+        raise ValueError(
+            f"what: expected something that was recorded, got {what!r} ({ABSENT[what]})"
+        )
+
+
+def plot_set(
+    datasets: Mapping[str, xr.Dataset],
+    title: str,
+    panels_of: Mapping[str, str],
+    figure: Figure | None,
+    what: str,
+    time: bool,
+) -> Figure:
+    """See ResultSet.plot."""
+    _checks.choice("what", what, WHAT)
+    _check_there(what, list(datasets.values()))
+    panels = list(dict.fromkeys(panels_of.values())) or [""]
+    if figure is None:
+        figure = drawing.figure()
+    drawing.checked("figure", figure, "figure.FigureBase")
+    figure.set_size_inches(max(6.4, 4.4 * len(panels)), 4.6)
+    figure.set_layout_engine("tight")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for ax, panel in zip(axes, panels, strict=True):
+        members = [label for label in datasets if panels_of[label] == panel]
+        for i, label in enumerate(members):
+            if what in datasets[label]:
+                _curve(ax, datasets[label], what, label, i, time)
+        _dress(ax, [datasets[label] for label in members], [what], time)
+        ax.set_title(drawing.text(panel))
+        ax.set_ylabel("")
+    axes[0].set_ylabel(_ordinate(list(datasets.values()), [what]))
+    figure.suptitle(drawing.text(title))
+    return figure
+
+
+def plot_passage(passage: Any, ax: Axes | None, confidence: float, label: str | None) -> Axes:
+    """See FirstPassage.plot."""
+    curve = passage.curve(confidence)
+    ax = drawing.axes(ax)
+    i = len([line for line in ax.lines if line.get_gid() == "survival"])
+    colour = COLOURS[i % len(COLOURS)]
+    text = (
+        f"{passage.number_reached} of {passage.runs} runs passed"
+        if label is None
+        else _shown(label)
+    )
+    ax.step(
+        curve.step,
+        curve.survival,
+        where="post",
+        color=colour,
+        linestyle=STYLES[i % len(STYLES)],
+        label=text,
+        gid="survival",
+    )
+    ax.fill_between(
+        curve.step, curve.low, curve.high, step="post", color=colour, alpha=0.18, linewidth=0
+    )
+    ended = np.unique(passage.step[~passage.reached])
+    ax.plot(
+        ended,
+        curve.survival[np.searchsorted(curve.step, ended)],
+        "|",
+        color=colour,
+        markersize=9,
+        label="_censored",
+    )
+    ax.set_xlabel(r"step $\tau$")
+    ax.set_ylabel(
+        "share of runs below $\\eta$" + ("" if passage.eta is None else f" = {passage.eta:g}")
+    )
+    ax.set_ylim(-0.02, 1.02)
+    ax.grid(alpha=0.25)
+    ax.legend(fontsize="small")
+    return ax
+
+
+def _curve(ax: Axes, dataset: xr.Dataset, name: str, label: str, i: int, time: bool) -> None:
+    ended = outcome(dataset)
+    x = dataset["time" if time else "step"].values.astype(float)
+    values = by_run(dataset[name], ended.computed, sizes=name in ("m", "e"))
+    there = np.isfinite(values)
+    whole = there.all(axis=0) & (len(values) > 0)
+    x = x[whole]
+    low, middle, high = np.empty((3, 0))
+    if whole.any():
+        low, middle, high = np.quantile(values[:, whole], [0.1, 0.5, 0.9], axis=0)
+    why = ended.limit(there), ended.words(brief=True)
+    notes = [line for words in why for line in textwrap.wrap(words, _WRAP)]
+    text = "\n".join([_shown(label), *notes])
+    colour = COLOURS[i % len(COLOURS)]
+    every = max(1, len(x) // 8)
+    style, marker = STYLES[i % len(STYLES)], MARKERS[i % len(MARKERS)]
+    dots: dict[str, Any] = {"marker": marker, "markevery": every, "markersize": 4}
+    ax.plot(x, middle, color=colour, linestyle=style, label=text, gid=_CURVE, **dots)
+    ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _curves(ax: Axes) -> list[Any]:
+    return [line for line in ax.lines if line.get_gid() == _CURVE]
+
+
+def _shown(label: str) -> str:
+    """A label as it was typed; matplotlib leaves those with an underscore first out of the legend."""
+    typed = drawing.text(label)
+    return f" {typed}" if typed.startswith("_") and typed != "_nolegend_" else typed
+
+
+def _letter(name: str, dataset: xr.Dataset) -> str:
+    variable = dataset[name]
+    return (_ROOT_MEAN_SQUARE if "token" in variable.dims else _NAMES).get(name, name)
+
+
+def _dress(ax: Axes, datasets: list[xr.Dataset], names: list[str], time: bool) -> None:
+    """Axis labels, scale and legend."""
+    ax.set_xlabel(_abscissa(time))
+    if any(_log_spaced(r["step"].values) for r in datasets):
+        ax.set_xscale("symlog" if time else "log")
+    ax.set_ylabel(_ordinate(datasets, names))
+    ax.grid(alpha=0.25)
+    if ax.lines:
+        ax.legend(fontsize="small")
+
+
+def _abscissa(time: bool) -> str:
+    return r"time $t = \int \gamma\, d\tau / d$" if time else r"step $\tau$"
+
+
+def _ordinate(datasets: list[xr.Dataset], names: list[str]) -> str:
+    """The letters of all that is drawn, each once."""
+    first, *others = dict.fromkeys(
+        _letter(name, r) for name in names for r in datasets if name in r
+    ) or [""]
+    return ", ".join([first, *(o[o.find("$") :] for o in others)])
+
+
+def _log_spaced(steps: Any) -> bool:
+    """Whether gaps between records grow about as the steps do."""
+    inner = steps[steps > 0]
+    return len(inner) > 3 and inner[-2] > 0 and (inner[-2] - inner[-3]) > 3 * (inner[1] - inner[0])

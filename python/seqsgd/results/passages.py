@@ -1,0 +1,393 @@
+"""First passages of many runs, some of them censored: what can be said of the step of weak
+recovery, and how surely.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _checks
+from .._lazy import scipy
+from ..plots.runs import plot_passage
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+_Array = npt.NDArray[Any]
+_EQUAL = 1e-12  # products of fractions that should be 1/2 come out a rounding above it
+_CHUNK = 2**20  # numbers held at once while resampling
+
+
+class Curve(NamedTuple):
+    """A survival curve: P(tau > step) at `step`, constant up to the next; all (n,) float64."""
+
+    step: _Array
+    survival: _Array
+    low: _Array
+    high: _Array
+
+
+class Interval(NamedTuple):
+    """A confidence interval; an end may be inf: not reached."""
+
+    low: float
+    high: float
+
+
+class Estimate(NamedTuple):
+    """A number and its standard error."""
+
+    value: float
+    error: float
+
+
+class Comparison(NamedTuple):
+    """Of two samples: p-value of the log-rank test that their laws are the same, the ratio of
+    medians and its confidence interval.
+    """
+
+    pvalue: float
+    ratio: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FirstPassage:
+    """Steps of first passage tau of independent runs, some censored; `Result.passage` makes it.
+
+    A censored run is known to have tau > step, and no more. All summaries come from the
+    Kaplan-Meier estimate of P(tau > step), which is right if censoring has nothing to do with what
+    the run would have done next: as when runs end at a step fixed beforehand, or are interrupted.
+
+    A run that was stopped by values that are not finite counts as censored at its last finite step,
+    the only thing known of it. That is informative censoring (such runs are not like the others),
+    so `Result.passage` warns of it and `nonfinite` tells how many there are.
+
+    Parameters
+    ----------
+    step : (n,) array
+        Step of passage of each run, or the last step of a run that had not passed by then. Copied
+        to float64, read-only.
+    reached : (n,) array of bool
+        Whether it is the former.
+    eta : float, optional
+        The threshold, for captions only.
+    nonfinite : int
+        How many of the censored runs met values that are not finite.
+    """
+
+    step: Any
+    reached: Any
+    eta: float | None = None
+    nonfinite: int = 0
+
+    def __post_init__(self) -> None:
+        step = _checks.array("step", self.step, ("n",))
+        if (step < 0).any():
+            raise ValueError(f"step: expected steps >= 0, got {step.min():g} among them")
+        reached = np.array(self.reached)
+        if reached.dtype != bool:
+            raise TypeError(f"reached: expected an array of bool, got dtype {reached.dtype}")
+        if reached.shape != step.shape:
+            raise ValueError(
+                f"reached: expected shape {_checks.letters(step.shape)} as step, got "
+                f"{_checks.letters(reached.shape)}"
+            )
+        reached.setflags(write=False)
+        nonfinite = _checks.integer("nonfinite", self.nonfinite, 0, int((~reached).sum()))
+        eta = None if self.eta is None else _checks.number("eta", self.eta)
+        for name, value in {
+            "step": step,
+            "reached": reached,
+            "nonfinite": nonfinite,
+            "eta": eta,
+        }.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def runs(self) -> int:
+        """Number of runs n."""
+        return len(self.step)
+
+    @property
+    def number_reached(self) -> int:
+        """Runs that passed."""
+        return int(self.reached.sum())
+
+    @property
+    def number_censored(self) -> int:
+        """Runs that ended before they passed, those with values that are not finite among them."""
+        return self.runs - self.number_reached
+
+    def curve(self, confidence: float = 0.95) -> Curve:
+        """Kaplan-Meier survival curve P(tau > step) with a pointwise confidence band.
+
+        The band is the exponential Greenwood (log-log) one of :func:`scipy.stats.ecdf`, where that
+        is defined. Before the first passage it is [1, 1]; where the curve ends at 0 it goes from 0
+        to the upper end of the step before, which bounds a decreasing curve still.
+
+        Parameters
+        ----------
+        confidence : float in (0, 1)
+
+        Returns
+        -------
+        Curve
+            `step` begins with 0 and has every step at which a run passed or ended. Nothing is known
+            beyond the last one, unless the curve is 0 there.
+        """
+
+        _checks.number("confidence", confidence, 0, 1, open_low=True, open_high=True)
+        sf = scipy.stats.ecdf(self._sample()).sf
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="The confidence interval is undefined", category=RuntimeWarning
+            )
+            band = sf.confidence_interval(confidence, method="log-log")
+        low, high = np.array(band.low.probabilities), np.array(band.high.probabilities)
+        survival = np.array(sf.probabilities)
+        low[survival == 1] = high[survival == 1] = 1
+        if (
+            ended := survival == 0
+            # the last point, or the last two if runs passed at the end and censored ones cannot be
+            # beyond
+        ).any():
+            low[ended], high[ended] = 0, next(iter(high[~ended][::-1]), 1.0)
+        out = Curve(np.array(sf.quantiles, dtype=float), survival, low, high)
+        if out.step[0] > 0:
+            out = Curve(
+                *(
+                    np.concatenate([[first], column])
+                    for first, column in zip((0.0, 1.0, 1.0, 1.0), out, strict=True)
+                )
+            )
+        return out
+
+    def quantile(self, p: npt.ArrayLike) -> Any:
+        """The first step by which a share p of runs has passed, after Kaplan-Meier.
+
+        Parameters
+        ----------
+        p : float or array in (0, 1]
+
+        Returns
+        -------
+        float, or array of the shape of p
+            **inf where the share is not reached** within the steps that were done: it is never a
+            number made up from censored runs.
+        """
+        shares = np.asarray(p, dtype=np.float64)
+        for x in shares.flat:
+            _checks.number("p", float(x), 0, 1, open_low=True)
+        curve = self.curve()
+        out = np.array([_first(curve.step, curve.survival, 1 - x) for x in shares.flat]).reshape(
+            shares.shape
+        )
+        return out if out.ndim else float(out)
+
+    @property
+    def median(self) -> float:
+        """The median step of passage; inf if half of the runs did not get there."""
+        return float(self.quantile(0.5))
+
+    def interval(self, p: float = 0.5, confidence: float = 0.95) -> Interval:
+        """Confidence interval of a quantile: where the band of the survival curve crosses 1 - p
+        (Brookmeyer and Crowley 1982). An end that the band does not reach is inf.
+        """
+        _checks.number("p", p, 0, 1, open_low=True)
+        curve = self.curve(confidence)
+        return Interval(_first(curve.step, curve.low, 1 - p), _first(curve.step, curve.high, 1 - p))
+
+    def restricted_mean(self, horizon: float | None = None) -> Estimate:
+        """Mean of min(tau, horizon): the area below the survival curve up to the horizon, with
+        Greenwood's standard error.
+
+        It is the mean to ask for where runs are censored: the mean of tau itself depends on what
+        was not seen.
+
+        Parameters
+        ----------
+        horizon : float >= 0, optional
+            In steps, at most the longest run's unless the curve ends at 0. None: the longest run's.
+            Two samples are comparable at the same horizon only.
+
+        Raises
+        ------
+        ValueError
+            If the horizon is beyond what was seen.
+        """
+        curve, last = self.curve(), float(self.step.max())
+        h = last if horizon is None else _checks.number("horizon", horizon, 0)
+        if h > last and curve.survival[-1] > 0:
+            raise ValueError(
+                f"horizon: expected at most {last:.16g}, the step of the longest run, got {h:.16g}"
+            )
+        widths = np.diff(np.minimum(np.append(curve.step, np.inf), h))
+        areas = curve.survival * widths
+        beyond = np.append(np.cumsum(areas[::-1])[::-1], 0.0)[
+            :-1
+        ]  # area from each step of the curve to the horizon
+        ordered, passed = np.sort(self.step), np.sort(self.step[self.reached])
+        at_risk = self.runs - np.searchsorted(ordered, curve.step)
+        events = np.searchsorted(passed, curve.step, side="right") - np.searchsorted(
+            passed, curve.step
+        )
+        stay = (events > 0) & (events < at_risk)  # where all pass nothing is left beyond
+        variance = np.sum(
+            (beyond**2)[stay] * (events / (at_risk * (at_risk - events).clip(1)))[stay]
+        )
+        return Estimate(float(areas.sum()), math.sqrt(variance))
+
+    def compare(
+        self,
+        other: FirstPassage,
+        *,
+        confidence: float = 0.95,
+        resamples: int = 2000,
+        rng: int | np.random.Generator = 0,
+    ) -> Comparison:
+        """Log-rank test against another sample, and the ratio of medians, this over the other.
+
+        Parameters
+        ----------
+        other : FirstPassage
+        confidence : float in (0, 1)
+        resamples : int
+            Of the bootstrap: runs are drawn again with replacement, each with its mark of
+            censoring, and percentiles taken of the ratios of Kaplan-Meier medians.
+        rng : int or numpy Generator
+            For the bootstrap.
+
+        Returns
+        -------
+        Comparison
+            `pvalue` (two-sided, :func:`scipy.stats.logrank`) is NaN if no run of either passed, and
+            1 if runs passed but there is nothing to tell the samples apart by, as where all pass at
+            once. `ratio` is NaN if a median is not reached, or both are 0. `low` and `high` count
+            resamples without a ratio as 0 or infinitely much, so that they may be 0 and inf:
+            nothing is known on that side.
+        """
+        _checks.instance("other", other, FirstPassage, "a FirstPassage")
+        confidence = _checks.number("confidence", confidence, 0, 1, open_low=True, open_high=True)
+        resamples = _checks.integer("resamples", resamples, 1)
+        generator = np.random.default_rng(rng)
+        pvalue = _logrank(self, other) if self.number_reached + other.number_reached else math.nan
+        mine, theirs = (
+            np.concatenate(list(x._medians(resamples, generator))) for x in (self, other)
+        )
+        tail = (1 - confidence) / 2
+        low = np.quantile(_ratio(mine, theirs, 0.0), tail, method="lower")
+        high = np.quantile(_ratio(mine, theirs, math.inf), 1 - tail, method="higher")
+        medians = self.median, other.median
+        ratio = float(_ratio(*medians, math.nan)) if math.isfinite(max(medians)) else math.nan
+        return Comparison(pvalue, ratio, float(low), float(high))
+
+    def plot(
+        self, ax: Axes | None = None, *, confidence: float = 0.95, label: str | None = None
+    ) -> Axes:
+        """The survival curve, its band, and a tick where runs were censored.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            None: a new figure of pyplot's. Several calls on the same axes take different colours
+            and line styles.
+        confidence : float in (0, 1)
+        label : str, optional
+            None: how many runs passed.
+        """
+        return plot_passage(self, ax, confidence, label)
+
+    def __repr__(self) -> str:
+        threshold = "" if self.eta is None else f" eta = {self.eta:g}"
+        lines = [
+            f"{self.number_reached} of {self.runs} runs reached{threshold}",
+            _told(self.median, self.interval()),
+        ]
+        if self.nonfinite:
+            lines.append(f"{self.nonfinite} of the censored runs met values that are not finite")
+        return "<seqsgd.FirstPassage>\n" + "\n".join(f"  {line}" for line in lines)
+
+    def _sample(self) -> Any:
+
+        return scipy.stats.CensoredData(
+            uncensored=self.step[self.reached], right=self.step[~self.reached]
+        )
+
+    def _medians(self, resamples: int, rng: np.random.Generator) -> Iterator[_Array]:
+        """Kaplan-Meier medians of resamples.
+
+        A resample is the numbers of times each run was drawn; runs stand in the order of steps,
+        censored ones last among equals.
+        """
+        order = np.lexsort((~self.reached, self.step))
+        step, reached, n = np.append(self.step[order], math.inf), self.reached[order], self.runs
+        rows = max(1, _CHUNK // n)
+        for done in range(0, resamples, rows):
+            drawn = rng.multinomial(n, np.full(n, 1 / n), size=min(rows, resamples - done))
+            at_risk = n - np.cumsum(drawn, axis=1) + drawn
+            below = np.cumprod(1 - drawn * reached / at_risk.clip(1), axis=1) <= 0.5 + _EQUAL
+            yield step[np.where(below.any(axis=1), below.argmax(axis=1), n)]
+
+
+def _logrank(x: FirstPassage, y: FirstPassage) -> float:
+    """p-value of the log-rank test; 1 where its statistic has no variance.
+
+    As where all that are left pass at once: as many passed as were expected to.
+    """
+
+    passed = np.concatenate([x.step[x.reached], y.step[y.reached]])
+    at, events = np.unique(passed, return_counts=True)
+    left = [len(f.step) - np.searchsorted(np.sort(f.step), at) for f in (x, y)]
+    if not ((left[0] > 0) & (left[1] > 0) & (events < left[0] + left[1])).any():
+        return 1.0
+    return float(scipy.stats.logrank(x._sample(), y._sample()).pvalue)
+
+
+def _first(step: _Array, values: _Array, level: float) -> float:
+    """First step at which a decreasing curve is at or below the level; inf if none."""
+    there = np.flatnonzero(values <= level + _EQUAL)
+    return float(step[there[0]]) if there.size else math.inf
+
+
+def _ratio(a: Any, b: Any, undecided: float) -> Any:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.divide(a, b)
+    return np.where(np.isnan(ratio), undecided, ratio)
+
+
+def _told(median: float, interval: Interval) -> str:
+    low, high = (f"{x:.0f}" if math.isfinite(x) else "not reached" for x in interval)
+    return (
+        f"median step {median:.0f} (95 % interval {low} to {high})"
+        if math.isfinite(median)
+        else f"median step not reached (95 % interval from {low})"
+    )
+
+
+def of_dataset(dataset: xr.Dataset, eta: float | None) -> FirstPassage:
+    """The passages in a result's dataset: of its `weak_recovery`, `steps_done`, `nonfinite_step`.
+
+    Runs of a sweep that were not computed are left out.
+    """
+    passed, ended = (
+        np.atleast_1d(dataset[name].values).astype(float)
+        for name in ("weak_recovery", "steps_done")
+    )
+    computed, reached = ~np.isnan(ended), np.isfinite(passed)
+    bad = (
+        np.isfinite(np.atleast_1d(dataset["nonfinite_step"].values)) & ~reached
+        if "nonfinite_step" in dataset
+        else np.zeros(len(reached), dtype=bool)
+    )
+    step = np.where(reached, passed, ended)
+    return FirstPassage(step[computed], reached[computed], eta, int(bad[computed].sum()))
