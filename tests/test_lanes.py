@@ -9,7 +9,7 @@ import catalogue
 import numpy as np
 import pytest
 import seqsgd as sq
-from seqsgd import _build, _core
+from seqsgd import _core
 
 LENGTHS = [
     1,
@@ -89,7 +89,7 @@ def test_functions_of_the_user(rng):
             sq.Attention(reduction="trace"),
             sq.Tied(sq.PyActivation(math.sin, math.cos)),
         ):
-            assert_same(_build.task(sq.Task(sq.SSI(link, L=3), student)), 3, rng)
+            assert_same(sq.Task(sq.SSI(link, L=3), student)._compiled(), 3, rng)
 
 
 def test_a_lane_does_not_see_its_neighbours(rng):
@@ -183,7 +183,7 @@ def test_an_exception_of_a_link_leaves_a_simulation_that_goes_on():
     from helpers import core_simulation, steps
 
     def core(function):
-        task = _build.task(sq.Task(sq.SSI(function, L=1), sq.Tied("identity")))
+        task = sq.Task(sq.SSI(function, L=1), sq.Tied("identity"))._compiled()
         return core_simulation(task, "reduced", runs=3, record=steps(*range(61)), d=20, lr=0.2)
 
     calls["left"] = 100

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _build, _checks, models
+from . import _checks, models
 from ._seed import Rng, Seed
 from .dynamics.core import allocate
 from .dynamics.own_data import Units, numbers, sequences
@@ -153,7 +153,7 @@ class Simulator:
     def lr(self, lr: float | models.Rate) -> None:
         with self._lock:
             run = self._run.replaced(lr=lr)
-            self._core.set_rate(**_build.rate(run.schedule))
+            self._core.set_rate(**run.schedule._keywords())
             self._run = run
 
     @property

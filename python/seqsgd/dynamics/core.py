@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from .. import _build, _core, _memory
+from .. import _core, _memory
 from .._seed import Seed
-from ..models import Opposite
+from ..models import Opposite, Position, Stop
 from ..models.course import Steps
 from ..models.simulation import Run
+from ..models.tokens import law_keywords
 from .protocol import PASSED, Arrays, Variable, Watch
 
 
@@ -28,18 +29,18 @@ def keywords(run: Run, seed: Seed, grid: Steps) -> dict[str, Any]:
         "projected": run.step == "projected",
         "record": grid,
         "threads": run.workers,
-        **_build.position(student.position, run.L),
-        **_build.start(run.init, run.d),
-        **_build.tokens(run.tokens),
-        **_build.rate(run.schedule),
-        **_build.stop(run.stop),
+        **(student.position or Position())._keywords(run.L),
+        **run.init._keywords(run.d),
+        **law_keywords(run.tokens),
+        **run.schedule._keywords(),
+        **(run.stop or Stop())._keywords(),
     }
 
 
 def allocate(kind: str, run: Run, seed: Seed, grid: Steps) -> Any:
     """The core's object of this class, if memory allows."""
     arguments = keywords(run, seed, grid)
-    task, of = _build.task(run.task), getattr(_core, kind)
+    task, of = run.task._compiled(), getattr(_core, kind)
     _memory.check(
         run.size,
         int(of.bytes(task, **arguments)) + run.record_bytes(len(grid)) + run.description_bytes(),
@@ -61,9 +62,7 @@ class Compiled:
         """The core's object, and the result: a copy of its records."""
         return (
             int(
-                getattr(_core, cls.kind).bytes(
-                    _build.task(run.task), **keywords(run, Seed(0), grid)
-                )
+                getattr(_core, cls.kind).bytes(run.task._compiled(), **keywords(run, Seed(0), grid))
             )
             + run.record_bytes(len(grid))
             + run.description_bytes()

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "seqsgd/random/random.hpp"
-#include "seqsgd/simd/pack.hpp"
+#include "seqsgd/simd/math.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
