@@ -10,7 +10,7 @@ import numpy.typing as npt
 from .. import _core, _memory
 from .._seed import Seed
 from ..models import Opposite, Position, Stop
-from ..models.course import Steps
+from ..models.recording import Steps
 from ..models.simulation import Run
 from ..models.tokens import law_keywords
 from .protocol import PASSED, Arrays, Variable, Watch

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .. import _memory, models
 from .._seed import Seed
-from ..models.course import Steps
+from ..models.recording import Steps
 from ..models.simulation import Run
 from ..models.tokens import Correlated
 from .protocol import PASSED, Arrays, Variable, Watch
@@ -233,7 +233,9 @@ class Flow:
         """From where run i halted to the end of that step, which other dynamics do and record."""
         run, x, clock = self._run, path.end, self._done[i : i + 1].astype(np.float64)
         span: dict[str, Any] = {"begin": path.reached, "integral": x[-1]}
-        rest = self._integrate(drift, x[:-1], clock, run.schedule, run.d, eta=None, halt=False, **span)
+        rest = self._integrate(
+            drift, x[:-1], clock, run.schedule, run.d, eta=None, halt=False, **span
+        )
         here = self._grid == self._done[i]
         self._states[i, here], self._integral[i, here] = rest.states[0], rest.integral[0]
         self._end[i] = rest.end
