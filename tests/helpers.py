@@ -21,47 +21,45 @@ CORES = {"sampled": _core.Sampled, "reduced": _core.Reduced}
 WITH_WEIGHTS = ["sampled"]  # those that move w itself and can be fed X
 
 
-def core_settings(**changes: Any) -> dict[str, Any]:
-    """Keyword arguments of a core simulation: one float64 run of the plainest kind, and what is to
-    be different.
+def core_settings(L: int, **changes: Any) -> tuple[Any, int, int, int, str]:
+    """Arguments of a core simulation behind its task: settings of one float64 run of the plainest
+    kind, and what is to be different. `weights` is one of shared, rows and global; `lr_steps` and
+    so on are parts of the learning rate.
     """
-    settings: dict[str, Any] = {
+    plain: dict[str, Any] = {
         "d": 24,
+        "seed": 1,
+        "m0": 0.25,
+        "record": np.zeros(1, dtype=np.int64),
         "runs": 1,
         "first_run": 0,
-        "seed": 1,
+        "threads": 1,
         "dtype": "float64",
         "weights": "shared",
-        "projected": False,
-        "position": "none",
-        "P": np.empty((0, 0)),
-        "c": np.empty(0),
-        "init": "overlap",
-        "m0": 0.25,
-        "random_sign": False,
-        "tokens": "gaussian",
-        "nu": 0.0,
-        "covariance": np.empty((0, 0)),
-        "lr_steps": np.zeros(1, dtype=np.int64),
         "lr_values": np.array([0.05]),
+        "lr_steps": np.zeros(1, dtype=np.int64),
         "lr_t0": 1.0,
         "lr_power": 0.0,
-        "record": np.zeros(1, dtype=np.int64),
-        "eta": 0.0,
-        "halt": False,
-        "general": False,
-        "threads": 1,
     }
-    unknown = changes.keys() - settings.keys() - {"lr"}
-    assert not unknown, unknown
     if "lr" in changes:
-        settings["lr_values"] = np.array([changes.pop("lr")], dtype=np.float64)
-    return settings | changes
+        changes["lr_values"] = np.array([changes.pop("lr")], dtype=np.float64)
+    given = plain | changes
+    rest = [given.pop(name) for name in ("runs", "first_run", "threads", "dtype")]
+    rate = [given.pop(f"lr_{name}") for name in ("values", "steps", "t0", "power")]
+    weights, made = given.pop("weights"), _core.Settings()
+    made.lr = _core.LearningRate(*rate)
+    made.fields = _core.FieldMap.shared(L) if weights == "shared" else _core.FieldMap.per_token(L)
+    n = made.fields.weights
+    made.spheres = _core.Spheres.one(n) if weights == "global" else _core.Spheres.own(n)
+    for name, value in given.items():
+        assert hasattr(made, name), name
+        setattr(made, name, value)
+    return (made, *rest)
 
 
 def core_simulation(task: Any, dynamics: str = "sampled", **changes: Any) -> Any:
     """A simulation of the core with `core_settings`."""
-    return CORES[dynamics](task, **core_settings(**changes))
+    return CORES[dynamics](task, *core_settings(task.L, **changes))
 
 
 def steps(*values: int) -> Any:

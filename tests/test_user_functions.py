@@ -107,7 +107,7 @@ def test_links(name: str) -> None:
         sq.Task(sq.SSI("sum", L=L), sq.Tied("tanh")),
     )
     core = sq.SSI(LINKS[name], L=L)._compiled()
-    assert core.slow == name.startswith("python")
+    assert core.calls_python == name.startswith("python")
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

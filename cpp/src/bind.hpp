@@ -11,8 +11,9 @@ inline namespace SEQSGD_LEVEL {
 
 void bind_random(py::module_& m);
 void bind_task(py::module_& m);
-void bind_sampled(py::module_& m);
-void bind_reduced(py::module_& m);
+void bind_chi_square(py::module_& m);
+void bind_settings(py::module_& m);
+void bind_simulations(py::module_& m);
 void bind_ffi(py::module_& m);
 
 }  // namespace SEQSGD_LEVEL

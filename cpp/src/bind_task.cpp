@@ -30,7 +30,7 @@ class PythonLink final : public Link {
                             " numbers, got " + std::to_string(a.size()));
     std::copy_n(a.data(), k, y);
   }
-  bool slow() const override { return true; }
+  bool calls_python() const override { return true; }
 
  private:
   py::object f_;
@@ -124,14 +124,11 @@ py::array output(const Task& t, const py::array& z) {
 
 // [(coefficient, {token: coefficients of He_0, He_1, ...}), ...], or None.
 py::object terms(const Link& link) {
-  const std::optional<Polynomial> p = link.polynomial();
-  if (!p) return py::none();
+  const auto products = link.terms();
+  if (!products) return py::none();
   py::list out;
-  if (p->constant() != 0) out.append(py::make_tuple(p->constant(), py::dict()));
-  for (const auto& single : p->singles())
-    out.append(py::make_tuple(1.0, Polynomial::Factors{single}));
-  for (const Polynomial::Product& product : p->products())
-    out.append(py::make_tuple(product.coefficient, product.factors));
+  for (const auto& [coefficient, factors] : *products)
+    out.append(py::make_tuple(coefficient, factors));
   return out;
 }
 
@@ -177,7 +174,7 @@ void bind_task(py::module_& m) {
   py::class_<Link, std::shared_ptr<Link>>(m, "Link", py::module_local())
       .def_readonly("L", &Link::L)
       .def_readonly("k", &Link::k)
-      .def_property_readonly("slow", &Link::slow)
+      .def_property_readonly("calls_python", &Link::calls_python)
       .def_property_readonly("terms", &terms)
       .def("__call__", &target, py::arg("zstar"));
   const auto keep = [](LinkPtr p) { return std::const_pointer_cast<Link>(std::move(p)); };

@@ -29,8 +29,9 @@ PYBIND11_MODULE(SEQSGD_MODULE, m, py::mod_gil_not_used()) {
     return d;
   });
   seqsgd::bind_random(m);
+  seqsgd::bind_chi_square(m);
   seqsgd::bind_task(m);
-  seqsgd::bind_sampled(m);
-  seqsgd::bind_reduced(m);
+  seqsgd::bind_settings(m);
+  seqsgd::bind_simulations(m);
   seqsgd::bind_ffi(m);
 }

@@ -41,7 +41,7 @@ static std::vector<Case> cases(Index d) {
     c.s.plan.eta = 1;  // looked for to the end
     c.s.plan.halt = false;
     change(c.s);
-    c.rows_meet = c.s.tokens.law == TokenLaw::correlated && c.s.weights != Weights::shared;
+    c.rows_meet = c.s.tokens.law == TokenLaw::correlated && !c.s.fields.one_weight();
     out.push_back(std::move(c));
   };
   const auto network = [](const char* link, const char* sigma, int L, double noise = 0) {
@@ -64,53 +64,57 @@ static std::vector<Case> cases(Index d) {
   add(network("sum", "relu", 3), [](auto&) {});
   add(network("sum_h2", "tanh", 5, 0.1), [](auto&) {});
   add(network("staircase", "relu", 3), [](auto&) {});
-  add(network("sum", "relu", 3), [](auto& s) { s.weights = Weights::rows; });
+  add(network("sum", "relu", 3), [](auto& s) { s.fields = FieldMap::per_token(3); });
   add(network("sum", "relu", 2), [&](auto& s) {
     matrix(2)(s);
-    s.weights = Weights::rows;
+    s.fields = FieldMap::per_token(2);
   });
   add(network("sum", "erf", 3), [](auto& s) {
-    s.weights = Weights::global;
+    s.fields = FieldMap::per_token(3), s.spheres = Spheres::one(3);
     s.projected = true;
   });
   for (double lr : {0.1, 2.0, 50.0})  // steps short and long side by side
     add(network("sum", "tanh", 3), [lr](auto& s) {
-      s.weights = Weights::rows;
+      s.fields = FieldMap::per_token(3);
       s.projected = true;
       s.lr.values = {lr * double(s.d)};
     });
-  add(network("sum_h2", "relu", 19), [](auto& s) { s.weights = Weights::rows; });
+  add(network("sum_h2", "relu", 19), [](auto& s) { s.fields = FieldMap::per_token(19); });
   add(network("sum_h2", "relu", 70), [](auto& s) {
-    s.weights = Weights::global;
+    s.fields = FieldMap::per_token(70), s.spheres = Spheres::one(70);
   });  // so many rows that fewer runs go side by side
   add(network("sum_h2", "tanh", 8), [](auto&) {});
-  add(network("staircase", "tanh", 3, 0.1), [](auto& s) { s.weights = Weights::global; });
+  add(network("staircase", "tanh", 3, 0.1),
+      [](auto& s) { s.fields = FieldMap::per_token(3), s.spheres = Spheres::one(3); });
   add(attention(Reduction::none, 2), [](auto& s) { s.position = PositionKind::opposite; });
   add(attention(Reduction::trace, 9), [](auto& s) {
     s.position = PositionKind::injected;
     s.c.assign(9, 0.5);
   });
   add(attention(Reduction::bilinear, 3), matrix(3));
-  for (Weights w : {Weights::shared, Weights::rows, Weights::global})
-    add(network("sum", "relu", 2), [w](auto& s) {
-      s.weights = w;
+  for (int untied : {0, 1, 2})
+    add(network("sum", "relu", 2), [untied](auto& s) {
+      if (untied) s.fields = FieldMap::per_token(2);
+      if (untied == 2) s.spheres = Spheres::one(2);
       s.tokens.law = TokenLaw::correlated;
       s.tokens.factor = semidefinite_factor({1, 0.5, 0.5, 1}, 2);
     });
   return out;
 }
 
+template <class T>
 static std::vector<double> final_states(const Case& c, Index runs, int threads, Index piece,
-                                        bool single, Index first = 0) {
-  ReducedSimulation sim(c.task, c.s, runs, first, threads, single);
+                                        Index first = 0) {
+  ReducedSimulation<T> sim(c.task, c.s, runs, first, threads);
   for (Index at = 0; at < 1000;) sim.advance(at = std::min<Index>(1000, at + piece), nullptr);
   std::vector<double> out(std::size_t(runs * sim.state_size()));
   for (Index r = 0; r < runs; ++r) sim.save(r, out.data() + r * sim.state_size());
   // Increments in single precision leave the sphere by 1e-7 of their own size, until they are
   // settled.
   const double tolerance =
-      single && c.task->sums().student_of_sum && c.s.tokens.law == TokenLaw::gaussian ? 1e-6
-                                                                                      : 1e-12;
+      sizeof(T) == 4 && c.task->sums().student_of_sum && c.s.tokens.law == TokenLaw::gaussian
+          ? 1e-6
+          : 1e-12;
   for (Index r = 0; r < runs; ++r) {
     double q = 0;
     const OrderParameters o = sim.order_parameters(r);
@@ -121,26 +125,26 @@ static std::vector<double> final_states(const Case& c, Index runs, int threads, 
   return out;
 }
 
+template <class T>
 static void pieces_and_threads_do_not_matter() {
-  for (bool single : {false, true})
-    for (Index d : {4, 33, 100, 1000000})
-      for (const Case& c : cases(d)) {
-        if (d > 100 && c.s.position == PositionKind::matrix) continue;
-        const Index runs =
-            d == 100 ? 70 : 21;  // once so many that parts are taken four, two and one at a time
-        const auto whole = final_states(c, runs, 1, 1000, single);
-        CHECK(final_states(c, runs, 2, 1000, single) == whole);
-        CHECK(final_states(c, runs, 3, 331, single) == whole);
-        const Index size = Index(whole.size()) / runs;
-        for (Index run : {Index(3), runs - 1})
-          CHECK(final_states(c, 1, 1, 1000, single, run) ==
-                std::vector<double>(whole.begin() + run * size, whole.begin() + (run + 1) * size));
-      }
+  for (Index d : {4, 33, 100, 1000000})
+    for (const Case& c : cases(d)) {
+      if (d > 100 && c.s.position == PositionKind::matrix) continue;
+      const Index runs =
+          d == 100 ? 70 : 21;  // once so many that parts are taken four, two and one at a time
+      const auto whole = final_states<T>(c, runs, 1, 1000);
+      CHECK(final_states<T>(c, runs, 2, 1000) == whole);
+      CHECK(final_states<T>(c, runs, 3, 331) == whole);
+      const Index size = Index(whole.size()) / runs;
+      for (Index run : {Index(3), runs - 1})
+        CHECK(final_states<T>(c, 1, 1, 1000, run) ==
+              std::vector<double>(whole.begin() + run * size, whole.begin() + (run + 1) * size));
+    }
 }
 
 static void restored_runs_go_on_bit_for_bit() {
   for (const Case& c : cases(33)) {
-    ReducedSimulation a(c.task, c.s, 1, 4, 1, true), b(c.task, c.s, 1, 4, 1, true);
+    ReducedSimulation<float> a(c.task, c.s, 1, 4, 1), b(c.task, c.s, 1, 4, 1);
     a.advance(517, nullptr);
     std::vector<double> state(std::size_t(a.state_size()));
     a.save(0, state.data());
@@ -187,7 +191,7 @@ static void the_hot_loop_allocates_nothing() {
   for (Case& c : cases(100)) {
     if (c.rows_meet) continue;  // one Householder reduction a step
     c.s.plan.record.clear();
-    Records none(20, 0, weight_count(c.s, c.task->L()), c.task->L());
+    Records none(20, 0, c.s.fields.weights, c.task->L());
     ReducedSetting setting(*c.task, c.s, true, none);
     setting.workspaces.push_back(
         std::make_unique<ReducedWorkspace>(*c.task, setting.coordinates, setting.draws));
@@ -205,7 +209,7 @@ static void other_tokens_and_wrong_settings_are_refused() {
   const auto refused = [](auto change) {
     Case c = cases(10)[0];
     change(c.s);
-    return check::throws([&] { ReducedSimulation(c.task, c.s, 1, 0, 1, true); });
+    return check::throws([&] { ReducedSimulation<float>(c.task, c.s, 1, 0, 1); });
   };
   CHECK(!refused([](auto&) {}));
   CHECK(refused([](auto& s) { s.d = 0; }));
@@ -216,7 +220,8 @@ static void other_tokens_and_wrong_settings_are_refused() {
 }
 
 int main() {
-  pieces_and_threads_do_not_matter();
+  pieces_and_threads_do_not_matter<float>();
+  pieces_and_threads_do_not_matter<double>();
   restored_runs_go_on_bit_for_bit();
   normals_become_chi_squares();
   the_hot_loop_allocates_nothing();

@@ -145,7 +145,6 @@ static void covariances_and_names() {
   REFUSED("covariance", semidefinite_factor({-1, 0, 0, 1}, 2));
   REFUSED("tokens", token_law_named("cauchy"));
   REFUSED("position", position_named("sine"));
-  REFUSED("weights", weights_named("none"));
   Lanes g(Address{1, Stream::data, 0, 0});
   double x[unit];
   for (Index n : {Index(1), Index(31), Index(33), Index(-1)}) REFUSED("n", fill_normal(g, x, n));
@@ -162,7 +161,7 @@ static void setting(const char* name, Change change, int line, int L = 2) {
   const auto t = task(L);
   with([&](const Settings& s) { SampledSimulation<float>(t, s, 1, 0, 1); });
   with([&](const Settings& s) { SampledSimulation<double>::bytes(s, *t, 1, 1); });
-  with([&](const Settings& s) { ReducedSimulation(t, s, 1, 0, 1, true); });
+  with([&](const Settings& s) { ReducedSimulation<float>(t, s, 1, 0, 1); });
 }
 #define SETTING(name, ...) setting(name, [&](Settings& s) { __VA_ARGS__; }, __LINE__)
 
@@ -192,6 +191,9 @@ static void wrong_settings() {
   SETTING("P", s.position = PositionKind::matrix; s.P = Matrix::Zero(2, 9));
   for (double x : {no_number, inf, 1e16})
     SETTING("P", s.position = PositionKind::matrix; s.P = Matrix::Constant(2, 10, x));
+  SETTING("fields", s.fields = FieldMap::per_token(3));
+  SETTING("fields", s.fields = FieldMap::shared(2, 2));
+  SETTING("spheres", s.spheres = Spheres::own(2));
   SETTING("c", s.position = PositionKind::injected);
   SETTING("c", s.position = PositionKind::injected; s.c = {1});
   SETTING("c", s.position = PositionKind::injected; s.c = {1, no_number});
@@ -232,32 +234,32 @@ static void calls_of_sampled() {
       T x[20] = {};
       OUT_OF_RANGE("run", sim.order_parameters(r));
       OUT_OF_RANGE("run", sim.progress(r));
-      OUT_OF_RANGE("run", sim.run(r));
+      OUT_OF_RANGE("run", sim.weights(r, nullptr));
       OUT_OF_RANGE("run", sim.observe(r, x, nullptr));
     }
     for (Index target : {Index(-1), (Index(1) << 53) + 1, std::numeric_limits<Index>::min()})
       REFUSED("target", sim.advance(target, nullptr));
     REFUSED("x", sim.observe(0, nullptr, nullptr));
-    REFUSED("out", sim.run(0).weights(nullptr));
-    REFUSED("out", sim.run(0).teacher(nullptr));
+    REFUSED("out", sim.weights(0, nullptr));
+    REFUSED("out", sim.teacher(0, nullptr));
     REFUSED("lr", sim.set_rate(LearningRate()));
     REFUSED("lr", sim.set_rate({{0}, {-1.0}, 1, 0}));
     CHECK(sim.advance(5, nullptr) && sim.advance(3, nullptr) && sim.progress(0).step == 5);
 
     std::vector<T> v(10);
-    std::vector<double> state(std::size_t(sim.run(0).state_size()));
-    REFUSED("v", sim.run(0).save(nullptr, state.data()));
-    REFUSED("state", sim.run(0).save(v.data(), nullptr));
-    sim.run(0).save(v.data(), state.data());
-    REFUSED("v", sim.run(0).restore(nullptr, state.data()));
-    REFUSED("state", sim.run(0).restore(v.data(), nullptr));
+    std::vector<double> state(std::size_t(sim.state_size()));
+    REFUSED("w", sim.save(0, state.data(), nullptr));
+    REFUSED("state", sim.save(0, nullptr, v.data()));
+    sim.save(0, state.data(), v.data());
+    REFUSED("w", sim.restore(0, state.data(), nullptr));
+    REFUSED("state", sim.restore(0, nullptr, v.data()));
     const OrderParameters before = sim.order_parameters(0);
     for (T x : {T(no_number), T(inf)}) {
       auto wrong = v;
       wrong[3] = x;
-      REFUSED("state", sim.run(0).restore(wrong.data(), state.data()));
+      REFUSED("state", sim.restore(0, state.data(), wrong.data()));
     }
-    REFUSED("state", sim.run(0).restore(std::vector<T>(10).data(), state.data()));
+    REFUSED("state", sim.restore(0, state.data(), std::vector<T>(10).data()));
     for (std::size_t i = 0; i < state.size(); ++i)
       for (double x : {no_number, inf, -1e300}) {
         auto wrong = state;
@@ -265,10 +267,10 @@ static void calls_of_sampled() {
         const bool loss = i + 3 == state.size() || i + 2 == state.size(),
                    product = i == 1;  // what may be any number, or any finite one
         if (loss || (product && std::isfinite(x))) continue;
-        REFUSED("state", sim.run(0).restore(v.data(), wrong.data()));
+        REFUSED("state", sim.restore(0, wrong.data(), v.data()));
       }
     CHECK(sim.order_parameters(0).m == before.m);
-    sim.run(0).restore(v.data(), state.data());
+    sim.restore(0, state.data(), v.data());
   }
   // Values that are not finite stop a run, whatever they are in.
   for (double bad : {no_number, inf, 1e300}) {
@@ -294,25 +296,25 @@ static void calls_of_sampled() {
 static void calls_of_reduced() {
   const auto t = task();
   const Settings s = settings();
-  REFUSED("task", ReducedSimulation(nullptr, s, 1, 0, 1, false));
+  REFUSED("task", ReducedSimulation<double>(nullptr, s, 1, 0, 1));
   for (Index runs : {Index(0), Index(-1), (Index(1) << 32) + 1})
-    REFUSED("runs", ReducedSimulation(t, s, runs, 0, 1, false));
+    REFUSED("runs", ReducedSimulation<double>(t, s, runs, 0, 1));
   for (Index first : {Index(-1), Index(1) << 32})
-    REFUSED("first_run", ReducedSimulation(t, s, 1, first, 1, false));
+    REFUSED("first_run", ReducedSimulation<double>(t, s, 1, first, 1));
   for (int threads : {0, -1, 4097})
-    REFUSED("threads", ReducedSimulation(t, s, 1, 0, threads, false));
+    REFUSED("threads", ReducedSimulation<double>(t, s, 1, 0, threads));
   Settings other = s;
   other.tokens.law = TokenLaw::uniform;
-  REFUSED("tokens", ReducedSimulation(t, other, 1, 0, 1, false));
+  REFUSED("tokens", ReducedSimulation<double>(t, other, 1, 0, 1));
   for (bool rows_meet : {false, true}) {
     Settings of = s;
     if (rows_meet) {
-      of.weights = Weights::rows;
+      of.fields = FieldMap::per_token(2);
       of.tokens.law = TokenLaw::correlated;
       of.tokens.factor = semidefinite_factor({1, 0.5, 0.5, 1}, 2);
     }
     for (Index runs : {Index(1), Index(2), Index(70)}) {
-      ReducedSimulation sim(t, of, runs, 0, 2, true);
+      ReducedSimulation<float> sim(t, of, runs, 0, 2);
       std::vector<double> state(std::size_t(sim.state_size()));
       for (Index r : {Index(-1), runs, Index(1000), std::numeric_limits<Index>::max(),
                       std::numeric_limits<Index>::min()}) {
@@ -350,7 +352,7 @@ static void edges_are_accepted() {
   const auto t = task(1);
   SampledSimulation<float> sim(t, s, 1, most_runs - 1, most_threads);
   CHECK(sim.advance(3, nullptr) && sim.progress(0).step == 0 && sim.progress(0).passage == 0);
-  ReducedSimulation reduced(t, s, 1, most_runs - 1, most_threads, true);
+  ReducedSimulation<float> reduced(t, s, 1, most_runs - 1, most_threads);
   CHECK(reduced.advance(3, nullptr));
   OwnSource source(sim, [] { return 1.0; });
   source.step();

@@ -54,9 +54,9 @@ static std::vector<Case> cases(Index d) {
   };
   add("tied sum", network("sum", "relu", 3), [](auto&) {});
   add("tied sum_h2 noisy", network("sum_h2", "tanh", 5, 0.1), [](auto&) {});
-  add("untied rows", network("sum", "relu", 3), [](auto& s) { s.weights = Weights::rows; });
+  add("untied rows", network("sum", "relu", 3), [](auto& s) { s.fields = FieldMap::per_token(3); });
   add("untied global projected", network("sum", "erf", 3), [](auto& s) {
-    s.weights = Weights::global;
+    s.fields = FieldMap::per_token(3), s.spheres = Spheres::one(3);
     s.projected = true;
   });
   add("attention opposite", attention(Reduction::none, 2),
@@ -84,8 +84,8 @@ template <class T>
 static std::vector<double> final_weights(const Case& c, Index runs, int threads, Index piece) {
   SampledSimulation<T> sim(c.task, c.s, runs, 0, threads);
   for (Index at = 0; at < 1000;) sim.advance(at = std::min<Index>(1000, at + piece), nullptr);
-  std::vector<double> w(std::size_t(runs * weight_count(c.s, c.task->L()) * c.s.d));
-  for (Index r = 0; r < runs; ++r) sim.run(r).weights(w.data() + r * Index(w.size()) / runs);
+  std::vector<double> w(std::size_t(runs * c.s.fields.weights * c.s.d));
+  for (Index r = 0; r < runs; ++r) sim.weights(r, w.data() + r * Index(w.size()) / runs);
   return w;
 }
 
@@ -107,14 +107,14 @@ static void restored_runs_go_on_bit_for_bit() {
   for (const Case& c : cases(33)) {
     SampledSimulation<float> a(c.task, c.s, 1, 4, 1), b(c.task, c.s, 1, 4, 1);
     a.advance(517, nullptr);
-    std::vector<float> v(std::size_t(weight_count(c.s, c.task->L()) * c.s.d));
-    std::vector<double> state(std::size_t(a.run(0).state_size()));
-    a.run(0).save(v.data(), state.data());
-    b.run(0).restore(v.data(), state.data());
+    std::vector<float> v(std::size_t(c.s.fields.weights * c.s.d));
+    std::vector<double> state(std::size_t(a.state_size()));
+    a.save(0, state.data(), v.data());
+    b.restore(0, state.data(), v.data());
     a.advance(1000, nullptr);
     b.advance(1000, nullptr);
-    CHECK(a.run(0).order_parameters(0).m == b.run(0).order_parameters(0).m);
-    CHECK(a.run(0).progress(0).loss_sum == b.run(0).progress(0).loss_sum);
+    CHECK(a.order_parameters(0).m == b.order_parameters(0).m);
+    CHECK(a.progress(0).loss_sum == b.progress(0).loss_sum);
   }
 }
 
@@ -126,12 +126,12 @@ static void the_hot_loop_allocates_nothing() {
     Workspace<float> ws(c.s, *c.task);
     std::vector<Workspace<float>> workers;
     workers.push_back(std::move(ws));
-    Records none(1, 0, weight_count(c.s, c.task->L()), c.task->L());
-    SampledRun<float> run(*c.task, c.s,
-                          c.s.position == PositionKind::matrix
-                              ? std::make_shared<Positions<float>>(c.s.P, c.s.weights)
-                              : nullptr,
-                          0, 0, none, workers);
+    Records none(1, 0, c.s.fields.weights, c.task->L());
+    Run<SampledDynamics<float>> run(
+        *c.task, c.s, 0, none, workers, 0,
+        c.s.position == PositionKind::matrix
+            ? std::make_shared<Positions<float>>(c.s.P, c.s.fields.one_weight())
+            : nullptr);
     const std::atomic<bool> pause{false};
     const long before = allocations;
     run.advance(5000, 5000, 0, pause);
@@ -168,14 +168,19 @@ struct Sleeper final : Unit {
   bool done(Index target) const override { return p.step >= target; }
   const Progress& progress(Index) const override { return p; }
   OrderParameters order_parameters(Index) const override { return o; }
+  Index state_size() const override { return 0; }
+  void save(Index, double*, void*) const override {}
+  void check_state(const double*, const void*) const override {}
+  void restore(Index, const double*, const void*) override {}
 };
 
 static void whoever_paused_is_not_asked_again() {
-  Sleeper a, b;
+  std::vector<std::unique_ptr<Unit>> both;
+  for (int i = 0; i < 2; ++i) both.push_back(std::make_unique<Sleeper>());
   int asked = 0;
-  CHECK(!Ensemble::advance({&a, &b}, 10, 2, [&](Index) { return ++asked == 1; }));
+  CHECK(!Ensemble::advance(both, 10, 2, [&](Index) { return ++asked == 1; }));
   CHECK(asked == 1);
-  CHECK(a.p.step == 1 && b.p.step == 1);
+  CHECK(both[0]->progress(0).step == 1 && both[1]->progress(0).step == 1);
 }
 
 int main() {

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _checks, models
+from . import _checks, _core, models
 from ._seed import Rng, Seed
-from .dynamics.core import allocate
+from .dynamics.core import allocate, rate
 from .dynamics.own_data import Units, numbers, sequences
 from .errors import NonFiniteWarning
 from .models.simulation import Run
@@ -74,7 +74,7 @@ class Simulator:
         if not isinstance(lr, models.Decay):  # at the end of all steps a decay is 0
             self._run.warn(stacklevel=2)
         self._lock = threading.RLock()
-        self._core = allocate("Sampled", self._run, self._seed, _GRID)
+        self._core = allocate(_core.Sampled, self._run, self._seed, _GRID)
 
     def advance(self, n: int) -> int:
         """Do n steps on fresh draws.
@@ -153,7 +153,7 @@ class Simulator:
     def lr(self, lr: float | models.Rate) -> None:
         with self._lock:
             run = self._run.replaced(lr=lr)
-            self._core.set_rate(**run.schedule._keywords())
+            self._core.set_rate(rate(run.schedule))
             self._run = run
 
     @property
@@ -232,7 +232,7 @@ class Simulator:
         with self._lock:
             if saved.seed != self._seed:
                 self._core, self._seed = (
-                    allocate("Sampled", self._run, saved.seed, _GRID),
+                    allocate(_core.Sampled, self._run, saved.seed, _GRID),
                     saved.seed,
                 )
             saved.restore(self)
@@ -285,7 +285,7 @@ class Simulator:
         for name, value in given["more"].items():
             object.__setattr__(self, name, value)
         self._lock = threading.RLock()
-        self._core = allocate("Sampled", self._run, self._seed, _GRID)
+        self._core = allocate(_core.Sampled, self._run, self._seed, _GRID)
         self.restore(given["state"])
 
     def __copy__(self) -> Simulator:

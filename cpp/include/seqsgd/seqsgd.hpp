@@ -2,4 +2,5 @@
 #pragma once
 
 #include "seqsgd/run/own_source.hpp"
-#include "seqsgd/run/simulation.hpp"
+#include "seqsgd/run/reduced_simulation.hpp"
+#include "seqsgd/run/sampled_simulation.hpp"

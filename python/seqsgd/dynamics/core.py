@@ -9,49 +9,62 @@ import numpy.typing as npt
 
 from .. import _core, _memory
 from .._seed import Seed
-from ..models import Opposite, Position, Stop
+from ..models import Opposite, Position, Schedule, Stop
 from ..models.recording import Steps
 from ..models.simulation import Run
 from ..models.tokens import law_keywords
 from .protocol import PASSED, Arrays, Variable, Watch
 
+Simulation = _core.Sampled | _core.Reduced
 
-def keywords(run: Run, seed: Seed, grid: Steps) -> dict[str, Any]:
-    """Arguments of the core's class."""
-    student = run.task.student
-    return {
-        "d": run.d,
-        "runs": run.runs,
-        "first_run": run.first_run,
-        "seed": seed.value,
-        "dtype": run.dtype,
-        "weights": student.weights,
-        "projected": run.step == "projected",
-        "record": grid,
-        "threads": run.workers,
+
+def settings(run: Run, seed: Seed, grid: Steps) -> _core.Settings:
+    """What the core is told beside the task."""
+    student, s = run.task.student, _core.Settings()
+    s.d, s.seed = run.d, seed.value
+    tied, together = student.weights == "shared", student.weights == "global"
+    s.fields = _core.FieldMap.shared(run.L) if tied else _core.FieldMap.per_token(run.L)
+    weights = s.fields.weights
+    s.spheres = _core.Spheres.one(weights) if together else _core.Spheres.own(weights)
+    s.projected = run.step == "projected"
+    s.lr = rate(run.schedule)
+    s.record = grid
+    for name, value in {
         **(student.position or Position())._keywords(run.L),
         **run.init._keywords(run.d),
         **law_keywords(run.tokens),
-        **run.schedule._keywords(),
         **(run.stop or Stop())._keywords(),
-    }
+    }.items():
+        setattr(s, name, value)
+    return s
 
 
-def allocate(kind: str, run: Run, seed: Seed, grid: Steps) -> Any:
+def rate(schedule: Schedule) -> _core.LearningRate:
+    """The core's form of a learning rate."""
+    steps, values = np.array(schedule.steps, dtype=np.int64), np.array(schedule.values)
+    return _core.LearningRate(values, steps, schedule.t0, schedule.power)
+
+
+def _arguments(run: Run, seed: Seed, grid: Steps) -> tuple[Any, ...]:
+    """Of the core's classes, and of their `bytes`."""
+    task, made = run.task._compiled(), settings(run, seed, grid)
+    return task, made, run.runs, run.first_run, run.workers, run.dtype
+
+
+def allocate(kind: type[Simulation], run: Run, seed: Seed, grid: Steps) -> Any:
     """The core's object of this class, if memory allows."""
-    arguments = keywords(run, seed, grid)
-    task, of = run.task._compiled(), getattr(_core, kind)
+    arguments = _arguments(run, seed, grid)
     _memory.check(
         run.size,
-        int(of.bytes(task, **arguments)) + run.record_bytes(len(grid)) + run.description_bytes(),
+        int(kind.bytes(*arguments)) + run.record_bytes(len(grid)) + run.description_bytes(),
     )
-    return of(task, **arguments)
+    return kind(*arguments)
 
 
 class Compiled:
     """One of the core's simulations with labels on its records."""
 
-    kind: ClassVar[str]  # the core's class
+    kind: ClassVar[type[Simulation]]  # the core's class
 
     def __init__(self, run: Run, seed: Seed, grid: Steps) -> None:
         self._run, self._grid = run, grid
@@ -61,9 +74,7 @@ class Compiled:
     def memory(cls, run: Run, grid: Steps) -> int:
         """The core's object, and the result: a copy of its records."""
         return (
-            int(
-                getattr(_core, cls.kind).bytes(run.task._compiled(), **keywords(run, Seed(0), grid))
-            )
+            int(cls.kind.bytes(*_arguments(run, Seed(0), grid)))
             + run.record_bytes(len(grid))
             + run.description_bytes()
         )
@@ -139,7 +150,7 @@ class Compiled:
 class Sampled(Compiled):
     """Draws full sequences X and moves w itself (docs: "The model and its letters", Step)."""
 
-    kind: ClassVar[str] = "Sampled"
+    kind = _core.Sampled
 
 
 class Reduced(Compiled):
@@ -148,7 +159,7 @@ class Reduced(Compiled):
     The state is float64; `dtype` is that of the normals.
     """
 
-    kind: ClassVar[str] = "Reduced"
+    kind = _core.Reduced
 
 
 def _steps(steps: npt.NDArray[np.int64], none: float) -> npt.NDArray[np.float64]:

@@ -42,15 +42,6 @@ class Schedule(NamedTuple):
             return self.t0 * np.log1p(x / self.t0)
         return self.t0 / (1 - self.power) * np.expm1((1 - self.power) * np.log1p(x / self.t0))
 
-    def _keywords(self) -> dict[str, Any]:
-        """Keywords `lr_steps`, `lr_values`, `lr_t0`, `lr_power` of the core."""
-        return {
-            "lr_steps": np.array(self.steps, dtype=np.int64),
-            "lr_values": np.array(self.values),
-            "lr_t0": self.t0,
-            "lr_power": self.power,
-        }
-
     def least(self, steps: int) -> float:
         """The smallest positive rate met within `steps` steps (0 if none is positive)."""
         met = [

@@ -199,7 +199,7 @@ def _tensors(
     if order % 2 == 1 and _even(teacher):
         return HermiteTensors(order, zeros(L, order, outputs), True, "zero, for the link is even")
     core = teacher._compiled()
-    rule = cubature.rule(L, order, outputs, points, core.slow)
+    rule = cubature.rule(L, order, outputs, points, core.calls_python)
     if L == 1:
         line = cubature.line(core, rule, order) if line is None or line.order < order else line
         return HermiteTensors(order, cubature.on_line(line, outputs, order), False, line.method)
@@ -339,7 +339,7 @@ def sie(
     if polynomial is None and teacher.L == 1:
         core = teacher._compiled()
         line = cubature.line(
-            core, cubature.rule(1, max_order, teacher.outputs, points, core.slow), max_order
+            core, cubature.rule(1, max_order, teacher.outputs, points, core.calls_python), max_order
         )
     below: list[Below] = []
     sure = True
@@ -372,7 +372,7 @@ def sie(
 def _deviation(teacher: models.Teacher, points: int | None, rng: int) -> float:
     """sqrt(Var g) over all outputs, of a link that is integrated; refuses a constant."""
     core = teacher._compiled()
-    rule = cubature.rule(teacher.L, 0, 1, points, core.slow)
+    rule = cubature.rule(teacher.L, 0, 1, points, core.calls_python)
     origin = core(
         np.zeros((1, teacher.L))
     )  # differences to g(0), so that a constant cancels exactly

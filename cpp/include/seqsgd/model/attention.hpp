@@ -124,9 +124,9 @@ struct PairSoftmax<double> {
 // S of two tokens.
 template <class V>
 SEQSGD_INLINE void softmax_two(const V* z, V* S) {
-  if constexpr (std::is_same_v<V, double> && simd::bytes >= 32) {
+  if constexpr (std::is_same_v<V, double> && simd::has_four) {
     // as PairSoftmax, every row twice: S leaves as one vector
-    typedef double four __attribute__((vector_size(32)));
+    using four = simd::four;
     const four a = {z[0], z[0], z[1], z[1]}, b = {z[1], z[1], z[0], z[0]},
                ratio = seqsgd::exp(a * (b - a)), own = 1.0 / (1.0 + ratio), other = ratio * own;
     const four s = {own[0], other[1], other[2], own[3]};

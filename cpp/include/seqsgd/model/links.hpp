@@ -36,9 +36,9 @@ class Link {
           for (int j = 0; j < k; ++j) y[j][lane] = out[j];
         });
   }
-  virtual bool slow() const { return false; }  // calls back into an interpreter
-  // The link as data, if it is a polynomial.
-  virtual std::optional<Polynomial> polynomial() const { return std::nullopt; }
+  virtual bool calls_python() const { return false; }  // at every evaluation
+  // The link as data, a sum of products, if it is a polynomial.
+  virtual std::optional<std::vector<Polynomial::Product>> terms() const { return std::nullopt; }
 
   const int L, k;
 };
@@ -68,12 +68,12 @@ template <class Self>
 class PolynomialOver : public LinkOver<Self> {
  public:
   using LinkOver<Self>::LinkOver;
-  std::optional<Polynomial> polynomial() const override {
+  std::optional<std::vector<Polynomial::Product>> terms() const override {
     std::vector<Polynomial> fields;
     for (int l = 0; l < this->L; ++l) fields.push_back(Polynomial::field(l));
     Polynomial y;
     this->self().evaluate(fields.data(), &y);
-    return y;
+    return y.terms();
   }
 };
 
@@ -173,7 +173,7 @@ inline LinkPtr link_named(const std::string& name, int L, double scale) {
 }
 
 // scale * sum_t coefficient_t prod_i He_{degree_ti}(z_{token_ti})
-class HermiteLink final : public PolynomialOver<HermiteLink> {
+class HermiteLink final : public LinkOver<HermiteLink> {
  public:
   struct Factor {
     int token, degree;
@@ -183,7 +183,7 @@ class HermiteLink final : public PolynomialOver<HermiteLink> {
     std::vector<Factor> factors;
   };
   HermiteLink(int L, double scale, std::vector<Term> terms)
-      : PolynomialOver<HermiteLink>(L, 1), scale_(scale), terms_(std::move(terms)) {
+      : LinkOver<HermiteLink>(L, 1), scale_(scale), terms_(std::move(terms)) {
     checks::finite("scale", scale);
     if (terms_.empty()) throw std::invalid_argument("terms: expected at least one, got none");
     for (const Term& t : terms_) {
@@ -203,6 +203,21 @@ class HermiteLink final : public PolynomialOver<HermiteLink> {
       s += p;
     }
     *y = scale_ * s;
+  }
+  // As they were given: what cancels among them does so to their rounding only, which the theory
+  // has to see.
+  std::optional<std::vector<Polynomial::Product>> terms() const override {
+    std::vector<Polynomial::Product> out;
+    for (const Term& t : terms_) {
+      Polynomial::Product p{scale_ * t.coefficient, {}};
+      for (const Factor& f : t.factors) {
+        Polynomial::Series he(std::size_t(f.degree) + 1, 0.0);
+        he.back() = 1;
+        p = p * Polynomial::Product{1, {{f.token, he}}};
+      }
+      out.push_back(std::move(p));
+    }
+    return out;
   }
 
  private:

@@ -30,11 +30,19 @@ class Polynomial {
     return p;
   }
 
-  // constant + a series of every token, without its c_0, + products over two or more tokens. A
-  // factor that is a series of one token, as 1 + z_l, stays one.
-  double constant() const { return constant_; }
-  const Factors& singles() const { return singles_; }
-  const std::vector<Product>& products() const { return products_; }
+  // It as a sum of products. A factor that is a series of one token, as 1 + z_l, stays one.
+  std::vector<Product> terms() const {
+    if (is_series() && !singles_.empty()) {
+      Product one{1, singles_};
+      one.factors.begin()->second[0] = constant_;
+      return {one};
+    }
+    std::vector<Product> out;
+    if (constant_ != 0) out.push_back({constant_, {}});
+    for (const auto& single : singles_) out.push_back({1, {single}});
+    out.insert(out.end(), products_.begin(), products_.end());
+    return out;
+  }
 
   Polynomial& operator+=(double c) {
     constant_ += c;
@@ -54,12 +62,12 @@ class Polynomial {
   Polynomial& operator*=(const Polynomial& p) {
     if (products_.size() == 1 && singles_.empty() && constant_ == 0 && p.is_series() &&
         !p.singles_.empty() && !products_[0].factors.count(p.singles_.begin()->first)) {
-      const Product one = p.summands()[0];  // a long product grows in place
+      const Product one = p.terms()[0];  // a long product grows in place
       products_[0].factors.insert(*one.factors.begin());
       return *this;
     }
     Polynomial out;
-    const std::vector<Product> left = summands(), right = p.summands();
+    const std::vector<Product> left = terms(), right = p.terms();
     for (const Product& a : left)
       for (const Product& b : right) out.add(a * b);
     return *this = std::move(out);
@@ -79,19 +87,6 @@ class Polynomial {
 
  private:
   bool is_series() const { return products_.empty() && singles_.size() <= 1; }
-  // It as a sum of products.
-  std::vector<Product> summands() const {
-    if (is_series() && !singles_.empty()) {
-      Product one{1, singles_};
-      one.factors.begin()->second[0] = constant_;
-      return {one};
-    }
-    std::vector<Product> out;
-    if (constant_ != 0) out.push_back({constant_, {}});
-    for (const auto& single : singles_) out.push_back({1, {single}});
-    out.insert(out.end(), products_.begin(), products_.end());
-    return out;
-  }
   // He_m He_n = sum_j j! C(m, j) C(n, j) He_{m + n - 2 j}
   static Series times(const Series& a, const Series& b) {
     Series out(a.size() + b.size() - 1, 0.0);
@@ -138,8 +133,8 @@ class Polynomial {
   }
 
   double constant_ = 0;
-  Factors singles_;
-  std::vector<Product> products_;
+  Factors singles_;                // of terms with one token, with c_0 = 0
+  std::vector<Product> products_;  // of two or more tokens
 };
 
 }  // namespace SEQSGD_LEVEL

@@ -106,7 +106,7 @@ SEQSGD_INLINE void each_pairs(Index n, F f) {
 // so that the processor sees the next ones as well.
 template <class T, int P>
 inline constexpr int pairs_in_step =
-    std::max(1, (simd::bytes == 64 ? 1 : 4) / (P * vectors_in<RunsOf<T>>));
+    std::max(1, (simd::widest ? 1 : 4) / (P * vectors_in<RunsOf<T>>));
 // (Not inlined: the instructions of a step should fit into the cache of decoded ones.)
 template <class T, int P>
 __attribute__((noinline)) void draw_normals(RunLanes<T>& g, int part, Index n,
@@ -114,41 +114,6 @@ __attribute__((noinline)) void draw_normals(RunLanes<T>& g, int part, Index n,
   each_pairs<pairs_in_step<T, P>>(n, [&](auto pairs, Index i) SEQSGD_LAMBDA_INLINE {
     draw_pairs<pairs.value>(g, part, i, out);
   });
-}
-
-SEQSGD_INLINE Runs widened(const Runs& x) { return x; }
-SEQSGD_INLINE Runs narrowed(const Runs& x, double) { return x; }
-// (GCC takes the halves through memory where it is not told how.)
-SEQSGD_INLINE Two<simd::f64> widened(simd::f32 x) {
-#if defined(SEQSGD_AVX512)
-  return {simd::bits<simd::f64>(_mm512_cvtps_pd(_mm512_castps512_ps256(simd::bits<__m512>(x)))),
-          simd::bits<simd::f64>(_mm512_cvtps_pd(_mm512_extractf32x8_ps(simd::bits<__m512>(x), 1)))};
-#elif defined(SEQSGD_AVX2)
-  return {simd::bits<simd::f64>(_mm256_cvtps_pd(_mm256_castps256_ps128(simd::bits<__m256>(x)))),
-          simd::bits<simd::f64>(_mm256_cvtps_pd(_mm256_extractf128_ps(simd::bits<__m256>(x), 1)))};
-#else
-  typedef float half __attribute__((vector_size(simd::bytes / 2)));
-  half h[2];
-  std::memcpy(h, &x, sizeof x);
-  return {__builtin_convertvector(h[0], simd::f64), __builtin_convertvector(h[1], simd::f64)};
-#endif
-}
-SEQSGD_INLINE simd::f32 narrowed(const Two<simd::f64>& x, float) {
-#if defined(SEQSGD_AVX512)
-  return simd::bits<simd::f32>(
-      _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(simd::bits<__m512d>(x.lo))),
-                         _mm512_cvtpd_ps(simd::bits<__m512d>(x.hi)), 1));
-#elif defined(SEQSGD_AVX2)
-  return simd::bits<simd::f32>(
-      _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(simd::bits<__m256d>(x.lo))),
-                           _mm256_cvtpd_ps(simd::bits<__m256d>(x.hi)), 1));
-#else
-  typedef float half __attribute__((vector_size(simd::bytes / 2)));
-  const half h[2] = {__builtin_convertvector(x.lo, half), __builtin_convertvector(x.hi, half)};
-  simd::f32 out;
-  std::memcpy(&out, h, sizeof out);
-  return out;
-#endif
 }
 
 // even(n) standard normals of the runs of a part, as doubles.

@@ -3,8 +3,8 @@
 // A block of draws is addressed by (seed, stream, run, block): Philox4x32-10, a counter-based
 // generator, turns the address into the state of sixteen xoshiro128++ lanes, which then run at
 // vector speed. Whoever knows the address can start any block; nothing depends on threads or
-// batches. Normals come in units of 32 (Box-Muller on the two words of each lane) in one canonical
-// order on every instruction set.
+// batches. Normals come in units of 32 numbers (Box-Muller on the two words of each lane) in one
+// canonical order on every instruction set.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@
 #include <string>
 #include <type_traits>
 
-#include "seqsgd/simd/simd.hpp"
+#include "seqsgd/simd/rows.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -41,7 +41,6 @@ struct Address {
 };
 
 inline constexpr int lanes = 16;  // of the generator, whatever the vector width
-inline constexpr int unit = 32;   // normals drawn at once
 
 // xoshiro128++ (Blackman, Vigna 2019), one generator to a lane.
 template <class V>
@@ -209,9 +208,6 @@ struct BoxMuller {
   static constexpr std::uint64_t one = 0x3FF0000000000000u;
 };
 
-template <class T>
-inline constexpr int packs = unit / simd::width<T>;  // vectors in a unit
-
 // Words of a unit of normals, in canonical order: those of the radii in the first half of out,
 // those of the angles in the second.
 SEQSGD_INLINE void draw_words(Lanes& g, simd::u32 (&out)[packs<float>]) {
@@ -268,7 +264,7 @@ SEQSGD_INLINE void normals_from_words(T* x) {
 }
 
 // Narrow vectors draw in two stages, many words first, to have four chains in step.
-inline constexpr bool staged = simd::bytes < 64;
+inline constexpr bool staged = !simd::widest;
 inline constexpr Index stretch = 8 * unit;
 
 __attribute__((noinline, cold)) inline void refuse_normals(Index n) {

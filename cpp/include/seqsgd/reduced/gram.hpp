@@ -14,8 +14,10 @@
 #include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <vector>
 
+#include "seqsgd/model/task.hpp"
 #include "seqsgd/reduced/start.hpp"
 #include "seqsgd/state/fields.hpp"
 #include "seqsgd/state/unit.hpp"
@@ -23,30 +25,36 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-class GramRun final : public ReducedRuns {
+// What a worker keeps for any of the runs.
+struct GramWorkspace {
+  GramWorkspace(const Task& task, const Settings& s)
+      : zstar(std::size_t(task.L())),
+        z(std::size_t(s.fields.one_weight() ? task.L() : s.fields.size())),
+        delta(z),
+        noise(std::size_t(task.noisy() ? task.k() : 0)),
+        scratch(task.scratch()) {}
+  Matrix X;  // (L, coordinates): this step's tokens
+  std::optional<OneByOne> g;
+  std::vector<double> zstar, z, delta, noise, scratch;
+};
+
+class GramDynamics {
  public:
-  GramRun(const Task& task, const Settings& s, const Coordinates& c, std::uint32_t run, Index row,
-          Records& records)
-      : task_(task),
-        s_(s),
+  using Workspace = GramWorkspace;
+
+  GramDynamics(const Task& task, const Settings& s, std::uint32_t run, const Coordinates& c)
+      : s_(s),
         run_(run),
-        row_(row),
-        records_(records),
         L_(task.L()),
-        map_(field_map(s.weights, L_)),
-        spheres_(spheres(s.weights, L_)),
+        map_(s.fields.of_length(L_)),
+        spheres_(s.spheres.of.empty() ? Spheres::own(map_.weights) : s.spheres),
         p_(map_.weights),
         encoded_(c.encoded),
         fixed_(1 + (c.encoded ? std::min(c.rank, s.d - 1) : 0)),
         frame_(std::min(p_, s.d - fixed_)),
         unseen_(s.d - fixed_ - frame_),
         W_(Matrix::Zero(p_, fixed_ + frame_)),
-        P_(Matrix::Zero(L_, fixed_)),
-        zstar_(std::size_t(L_)),
-        z_(std::size_t(map_.size())),
-        delta_(z_),
-        noise_(std::size_t(task.noisy() ? task.k() : 0)),
-        scratch_(task.scratch()) {
+        P_(Matrix::Zero(L_, fixed_)) {
     const CovarianceFactor& factor = s.tokens.factor;
     if (s.tokens.law == TokenLaw::correlated) {
       mixing_ = Matrix::Zero(L_, L_);
@@ -56,40 +64,62 @@ class GramRun final : public ReducedRuns {
               factor.F[std::size_t(i * L_ + k)];
     }
     start(c);
-    if (encoded_ && s.weights == Weights::shared) positional_ = orthonormal_basis(P_.transpose());
-    if (s.plan.eta > 0 && overlap() >= s.plan.eta) progress_.passage = 0;
-    record_if_due();
+    if (encoded_ && s.fields.one_weight()) positional_ = orthonormal_basis(P_.transpose());
   }
 
-  // Bytes of one run, and of what a step of it takes for a moment.
-  static double bytes(const Coordinates& c, const Task& task) {
+  // Bytes of one run, and of what a worker keeps and takes for a moment.
+  static double bytes(const Coordinates& c) {
     const double L = double(c.L), p = double(c.n), k = fixed_directions(c);
-    const double fields = c.shared ? L * p : L;
-    return 8 * (p * (k + p) + 2 * L * k + L * L) + 24 * p +
-           8 * (L + 4 * fields + double(task.scratch() + std::size_t(task.k()))) +
-           double(sizeof(GramRun)) + 512;
+    return 8 * (p * (k + p) + 2 * L * k + L * L) + 16 * (c.shared ? L * p : L) + 8 * p +
+           double(sizeof(GramDynamics)) + 1024;
   }
-  static double bytes_of_step(const Coordinates& c) {
+  static double bytes_of_worker(const Coordinates& c, const Task& task) {
     const double L = double(c.L), p = double(c.n), k = fixed_directions(c);
-    return 8 * (2 * L * (k + p) + L * p + 4 * p * (k + 2 * p) + L * L);
+    return 8 * (3 * L * (k + p) + L * p + 4 * p * (k + 2 * p) + L * L) +
+           8 * (L + 2 * (c.shared ? L * p : L) + double(task.scratch() + std::size_t(task.k()))) +
+           512;
   }
 
-  Index runs() const override { return 1; }
-  bool done(Index target) const override {
-    return progress_.step >= target || progress_.halted(s_.plan);
-  }
-  const Progress& progress(Index) const override { return progress_; }
+  void seek(Workspace&, Index) const {}
+  void forget(Workspace&) const {}
+  Index stretch(const Workspace&, Index) const { return most_steps; }
+  void draw_ahead(Workspace&) const {}
+  void next(Workspace&) const {}
 
-  void advance(Index target, Index budget, int, const std::atomic<bool>& pause) override {
-    const Index end = std::min(target, progress_.step + budget);
-    while (progress_.step < end && !progress_.halted(s_.plan) &&
-           !pause.load(std::memory_order_relaxed)) {
-      step();
-      record_if_due();
+  Sample draw(Workspace& ws, Index step) const {
+    ws.g.emplace(Use::run, Address{s_.seed, Stream::data, run_, std::uint64_t(step)});
+    Matrix X(L_, W_.cols());
+    for (Index j = 0; j < X.cols(); ++j)
+      for (Index l = 0; l < L_; ++l) X(l, j) = ws.g->normal();
+    ws.X = mixed(std::move(X));
+    if (!ws.noise.empty()) {
+      OneByOne n(Use::run, Address{s_.seed, Stream::noise, run_, std::uint64_t(step)});
+      for (double& x : ws.noise) x = n.normal();
     }
+    for (Index l = 0; l < L_; ++l) ws.zstar[std::size_t(l)] = ws.X(l, 0);
+    for (Index f = 0; f < map_.size(); ++f) {
+      const auto [l, i] = map_.fields[std::size_t(f)];
+      const double c = s_.position == PositionKind::injected ? s_.c[std::size_t(l)] : 0;
+      ws.z[std::size_t(f)] = W_.row(i).dot(ws.X.row(l)) + P_.row(l).dot(W_.row(i).head(fixed_)) + c;
+    }
+    return {ws.zstar.data(), ws.z.data(), ws.noise.empty() ? nullptr : ws.noise.data(),
+            ws.delta.data(), map_.size(), ws.scratch.data()};
+  }
+  // False if a value was not finite.
+  bool move(Workspace& ws, double, double gamma) {
+    const Matrix G = gradients(ws);
+    return G.allFinite() && move(G, gamma / double(s_.d));
   }
 
-  OrderParameters order_parameters(Index) const override {
+  // ||(e, m)|| of one weight, e measured along an orthonormal basis of P; of several, ||m|| / sqrt
+  // p.
+  bool recovered(Index) const {
+    double sum = W_.col(0).squaredNorm() / double(p_);
+    if (positional_.size()) sum += (W_.leftCols(fixed_) * positional_).squaredNorm();
+    return std::sqrt(sum) >= s_.plan.eta;
+  }
+
+  OrderParameters measure() const {
     OrderParameters o;
     for (Index i = 0; i < p_; ++i) {
       o.m.push_back(W_(i, 0));
@@ -100,18 +130,18 @@ class GramRun final : public ReducedRuns {
     return o;
   }
 
-  Index state_size() const override { return W_.size() + Progress::size; }
-  void save(Index, double* state) const override {
-    progress_.save(std::copy_n(W_.data(), W_.size(), state));
+  Index state_size() const { return W_.size(); }
+  void save(double* state, void*) const {
+    std::copy_n(W_.data(), W_.size(), checks::given("state", state));
   }
-  void check_state(const double* state) const override {
+  void check_state(const double* state, const void*) const {
+    checks::given("state", state);
     for (Index i = 0; i < W_.size(); ++i)
       if (!std::isfinite(state[i])) Progress::refuse();
-    Progress::check(state + W_.size(), s_.plan);
   }
-  void restore(Index, const double* state) override {
+  void restore(const double* state, const void*) {
+    check_state(state, nullptr);
     std::copy_n(state, W_.size(), W_.data());
-    progress_.restore(state + W_.size());
   }
 
  private:
@@ -164,42 +194,13 @@ class GramRun final : public ReducedRuns {
   // Independent tokens become correlated ones.
   Matrix mixed(Matrix X) const { return mixing_.size() ? Matrix(mixing_ * X) : X; }
 
-  void step() {
-    OneByOne g(Use::run, Address{s_.seed, Stream::data, run_, std::uint64_t(progress_.step)});
-    Matrix X(L_, W_.cols());
-    for (Index j = 0; j < X.cols(); ++j)
-      for (Index l = 0; l < L_; ++l) X(l, j) = g.normal();
-    X = mixed(std::move(X));
-    if (!noise_.empty()) {
-      OneByOne n(Use::run, Address{s_.seed, Stream::noise, run_, std::uint64_t(progress_.step)});
-      for (double& x : noise_) x = n.normal();
-    }
-    for (Index l = 0; l < L_; ++l) zstar_[std::size_t(l)] = X(l, 0);
-    for (Index f = 0; f < map_.size(); ++f) {
-      const auto [l, i] = map_.fields[std::size_t(f)];
-      const double c = s_.position == PositionKind::injected ? s_.c[std::size_t(l)] : 0;
-      z_[std::size_t(f)] = W_.row(i).dot(X.row(l)) + P_.row(l).dot(W_.row(i).head(fixed_)) + c;
-    }
-    const double loss =
-        task_.evaluate(zstar_.data(), z_.data(), noise_.empty() ? nullptr : noise_.data(),
-                       delta_.data(), scratch_.data());
-    const Matrix G = gradients(std::move(X), g);
-    const double gamma_d = s_.lr(progress_.step) / double(s_.d);
-    if (!std::isfinite(loss) || !G.allFinite() || !move(G, gamma_d)) {
-      progress_.nonfinite = progress_.step + 1;
-      return;
-    }
-    progress_.count(loss);
-    if (s_.plan.eta > 0 && progress_.passage < 0 && overlap() >= s_.plan.eta)
-      progress_.passage = progress_.step;
-  }
-
   // G (p, coordinates and as many directions beside them as there is need of).
-  Matrix gradients(Matrix X, OneByOne& g) const {
-    Matrix delta = Matrix::Zero(L_, p_);
+  Matrix gradients(Workspace& ws) const {
+    Matrix delta = Matrix::Zero(L_, p_), &X = ws.X;
+    OneByOne& g = *ws.g;
     for (Index f = 0; f < map_.size(); ++f) {
       const auto [l, i] = map_.fields[std::size_t(f)];
-      delta(l, i) += delta_[std::size_t(f)];
+      delta(l, i) += ws.delta[std::size_t(f)];
     }
     const bool by_tokens = L_ <= p_;
     Matrix unseen;
@@ -223,22 +224,22 @@ class GramRun final : public ReducedRuns {
     return Matrix(qr.matrixQR().topRows(p_).template triangularView<Eigen::Upper>()).transpose();
   }
 
+  Index sphere(Index i) const { return spheres_.of[std::size_t(i)]; }
   bool move(const Matrix& G, double gamma_d) {
     const Index kept = W_.cols();
     Matrix N = Matrix::Zero(p_, G.cols());
     N.leftCols(kept) = W_;
-    for (const std::vector<Index>& sphere : spheres_.members) {
-      double along = 0, norm2 = 0;
-      if (s_.projected)
-        for (const Index i : sphere) along += G.row(i).head(kept).dot(W_.row(i));
-      along /= double(sphere.size());
-      for (const Index i : sphere) {
-        N.row(i) = (1 + gamma_d * along) * N.row(i) - gamma_d * G.row(i);
-        norm2 += N.row(i).squaredNorm();
-      }
-      const double norm = std::sqrt(norm2 / double(sphere.size()));
-      for (const Index i : sphere) N.row(i) /= norm;
+    Vector along = Vector::Zero(p_), norm2 = along, size = along;  // of each sphere
+    for (Index i = 0; i < p_; ++i) {
+      size[sphere(i)] += 1;
+      if (s_.projected) along[sphere(i)] += G.row(i).head(kept).dot(W_.row(i));
     }
+    for (Index i = 0; i < p_; ++i) {
+      N.row(i) =
+          (1 + gamma_d * (along[sphere(i)] / size[sphere(i)])) * N.row(i) - gamma_d * G.row(i);
+      norm2[sphere(i)] += N.row(i).squaredNorm();
+    }
+    for (Index i = 0; i < p_; ++i) N.row(i) /= std::sqrt(norm2[sphere(i)] / size[sphere(i)]);
     if (!N.allFinite()) return false;
     W_.leftCols(fixed_) = N.leftCols(fixed_);
     if (frame_ == 0) return true;
@@ -252,25 +253,8 @@ class GramRun final : public ReducedRuns {
     return true;
   }
 
-  // ||(e, m)|| of one weight, e measured along an orthonormal basis of P; of several, ||m|| / sqrt
-  // p.
-  double overlap() const {
-    double sum = W_.col(0).squaredNorm() / double(p_);
-    if (positional_.size()) sum += (W_.leftCols(fixed_) * positional_).squaredNorm();
-    return std::sqrt(sum);
-  }
-
-  void record_if_due() {
-    progress_.record_if_due(s_.plan, [&](Index i, double mean_loss) {
-      records_.put(row_, i, order_parameters(0), mean_loss);
-    });
-  }
-
-  const Task& task_;
   const Settings& s_;
   const std::uint32_t run_;
-  const Index row_;
-  Records& records_;
   const Index L_;
   const FieldMap map_;
   const Spheres spheres_;
@@ -281,8 +265,6 @@ class GramRun final : public ReducedRuns {
   Matrix P_;                            // (L, fixed)
   Matrix mixing_;                       // a root of C; empty for independent tokens
   Matrix positional_;                   // (fixed, rank of P): orthonormal, spans the rows of P_
-  std::vector<double> zstar_, z_, delta_, noise_, scratch_;
-  Progress progress_;
 };
 
 }  // namespace SEQSGD_LEVEL

@@ -4,7 +4,6 @@
 
 #include <memory>
 
-#include "seqsgd/reduced/gram.hpp"
 #include "seqsgd/reduced/kernels/batch.hpp"
 #include "seqsgd/state/unit.hpp"
 
@@ -29,7 +28,7 @@ struct ReducedSetting {
 
 // Some runs, advanced batch by batch. Runs that halt leave their lanes, and the lanes are filled up
 // from other batches.
-class alignas(128) ReducedUnit final : public ReducedRuns {
+class alignas(128) ReducedUnit final : public Unit {
  public:
   ReducedUnit(ReducedSetting& setting, std::uint32_t first_run, Index first_row, Index runs)
       : o_(setting),
@@ -58,7 +57,7 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
   Index runs() const override { return Index(p_.size()); }
   bool done(Index target) const override {
     return std::all_of(p_.begin(), p_.end(),
-                       [&](const Progress& p) { return p.step >= target || p.halted(o_.s.plan); });
+                       [&](const Progress& p) { return p.done(target, o_.s.plan); });
   }
   const Progress& progress(Index run) const override { return p_[std::size_t(run)]; }
 
@@ -113,16 +112,18 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
 
   // The mutable state of a run, flat.
   Index state_size() const override { return 2 * size() + Progress::size; }
-  void save(Index run, double* state) const override {
+  void save(Index run, double* state, void*) const override {
+    checks::given("state", state);
     p_[std::size_t(run)].save(std::copy_n(at_.begin() + run * 2 * size(), 2 * size(), state));
   }
-  void check_state(const double* state) const override {
+  void check_state(const double* state, const void*) const override {
+    checks::given("state", state);
     for (Index i = 0; i < 2 * size(); ++i)
       if (!std::isfinite(state[i])) Progress::refuse();
     Progress::check(state + 2 * size(), o_.s.plan);
   }
-  void restore(Index run, const double* state) override {
-    check_state(state);
+  void restore(Index run, const double* state, const void*) override {
+    check_state(state, nullptr);
     lanes_.clear();
     std::copy_n(state, 2 * size(), at_.begin() + run * 2 * size());
     p_[std::size_t(run)].restore(state + 2 * size());
@@ -160,8 +161,7 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
     packed_for_ = target;
     std::vector<Index> order;
     for (Index r = 0; r < runs(); ++r)
-      if (p_[std::size_t(r)].step < target && !p_[std::size_t(r)].halted(o_.s.plan))
-        order.push_back(r);
+      if (!p_[std::size_t(r)].done(target, o_.s.plan)) order.push_back(r);
     std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
       return p_[std::size_t(a)].step < p_[std::size_t(b)].step;
     });
@@ -218,11 +218,13 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
   void advance(Group& g, Index end, ReducedWorkspace& ws, const std::atomic<bool>& pause) {
     ReducedBatch& b = *g.batch;
     const Plan& plan = o_.s.plan;
-    Index due = -1;
+    Index record = end;  // the same for all that are at one step
+    bool any_due = false;
     for (const Index r : g.run)
-      if (r >= 0) due = p_[std::size_t(r)].next_record;  // the same for all that are at one step
-    const bool any_due = due >= 0 && due < Index(plan.record.size());
-    const Index record = any_due ? plan.record[std::size_t(due)] : end;
+      if (r >= 0) {
+        record = p_[std::size_t(r)].due(plan, end);
+        any_due = p_[std::size_t(r)].next_record < Index(plan.record.size());
+      }
     const Index block = o_.draws.block,
                 stop =
                     std::min({end, std::max(record, b.step() + 1), (b.step() / block + 1) * block});
@@ -250,9 +252,9 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
       if (r < 0 || (!passage && !nonfinite)) continue;
       Progress& p = p_[std::size_t(r)];
       unload(g, lane);
-      if (nonfinite) {  // the step was not taken
-        p.nonfinite = p.step--;
-        --p.loss_count;
+      if (nonfinite) {
+        p.take_back();
+        p.stop();
       } else {
         p.passage = p.step;
       }
@@ -265,9 +267,8 @@ class alignas(128) ReducedUnit final : public ReducedRuns {
   }
 
   void record_if_due(Index r) {
-    p_[std::size_t(r)].record_if_due(o_.s.plan, [&](Index i, double mean_loss) {
-      o_.records.put(first_row_ + r, i, order_parameters(r), mean_loss);
-    });
+    p_[std::size_t(r)].record_if_due(o_.s.plan, o_.records, first_row_ + r,
+                                     [&] { return order_parameters(r); });
   }
 
   ReducedSetting& o_;

@@ -22,15 +22,21 @@ inline void check_reduced(const Settings& s) {
         "for other laws");
 }
 
+// Whether runs take the general step (gram.hpp): asked for, or because overlaps between weights
+// matter.
+inline bool follows_overlaps(const Settings& s) {
+  return s.general || (s.tokens.law == TokenLaw::correlated && !s.fields.one_weight());
+}
+
 // What all runs have in common.
 struct Coordinates {
   // `measured`: P is looked at; else nothing is computed, and its rank is a bound.
   Coordinates(const Settings& s, Index L, bool measured = true)
       : L(L),
-        n(weight_count(s, L)),
+        n(s.fields.weights),
         dimension(s.d),
-        shared(s.weights == Weights::shared),
-        encoded(s.position == PositionKind::opposite || s.position == PositionKind::matrix) {
+        shared(s.fields.one_weight()),
+        encoded(s.encoded()) {
     check_reduced(s);
     if (s.position == PositionKind::opposite) {
       mix = Matrix(2, 1);

@@ -10,6 +10,7 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -26,7 +27,7 @@ class Ensemble {
                                                        // pauses, and is the last call
 
   // True when every unit has reached the target or has halted.
-  static bool advance(const std::vector<Unit*>& units, Index target, int threads,
+  static bool advance(const std::vector<std::unique_ptr<Unit>>& units, Index target, int threads,
                       const Watch& watch) {
     Ensemble e(units, target);
     if (e.queue_.empty()) return true;
@@ -36,7 +37,7 @@ class Ensemble {
     else
       e.share(n, watch);
     if (e.error_) std::rethrow_exception(e.error_);
-    for (Unit* u : units)
+    for (const auto& u : units)
       if (!u->done(target)) return false;
     return true;
   }
@@ -46,9 +47,9 @@ class Ensemble {
   static constexpr auto look = std::chrono::milliseconds(50);
   static constexpr double slice_seconds = 0.02;
 
-  Ensemble(const std::vector<Unit*>& units, Index target) : target_(target) {
-    for (Unit* u : units)
-      if (!u->done(target)) queue_.push_back(u);
+  Ensemble(const std::vector<std::unique_ptr<Unit>>& units, Index target) : target_(target) {
+    for (const auto& u : units)
+      if (!u->done(target)) queue_.push_back(u.get());
   }
 
   static Index steps_of(const Unit& u) {

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "seqsgd/run/simulation.hpp"
+#include "seqsgd/run/sampled_simulation.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "seqsgd/random/token_laws.hpp"
+#include "seqsgd/sampled/project.hpp"
 #include "seqsgd/state/sphere.hpp"
 
 namespace seqsgd {

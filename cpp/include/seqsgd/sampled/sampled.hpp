@@ -15,21 +15,19 @@ namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
 template <class T>
-class alignas(128) SampledRun final : public Unit {
+class SampledDynamics {
  public:
-  SampledRun(const Task& task, const Settings& s, std::shared_ptr<const Positions<T>> positions,
-             std::uint32_t run, Index record_row, Records& records,
-             std::vector<Workspace<T>>& workspaces)
+  using Workspace = seqsgd::Workspace<T>;
+
+  SampledDynamics(const Task& task, const Settings& s, std::uint32_t run,
+                  std::shared_ptr<const Positions<T>> positions)
       : task_(task),
         s_(s),
         run_(run),
-        record_row_(record_row),
-        records_(records),
-        workspaces_(workspaces),
         L_(task.L()),
-        n_(weight_count(s, task.L())),
-        shared_(s.weights == Weights::shared),
-        w_(s.weights, n_, s.d),
+        n_(s.fields.weights),
+        shared_(s.fields.one_weight()),
+        w_(s.spheres.one(), n_, s.d),
         teacher_(1, row_stride<T>(s.d)) {
     const Start start =
         make_start(s.seed, run, s.d, n_, s.init, s.position == PositionKind::opposite);
@@ -40,7 +38,7 @@ class alignas(128) SampledRun final : public Unit {
       Matrix P(2, s.d);
       P.row(0) = start.opposite.transpose();
       P.row(1) = -P.row(0);
-      positions = std::make_shared<Positions<T>>(P, s.weights);
+      positions = std::make_shared<Positions<T>>(P, shared_);
     }
     positions_ = positions ? std::move(positions) : std::make_shared<Positions<T>>();
     along_.resize(std::size_t(positions_->rank()));
@@ -50,62 +48,67 @@ class alignas(128) SampledRun final : public Unit {
     for (Index k = 0; k < positions_->rank(); ++k)
       basis_star_[std::size_t(k)] = dot(positions_->row(k), teacher_.data(), padded(s.d));
     remeasure();
-    if (s.plan.eta > 0) look_for_passage();
-    record_if_due();
   }
 
-  Index runs() const override { return 1; }
-  bool done(Index target) const override { return p_.step >= target || p_.halted(s_.plan); }
-  const Progress& progress(Index) const override { return p_; }
+  void seek(Workspace& ws, Index step) const {
+    if (!ws.feed.at(this, step)) ws.feed.seek(this, s_.seed, run_, step);
+  }
+  void forget(Workspace& ws) const { ws.feed.forget(); }
+  Index stretch(const Workspace& ws, Index step) const {
+    return ws.feed.block_length() - step % ws.feed.block_length();
+  }
 
-  void advance(Index target, Index budget, int worker, const std::atomic<bool>& pause) override {
-    Workspace<T>& ws = workspaces_[std::size_t(worker)];
-    const Index end = std::min(target, p_.step + budget);
-    if (p_.step < end && !ws.feed.at(this, p_.step)) ws.feed.seek(this, s_.seed, run_, p_.step);
-    while (p_.step < end && !p_.halted(s_.plan) && !pause.load(std::memory_order_relaxed)) {
-      const Index due = p_.next_record < Index(s_.plan.record.size())
-                            ? s_.plan.record[std::size_t(p_.next_record)]
-                            : end;
-      const Index to_block = ws.feed.block_length() - p_.step % ws.feed.block_length();
-      const Index n = std::min({end - p_.step, std::max<Index>(due - p_.step, 1), to_block});
-      try {
-        for (Index i = 0; i < n && !p_.halted(s_.plan); ++i) draw_and_step(ws);
-      } catch (...) {  // a link of the user's; the step's draws are used up
-        ws.feed.forget();
-        throw;
-      }
-      record_if_due();
+  Sample draw(Workspace& ws, Index) {
+    Read<T> read;
+    ws.x_scale = inverse_sqrt_d_;
+    ws.largest_x = Workspace::largest_drawn;
+    switch (ws.feed.way()) {
+      case Feed<T>::Way::draw:
+        project(ws, ws.feed.draw_source(), ws.X.data(), ws.X.cols());
+        break;
+      case Feed<T>::Way::ahead:
+        project(ws, read, ws.feed.ahead(), s_.d);
+        break;
+      case Feed<T>::Way::fill:
+        ws.feed.fill(ws.X.data(), ws.X.cols());
+        project(ws, read, ws.X.data(), ws.X.cols());
     }
+    return sample(ws, ws.feed.noise());
+  }
+  // The caller's tokens: padded rows in ws.X, in the units of the model.
+  Sample read(Workspace& ws) {
+    Read<T> read;
+    ws.x_scale = 1;
+    ws.largest_x = ws.X.leftCols(s_.d).hasNaN() ? std::numeric_limits<double>::infinity()
+                                                : ws.X.leftCols(s_.d).cwiseAbs().maxCoeff();
+    project(ws, read, ws.X.data(), ws.X.cols());
+    return sample(ws, nullptr);
+  }
+  void draw_ahead(Workspace& ws) const {
+    if (ws.feed.way() == Feed<T>::Way::ahead) ws.feed.draw_ahead();
+  }
+  void next(Workspace& ws) const { ws.feed.next(); }
+
+  // False if the step is too large to be represented, or leaves no direction.
+  bool move(Workspace& ws, double size, double gamma) {
+    if (!(size > 0) || gamma == 0) return true;
+    return shared_ ? move_shared(ws, gamma, ws.x_scale) : move_rows(ws, gamma, ws.x_scale);
   }
 
-  // One step on the caller's tokens, padded rows in ws.X in the units of the model. Labels are y,
-  // or where that is null the teacher's with this noise (k standard normals, or null for none).
-  // Returns the loss; NaN, and no step, once a value was not finite.
-  double observe(Workspace<T>& ws, const double* y, const double* noise) {
-    if (p_.nonfinite < 0) {
-      ws.largest_x = ws.X.leftCols(s_.d).cwiseAbs().maxCoeff();
-      if (ws.X.leftCols(s_.d).hasNaN()) ws.largest_x = std::numeric_limits<double>::infinity();
-      Read<T> read;
-      project(ws, read, ws.X.data(), ws.X.cols(), 1.0);
-      if (y)
-        finish_step(ws, 1.0, task_.labelled(y, ws.z.data(), ws.delta.data(), ws.scratch.data()));
-      else
-        finish_step(ws, 1.0,
-                    task_.evaluate(ws.zstar.data(), ws.z.data(), noise, ws.delta.data(),
-                                   ws.scratch.data()));
-      ws.largest_x = Workspace<T>::largest_drawn;
-      record_if_due();
-    }
-    return p_.nonfinite < 0 ? p_.loss_last : std::numeric_limits<double>::quiet_NaN();
+  // Weak recovery: ||(e, m)|| >= eta, or ||m|| / sqrt L untied. The running products only tell when
+  // to look.
+  bool recovered(Index step) {
+    if (step % 4096 == 0) measure_towards();  // the running products keep their rounding small
+    return overlap_reached();
   }
 
-  OrderParameters order_parameters(Index) const override {
+  OrderParameters measure() const {
     OrderParameters o;
     const double d = double(s_.d);
     std::vector<double> products(along_.size());
     double a = 0;
     for (Index i = 0; i < n_; ++i) {
-      if (i == 0 || s_.weights == Weights::rows) a = w_.exact_scale(i);
+      if (i == 0 || !s_.spheres.one()) a = w_.exact_scale(i);
       o.m.push_back(a * dot(w_.row(i), teacher_.data(), padded(s_.d)) / d);
       o.q.push_back(a * a * dot(w_.row(i), w_.row(i), padded(s_.d)) / d);
       for (Index k = shared_ ? 0 : i;
@@ -122,81 +125,57 @@ class alignas(128) SampledRun final : public Unit {
     checks::given("out", out);
     double a = 0;
     for (Index i = 0; i < n_; ++i) {
-      if (i == 0 || s_.weights == Weights::rows) a = w_.exact_scale(i);
+      if (i == 0 || !s_.spheres.one()) a = w_.exact_scale(i);
       for (Index j = 0; j < s_.d; ++j) out[i * s_.d + j] = a * double(w_.row(i)[j]);
     }
   }
   void teacher(double* out) const { std::copy_n(teacher_.data(), s_.d, checks::given("out", out)); }
   Matrix positions() const { return positions_->matrix(); }
 
-  // The whole mutable state, as two flat arrays: vectors of T, and doubles.
-  Index state_size() const { return 2 * n_ + Index(along_.size()) + Progress::size; }
-  void save(T* v, double* state) const {
-    checks::given("v", v);
+  Index state_size() const { return 2 * n_ + Index(along_.size()); }
+  void save(double* state, void* w) const {
+    T* v = static_cast<T*>(checks::given("w", w));
     checks::given("state", state);
     for (Index i = 0; i < n_; ++i) v = std::copy_n(w_.row(i), s_.d, v);
     for (const LineVector<double>* part : {&w_.norm2(), &towards_, &along_})
       state = std::copy(part->begin(), part->end(), state);
-    p_.save(state);
   }
-  void restore(const T* v, const double* state) {
-    check_state(v, state);
-    w_.place(v, s_.d, state);
+  void restore(const double* state, const void* w) {
+    check_state(state, w);
+    w_.place(static_cast<const T*>(w), s_.d, state);
     state += n_;
     for (auto* part : {&towards_, &along_}) {
       std::copy_n(state, part->size(), part->begin());
       state += part->size();
     }
-    p_.restore(state);
   }
-
-  // Throws unless restore can take this.
-  void check_state(const T* v, const double* state) const {
-    checks::given("v", v);
+  void check_state(const double* state, const void* w) const {
+    const T* v = static_cast<const T*>(checks::given("w", w));
     checks::given("state", state);
     double all = 0;
     for (Index i = 0; i < n_; ++i) {
       double norm2 = 0;
       for (Index j = 0; j < s_.d; ++j) norm2 += double(v[i * s_.d + j]) * double(v[i * s_.d + j]);
       if (!std::isfinite(norm2) || (state[i] > 0) != (norm2 > 0) ||
-          (norm2 == 0 && s_.weights != Weights::global))
+          (norm2 == 0 && !s_.spheres.one()))
         Progress::refuse();
       all += norm2;
     }
     if (all == 0) Progress::refuse();
-    const double* at = state + state_size() - Progress::size;
-    for (const double* x = state; x < at; ++x)
-      if (!std::isfinite(*x)) Progress::refuse();
-    Progress::check(at, s_.plan);
+    for (Index i = 0; i < state_size(); ++i)
+      if (!std::isfinite(state[i])) Progress::refuse();
   }
 
  private:
-  T* row(Index i) { return w_.row(i); }
-
-  void draw_and_step(Workspace<T>& ws) {
-    const double unit_x = inverse_sqrt_d_;
-    Read<T> read;
-    switch (ws.feed.way()) {
-      case Feed<T>::Way::draw:
-        project(ws, ws.feed.draw_source(), ws.X.data(), ws.X.cols(), unit_x);
-        break;
-      case Feed<T>::Way::ahead:
-        project(ws, read, ws.feed.ahead(), s_.d, unit_x);
-        break;
-      case Feed<T>::Way::fill:
-        ws.feed.fill(ws.X.data(), ws.X.cols());
-        project(ws, read, ws.X.data(), ws.X.cols(), unit_x);
-    }
-    const double loss = task_.evaluate(ws.zstar.data(), ws.z.data(), ws.feed.noise(),
-                                       ws.delta.data(), ws.scratch.data());
-    if (ws.feed.way() == Feed<T>::Way::ahead) ws.feed.draw_ahead();
-    finish_step(ws, unit_x, loss);
-    ws.feed.next();
+  const T* row(Index i) const { return w_.row(i); }
+  Sample sample(Workspace& ws, const double* noise) const {
+    return {ws.zstar.data(), ws.z.data(), noise, ws.delta.data(), L_, ws.scratch.data()};
   }
 
-  // Fields z* and z of this step, X in units of `unit_x`.
+  // Fields z* and z of this step, X in units of ws.x_scale.
   template <class Source>
-  void project(Workspace<T>& ws, Source& source, const T* x, Index x_stride, double unit_x) {
+  void project(Workspace& ws, Source& source, const T* x, Index x_stride) {
+    const double unit_x = ws.x_scale;
     offsets(ws);
     ws.x = x;
     ws.x_stride = x_stride;
@@ -228,7 +207,7 @@ class alignas(128) SampledRun final : public Unit {
   }
 
   // What each token's field carries beside x_l . w: e_l or c_l.
-  void offsets(Workspace<T>& ws) const {
+  void offsets(Workspace& ws) const {
     if (s_.position == PositionKind::injected)
       std::copy(s_.c.begin(), s_.c.end(), ws.offset.begin());
     for (Index l = 0, n = positions_->tokens(); l < n; ++l)
@@ -237,31 +216,7 @@ class alignas(128) SampledRun final : public Unit {
   }
 
   // Count the loss and move the weights by the step's delta.
-  void finish_step(Workspace<T>& ws, double unit_x, double loss) {
-    double size = 0;
-    for (double x : ws.delta) size += std::fabs(x);
-    if (!std::isfinite(loss) || !std::isfinite(size)) {
-      p_.nonfinite = p_.step + 1;
-      return;
-    }
-    const double gamma = s_.lr(p_.step);
-    if (size > 0 && gamma != 0 && !move(ws, gamma, unit_x)) {
-      p_.nonfinite = p_.step + 1;
-      return;
-    }
-    p_.count(loss);
-    if (s_.plan.eta > 0 && p_.passage < 0) {
-      if (p_.step % 4096 == 0) measure_towards();  // the running products keep their rounding small
-      look_for_passage();
-    }
-  }
-
-  // False if the step is too large to be represented, or leaves no direction.
-  bool move(Workspace<T>& ws, double gamma, double unit_x) {
-    return shared_ ? move_shared(ws, gamma, unit_x) : move_rows(ws, gamma, unit_x);
-  }
-
-  bool move_shared(Workspace<T>& ws, double gamma, double unit_x) {
+  bool move_shared(Workspace& ws, double gamma, double unit_x) {
     const Index tokens = ws.sums ? 1 : L_, r = positions_->rank();
     const double cx = gamma * unit_x * w_.inverse_scale(0),
                  cp = gamma * inverse_sqrt_d_ * w_.inverse_scale(0);
@@ -294,8 +249,8 @@ class alignas(128) SampledRun final : public Unit {
     return w_.sound(0);
   }
 
-  bool move_rows(Workspace<T>& ws, double gamma, double unit_x) {
-    const bool global = s_.weights == Weights::global;
+  bool move_rows(Workspace& ws, double gamma, double unit_x) {
+    const bool global = s_.spheres.one();
     const Index count = positions_->rank() > 0 ? 2 : 1;
     const double cp = gamma * inverse_sqrt_d_;
     double radial = 0;
@@ -333,13 +288,13 @@ class alignas(128) SampledRun final : public Unit {
   }
 
   // Token l's share of w . G: delta_l (x_l + p_l / sqrt d) . w
-  double along_w(const Workspace<T>& ws, Index l) const {
+  double along_w(const Workspace& ws, Index l) const {
     const double c = s_.position == PositionKind::injected ? s_.c[std::size_t(l)] : 0.0;
     return ws.delta[std::size_t(l)] * (ws.z[std::size_t(l)] - c);
   }
 
   // Whether squares of these steps still fit T.
-  bool representable(const Workspace<T>& ws, Index n) const {
+  bool representable(const Workspace& ws, Index n) const {
     T sum = 0;
     for (Index i = 0; i < n; ++i) sum += std::fabs(ws.c[std::size_t(i)]);
     return double(sum) * std::max(ws.largest_x, positions_->largest()) <
@@ -361,9 +316,7 @@ class alignas(128) SampledRun final : public Unit {
       along_[std::size_t(k)] = dot(row(i), positions_->row(k), padded(s_.d));
   }
 
-  // Weak recovery: ||(e, m)|| >= eta, or ||m|| / sqrt L untied. The running products only tell when
-  // to look.
-  void look_for_passage() {
+  bool overlap_reached() const {
     constexpr double margin = sizeof(T) == 4 ? 5e-4 : 1e-8;
     const double d = double(s_.d), least = std::max(0.0, s_.plan.eta - margin);
     double s = 0;
@@ -371,33 +324,24 @@ class alignas(128) SampledRun final : public Unit {
       s += square_of(w_.scale(i) * towards_[std::size_t(i)] / d) / double(n_);
     if (shared_)
       for (double g : along_) s += square_of(w_.scale(0) * g) / d;
-    if (s < least * least) return;
+    if (s < least * least) return false;
     s = 0;
     double a = 0;
     for (Index i = 0; i < n_; ++i) {
-      if (i == 0 || s_.weights == Weights::rows) a = w_.exact_scale(i);
+      if (i == 0 || !s_.spheres.one()) a = w_.exact_scale(i);
       s += square_of(a * dot(row(i), teacher_.data(), padded(s_.d)) / d) / double(n_);
     }
     if (shared_)
       for (Index k = 0; k < positions_->rank(); ++k)
         s += square_of(a * dot(row(0), positions_->row(k), padded(s_.d))) / d;
-    if (std::sqrt(s) >= s_.plan.eta) p_.passage = p_.step;
+    return std::sqrt(s) >= s_.plan.eta;
   }
 
   static double square_of(double x) { return x * x; }
 
-  void record_if_due() {
-    p_.record_if_due(s_.plan, [&](Index i, double mean_loss) {
-      records_.put(record_row_, i, order_parameters(0), mean_loss);
-    });
-  }
-
   const Task& task_;
   const Settings& s_;
   const std::uint32_t run_;
-  const Index record_row_;
-  Records& records_;
-  std::vector<Workspace<T>>& workspaces_;
   const Index L_, n_;
   const bool shared_;
   const double inverse_sqrt_d_ = 1 / std::sqrt(double(s_.d)), inverse_L_ = 1 / double(L_);
@@ -408,7 +352,6 @@ class alignas(128) SampledRun final : public Unit {
   LineVector<double> along_;       // v . basis_k (own row of P where rows have their own weights)
   LineVector<double> basis_star_;  // basis_k . w*
   LineVector<double> b_;           // scratch: sum_l delta_l p_l along the basis
-  Progress p_;
 };
 
 }  // namespace SEQSGD_LEVEL

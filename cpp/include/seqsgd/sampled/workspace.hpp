@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "seqsgd/model/task.hpp"
 #include "seqsgd/sampled/feed.hpp"
 #include "seqsgd/state/settings.hpp"
 
@@ -14,7 +15,7 @@ template <class T>
 struct alignas(128) Workspace {
   Workspace(const Settings& s, const Task& task)
       : feed(s.tokens, task.L(), s.d, task.noisy() ? task.k() : 0),
-        sums(s.weights == Weights::shared && task.sums().student_of_sum),
+        sums(s.fields.one_weight() && task.sums().student_of_sum),
         X(feed.way() == Feed<T>::Way::ahead || (sums && feed.way() == Feed<T>::Way::draw)
               ? 0
               : task.L(),
@@ -39,7 +40,8 @@ struct alignas(128) Workspace {
   Rows<T> X, sum, accumulators;
   const T* x = nullptr;  // this step's tokens: rows of stride x_stride
   Index x_stride = 0;
-  double largest_x = largest_drawn;  // |X_lj| of this step
+  double x_scale = 1;                // its units, 1 or 1 / sqrt d
+  double largest_x = largest_drawn;  // |X_lj| in these units
   LineVector<double> z, zstar, raw, rawstar, offset, delta, scratch;
   LineVector<const T*> rows;
   LineVector<T> c;

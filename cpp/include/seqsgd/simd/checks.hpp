@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "seqsgd/simd/simd.hpp"
+#include "seqsgd/simd/level.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {

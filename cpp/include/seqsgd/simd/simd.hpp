@@ -2,47 +2,21 @@
 //
 // GCC and Clang give arithmetic, comparison and selection on vector types; the few operations they
 // do not spell (square root, maximum, masked tails) are written per instruction set below.
-// Everything lives in an inline namespace named after the level, so that objects compiled for
-// different levels can never be merged by the linker.
 #pragma once
 
 #include <cmath>
-#include <cstdint>
 #include <cstring>
 #include <new>
 #include <vector>
 
-#if !defined(__GNUC__) && !defined(__clang__)
-#error "seqsgd needs GCC or Clang (on Windows: clang-cl): the kernels use vector extensions"
-#endif
-
-#if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && defined(__AVX512BW__)
-#define SEQSGD_LEVEL avx512
-#define SEQSGD_AVX512 1
-#elif defined(__AVX2__) && defined(__FMA__)
-#define SEQSGD_LEVEL avx2
-#define SEQSGD_AVX2 1
-#else
-#define SEQSGD_LEVEL baseline
-#endif
+#include "seqsgd/simd/level.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
-#if defined(SEQSGD_OUTLINE)  // for sanitizers, which take many minutes to compile what is inlined
-                             // by force
-#define SEQSGD_INLINE inline
-#define SEQSGD_LAMBDA_INLINE
-#else
-#define SEQSGD_INLINE inline __attribute__((always_inline))
-#define SEQSGD_LAMBDA_INLINE __attribute__((always_inline))
-#endif
-
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
-
-using Index = std::int64_t;
 
 // Vectors that share no cache line with anything else, so that threads do not slow each other down.
 template <class T>
@@ -72,6 +46,12 @@ inline constexpr int bytes = 32;
 #else
 inline constexpr int bytes = 16;
 #endif
+// Whether a vector fills a cache line, and there are 32 of them: code for narrower ones must keep
+// more chains of operations in step, and have fewer of them in sight.
+inline constexpr bool widest = bytes == 64;
+// Whether four doubles fit into a vector.
+inline constexpr bool has_four = bytes >= 32;
+typedef double four __attribute__((vector_size(32)));
 
 template <class T>
 struct Native {
@@ -125,6 +105,14 @@ SEQSGD_INLINE Vec<T> load_first(const T* p, int n) {
   for (int i = 0; i < n; ++i) r[i] = p[i];
 #endif
   return r;
+}
+
+// As many T as a vector has doubles, from unaligned memory, as doubles.
+template <class T>
+SEQSGD_INLINE f64 load_doubles(const T* p) {
+  typedef T part
+      __attribute__((vector_size(width<double> * sizeof(T)), aligned(alignof(T)), may_alias));
+  return __builtin_convertvector(*reinterpret_cast<const part*>(p), f64);
 }
 
 // Zero from the n-th element on.

@@ -1,63 +1,67 @@
 // Which token sees which weight, and which weights share a sphere: two separate things.
 #pragma once
 
-#include <utility>
 #include <vector>
 
-#include "seqsgd/state/sphere.hpp"
+#include "seqsgd/simd/checks.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-// The student's fields: field f is z_f = x_l . w_i (+ what the position adds), (l, i) = map[f].
+// The student's fields: field f is z_f = x_l . w_i (+ what the position adds), (l, i) = fields[f].
+// As it is made, with no fields: every token sees the one weight, whatever L.
 struct FieldMap {
   struct Field {
     Index token, weight;
   };
-  Index weights = 0;
+  Index tokens = 0, weights = 1;
   std::vector<Field> fields;
-
-  Index size() const { return Index(fields.size()); }
+  bool own = false;  // token l sees weight l alone
 
   // Every token sees every weight.
-  static FieldMap shared(Index L, Index p) {
-    FieldMap map{p, {}};
+  static FieldMap shared(Index L, Index p = 1) {
+    checks::within("L", L, 1, most);
+    checks::within("p", p, 1, most);
+    FieldMap map{L, p, {}};
     for (Index l = 0; l < L; ++l)
       for (Index i = 0; i < p; ++i) map.fields.push_back({l, i});
     return map;
   }
   // Token l sees weight l.
   static FieldMap per_token(Index L) {
-    FieldMap map{L, {}};
+    checks::within("L", L, 1, most);
+    FieldMap map{L, L, {}, true};
     for (Index l = 0; l < L; ++l) map.fields.push_back({l, l});
     return map;
   }
+
+  Index size() const { return Index(fields.size()); }
+  bool one_weight() const { return !own && weights == 1; }
+  // With its fields written out.
+  FieldMap of_length(Index L) const { return fields.empty() ? shared(L, 1) : *this; }
+
+  static constexpr Index most = Index(1) << 31;  // tokens, or weights
 };
 
-// Sets of weights; the squared norms over d of each set sum up to its size.
+// Weight i is on sphere of[i]; squared norms over d on a sphere sum up to the number of its
+// weights. As it is made: each weight on its own.
 struct Spheres {
-  std::vector<std::vector<Index>> members;
+  std::vector<Index> of;
+  bool common = false;  // all weights on one sphere
 
   static Spheres own(Index weights) {
+    checks::within("weights", weights, 1, FieldMap::most);
     Spheres out;
-    for (Index i = 0; i < weights; ++i) out.members.push_back({i});
+    for (Index i = 0; i < weights; ++i) out.of.push_back(i);
     return out;
   }
   static Spheres one(Index weights) {
-    Spheres out;
-    out.members.resize(1);
-    for (Index i = 0; i < weights; ++i) out.members[0].push_back(i);
-    return out;
+    checks::within("weights", weights, 1, FieldMap::most);
+    return {std::vector<Index>(std::size_t(weights), 0), true};
   }
-};
 
-inline FieldMap field_map(Weights weights, Index L) {
-  return weights == Weights::shared ? FieldMap::shared(L, 1) : FieldMap::per_token(L);
-}
-inline Spheres spheres(Weights weights, Index L) {
-  const Index p = weights == Weights::shared ? 1 : L;
-  return weights == Weights::global ? Spheres::one(p) : Spheres::own(p);
-}
+  bool one() const { return common; }
+};
 
 }  // namespace SEQSGD_LEVEL
 }  // namespace seqsgd

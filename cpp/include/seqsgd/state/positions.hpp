@@ -25,15 +25,14 @@ inline PositionKind position_named(const std::string& name) {
                               name + "'");
 }
 
-// P = mix * basis. With shared weights the basis is orthonormal (rank r rows), so that one pass
+// P = mix * basis. With one weight the basis is orthonormal (rank r rows), so that one pass
 // over r rows serves all tokens; where every token has a weight vector of its own the basis is P
 // itself and only its own row matters to a token.
 template <class T>
 class Positions {
  public:
   Positions() = default;
-  Positions(const Matrix& P, Weights weights)
-      : L_(P.rows()), d_(P.cols()), shared_(weights == Weights::shared) {
+  Positions(const Matrix& P, bool one_weight) : L_(P.rows()), d_(P.cols()), shared_(one_weight) {
     if (!shared_) {
       keep(P);
       return;

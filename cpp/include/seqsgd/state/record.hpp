@@ -35,6 +35,39 @@ struct Plan {
   bool halt = false;          // whether a run stops there
 };
 
+struct OrderParameters {
+  std::vector<double> m, q, e;
+};
+
+// Records of all runs, NaN where nothing was recorded. A unit writes only the rows of its own runs.
+class Records {
+ public:
+  Records(Index runs, Index count, Index n_weights, Index n_positions)
+      : count(count),
+        n_weights(n_weights),
+        n_positions(n_positions),
+        m(filled(runs * count * n_weights)),
+        q(m),
+        e(filled(runs * count * n_positions)),
+        loss(filled(runs * count)) {}
+
+  void put(Index run, Index i, const OrderParameters& o, double mean_loss) {
+    const Index at = run * count + i;
+    std::copy(o.m.begin(), o.m.end(), m.begin() + at * n_weights);
+    std::copy(o.q.begin(), o.q.end(), q.begin() + at * n_weights);
+    std::copy(o.e.begin(), o.e.end(), e.begin() + at * n_positions);
+    loss[std::size_t(at)] = mean_loss;
+  }
+
+  const Index count, n_weights, n_positions;
+  std::vector<double> m, q, e, loss;
+
+ private:
+  static std::vector<double> filled(Index n) {
+    return std::vector<double>(std::size_t(n), std::numeric_limits<double>::quiet_NaN());
+  }
+};
+
 // The state of one run in the eyes of whoever steps, records or resumes it.
 struct Progress {
   Index step = 0;
@@ -47,6 +80,8 @@ struct Progress {
 
   bool halted(const Plan& plan) const { return nonfinite >= 0 || (plan.halt && passage >= 0); }
 
+  bool done(Index target, const Plan& plan) const { return step >= target || halted(plan); }
+
   // A step was done at this loss.
   void count(double loss) {
     loss_last = loss;
@@ -55,13 +90,26 @@ struct Progress {
     ++step;
   }
 
-  // Calls put(index of the record, mean loss since the one before) if one is due at this step.
-  template <class Put>
-  void record_if_due(const Plan& plan, Put put) {
+  // The step in hand is not to be taken: a value was not finite.
+  void stop() { nonfinite = step + 1; }
+  // The last step was counted, but not taken.
+  void take_back() {
+    --step;
+    --loss_count;
+  }
+
+  // The step of the next record, or `otherwise`.
+  Index due(const Plan& plan, Index otherwise) const {
+    return next_record < Index(plan.record.size()) ? plan.record[std::size_t(next_record)]
+                                                   : otherwise;
+  }
+  // Puts measure(), with the mean loss since the record before, into this row if a record is due.
+  template <class Measure>
+  void record_if_due(const Plan& plan, Records& records, Index row, Measure measure) {
     while (next_record < Index(plan.record.size()) &&
            plan.record[std::size_t(next_record)] <= step) {
       if (plan.record[std::size_t(next_record)] == step) {
-        put(next_record, loss_sum / double(loss_count));
+        records.put(row, next_record, measure(), loss_sum / double(loss_count));
         loss_sum = 0;
         loss_count = 0;
       }
@@ -99,39 +147,6 @@ struct Progress {
   static void refuse() {
     throw std::invalid_argument(
         "state: expected what a simulation with the same settings has saved");
-  }
-};
-
-struct OrderParameters {
-  std::vector<double> m, q, e;
-};
-
-// Records of all runs, NaN where nothing was recorded. A unit writes only the rows of its own runs.
-class Records {
- public:
-  Records(Index runs, Index count, Index n_weights, Index n_positions)
-      : count(count),
-        n_weights(n_weights),
-        n_positions(n_positions),
-        m(filled(runs * count * n_weights)),
-        q(m),
-        e(filled(runs * count * n_positions)),
-        loss(filled(runs * count)) {}
-
-  void put(Index run, Index i, const OrderParameters& o, double mean_loss) {
-    const Index at = run * count + i;
-    std::copy(o.m.begin(), o.m.end(), m.begin() + at * n_weights);
-    std::copy(o.q.begin(), o.q.end(), q.begin() + at * n_weights);
-    std::copy(o.e.begin(), o.e.end(), e.begin() + at * n_positions);
-    loss[std::size_t(at)] = mean_loss;
-  }
-
-  const Index count, n_weights, n_positions;
-  std::vector<double> m, q, e, loss;
-
- private:
-  static std::vector<double> filled(Index n) {
-    return std::vector<double>(std::size_t(n), std::numeric_limits<double>::quiet_NaN());
   }
 };
 

@@ -5,8 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "seqsgd/model/task.hpp"
 #include "seqsgd/random/token_laws.hpp"
+#include "seqsgd/simd/checks.hpp"
+#include "seqsgd/state/fields.hpp"
 #include "seqsgd/state/positions.hpp"
 #include "seqsgd/state/record.hpp"
 #include "seqsgd/state/start.hpp"
@@ -17,7 +18,8 @@ inline namespace SEQSGD_LEVEL {
 struct Settings {
   Index d = 1;  // token dimension: entries of tokens have variance 1/d
   std::uint64_t seed = 0;
-  Weights weights = Weights::shared;
+  FieldMap fields;         // which token sees which weight: FieldMap::shared(L), per_token(L)
+  Spheres spheres;         // which weights share a sphere
   bool projected = false;  // only the component of the gradient orthogonal to w
   PositionKind position = PositionKind::none;
   Matrix P{0, 0};         // (L, d), kind matrix
@@ -28,11 +30,12 @@ struct Settings {
   Plan plan;
   bool general =
       false;  // reduced dynamics: the general step (gram.hpp) also where there is a kernel
-};
 
-inline Index weight_count(const Settings& s, Index L) {
-  return s.weights == Weights::shared ? 1 : L;
-}
+  // Whether there are positions that are vectors.
+  bool encoded() const {
+    return position == PositionKind::opposite || position == PositionKind::matrix;
+  }
+};
 
 // Bounds of what the streams, and arithmetic with whole numbers, can tell apart: the same as in
 // Python.
@@ -42,6 +45,18 @@ inline constexpr double largest_P =
     1e15;  // so that squares and products of the entries of P stay finite in single precision
 
 namespace detail {
+
+inline void check_fields(const Settings& s, Index L) {
+  if (!s.fields.fields.empty() && s.fields.tokens != L)
+    checks::refuse("fields", "a map of L = " + checks::text(L) + " tokens", s.fields.tokens);
+  if (!s.fields.one_weight() && !s.fields.own)
+    checks::refuse("fields", "one weight that all tokens see, or one for each token",
+                   s.fields.weights);
+  if (!s.spheres.of.empty() && Index(s.spheres.of.size()) != s.fields.weights)
+    checks::refuse("spheres",
+                   "the sphere of each of " + checks::text(s.fields.weights) + " weights",
+                   s.spheres.of.size());
+}
 
 inline void check_position(const Settings& s, Index L) {
   if (s.position == PositionKind::opposite && L != 2)
@@ -114,17 +129,17 @@ inline void check_plan(const Plan& plan) {
 }  // namespace detail
 
 // Throws std::invalid_argument, whose message names the setting, before anything is allocated.
-inline void check(const Settings& s, const Task& task, Index runs, Index first_run, int threads) {
-  const Index L = task.L();
+inline void check(const Settings& s, Index L, Index runs, Index first_run, int threads) {
   checks::within("d", s.d, 1, most_d);
   checks::within("runs", runs, 1, most_runs);
   checks::within("first_run", first_run, 0, most_runs - runs);
   checks::within("threads", threads, 1, most_threads);
+  detail::check_fields(s, L);
   detail::check_position(s, L);
   detail::check_tokens(s.tokens, L);
   detail::check_rate(s.lr);
   detail::check_plan(s.plan);
-  check_start(s.d, weight_count(s, L), s.init, s.position == PositionKind::opposite);
+  check_start(s.d, s.fields.weights, s.init, s.position == PositionKind::opposite);
 }
 
 // Of a size beyond which whole numbers no longer count bytes.

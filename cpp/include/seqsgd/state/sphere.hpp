@@ -10,24 +10,10 @@
 #include <string>
 #include <vector>
 
-#include "seqsgd/random/kernels.hpp"
+#include "seqsgd/simd/rows.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
-
-// Which weights the tokens see, and which spheres they live on.
-enum class Weights {
-  shared,  // one w, ||w||^2 = d
-  rows,    // token l sees w_l, each ||w_l||^2 = d
-  global   // token l sees w_l, sum_l ||w_l||^2 = L d
-};
-
-inline Weights weights_named(const std::string& name) {
-  if (name == "shared") return Weights::shared;
-  if (name == "rows") return Weights::rows;
-  if (name == "global") return Weights::global;
-  throw std::invalid_argument("weights: expected shared, rows or global, got '" + name + "'");
-}
 
 template <class T>
 using Rows = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -35,12 +21,13 @@ using Rows = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 template <class T>
 class Sphere {
  public:
-  Sphere(Weights kind, Index n, Index d)
-      : kind(kind),
-        n(n),
+  // common: all n vectors share one sphere, of squared radius n d
+  Sphere(bool common, Index n, Index d)
+      : n(n),
         d(d),
         v_(Rows<T>::Zero(n, row_stride<T>(d))),
-        radius2_(kind == Weights::global ? double(n) * double(d) : double(d)),
+        common_(common),
+        radius2_(common ? double(n) * double(d) : double(d)),
         inverse_radius2_(1 / radius2_),
         norm2_(std::size_t(n), 0.0),
         scale_(std::size_t(n), 1.0),
@@ -97,13 +84,12 @@ class Sphere {
     return std::sqrt(radius2() / s);
   }
 
-  const Weights kind;
   const Index n, d;
 
  private:
   // The vectors that share a sphere with vector i.
-  Index first(Index i) const { return kind == Weights::global ? 0 : i; }
-  Index end(Index i) const { return kind == Weights::global ? n : i + 1; }
+  Index first(Index i) const { return common_ ? 0 : i; }
+  Index end(Index i) const { return common_ ? n : i + 1; }
   double size2(Index i) const {
     double s = 0;
     for (Index k = first(i); k < end(i); ++k) s += norm2_[std::size_t(k)];
@@ -118,6 +104,7 @@ class Sphere {
   }
 
   Rows<T> v_;
+  const bool common_;
   double radius2_, inverse_radius2_;
   LineVector<double> norm2_, scale_,
       inverse_;  // ||v_i||^2 as the last move measured it, and what follows from it

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "seqsgd/random/kernels.hpp"
+#include "seqsgd/random/random.hpp"
 #include "seqsgd/simd/checks.hpp"
 #include "seqsgd/state/basis.hpp"
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <atomic>
-#include <vector>
 
 #include "seqsgd/state/record.hpp"
 
@@ -20,15 +19,22 @@ class Unit {
   virtual bool done(Index target) const = 0;
   virtual const Progress& progress(Index run) const = 0;
   virtual OrderParameters order_parameters(Index run) const = 0;
+
+  // The whole mutable state of a run: `state_size` doubles, and where a dynamics keeps weights
+  // these as (weights, d) numbers of its precision; else `w` is not looked at.
+  virtual Index state_size() const = 0;
+  virtual void save(Index run, double* state, void* w) const = 0;
+  virtual void check_state(const double* state, const void* w) const = 0;  // throws unless restore
+                                                                           // can take this
+  virtual void restore(Index run, const double* state, const void* w) = 0;
 };
 
-// Runs of the reduced dynamics: their mutable state is a few doubles.
-class ReducedRuns : public Unit {
- public:
-  virtual Index state_size() const = 0;
-  virtual void save(Index run, double* state) const = 0;
-  virtual void check_state(const double* state) const = 0;  // throws unless restore can take this
-  virtual void restore(Index run, const double* state) = 0;
+// What a step of one run gives to its task, and where its task answers.
+struct Sample {
+  const double *zstar, *z, *noise;  // fields; standard normals of the label noise, or null
+  double* delta;                    // d loss / d z, `fields` of them
+  Index fields;
+  double* scratch;
 };
 
 }  // namespace SEQSGD_LEVEL

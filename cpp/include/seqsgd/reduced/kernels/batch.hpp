@@ -145,7 +145,7 @@ class ReducedBatch {
     for (Index h = 0; h < state_.parts_taken; ++h) {
       V q{};
       for (Index i = 0; i < c_.n; ++i) q += settle(h, i);
-      if (s_.weights == Weights::global) to_sphere(h, 0, c_.n, q / double(c_.n));
+      if (s_.spheres.one()) to_sphere(h, 0, c_.n, q / double(c_.n));
     }
     to_lean();
   }
@@ -174,7 +174,7 @@ class ReducedBatch {
       take_increments(draws_.squared(c_, k), c[0], c[1]);
       q += c[0] * c[0];
     }
-    if (s_.weights != Weights::global) to_sphere(h, i, 1, q);
+    if (!s_.spheres.one()) to_sphere(h, i, 1, q);
     return q;
   }
   // Rows i, i + 1, ... back to the sphere should rounding have moved them by more than its own

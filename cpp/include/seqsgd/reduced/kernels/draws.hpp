@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "seqsgd/model/task.hpp"
 #include "seqsgd/reduced/start.hpp"
 
 namespace seqsgd {
@@ -46,9 +47,8 @@ struct ReducedDraws {
     }
     const Index numbers = words + 2 * c.size() + (c.encoded ? c.L * (c.r + 1) : 0);
     const double bytes = double(numbers) * (lean && single ? 4 : 8),
-                 two_parts = simd::bytes == 64
-                                 ? 0x1p19
-                                 : 0x1p18;  // (two are worth more than the nearest cache)
+                 two_parts =
+                     simd::widest ? 0x1p19 : 0x1p18;  // (two are worth more than the nearest cache)
     while (together > wide &&
            together * bytes > (lean && single && together == 2 * wide ? two_parts : 0x1p15))
       together /= 2;

@@ -80,7 +80,7 @@ class LeanStep {
   // registers.)
   template <int P>
   __attribute__((noinline)) void move_parts(int h, double gamma_d, V* overlap) const {
-    if (global())
+    if (one_sphere())
       move_as<P, true>(h, gamma_d);
     else
       move_as<P, false>(h, gamma_d);
@@ -93,7 +93,7 @@ class LeanStep {
     draws_.chi.of_normal().template with_degree<T>(f);
   }
   SEQSGD_INLINE Index n() const { return Shared ? 1 : rows_; }
-  SEQSGD_INLINE bool global() const { return !Shared && s_.weights == Weights::global; }
+  SEQSGD_INLINE bool one_sphere() const { return !Shared && s_.spheres.one(); }
   // What a row has of a step: its products with w* and with the direction of what w has beside w*,
   // and the normal of its chi-square. The latter two are replaced by what the move takes of them.
   struct Drawn {
@@ -171,7 +171,7 @@ class LeanStep {
   template <int P>
   SEQSGD_INLINE void ask_rows(RunLanes<T>& g, int h) {
     with_degree([&](auto D) SEQSGD_LAMBDA_INLINE {
-      if (global())
+      if (one_sphere())
         draws_.solvable ? ask_rows<P, D.value, true, true>(g, h)
                         : ask_rows<P, D.value, false, true>(g, h);
       else

@@ -92,7 +92,7 @@ class ReducedStep {
 
   SEQSGD_INLINE V move(RunLanes<T>& g, int h, double gamma_d) {
     if (shared()) return move_shared(h, gamma_d);
-    if (s_.weights == Weights::global) return move_global(g, h, gamma_d);
+    if (s_.spheres.one()) return move_one_sphere(g, h, gamma_d);
     return move_rows(g, h, gamma_d);
   }
 
@@ -363,7 +363,7 @@ class ReducedStep {
     return m2 / double(c_.n);
   }
 
-  V move_global(RunLanes<T>& g, int h, double gamma_d) {
+  V move_one_sphere(RunLanes<T>& g, int h, double gamma_d) {
     const double share = 1 / double(c_.n);
     const Index width =
         c_.r + 3;  // v of a row, and its squared length in directions that are not followed
