@@ -50,11 +50,12 @@ class GramDynamics {
         spheres_(s.spheres.of.empty() ? Spheres::own(map_.weights) : s.spheres),
         p_(map_.weights),
         encoded_(c.encoded),
-        fixed_(1 + (c.encoded ? std::min(c.rank, s.d - 1) : 0)),
-        frame_(std::min(p_, s.d - fixed_)),
-        unseen_(s.d - fixed_ - frame_),
-        W_(Matrix::Zero(p_, fixed_ + frame_)),
-        P_(Matrix::Zero(L_, fixed_)) {
+        fixed_(c.fixed()),
+        frame_(c.frame()),
+        unseen_(s.d - fixed_ - frame_) {
+    FrameStart start = frame_start(s, c, run);
+    W_ = std::move(start.W);
+    P_ = std::move(start.P);
     const CovarianceFactor& factor = s.tokens.factor;
     if (s.tokens.law == TokenLaw::correlated) {
       mixing_ = Matrix::Zero(L_, L_);
@@ -63,18 +64,17 @@ class GramDynamics {
           mixing_(factor.order[std::size_t(i)], factor.order[std::size_t(k)]) =
               factor.F[std::size_t(i * L_ + k)];
     }
-    start(c);
     if (encoded_ && s.fields.one_weight()) positional_ = orthonormal_basis(P_.transpose());
   }
 
   // Bytes of one run, and of what a worker keeps and takes for a moment.
   static double bytes(const Coordinates& c) {
-    const double L = double(c.L), p = double(c.n), k = fixed_directions(c);
+    const double L = double(c.L), p = double(c.n), k = double(c.fixed());
     return 8 * (p * (k + p) + 2 * L * k + L * L) + 16 * (c.shared ? L * p : L) + 8 * p +
            double(sizeof(GramDynamics)) + 1024;
   }
   static double bytes_of_worker(const Coordinates& c, const Task& task) {
-    const double L = double(c.L), p = double(c.n), k = fixed_directions(c);
+    const double L = double(c.L), p = double(c.n), k = double(c.fixed());
     return 8 * (3 * L * (k + p) + L * p + 4 * p * (k + 2 * p) + L * L) +
            8 * (L + 2 * (c.shared ? L * p : L) + double(task.scratch() + std::size_t(task.k()))) +
            512;
@@ -145,52 +145,6 @@ class GramDynamics {
   }
 
  private:
-  // w* and at most the rows of P.
-  static double fixed_directions(const Coordinates& c) {
-    return 1 + (c.encoded ? double(std::min(c.rank, c.dimension - 1)) : 0);
-  }
-
-  void start(const Coordinates& c) {
-    const Index r = fixed_ - 1;
-    OneByOne g(Use::start, Address{s_.seed, Stream::teacher, run_, 0});
-    if (s_.position == PositionKind::opposite) P_.col(1) = c.mix.col(0);
-    if (s_.position == PositionKind::matrix) {
-      const Matrix span = teacher_and_positions(s_, c, g), q = orthonormal_basis(span);
-      const Index found = std::min<Index>(q.cols(), fixed_);
-      P_.leftCols(found) = span.rightCols(L_).transpose() * q.leftCols(found);
-    }
-    OneByOne init(Use::start, Address{s_.seed, Stream::init, run_, 0});
-    double m0 = s_.init.m0;
-    if (s_.init.overlap && s_.init.random_sign &&
-        gaussian_vector(s_.seed, Stream::init, run_, std::uint64_t(p_), 1)[0] < 0)
-      m0 = -m0;
-    // Directions orthogonal to w* are uniform. With the opposite encoding, which is chosen
-    // orthogonal to the initial weights, none of them is along P; else r of them are.
-    const Index along = s_.position == PositionKind::matrix ? r : 0;
-    Matrix across = Matrix::Zero(p_, r + frame_);
-    for (Index i = 0; i < p_; ++i)
-      for (Index k = 0; k < along; ++k) across(i, k) = init.normal();
-    const Matrix rest = bartlett(p_, s_.d - 1 - along, init);
-    across.block(0, r, p_, rest.cols()) = rest;
-    for (Index i = 0; i < p_; ++i) {
-      const double size = across.row(i).norm();
-      W_(i, 0) = !s_.init.overlap ? init.normal() : s_.d == 1 ? (m0 < 0 ? -1 : 1) : m0;
-      if (s_.init.overlap)
-        across.row(i) *= size > 0 && m0 * m0 < 1 ? std::sqrt((1 - m0) * (1 + m0)) / size : 0;
-      W_.row(i).tail(r + frame_) = across.row(i);
-      if (!s_.init.overlap) W_.row(i) /= W_.row(i).norm();
-    }
-  }
-
-  // A (n, min(n, dof)) such that A A^T has the law of Z Z^T, Z (n, dof) of independent normals.
-  static Matrix bartlett(Index n, Index dof, OneByOne& g) {
-    Matrix A = Matrix::Zero(n, std::min(n, dof));
-    for (Index i = 0; i < n; ++i)
-      for (Index j = 0; j < A.cols() && j <= i; ++j)
-        A(i, j) = i == j ? std::sqrt(ChiSquare(dof - i)(g)) : g.normal();
-    return A;
-  }
-
   // Independent tokens become correlated ones.
   Matrix mixed(Matrix X) const { return mixing_.size() ? Matrix(mixing_ * X) : X; }
 

@@ -1,5 +1,5 @@
-// Where a run starts: teacher, initial weights and the opposite encoding, drawn in double whatever
-// the dynamics computes in.
+// Where a run starts in R^d: teacher, initial weights and the opposite encoding, drawn in double
+// whatever the dynamics computes in. (reduced/start.hpp has order parameters of the same law.)
 #pragma once
 
 #include <cmath>
@@ -29,6 +29,14 @@ inline Vector gaussian_vector(std::uint64_t seed, Stream stream, std::uint32_t r
   return x.head(d);
 }
 
+// The overlap that all of a run's n weight vectors start with.
+inline double first_overlap(const InitialCondition& init, std::uint64_t seed, std::uint32_t run,
+                            Index n) {
+  const bool turned = init.overlap && init.random_sign &&
+                      gaussian_vector(seed, Stream::init, run, std::uint64_t(n), 1)[0] < 0;
+  return turned ? -init.m0 : init.m0;
+}
+
 // Unit vector in the direction of x orthogonal to the columns of the orthonormal Q.
 inline Vector unit_orthogonal(Vector x, const Matrix& Q) {
   remove_along(Q, Q.cols(), x);
@@ -48,10 +56,7 @@ inline Start make_start(std::uint64_t seed, std::uint32_t run, Index d, Index n,
   const Vector t = gaussian_vector(seed, Stream::teacher, run, 0, d).normalized();
   s.teacher = t * radius;
   s.w.resize(d, n);
-  double m0 = init.m0;
-  if (init.overlap && init.random_sign &&
-      gaussian_vector(seed, Stream::init, run, std::uint64_t(n), 1)[0] < 0)
-    m0 = -m0;
+  const double m0 = first_overlap(init, seed, run, n);
   for (Index i = 0; i < n; ++i) {
     const Vector x = gaussian_vector(seed, Stream::init, run, std::uint64_t(i), d);
     if (!init.overlap)
