@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import seqsgd as sq
 from seqsgd.cli.main import example_path
-from seqsgd.cli.main.runfile import _sets, parse, read
-from seqsgd.cli.main.sweepfile import read as read_sweep
+from seqsgd.cli.runfile import _sets, parse, read
+from seqsgd.cli.sweepfile import read as read_sweep
 from seqsgd.models.plain import known
 
 BASE = """

@@ -275,7 +275,7 @@ def test_a_line_a_minute_in_a_pipe(capsys, monkeypatch):
     p = progress.Progress(10, 1000, 2, 200, 8.0, 1, None)
     p.piece(100, 1.0)
     p.cell()
-    p.flying(50)
+    p.in_flight(50)
     p.close()
     said = capsys.readouterr().err
     assert (
@@ -284,5 +284,5 @@ def test_a_line_a_minute_in_a_pipe(capsys, monkeypatch):
         and said.count("\n") == 1
     )
     quiet = progress.Progress(10, 1000, 2, 200, 8.0, 1, False)
-    quiet.flying(50)
+    quiet.in_flight(50)
     assert capsys.readouterr().err == ""

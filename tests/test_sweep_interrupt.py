@@ -107,7 +107,7 @@ def test_a_worker_that_does_not_stop_is_killed(tmp_path, monkeypatch):
 def order(life, owner=None, guard=True):
     (cell,) = sq.Sweep(BASE, {"lr": [0.1]}, rng=0).cells()
     piece = worker.Piece(0, cell.key, cell.run, cell.seed, 0.0)
-    return worker.Order(
+    return worker.Job(
         1, 0, (piece,), str(life.parent), str(life), owner or name(), 60.0, 15.0, guard
     )
 

@@ -153,15 +153,15 @@ def test_a_checkpoint_is_used(tmp_path, monkeypatch):
     class Stop(Exception):
         pass
 
-    real = worker.Course
+    real = worker.Execution
 
-    class Course(real):
+    class Execution(real):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             if self.run.runs == 1 and self.saved is not None:
                 seen.append(int(self.engine.steps_done().sum()))
 
-    monkeypatch.setattr(worker, "Course", Course)
+    monkeypatch.setattr(worker, "Execution", Execution)
     from seqsgd.sweeps import drive
 
     def stop(self, run_steps):
@@ -230,7 +230,7 @@ def test_a_piece_that_was_ended_is_no_outcome(monkeypatch):
         patch.setattr(drive, "compute_piece", noted)
         sq.sweep(BASE, {"lr": [0.1]}, rng=0)
 
-    class Slow(worker.Course):
+    class Slow(worker.Execution):
         def advance(self):
             assert [self.callback(1, self.total), self.callback(2, self.total)] == [True, True]
 

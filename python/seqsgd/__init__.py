@@ -6,6 +6,7 @@ steps it, `sweep` runs it over a grid, `load` reads results back.
 
 from typing import TYPE_CHECKING, Any
 
+from . import info as _info
 from .errors import (
     ConfigError,
     NonFiniteWarning,
@@ -16,7 +17,6 @@ from .errors import (
     SweepInterrupted,
     SweepWarning,
 )
-from . import info as _info
 from .info import activations, build_config, links, losses
 from .models import (
     SSI,

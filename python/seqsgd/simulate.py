@@ -16,7 +16,7 @@ from ._seed import Rng, Seed
 from .dynamics import table
 from .dynamics.protocol import Dynamics
 from .errors import NonFiniteWarning, SimulationInterrupted
-from .models.course import Steps
+from .models.recording import Steps
 from .models.simulation import Run
 from .results import provenance
 from .results.checkpoint import Checkpoint
@@ -148,12 +148,12 @@ def simulate(
     run.warn(stacklevel=2)
     import xarray  # noqa: F401  needed for the result: loaded now, so that Ctrl-C need not wait for it
 
-    result = Course(run, saved.seed if saved else seed, saved, every, progress, callback).go()
+    result = Execution(run, saved.seed if saved else seed, saved, every, progress, callback).go()
     _warn_nonfinite(result, stacklevel=2)
     return result
 
 
-class Course:
+class Execution:
     """One call of simulate, from allocation to result."""
 
     def __init__(

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from seqsgd import figures
 from seqsgd.figures import extra_overlay, extra_passages
-from seqsgd.figures.runner import Laboratory
+from seqsgd.report.runner import Runner
 from transition import TRANSITION
 
 TINY = {
@@ -184,10 +184,10 @@ def computed(made, tmp_path_factory):
             elif name in MADE:
                 kept[name] = made(name).data
             else:
-                with Laboratory(
-                    tmp_path_factory.mktemp("laboratory") / ".x.sweep", 2, progress=False
-                ) as laboratory:
-                    kept[name] = figure.compute(figure.settings("quick", TINY[name]), laboratory)
+                with Runner(
+                    tmp_path_factory.mktemp("runner") / ".x.sweep", 2, progress=False
+                ) as runner:
+                    kept[name] = figure.compute(figure.settings("quick", TINY[name]), runner)
         return kept[name].copy(deep=True)
 
     return of

@@ -57,14 +57,16 @@ def test_the_data_are_those_of_simulations(tmp_path):
     """First passages of a network whose rate depends on L are those of simulate with that rate, for
     the same seed.
     """
-    from seqsgd.figures.runner import Laboratory
+    from seqsgd.report.runner import Runner
 
-    race = gains.Race("sum_h2", 1.0, "square", 60, (3,), 40_000, 8)
+    comparison = gains.Comparison("sum_h2", 1.0, "square", 60, (3,), 40_000, 8)
     network = gains.Network("tied", sq.Tied("relu"), sq.PowerLaw(0.01, L=0.5))
-    with Laboratory(tmp_path / "store", 1, False) as laboratory:
-        found = gains.first_passages(laboratory, race, [network], 3)
+    with Runner(tmp_path / "store", 1, False) as runner:
+        found = gains.first_passages(runner, comparison, [network], 3)
     seed = (
-        sq.sweep(race.base(network, steps=40_000), {"task.teacher.L": [3]}, rng=3, progress=False)
+        sq.sweep(
+            comparison.base(network, steps=40_000), {"task.teacher.L": [3]}, rng=3, progress=False
+        )
         .cell(L=3)
         .arguments["rng"]
     )
@@ -233,12 +235,12 @@ def test_the_fit_finds_the_exponent_and_its_error():
 
 def test_the_search_goes_on_until_the_least_median_has_neighbours(tmp_path):
     """Two rates to begin with, neither the best: more are tried, and the best one is inside."""
-    from seqsgd.figures.runner import Laboratory
+    from seqsgd.report.runner import Runner
 
-    with Laboratory(tmp_path / "store", 1, False) as laboratory:
+    with Runner(tmp_path / "store", 1, False) as runner:
         found = gains.search(
-            laboratory,
-            gains.Race("sum", "1/sqrt(L)", "half_square", 300, (2,), 0, 32),
+            runner,
+            gains.Comparison("sum", "1/sqrt(L)", "half_square", 300, (2,), 0, 32),
             {"tied": sq.Tied("relu")},
             0,
             rates=3,

@@ -11,8 +11,8 @@ import seqsgd as sq
 import xarray as xr
 from seqsgd import figures
 from seqsgd.figures.fig05_transition import Transition
-from seqsgd.figures.runner import Laboratory
 from seqsgd.report.definition import Finding
+from seqsgd.report.runner import Runner
 from transition import TRANSITION as TINY
 
 
@@ -235,12 +235,12 @@ def test_an_interrupted_figure_goes_on(tmp_path):
         "dynamics": "reduced",
     }
     store = tmp_path / ".figure-x.quick.sweep"
-    with pytest.raises(KeyboardInterrupt), Laboratory(store, 1, progress=False) as one:
+    with pytest.raises(KeyboardInterrupt), Runner(store, 1, progress=False) as one:
         first = one.sweep(base, {"lr": [0.1, 0.2]}, 0)
         time.sleep(0.3)
         raise KeyboardInterrupt
     assert store.is_file()
-    with Laboratory(store, 1, progress=False) as two:
+    with Runner(store, 1, progress=False) as two:
         assert two.seconds > 0.3
         keys = set(sq.open_sweep(store).provenance()["created"].values.ravel())
         again = two.sweep(base, {"lr": [0.1, 0.2]}, 0)
@@ -263,9 +263,9 @@ def test_a_cell_that_fails_is_an_error(tmp_path):
     }
     with (
         pytest.raises((sq.SweepError, RuntimeError)),
-        Laboratory(tmp_path / ".x.sweep", 1, progress=False) as laboratory,
+        Runner(tmp_path / ".x.sweep", 1, progress=False) as runner,
     ):
-        laboratory.sweep(base, {"lr": [0.1]}, 0)
+        runner.sweep(base, {"lr": [0.1]}, 0)
 
 
 def command(*words, cwd):

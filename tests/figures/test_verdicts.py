@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from seqsgd import figures
-from seqsgd.figures.runner import Laboratory
 from seqsgd.report import verdicts
+from seqsgd.report.runner import Runner
 from seqsgd.report.statistics import EXACT, Measured
 from seqsgd.report.verdicts import (
     Answer,
@@ -333,8 +333,8 @@ CRIPPLED = [
 def test_crippled_settings_tell_nothing(name, changes, tmp_path):
     """From settings to picture and verdicts without a warning."""
     figure = figures.figure(name)
-    with Laboratory(tmp_path / ".x.sweep", 2, progress=False) as laboratory:
-        data = figure.compute(figure.settings("quick", changes), laboratory)
+    with Runner(tmp_path / ".x.sweep", 2, progress=False) as runner:
+        data = figure.compute(figure.settings("quick", changes), runner)
     found = figure.judge(data)
     assert [f.verdict for f in found] == ["cannot tell"] * len(found), found
     figure.draw(data)

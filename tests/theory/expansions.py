@@ -153,7 +153,7 @@ def monte_carlo(
     numbers: float,
     rng: np.random.Generator,
 ) -> tuple[Array, Array]:
-    """Means of loss and delta^T C delta with their standard errors, from about `numbers` normals
+    """Expectations of loss and delta^T C delta with their standard errors, from about `numbers` normals
     drawn in blocks; the task's public evaluation, label noise added by hand.
     """
     L, block = task.L, 20_000

@@ -64,7 +64,7 @@ def configuration(task, seed=0):
 
 
 def increments(task, W, star, P, lr, n, rng):
-    """Means over n samples, and their standard errors, of the change of m, W W^T and W P^T in a
+    """Expectations over n samples, and their standard errors, of the change of m, W W^T and W P^T in a
     step, per unit of t, to first order in 1 / d: from the step itself.
     """
     L = len(W)
@@ -120,7 +120,7 @@ def test_quasi_monte_carlo_agrees_with_the_expansion(name):
         x.estimate(a, m, Q, 1)
         for x in (right.means, RowsQmc(Setup(task, sq.Correlated(C3)), points=2**15))
     )
-    for what in ("value", "gradient", "V", "heat"):
+    for what in ("value", "gradient", "V", "dR_dq"):
         truth = getattr(one, what)
         assert np.abs(truth - getattr(two, what)).max() < 0.02 * max(
             np.abs(truth).max(), 0.1 * math.sqrt(one.V[0])
@@ -139,7 +139,7 @@ def test_quasi_monte_carlo_agrees_with_the_expansion(name):
         right.means.estimate(a, m, Q + h * np.eye(3), 1).value
         - right.means.estimate(a, m, Q - h * np.eye(3), 1).value
     )[0] / (2 * h)
-    assert abs(bent - one.heat[0, 0] * np.trace(C3)) < 1e-7
+    assert abs(bent - one.dR_dq[0, 0] * np.trace(C3)) < 1e-7
 
 
 @pytest.mark.parametrize("rank", [1, 3])

@@ -222,7 +222,7 @@ def test_quasi_monte_carlo_agrees_with_the_structured_ways(name):
     q = None if s.tied else rng.uniform(0.95, 1.05, (1, s.L))
     exact, _ = chosen.moments(a, m, q, 2)
     sampled, error = QmcEngine(s).moments(a, m, q, 2)
-    for what in ("value", "gradient", "hessian", "V", "heat"):
+    for what in ("value", "gradient", "hessian", "V", "dR_dq"):
         truth = getattr(exact, what)
         if truth is not None:
             assert (np.abs(truth - getattr(sampled, what)) <= getattr(error, what) + 1e-12).all(), (

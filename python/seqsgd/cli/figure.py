@@ -83,7 +83,7 @@ def run_figures(
     return 0
 
 
-def _tell(made: figures.Made) -> None:
+def _tell(made: figures.BuiltFigure) -> None:
     click.echo(f"figure {made.figure.name}: {made.title} ({duration(made.seconds)})")
     for f in made.findings:
         click.echo(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from .._seed import Seed
-    from ..models.course import Steps
+    from ..models.recording import Steps
     from ..models.simulation import Run
 
 Arrays = Mapping[str, npt.NDArray[Any]]

@@ -8,7 +8,7 @@ A new figure is a module of this package with a :class:`Figure` called `FIGURE`,
 """
 
 from ..report.definition import SIZES, Figure, Finding, Settings
-from .build import Made, load, make, redraw
+from .build import BuiltFigure, load, make, redraw
 from .catalogue import figure, names
 from .page import write
 
@@ -16,7 +16,7 @@ __all__ = [
     "SIZES",
     "Figure",
     "Finding",
-    "Made",
+    "BuiltFigure",
     "Settings",
     "figure",
     "load",

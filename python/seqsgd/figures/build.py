@@ -16,18 +16,18 @@ from .._lazy import xarray as xr
 from .._version import __version__
 from ..models.simulation import cores
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..results import provenance
 from ..results.files import netcdf_size
 from ..sweeps.cost import duration
 from .catalogue import figure as named
-from .runner import Laboratory
 
 PICTURES = {"png": 150, "pdf": 300}  # dots an inch
 FORMAT = 2  # regions of figures 4 and 13 are numbered 1 to 6 from it on
 
 
 @dataclass(frozen=True)
-class Made:
+class BuiltFigure:
     """A figure that was made.
 
     Attributes
@@ -92,7 +92,7 @@ def make(
     workers: int | None = None,
     progress: bool | None = None,
     force: bool = False,
-) -> Made:
+) -> BuiltFigure:
     """Compute a figure and write FOLDER/figure-NAME.nc, .png, .pdf and .md (the caption).
 
     Parameters
@@ -102,7 +102,7 @@ def make(
     size : "quick" or "full"
         Under a minute on two cores, or the paper's.
     folder : path
-        Made if it does not exist. While a figure is computed its finished cells lie in it, and the
+        BuiltFigure if it does not exist. While a figure is computed its finished cells lie in it, and the
         same call goes on from them.
     changes : mapping
         Settings to change: names of `figure.settings(size)`.
@@ -131,10 +131,8 @@ def make(
     _files.make_folder("folder", folder)
     for path in paths.values():
         _files.check_folder("folder", path)
-    with Laboratory(
-        Path(folder) / f".figure-{figure.name}.{size}.sweep", workers, progress
-    ) as laboratory:
-        data = figure.compute(settings, laboratory)
+    with Runner(Path(folder) / f".figure-{figure.name}.{size}.sweep", workers, progress) as runner:
+        data = figure.compute(settings, runner)
         data.attrs = {
             "format": "seqsgd figure",
             "format_version": FORMAT,
@@ -142,8 +140,8 @@ def make(
             "title": figure.described(settings)[0],
             "size": size + (" with changes" if changes else ""),
             "settings": settings.to_json(),
-            "seconds": laboratory.seconds,
-            "run_steps": laboratory.run_steps,
+            "seconds": runner.seconds,
+            "run_steps": runner.run_steps,
             "workers": workers,
             "simd": _core.level,
             "versions": json.dumps(provenance.versions()),
@@ -187,7 +185,7 @@ def check_spared(figure: Figure, settings: Settings, folder: str | os.PathLike[s
         )
 
 
-def redraw(figure: Figure | str | int, folder: str | os.PathLike[str] = ".") -> Made:
+def redraw(figure: Figure | str | int, folder: str | os.PathLike[str] = ".") -> BuiltFigure:
     """Draw and judge again from FOLDER/figure-NAME.nc, without computing.
 
     Raises
@@ -224,12 +222,12 @@ def load(figure: Figure | str | int, folder: str | os.PathLike[str]) -> xr.Datas
     return data
 
 
-def _drawn(figure: Figure, data: xr.Dataset, paths: dict[str, Path]) -> Made:
+def _drawn(figure: Figure, data: xr.Dataset, paths: dict[str, Path]) -> BuiltFigure:
     picture = figure.draw(data)
     for suffix, dpi in PICTURES.items():
         with _files.atomic(paths[suffix]) as part:
             picture.savefig(part, format=suffix, dpi=dpi)
-    made = Made(figure, data, figure.judge(data), paths)
+    made = BuiltFigure(figure, data, figure.judge(data), paths)
     with _files.atomic(paths["md"]) as part:
         part.write_text(made.caption, encoding="utf-8")
     return made

@@ -12,10 +12,10 @@ from .. import theory
 from .._lazy import xarray as xr
 from ..models import SSI, Student, Tied, Untied
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.statistics import NAN, median, passage
 from ..report.verdicts import against, finding, unknown, within
-from .gains import ETA, Race, best_gain, best_ratio, best_table, decimal_ticks, search
-from .runner import Laboratory
+from .gains import ETA, Comparison, best_gain, best_ratio, best_table, decimal_ticks, search
 from .style import BARS, STYLES, legend, panels, points, reference, shade
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class BestRates(Settings):
         self._least(1, "d_1", "d_2", "lengths_1", "lengths_2", "runs", "rates")
 
 
-def compute(s: BestRates, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: BestRates, runner: Runner) -> xr.Dataset:
     """The search for both targets, with their predictions: dimension target, L joined."""
 
     parts = []
@@ -54,8 +54,8 @@ def compute(s: BestRates, laboratory: Laboratory) -> xr.Dataset:
     ):
         link, scale, _ = TARGETS[name]
         found = search(
-            laboratory,
-            Race(link, scale, "half_square", d, lengths, 0, s.runs),
+            runner,
+            Comparison(link, scale, "half_square", d, lengths, 0, s.runs),
             STUDENTS,
             s.seed + 100_000 * i,
             s.rates,

@@ -10,11 +10,11 @@ import numpy as np
 from .._lazy import xarray as xr
 from ..models import SSI, At, Attention, Opposite, Overlap, PositionalSemantic, Task, Tied, Untied
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.statistics import count, few
 from ..report.verdicts import every, fact, finding, same_law
 from ..simulate import simulate
 from .gains import size
-from .runner import Laboratory
 from .style import COLOURS, MARKERS, legend, panels
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def tasks() -> dict[str, Task]:
     }
 
 
-def compute(s: Overlaid, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: Overlaid, runner: Runner) -> xr.Dataset:
     """Overlaps at the same times by all three."""
 
     parts = []
@@ -105,7 +105,7 @@ def compute(s: Overlaid, laboratory: Laboratory) -> xr.Dataset:
                 "dynamics": "sampled" if kind == "sampled" else "reduced",
                 "runs": runs,
             }
-            found = laboratory.sweep(cell, {"lr": [s.lrs[i]]}, s.seed + i).isel(lr=0, drop=True)
+            found = runner.sweep(cell, {"lr": [s.lrs[i]]}, s.seed + i).isel(lr=0, drop=True)
             part[f"m_{kind}"] = (
                 ("time", f"run_{kind}"),
                 size(found).transpose("step", "run").values,

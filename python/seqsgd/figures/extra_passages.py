@@ -12,10 +12,10 @@ from .. import theory
 from .._lazy import xarray as xr
 from ..models import SSI, Attention, Overlap, Task, Tied, Uniform, Untied, WeakRecovery
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.statistics import NAN, Measured, arrived, count, median, passage
 from ..report.verdicts import against
 from ..results.passages import FirstPassage
-from .runner import Laboratory
 from .style import COLOURS, STYLES, legend, panels
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ STARTS: dict[str, Overlap | Uniform] = {"1/sqrt d": Overlap(), "uniform": Unifor
 WORDS = {"1/sqrt d": r"$m_0 = 1/\sqrt{d}$", "uniform": "at random"}
 
 
-def compute(s: Laws, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: Laws, runner: Runner) -> xr.Dataset:
     """Passages and the predicted quantiles."""
 
     rows = []
@@ -82,7 +82,7 @@ def compute(s: Laws, laboratory: Laboratory) -> xr.Dataset:
                     "record": [0],
                     "stop": WeakRecovery(ETA, halt=True),
                 }
-                found = laboratory.sweep(base, {"d": [d]}, s.seed).isel(d=0, drop=True)
+                found = runner.sweep(base, {"d": [d]}, s.seed).isel(d=0, drop=True)
                 row = xr.Dataset(
                     {
                         "passed": found["weak_recovery"],

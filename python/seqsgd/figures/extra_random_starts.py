@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from .._lazy import xarray as xr
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from .fig07_equal_rates import ABOUT, FIRST, EqualRates
 from .fig07_equal_rates import compute as compute_one
 from .fig07_equal_rates import judge as judge_one
 from .gains import draw_curves, draw_gains
-from .runner import Laboratory
 from .style import panels
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ def _one(s: RandomStarts, i: int) -> EqualRates:
     )
 
 
-def compute(s: RandomStarts, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: RandomStarts, runner: Runner) -> xr.Dataset:
     """Figure 7's data for both targets."""
 
     parts = [
-        compute_one(_one(s, i), laboratory).drop_vars("link").expand_dims(link=[link])
+        compute_one(_one(s, i), runner).drop_vars("link").expand_dims(link=[link])
         for i, link in enumerate(LINKS)
     ]
     parts = [

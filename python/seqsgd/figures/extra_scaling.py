@@ -12,9 +12,9 @@ from .. import theory
 from .._lazy import xarray as xr
 from ..models import SSI, Hermite, HermiteSeries, Overlap, PowerLaw, Task, Tied, WeakRecovery
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.statistics import Measured, fitted, log_medians, median, middle_step, passage, sizes
 from ..report.verdicts import against
-from .runner import Laboratory
 from .style import COLOURS, STYLES, legend, panels, points
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def rate(k: int) -> PowerLaw:
     return PowerLaw(RATE[k] / AMPLITUDE[k], d=min(0.0, 1 - k / 2))
 
 
-def compute(s: Scaling, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: Scaling, runner: Runner) -> xr.Dataset:
     """First passages and their predicted medians: dims (sie, place, run)."""
 
     rows = []
@@ -114,7 +114,7 @@ def compute(s: Scaling, laboratory: Laboratory) -> xr.Dataset:
                 "record": [0],
                 "stop": WeakRecovery(ETA, halt=True),
             }
-            found = laboratory.sweep(base, {"lr": [lr]}, s.seed + 100 * k + len(cells)).isel(
+            found = runner.sweep(base, {"lr": [lr]}, s.seed + 100 * k + len(cells)).isel(
                 lr=0, drop=True
             )
             cells.append(

@@ -10,11 +10,11 @@ import numpy as np
 
 from .._lazy import xarray as xr
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.statistics import Measured, crossing, share
 from ..report.verdicts import as_predicted, finding, less, unknown
 from .escape import semantic_share, task
 from .fig05_transition import DECIDED, crossing_of, switch
-from .runner import Laboratory
 from .style import COLOURS, legend, panels, points, reference
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Sharpening(Settings):
         self._least(1, "runs")
 
 
-def compute(s: Sharpening, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: Sharpening, runner: Runner) -> xr.Dataset:
     """Counts of semantic runs for each d and omega, and the law."""
 
     parts: list[xr.Dataset] = []
@@ -59,7 +59,7 @@ def compute(s: Sharpening, laboratory: Laboratory) -> xr.Dataset:
             "dtype": "float32",
             "record": [steps],
         }
-        end = laboratory.sweep(base, {"task.teacher.omega": list(s.omegas)}, s.seed).isel(
+        end = runner.sweep(base, {"task.teacher.omega": list(s.omegas)}, s.seed).isel(
             step=-1, drop=True
         )
         m, e = abs(end["m"]), abs(end["e"])

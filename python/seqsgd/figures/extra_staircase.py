@@ -11,10 +11,10 @@ from .. import theory
 from .._lazy import xarray as xr
 from ..models import SSI, Injected, LogSpaced, Student, Task, Tied, Untied, WeakRecovery
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.statistics import NAN, Measured, median, middle, noise_floor, passage, power, slope
 from ..report.verdicts import Answer, close_to, every, finding, less, within
-from .gains import ETA, Network, Race
-from .runner import Laboratory
+from .gains import ETA, Comparison, Network
 from .style import BANDS, BARS, curve, legend, panels, points
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Staircase(Settings):
 
 
 def _run(
-    laboratory: Laboratory,
+    runner: Runner,
     s: Staircase,
     student: Student,
     lengths: Any,
@@ -59,14 +59,14 @@ def _run(
 ) -> xr.Dataset:
     """The sweep over lengths, on to the end, with the flow at the same steps as `flow`."""
 
-    race = Race(link, SCALE, "square", s.d, lengths, int(steps), s.runs)
-    base = race.base(
+    comparison = Comparison(link, SCALE, "square", s.d, lengths, int(steps), s.runs)
+    base = comparison.base(
         Network("", student, s.lr),
         steps=int(steps),
         record=LogSpaced(25),
         stop=WeakRecovery(ETA, halt=False),
     )
-    data = laboratory.sweep(base, {"task.teacher.L": list(lengths)}, s.seed)
+    data = runner.sweep(base, {"task.teacher.L": list(lengths)}, s.seed)
     solved = []
     for L in lengths:
         f = theory.flow(
@@ -99,7 +99,7 @@ def _run(
     return kept.merge(xr.concat(solved, dim="L"))
 
 
-def compute(s: Staircase, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: Staircase, runner: Runner) -> xr.Dataset:
     """Four experiments: tied, untied, untied with a shift of u, and tied on each product alone (L =
     3); their variables end in those words.
     """
@@ -107,12 +107,12 @@ def compute(s: Staircase, laboratory: Laboratory) -> xr.Dataset:
     first = s.row_lengths[:1]
     shifted = Untied("relu", position=Injected(s.shift / first[0] ** 0.5))
     parts = {
-        "tied": _run(laboratory, s, Tied("relu"), s.lengths, s.steps),
-        "rows": _run(laboratory, s, Untied("relu"), s.row_lengths, s.steps),
-        "shifted": _run(laboratory, s, shifted, first, s.steps * s.patience),
+        "tied": _run(runner, s, Tied("relu"), s.lengths, s.steps),
+        "rows": _run(runner, s, Untied("relu"), s.row_lengths, s.steps),
+        "shifted": _run(runner, s, shifted, first, s.steps * s.patience),
         "alone": xr.concat(
             [
-                _run(laboratory, s, Tied("relu"), (3,), s.steps, link).expand_dims(link=[link])
+                _run(runner, s, Tied("relu"), (3,), s.steps, link).expand_dims(link=[link])
                 for link in ALONE
             ],
             dim="link",

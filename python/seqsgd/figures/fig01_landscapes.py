@@ -15,9 +15,9 @@ from .. import theory
 from .._lazy import xarray as xr
 from ..models import SSI, Attention, Hermite, Injected, Opposite, Task
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.statistics import EXACT, Measured
 from ..report.verdicts import fact, finding, less
-from .runner import Laboratory
 from .style import COLOURS, STYLES, panels
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def task(k: int, position: Opposite | Injected | None = None) -> Task:
     return Task(target(k), Attention("trace", position=position))
 
 
-def compute(s: Landscapes, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: Landscapes, runner: Runner) -> xr.Dataset:
     """Risks on [-1, 1] and on the disc; Hessians and flatness indices at the origin."""
 
     m = np.linspace(-1, 1, s.points)

@@ -12,11 +12,11 @@ from .. import theory
 from .._lazy import xarray as xr
 from ..models import SSI, Attention, Hermite, LogSpaced, Opposite, Task, WeakRecovery
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.statistics import arrived, median, middle, passage, power, slope
 from ..report.verdicts import Answer, against, fact, finding, unknown
 from ..results.passages import FirstPassage
 from .fig01_landscapes import disc, index, line, written
-from .runner import Laboratory
 from .style import BANDS, curve, legend, panels, points, reference
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def task(encoded: bool) -> Task:
     return Task(link, Attention("trace", position=Opposite() if encoded else None))
 
 
-def compute(s: Encoding, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: Encoding, runner: Runner) -> xr.Dataset:
     """Passages of both students for each d, curves for one d, the landscapes."""
 
     names = ("none", "opposite")
@@ -74,7 +74,7 @@ def compute(s: Encoding, laboratory: Laboratory) -> xr.Dataset:
             "record": [0],
             "stop": WeakRecovery(ETA, halt=True),
         }
-        found = laboratory.sweep(base, {"task": {"labels": both, "name": "encoding"}}, s.seed)
+        found = runner.sweep(base, {"task": {"labels": both, "name": "encoding"}}, s.seed)
         part = xr.Dataset(
             {
                 "passed": found["weak_recovery"],
@@ -84,7 +84,7 @@ def compute(s: Encoding, laboratory: Laboratory) -> xr.Dataset:
             }
         )
         if d == s.curve_d:
-            drawn = laboratory.sweep(
+            drawn = runner.sweep(
                 {**base, "runs": 16, "record": LogSpaced(20), "stop": None},
                 {"task": {"labels": both, "name": "encoding"}},
                 s.seed + 1,

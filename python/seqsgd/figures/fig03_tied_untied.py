@@ -9,11 +9,12 @@ import numpy as np
 
 from ..models import Tied, Untied
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.verdicts import against
 from .gains import (
     ETA,
+    Comparison,
     Network,
-    Race,
     best_gain,
     best_table,
     check,
@@ -27,7 +28,6 @@ from .gains import (
     networks,
     search,
 )
-from .runner import Laboratory
 from .style import BARS, legend, panels, points, reference
 
 if TYPE_CHECKING:
@@ -77,31 +77,33 @@ class TiedUntied(Settings):
         )
 
 
-def _race(s: TiedUntied) -> Race:
-    return Race("sum_h2", 1.0, "square", s.d, s.lengths, s.steps, s.runs)
+def _race(s: TiedUntied) -> Comparison:
+    return Comparison("sum_h2", 1.0, "square", s.d, s.lengths, s.steps, s.runs)
 
 
-def compute(s: TiedUntied, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: TiedUntied, runner: Runner) -> xr.Dataset:
     """Curves, passages, the search, the check."""
     of = networks(s.lr, s.patience, tied_power=0.5)
-    passed = first_passages(laboratory, _race(s), of, s.seed)
-    drawn = curves(laboratory, _race(s), of, s.curve_lengths, s.seed + 1).rename(
+    passed = first_passages(runner, _race(s), of, s.seed)
+    drawn = curves(runner, _race(s), of, s.curve_lengths, s.seed + 1).rename(
         L="curve_L", run="curve_run"
     )
     found = search(
-        laboratory,
-        Race("sum_h2", 1.0, "half_square", s.d, s.best_lengths, 0, s.best_runs),
+        runner,
+        Comparison("sum_h2", 1.0, "half_square", s.d, s.best_lengths, 0, s.best_runs),
         {"tied": Tied("relu"), "untied": Untied("relu")},
         s.seed + 2,
     )
     found = found.rename({name: f"best_{name}" for name in ("L", "run", "passed", "ended", "lr")})
-    small = Race("sum_h2", 1.0, "square", s.check_d, (s.check_L,), s.check_steps, s.check_runs)
+    small = Comparison(
+        "sum_h2", 1.0, "square", s.check_d, (s.check_L,), s.check_steps, s.check_runs
+    )
     data = passed.merge(drawn).merge(found.rename(network="best_network"))
     pair = [
         Network("tied", Tied("relu"), s.check_lr),
         Network("untied", Untied("relu"), s.check_lr),
     ]
-    return data.merge(check(laboratory, small, pair, s.seed + 3)).assign_coords(
+    return data.merge(check(runner, small, pair, s.seed + 3)).assign_coords(
         d=s.d, untied_lr=s.lr, check_d=s.check_d
     )
 

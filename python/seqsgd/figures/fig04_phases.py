@@ -10,8 +10,8 @@ import numpy as np
 from .. import theory
 from .._lazy import xarray as xr
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.verdicts import fact, finding
-from .runner import Laboratory
 from .style import panels
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _diagram(s: Phases) -> theory.PhaseDiagram:
     return theory.phase_diagram(np.linspace(s.a_min, 1, s.cells), np.linspace(0, 1, s.cells))
 
 
-def compute(s: Phases, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: Phases, runner: Runner) -> xr.Dataset:
     """Regions and boundaries."""
 
     found = _diagram(s)

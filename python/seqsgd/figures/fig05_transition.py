@@ -13,11 +13,11 @@ from .._lazy import scipy
 from .._lazy import xarray as xr
 from ..models import LogSpaced
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.statistics import NAN, Measured, count, crossing, share
 from ..report.verdicts import against, finding, same_law, unknown
 from .escape import semantic_share, task
 from .fig01_landscapes import TICKS
-from .runner import Laboratory
 from .style import COLOURS, STYLES, legend, panels, points, reference
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def switch(loss: str) -> tuple[float, float]:
     ) * 0.1
 
 
-def compute(s: Transition, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: Transition, runner: Runner) -> xr.Dataset:
     """Ends of all runs; trajectories; the risk on the disc."""
 
     base: dict[str, Any] = {
@@ -88,12 +88,12 @@ def compute(s: Transition, laboratory: Laboratory) -> xr.Dataset:
         "task.teacher.omega": {"linspace": [0.0, 1.0, s.omegas]},
     }
     end = (
-        laboratory.sweep(base, grid, s.seed)
+        runner.sweep(base, grid, s.seed)
         .isel(step=-1, drop=True)[["m", "e"]]
         .rename({"task.loss": "loss"})
     )
     paths = (
-        laboratory.sweep(
+        runner.sweep(
             {**base, "record": LogSpaced(40), "runs": s.paths, "lr": s.rates[-1]},
             {"task.loss": ["half_square", "frobenius"], "task.teacher.omega": [s.surface_omega]},
             s.seed + 1,
@@ -103,7 +103,7 @@ def compute(s: Transition, laboratory: Laboratory) -> xr.Dataset:
     )
     check = {**base, "lr": s.rates[-1], "steps": s.check_steps, "record": [s.check_steps]}
     both = {
-        name: laboratory.sweep(
+        name: runner.sweep(
             {
                 **check,
                 "dynamics": name,

@@ -11,10 +11,10 @@ from .. import theory
 from .._lazy import xarray as xr
 from ..models import Injected, LogSpaced, Overlap
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.statistics import Measured, middle
 from ..report.verdicts import Answer, fact, finding, less
 from .fig01_landscapes import index, line, target, task, written
-from .runner import Laboratory
 from .style import BANDS, curve, legend, panels
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Odd(Settings):
         self._least(3, "points")
 
 
-def compute(s: Odd, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: Odd, runner: Runner) -> xr.Dataset:
     """Risks and overlaps of both students."""
 
     m = np.linspace(-1, 1, s.points)
@@ -64,7 +64,7 @@ def compute(s: Odd, laboratory: Laboratory) -> xr.Dataset:
             "record": LogSpaced(20),
             "init": Overlap(-start / s.d**0.5),
         }
-        found = laboratory.sweep(
+        found = runner.sweep(
             base,
             {
                 "task": {

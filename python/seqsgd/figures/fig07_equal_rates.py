@@ -12,11 +12,12 @@ import numpy as np
 from .. import theory
 from ..models import SSI, Overlap, Uniform
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.verdicts import against, close_to, finding
 from .gains import (
     ETA,
+    Comparison,
     Network,
-    Race,
     check,
     curves,
     draw_curves,
@@ -26,7 +27,6 @@ from .gains import (
     judge_check,
     networks,
 )
-from .runner import Laboratory
 from .style import panels
 
 if TYPE_CHECKING:
@@ -70,27 +70,25 @@ class EqualRates(Settings):
         self._least(1, "d", "steps", "runs", "lengths", "curve_lengths", "check_runs")
 
 
-def race(s: EqualRates) -> Race:
+def comparison(s: EqualRates) -> Comparison:
     """What is learnt."""
-    return Race(s.link, SCALES[s.link], "square", s.d, s.lengths, s.steps, s.runs, STARTS[s.start])
+    return Comparison(
+        s.link, SCALES[s.link], "square", s.d, s.lengths, s.steps, s.runs, STARTS[s.start]
+    )
 
 
-def compute(s: EqualRates, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: EqualRates, runner: Runner) -> xr.Dataset:
     """Passages and curves; the check."""
-    what, of = race(s), networks(s.lr, s.patience)
-    data = first_passages(laboratory, what, of, s.seed).merge(
-        curves(laboratory, what, of, s.curve_lengths, s.seed + 1).rename(
-            L="curve_L", run="curve_run"
-        )
+    what, of = comparison(s), networks(s.lr, s.patience)
+    data = first_passages(runner, what, of, s.seed).merge(
+        curves(runner, what, of, s.curve_lengths, s.seed + 1).rename(L="curve_L", run="curve_run")
     )
     if s.check_L:
-        small = Race(
+        small = Comparison(
             s.link, SCALES[s.link], "square", s.d, (s.check_L,), s.steps, s.check_runs, what.init
         )
         data = data.merge(
-            check(
-                laboratory, small, [Network(n.label, n.student, n.lr) for n in of[:2]], s.seed + 2
-            )
+            check(runner, small, [Network(n.label, n.student, n.lr) for n in of[:2]], s.seed + 2)
         )
     exponent = {
         name: law(s.link, data["L"].values, name) for name in ("untied", "untied, flattened")

@@ -10,10 +10,10 @@ import numpy as np
 from .. import theory
 from ..models import SSI, PowerLaw, Task, Tied, Untied
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.statistics import Measured, middle
 from ..report.verdicts import between, every, finding, less, unknown
-from .gains import Network, Race, curves
-from .runner import Laboratory
+from .gains import Comparison, Network, curves
 from .style import BANDS, BARS, curve, legend, panels, points
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ def of(s: BeyondBound) -> tuple[Network, ...]:
     )
 
 
-def compute(s: BeyondBound, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: BeyondBound, runner: Runner) -> xr.Dataset:
     """Overlaps against steps."""
-    race = Race(s.link, "1/sqrt(L)", "square", s.d, s.lengths, s.steps, s.runs)
-    data = curves(laboratory, race, of(s), s.lengths, s.seed).assign_coords(d=s.d, lr=s.lr)
+    comparison = Comparison(s.link, "1/sqrt(L)", "square", s.d, s.lengths, s.steps, s.runs)
+    data = curves(runner, comparison, of(s), s.lengths, s.seed).assign_coords(d=s.d, lr=s.lr)
     data["flow"] = (
         ("flow_network", "L"),
         [

@@ -9,12 +9,13 @@ from .. import theory
 from .._lazy import xarray as xr
 from ..models import SSI, Attention, LinearAttention, Task, Untied, WeakRecovery
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.statistics import NAN, median
 from ..report.verdicts import against, finding, less
 from .gains import (
     ETA,
+    Comparison,
     Network,
-    Race,
     curves,
     decimal_ticks,
     draw_curves,
@@ -23,7 +24,6 @@ from .gains import (
     gains,
     passages,
 )
-from .runner import Laboratory
 from .style import BARS, legend, panels, points
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Linear(Settings):
 SOFTMAX, TIED, UNTIED = "softmax, trace", "linear, tied", "linear, untied"
 
 
-def compute(s: Linear, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: Linear, runner: Runner) -> xr.Dataset:
     """Passages and curves of the three students.
 
     Softmax is the costly one: where it has a curve for all steps, its passages are read off there.
@@ -63,10 +63,10 @@ def compute(s: Linear, laboratory: Laboratory) -> xr.Dataset:
         Network(TIED, LinearAttention(), s.lr),
         Network(UNTIED, Untied("square"), s.lr, s.patience),
     )
-    race = Race("sum_h2", "1/sqrt(L)", "square", s.d, s.lengths, s.steps, s.runs)
+    comparison = Comparison("sum_h2", "1/sqrt(L)", "square", s.d, s.lengths, s.steps, s.runs)
     drawn = curves(
-        laboratory,
-        replace(race, steps=s.curve_steps),
+        runner,
+        replace(comparison, steps=s.curve_steps),
         of,
         s.curve_lengths,
         s.seed + 1,
@@ -76,12 +76,12 @@ def compute(s: Linear, laboratory: Laboratory) -> xr.Dataset:
     rest = [L for L in s.lengths if L not in both]
     parts = [drawn[["passed", "ended"]].sel(network=[SOFTMAX], L=both)] if both else []
     parts += (
-        [first_passages(laboratory, replace(race, lengths=rest), of[:1], s.seed)] if rest else []
+        [first_passages(runner, replace(comparison, lengths=rest), of[:1], s.seed)] if rest else []
     )
     passed = xr.concat(
         [
             xr.concat(parts, dim="L").sel(L=list(s.lengths)),
-            first_passages(laboratory, race, of[1:], s.seed),
+            first_passages(runner, comparison, of[1:], s.seed),
         ],
         dim="network",
     )

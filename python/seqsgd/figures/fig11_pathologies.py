@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from .. import theory
 from ..models import SSI
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.statistics import noise_floor
 from ..report.verdicts import finding, less
 from .fig09_beyond_bound import end
-from .gains import Race, curves, networks
-from .runner import Laboratory
+from .gains import Comparison, curves, networks
 from .style import BANDS, curve, legend, panels
 
 if TYPE_CHECKING:
@@ -45,14 +45,18 @@ class Pathologies(Settings):
 LINKS = ("z1-z2", "h2_difference")
 
 
-def compute(s: Pathologies, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: Pathologies, runner: Runner) -> xr.Dataset:
     """Overlaps against steps: `overlap` (L) of the first target, `overlap_2` of the second, with
     their own steps.
     """
     of = networks(s.lr)
     one, two = (
         curves(
-            laboratory, Race(link, 1.0, "square", s.d, lengths, steps, s.runs), of, lengths, s.seed
+            runner,
+            Comparison(link, 1.0, "square", s.d, lengths, steps, s.runs),
+            of,
+            lengths,
+            s.seed,
         )
         for link, lengths, steps in zip(LINKS, (s.lengths, (2,)), s.steps, strict=True)
     )

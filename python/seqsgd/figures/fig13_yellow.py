@@ -10,12 +10,12 @@ import numpy as np
 from .. import theory
 from ..models import LogSpaced
 from ..report.definition import Figure, Finding, Settings
+from ..report.runner import Runner
 from ..report.statistics import NAN, Measured, count, share
 from ..report.verdicts import fact, finding, less
 from ..theory.phases import REGIONS
 from .escape import task
 from .fig01_landscapes import TICKS
-from .runner import Laboratory
 from .style import BANDS, curve, legend, panels
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ ARRIVED = 0.8
 
 
 @dataclass(frozen=True)
-class Yellow(Settings):
+class MissedMinimum(Settings):
     """`points`: a side of the grid of the risk."""
 
     omega: float = 0.95
@@ -44,7 +44,7 @@ class Yellow(Settings):
         self._least(3, "points")
 
 
-def compute(s: Yellow, laboratory: Laboratory) -> xr.Dataset:
+def compute(s: MissedMinimum, runner: Runner) -> xr.Dataset:
     """Trajectories for both losses; the risk on the disc; the phase."""
 
     base: dict[str, Any] = {
@@ -57,7 +57,7 @@ def compute(s: Yellow, laboratory: Laboratory) -> xr.Dataset:
         "dtype": "float32",
         "record": LogSpaced(25),
     }
-    paths = laboratory.sweep(base, {"task.loss": ["half_square", "frobenius"]}, s.seed)[
+    paths = runner.sweep(base, {"task.loss": ["half_square", "frobenius"]}, s.seed)[
         ["m", "e"]
     ].rename({"task.loss": "loss"})
     landscape = theory.landscape(task(s.omega, a=s.a))
@@ -218,9 +218,9 @@ def _first(data: xr.Dataset) -> Measured:
     return Measured(along / len(rows), least.low, most.high, basis, least.lacking)
 
 
-def words(s: Yellow) -> tuple[str, str]:
+def words(s: MissedMinimum) -> tuple[str, str]:
     """Title and caption for these settings."""
-    paper = (s.omega, s.a) == (Yellow().omega, Yellow().a)
+    paper = (s.omega, s.a) == (MissedMinimum().omega, MissedMinimum().a)
     return (
         "A semantic minimum that the first direction misses"
         if paper
@@ -235,9 +235,9 @@ def words(s: Yellow) -> tuple[str, str]:
 FIGURE = Figure(
     name="13",
     title="A semantic minimum that the first direction misses",
-    about=words(Yellow())[1],
-    quick=Yellow(d=100, steps=3_000_000, runs=16, points=81),
-    full=Yellow(),
+    about=words(MissedMinimum())[1],
+    quick=MissedMinimum(d=100, steps=3_000_000, runs=16, points=81),
+    full=MissedMinimum(),
     compute=compute,
     draw=draw,
     judge=judge,

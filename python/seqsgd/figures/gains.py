@@ -15,6 +15,7 @@ from .._lazy import xarray as xr
 from ..models import SSI, LogSpaced, Overlap, PowerLaw, Student, Task, Tied, Untied, WeakRecovery
 from ..models.rates import Rate
 from ..report.definition import Finding
+from ..report.runner import Runner
 from ..report.statistics import (
     NAN,
     Array,
@@ -29,7 +30,6 @@ from ..report.statistics import (
 )
 from ..report.verdicts import same_law
 from ..results.passages import FirstPassage
-from .runner import Laboratory
 from .style import BANDS, BARS, curve, legend, points, reference
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def networks(
 
 
 @dataclass(frozen=True)
-class Race:
+class Comparison:
     """What the networks learn, and from where."""
 
     link: str
@@ -106,7 +106,7 @@ class Race:
 
 
 def first_passages(
-    laboratory: Laboratory, race: Race, of: Sequence[Network], seed: int, **more: Any
+    runner: Runner, comparison: Comparison, of: Sequence[Network], seed: int, **more: Any
 ) -> xr.Dataset:
     """Steps until eta, halted there: `passed` (not finite if censored) and `ended`, dims (network,
     L, run).
@@ -114,15 +114,17 @@ def first_passages(
 
     parts = []
     for network in of:
-        base = race.base(network, steps=math.ceil(network.patience * race.steps), **more)
-        found = laboratory.sweep(base, {"task.teacher.L": list(race.lengths)}, seed)
+        base = comparison.base(
+            network, steps=math.ceil(network.patience * comparison.steps), **more
+        )
+        found = runner.sweep(base, {"task.teacher.L": list(comparison.lengths)}, seed)
         parts.append(xr.Dataset({"passed": found["weak_recovery"], "ended": found["steps_done"]}))
     return _by_network(parts, of)
 
 
 def curves(
-    laboratory: Laboratory,
-    race: Race,
+    runner: Runner,
+    comparison: Comparison,
     of: Sequence[Network],
     lengths: Sequence[int],
     seed: int,
@@ -134,10 +136,10 @@ def curves(
 
     parts = []
     for network in of:
-        base = race.base(
-            network, steps=race.steps, **{"record": LogSpaced(25), "stop": None, **more}
+        base = comparison.base(
+            network, steps=comparison.steps, **{"record": LogSpaced(25), "stop": None, **more}
         )
-        found = laboratory.sweep(base, {"task.teacher.L": list(lengths)}, seed)
+        found = runner.sweep(base, {"task.teacher.L": list(lengths)}, seed)
         watched = (
             {"passed": found["weak_recovery"], "ended": found["steps_done"]}
             if more.get("stop")
@@ -180,14 +182,14 @@ def gains(data: xr.Dataset, over: str, under: str = "tied") -> list[Measured]:
     return [ratio(a, b) for a, b in zip(passages(data, over), passages(data, under), strict=True)]
 
 
-def check(laboratory: Laboratory, race: Race, of: Sequence[Network], seed: int) -> xr.Dataset:
-    """First passages of both dynamics at the one L of a race, infinite where there was none:
+def check(runner: Runner, comparison: Comparison, of: Sequence[Network], seed: int) -> xr.Dataset:
+    """First passages of both dynamics at the one L of a comparison, infinite where there was none:
     `check_sampled` and, with eight times as many runs, `check_reduced`.
     """
 
     out = {}
-    for kind, runs in (("sampled", race.runs), ("reduced", 8 * race.runs)):
-        found = first_passages(laboratory, race, of, seed, dynamics=kind, runs=runs)["passed"]
+    for kind, runs in (("sampled", comparison.runs), ("reduced", 8 * comparison.runs)):
+        found = first_passages(runner, comparison, of, seed, dynamics=kind, runs=runs)["passed"]
         out[f"check_{kind}"] = (
             found.isel(L=0, drop=True)
             .fillna(np.inf)
@@ -252,7 +254,7 @@ def decimal_ticks(ax: Axes, x: Array) -> None:
 
 
 def search(
-    laboratory: Laboratory, race: Race, of: Mapping[str, Student], seed: int, rates: int = 5
+    runner: Runner, comparison: Comparison, of: Mapping[str, Student], seed: int, rates: int = 5
 ) -> xr.Dataset:
     """First passages at learning rates a factor sqrt 2 apart, `rates` around the flow's best of the
     tied network and then as far as the least median asks: `passed`, `ended` (network, L, rate,
@@ -260,19 +262,21 @@ def search(
     """
 
     by_length = []
-    for j, L in enumerate(race.lengths):
-        task = Task(SSI(race.link, L=L, scale=race.scale), Tied("relu"), loss="half_square")
-        centre, steps = theory.best_lr(task, d=race.d, eta=ETA)
+    for j, L in enumerate(comparison.lengths):
+        task = Task(
+            SSI(comparison.link, L=L, scale=comparison.scale), Tied("relu"), loss="half_square"
+        )
+        centre, steps = theory.best_lr(task, d=comparison.d, eta=ETA)
         tables = []
         for i, (label, student) in enumerate(of.items()):
             cost = steps * (L if label != "tied" else 1)
-            base = replace(race, loss="half_square", lengths=(L,)).base(
+            base = replace(comparison, loss="half_square", lengths=(L,)).base(
                 Network(label, student, 1.0), steps=math.ceil(6 * cost)
             )
             tables.append(
-                _tried(
-                    laboratory, base, centre, rates, seed + 1000 * (j * len(of) + i)
-                ).expand_dims(network=[label])
+                _tried(runner, base, centre, rates, seed + 1000 * (j * len(of) + i)).expand_dims(
+                    network=[label]
+                )
             )
         by_length.append(xr.concat(tables, dim="network", join="outer").expand_dims(L=[L]))
     joined: xr.Dataset = xr.concat(by_length, dim="L", join="outer").sortby("rate")
@@ -280,7 +284,7 @@ def search(
 
 
 def _tried(
-    laboratory: Laboratory, base: dict[str, Any], centre: float, rates: int, seed: int
+    runner: Runner, base: dict[str, Any], centre: float, rates: int, seed: int
 ) -> xr.Dataset:
     """Rates centre FACTOR^k for k = -rates // 2, ..., and further while the least median is at an
     end, at most twice as many.
@@ -288,7 +292,7 @@ def _tried(
 
     def run(ks: Sequence[int], seed: int) -> xr.Dataset:
         lrs = [float(centre * FACTOR**k) for k in ks]
-        found = laboratory.sweep(base, {"lr": {"values": lrs, "name": "rate"}}, seed)
+        found = runner.sweep(base, {"lr": {"values": lrs, "name": "rate"}}, seed)
         return xr.Dataset(
             {"passed": found["weak_recovery"], "ended": found["steps_done"], "lr": ("rate", lrs)}
         ).assign_coords(rate=np.asarray(ks))
@@ -420,7 +424,7 @@ def _gain(row: Array, runs: int) -> Measured:
 __all__ = [
     "ETA",
     "Network",
-    "Race",
+    "Comparison",
     "best_gain",
     "best_ratio",
     "best_table",

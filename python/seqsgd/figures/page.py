@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import _files
 from ..report.definition import VERDICTS, Figure
 from ..sweeps.cost import duration
-from .build import Made, files, load, ran, table
+from .build import BuiltFigure, files, load, ran, table
 from .catalogue import figure as named
 
 
@@ -32,7 +32,7 @@ def write(
         paths = files(figure, folder)
         if paths["nc"].is_file():
             data = load(figure, folder)
-            made.append(Made(figure, data, figure.judge(data), paths))
+            made.append(BuiltFigure(figure, data, figure.judge(data), paths))
     if not made:
         raise ValueError(f"folder: {str(folder)!r} has no figures")
     with _files.atomic(target) as part:
@@ -40,11 +40,11 @@ def write(
     return target
 
 
-def _page(made: Sequence[Made], home: Path) -> str:
+def _page(made: Sequence[BuiltFigure], home: Path) -> str:
     return "\n\n".join([_head(made), _summary(made), *(_section(m, home) for m in made)]) + "\n"
 
 
-def _head(made: Sequence[Made]) -> str:
+def _head(made: Sequence[BuiltFigure]) -> str:
     total = sum(m.seconds for m in made)
     steps = sum(float(m.data.attrs["run_steps"]) for m in made)
     sizes = {m.data.attrs["size"] for m in made}
@@ -56,7 +56,7 @@ Each figure has its settings, its time, and its claims beside what was measured;
 not, and *cannot tell* where the measurement is too coarse, was not reached, or rests on too few runs. {len(made)} figure{"s" * (len(made) > 1)} {which}, {steps:.3g} steps of SGD summed over runs, {duration(total)} in all on {max(int(m.data.attrs["workers"]) for m in made)} cores."""
 
 
-def _summary(made: Sequence[Made]) -> str:
+def _summary(made: Sequence[BuiltFigure]) -> str:
     rows = [
         "| figure | | time | " + " | ".join(VERDICTS) + " |",
         "|---|---|---|" + "---|" * len(VERDICTS),
@@ -69,16 +69,16 @@ def _summary(made: Sequence[Made]) -> str:
     return "\n".join(rows)
 
 
-def _heading(m: Made) -> str:
+def _heading(m: BuiltFigure) -> str:
     return f"Figure {m.figure.name}: {m.title}" if m.figure.name.isdigit() else m.title
 
 
-def _anchor(m: Made) -> str:
+def _anchor(m: BuiltFigure) -> str:
     kept = "".join(c for c in _heading(m).lower() if c.isalnum() or c in " -_")
     return "-".join(kept.split())
 
 
-def _section(m: Made, home: Path) -> str:
+def _section(m: BuiltFigure, home: Path) -> str:
     picture = Path(os.path.relpath(m.files["png"], home)).as_posix()
     return "\n\n".join(
         [

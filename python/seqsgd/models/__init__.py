@@ -1,10 +1,10 @@
 """The descriptions users put together: frozen, validated, comparable, picklable."""
 
 from ._base import Model
-from .course import At, Every, LogSpaced, Overlap, Record, Start, Stop, Uniform, WeakRecovery
 from .functions import CActivation, CLink, Hermite, HermiteSeries, Named, PyActivation
 from .positions import Injected, Opposite, Position, Positions
 from .rates import Decay, Piecewise, PowerLaw, Rate, Schedule
+from .recording import At, Every, LogSpaced, Overlap, Record, Start, Stop, Uniform, WeakRecovery
 from .students import Attention, Bilinear, LinearAttention, Student, Tied, Untied
 from .task import Task
 from .teachers import SSI, AttentionTarget, PositionalSemantic, Teacher

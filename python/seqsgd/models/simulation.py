@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from .. import _checks, _memory, _stderr
 from ..errors import PrecisionWarning
 from ._base import Model
-from .course import At, Every, Overlap, Record, Start, Steps, Stop
 from .dynamics import TRAITS, check_tokens, too_coarse
 from .positions import Opposite, Positions
 from .rates import Rate, Schedule, schedule
+from .recording import At, Every, Overlap, Record, Start, Steps, Stop
 from .task import Task
 from .tokens import NAMES, Tokens
 

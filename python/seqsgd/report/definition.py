@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure as Picture
 
-    from ..figures.runner import Laboratory
+    from .runner import Runner
 
 VERDICTS = ("agree", "disagree", "cannot tell")
 SIZES = ("quick", "full")
@@ -150,7 +150,7 @@ class Figure:
     quick, full : Settings
         The size for a first look, under a minute on two cores, and that of the paper.
     compute : callable
-        (settings, laboratory) -> Dataset, from which alone the picture and the findings are made.
+        (settings, runner) -> Dataset, from which alone the picture and the findings are made.
     draw : callable
         Dataset -> matplotlib figure.
     judge : callable
@@ -165,7 +165,7 @@ class Figure:
     about: str
     quick: Settings
     full: Settings
-    compute: Callable[[Any, Laboratory], xr.Dataset]
+    compute: Callable[[Any, Runner], xr.Dataset]
     draw: Callable[[xr.Dataset], Picture]
     judge: Callable[[xr.Dataset], list[Finding]]
     words: Callable[[Any], tuple[str, str]] | None = None

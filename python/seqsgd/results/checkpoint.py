@@ -23,7 +23,7 @@ from ..models.identity import NAME_IT, Functions, canonical
 
 if TYPE_CHECKING:
     from ..dynamics.protocol import Resumable
-    from ..models.course import Steps
+    from ..models.recording import Steps
     from ..models.simulation import Run
 
 FORMAT_VERSION = 3

@@ -20,7 +20,7 @@ from .._seed import Seed
 from .._signals import signalled
 from ..models import Model
 from ..models.simulation import Run
-from ..simulate import Course
+from ..simulate import Execution
 from .owner import name
 from .piece import Outcome, Piece, encode
 from .scratch import Folder
@@ -28,7 +28,7 @@ from .store import Store
 
 TRIAL = 0.03  # seconds of a trial
 KINDS = 12  # trials at most, in all, but at least one for each kind of cell
-TOGETHER = 16  # runs that a core may compute side by side, for less than each alone
+SIDE_BY_SIDE = 16  # runs that a core may compute side by side, for less than each alone
 
 
 class Cost(NamedTuple):
@@ -77,7 +77,7 @@ def _kind(run: Run) -> Any:
             return (type(value).__name__, *(words(v) for v in value._values().values()))
         return value if isinstance(value, str) else type(value).__name__
 
-    return words(dataclasses.replace(run, record=None, threads=None)), min(run.runs, TOGETHER)
+    return words(dataclasses.replace(run, record=None, threads=None)), min(run.runs, SIDE_BY_SIDE)
 
 
 def _size(run: Run) -> float:
@@ -94,7 +94,7 @@ def _trials(sizes: dict[float, Run], count: int) -> dict[float, Cost]:
 def _trial(run: Run) -> Cost:
     """Of a single run; then, if that does not take long, of several together."""
     alone = _timed(run, 1, 32)
-    runs = min(run.runs, TOGETHER)
+    runs = min(run.runs, SIDE_BY_SIDE)
     if runs == 1 or not alone.split or alone.seconds * runs * min(32, run.steps) > TRIAL:
         return alone
     several = _timed(run, runs, int(TRIAL / (alone.seconds * runs)))
@@ -117,12 +117,12 @@ def _timed(run: Run, runs: int, steps: int) -> Cost:
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                course = Course(short, Seed(0), None, math.inf, False, lambda *_: True)
+                execution = Execution(short, Seed(0), None, math.inf, False, lambda *_: True)
                 started = time.perf_counter()
-                course.advance()
+                execution.advance()
                 taken = time.perf_counter() - started
-            split = any("run" in v.dims for v in course.engine.variables().values())
-            done = max(int(course.engine.steps_done().sum()), 1)
+            split = any("run" in v.dims for v in execution.engine.variables().values())
+            done = max(int(execution.engine.steps_done().sum()), 1)
             seconds = taken / done
             if taken > TRIAL or done < runs * steps or steps >= run.steps:
                 break
@@ -142,8 +142,10 @@ def _beside(run: Run) -> float:
         started = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            course = Course(run, Seed(0), None, math.inf, False, lambda *_: True)
-            encode(course.engine.variables(), course.grid, run.schedule.integral(course.grid))
+            execution = Execution(run, Seed(0), None, math.inf, False, lambda *_: True)
+            encode(
+                execution.engine.variables(), execution.grid, run.schedule.integral(execution.grid)
+            )
         taken.append(time.perf_counter() - started)
         if taken[-1] > TRIAL:
             break

@@ -22,7 +22,7 @@ from .piece import Outcome, Piece, gaps
 from .progress import Progress
 from .scratch import Scratch
 from .store import Store
-from .worker import SHORT, Order, compute_piece
+from .worker import SHORT, Job, compute_piece
 
 CLAIM = 60.0  # seconds that a claim outlives the last sign of life of its owner
 ATTEMPTS = 3  # deaths of workers that a piece may be near, the last one alone
@@ -135,14 +135,14 @@ class Drive:
                     outcome = compute_piece(piece, self.scratch.work, self.every, self._watch)
                     assert outcome is not None
                     self.finish([(piece, outcome)])
-                    self.progress.flying(0)
+                    self.progress.in_flight(0)
             if self.deferred:
                 time.sleep(TURN)
                 self.beat()
                 self.wait_for_others()
 
     def _watch(self, run_steps: int) -> bool:
-        self.progress.flying(run_steps)
+        self.progress.in_flight(run_steps)
         self.beat()
         return False
 
@@ -150,19 +150,19 @@ class Drive:
 
     def away(self, pool: Pool) -> None:
         """All tasks by the workers of an executor."""
-        Away(self, pool).go()
+        ExecutorRunner(self, pool).go()
 
 
-class Away:
+class ExecutorRunner:
     """Tasks under way at an executor."""
 
     def __init__(self, drive: Drive, pool: Pool) -> None:
         self.drive, self.pool = drive, pool
-        self.flying: dict[Future[Any], Order] = {}
+        self.in_flight: dict[Future[Any], Job] = {}
         self.tries: Counter[str] = Counter()
         self.alone: list[Piece] = []  # of those that saw workers die more than once: one at a time
         self.number = 0
-        self.barren = 0  # sets of workers that were lost since an outcome came
+        self.losses_in_a_row = 0  # sets of workers that were lost since an outcome came
         self.idle = 0  # those of them that had begun nothing
         self.begun = False  # whether the present ones have begun anything
         self.why = ""
@@ -170,26 +170,26 @@ class Away:
     def go(self) -> None:
         d = self.drive
         try:
-            while d.tasks or d.deferred or self.alone or self.flying:
+            while d.tasks or d.deferred or self.alone or self.in_flight:
                 self._send()
-                if self.flying:
-                    done, _ = wait(self.flying, timeout=TURN, return_when=FIRST_COMPLETED)
+                if self.in_flight:
+                    done, _ = wait(self.in_flight, timeout=TURN, return_when=FIRST_COMPLETED)
                     self._receive(done)
                 elif d.deferred:
                     time.sleep(TURN)
                     d.wait_for_others()
                 self.pool.free()
                 d.beat()
-                d.progress.flying(d.scratch.progress(o.number for o in self.flying.values()))
+                d.progress.in_flight(d.scratch.progress(o.number for o in self.in_flight.values()))
         except BaseException:
             self._stop()
             raise
 
     def _send(self) -> None:
         window = 2 * self.pool.workers
-        while len(self.flying) < window and (task := self.drive.take()):
+        while len(self.in_flight) < window and (task := self.drive.take()):
             self._submit(task)
-        if not self.flying and self.alone:
+        if not self.in_flight and self.alone:
             self._submit((self.alone.pop(),))
 
     def _submit(self, task: Task) -> None:
@@ -197,7 +197,7 @@ class Away:
         d = self.drive
         task = tuple(p._replace(run=self._threads(p)) for p in task)
         attempt = max(self.tries[p.stem] for p in task)
-        order = Order(
+        job = Job(
             self.number,
             attempt,
             task,
@@ -209,7 +209,7 @@ class Away:
             self.pool.guard,
         )
         try:
-            self.flying[self.pool.submit(order)] = order
+            self.in_flight[self.pool.submit(job)] = job
         except BrokenExecutor:
             d.tasks.appendleft(task)
             self._broken()
@@ -223,44 +223,44 @@ class Away:
 
     def _receive(self, done: Iterable[Future[Any]]) -> None:
         finished: list[tuple[Piece, Outcome]] = []
-        dead: list[Order] = []
+        dead: list[Job] = []
         broken = False
         done = list(done)
         for future in done:
-            order = self.flying[future]
+            job = self.in_flight[future]
             error = _error(future)
             if error is not None and not lost(error):
                 self.drive.finish(finished)
                 raise unsent(error)
-            got = [] if error is not None else _outcomes(future, order)
+            got = [] if error is not None else _outcomes(future, job)
             if not got:
-                dead.append(order)
+                dead.append(job)
                 if error is not None:
                     self.why = one_line(error)
                     broken = broken or isinstance(error, BrokenExecutor)
                 continue
             finished += got
-            rest = order.pieces[len(got) :]
+            rest = job.pieces[len(got) :]
             if rest:
                 self.drive.tasks.appendleft(rest)
-            self.barren = self.idle = 0
+            self.losses_in_a_row = self.idle = 0
             self.begun = True
         self.drive.finish(finished)
-        for future in done:  # not before: at a Ctrl-C what is flying is looked at once more
-            del self.flying[future]
-        for order in dead:
-            self._mourn(order)
+        for future in done:  # not before: at a Ctrl-C what is in_flight is looked at once more
+            del self.in_flight[future]
+        for job in dead:
+            self._on_worker_lost(job)
         if broken:
             self._broken()
 
     def _broken(self) -> None:
         """The executor is of no more use: all it had is to be sent again, by a new one."""
-        if self.flying:
-            done, late = wait(self.flying, timeout=PATIENCE)
+        if self.in_flight:
+            done, late = wait(self.in_flight, timeout=PATIENCE)
             for future in late:
-                self._mourn(self.flying.pop(future))
+                self._on_worker_lost(self.in_flight.pop(future))
             self._receive_last(done)
-        self.barren += 1
+        self.losses_in_a_row += 1
         self.idle = 0 if self.begun else self.idle + 1
         self.begun = False
         why = f" ({self.why})" if self.why else ""
@@ -269,7 +269,7 @@ class Away:
                 f"executor: its workers die before they begin anything{why}; does the script start "
                 "the sweep under `if __name__ == '__main__':`, and is it a file?"
             )
-        if self.barren > ATTEMPTS and not self.drive.progress.cells_done:
+        if self.losses_in_a_row > ATTEMPTS and not self.drive.progress.cells_done:
             raise SweepError(f"executor: its workers die before they have done anything{why}")
         self.pool.revive()
 
@@ -277,17 +277,17 @@ class Away:
         """What a broken executor still has: results, or the news that there are none."""
         for future in done:
             if _error(future) is not None:
-                self._mourn(self.flying.pop(future))
+                self._on_worker_lost(self.in_flight.pop(future))
             else:
                 self._receive([future])
 
-    def _mourn(self, order: Order) -> None:
+    def _on_worker_lost(self, job: Job) -> None:
         """Pieces whose worker was lost go out again, one by one; those that see it happen too often
         are given up.
         """
-        begun = not self.pool.guard or self.drive.scratch.begun(order.number)
+        begun = not self.pool.guard or self.drive.scratch.begun(job.number)
         self.begun = self.begun or begun
-        for p in order.pieces:
+        for p in job.pieces:
             self.tries[p.stem] += begun  # one that lay in the queue has killed nobody
             if self.tries[p.stem] >= ATTEMPTS:
                 error = (
@@ -322,7 +322,7 @@ class Away:
         d.scratch.stop()
         # What has begun hands in its finished pieces; cancelled, it would lose them.
         running = [
-            f for f, order in self.flying.items() if d.scratch.begun(order.number) or not f.cancel()
+            f for f, job in self.in_flight.items() if d.scratch.begun(job.number) or not f.cancel()
         ]
         try:
             wait(running, timeout=PATIENCE)
@@ -339,7 +339,7 @@ class Away:
             if not future.done():
                 future.cancel()
             elif _error(future) is None:
-                finished += _outcomes(future, self.flying[future])
+                finished += _outcomes(future, self.in_flight[future])
         d.errors = "record"
         with contextlib.suppress(Exception):  # the store may be what failed
             d.finish(finished)
@@ -350,9 +350,7 @@ def _error(future: Future[Any]) -> BaseException | None:
     return CancelledError() if future.cancelled() else future.exception()
 
 
-def _outcomes(future: Future[Any], order: Order) -> list[tuple[Piece, Outcome]]:
-    """What came back of an order."""
+def _outcomes(future: Future[Any], job: Job) -> list[tuple[Piece, Outcome]]:
+    """What came back of a job."""
     outcomes = {(o.key, o.first, o.runs): o for o in future.result()}
-    return [
-        (p, o) for p in order.pieces if (o := outcomes.get((p.key, p.run.first_run, p.run.runs)))
-    ]
+    return [(p, o) for p in job.pieces if (o := outcomes.get((p.key, p.run.first_run, p.run.runs)))]

@@ -29,7 +29,7 @@ from ..errors import SweepError
 from ..models.simulation import cores
 from . import owner
 from .jobs import JobExecutor, is_submitit
-from .worker import Order, compute, compute_packed, initialize
+from .worker import Job, compute, compute_packed, initialize
 
 LARGEST = 4096  # workers
 STUCK = 2.0  # seconds in which an executor should have noticed that a worker died
@@ -120,12 +120,12 @@ class Pool:
             else None
         )
 
-    def submit(self, order: Order) -> Future[Any]:
-        """Send an order off. What goes wrong is a SweepError, unless the executor is broken."""
+    def submit(self, job: Job) -> Future[Any]:
+        """Send a job off. What goes wrong is a SweepError, unless the executor is broken."""
         try:
             if not isinstance(self._executor, ProcessPoolExecutor):
-                return self._executor.submit(compute, order)  # with its own way to pickle, or none
-            packed = pickle.dumps(order, pickle.HIGHEST_PROTOCOL)
+                return self._executor.submit(compute, job)  # with its own way to pickle, or none
+            packed = pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
             starts = deferred() if self._ours else contextlib.nullcontext()
             with starts:  # processes, the first few times
                 return self._executor.submit(compute_packed, packed)
@@ -201,7 +201,7 @@ class Pool:
     def close(self) -> None:
         """End the jobs and processes that are ours.
 
-        One that was killed just before may have held the lock on orders, for which another would
+        One that was killed just before may have held the lock on jobs, for which another would
         wait for ever.
         """
         if self._jobs is not None:
@@ -271,7 +271,7 @@ def one_line(error: BaseException) -> str:
 
 
 def unsent(error: BaseException) -> SweepError:
-    """What to raise where an order does not reach a worker."""
+    """What to raise where a job does not reach a worker."""
     return SweepError(
         f"executor: a cell or its result cannot be sent to a worker ({one_line(error)}); "
         "functions of your own must be in a module (a file) that workers can import, not in a "
@@ -281,7 +281,7 @@ def unsent(error: BaseException) -> SweepError:
 
 
 def lost(error: BaseException) -> bool:
-    """Whether a future's exception means that a worker was lost; else the order could not be sent,
+    """Whether a future's exception means that a worker was lost; else the job could not be sent,
     or its answer, and would fail again.
     """
     if isinstance(error, CancelledError):

@@ -60,7 +60,7 @@ class Progress:
         """A cell is done."""
         self.cells_done += 1
 
-    def flying(self, run_steps: int) -> None:
+    def in_flight(self, run_steps: int) -> None:
         """Steps done of pieces under way."""
         self._flying = max(run_steps, 0)
         self._tell()

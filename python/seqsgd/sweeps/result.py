@@ -19,7 +19,6 @@ from .._outcome import mark
 from ..results.files import netcdf_size
 from ..results.provenance import FORMAT_VERSION
 from ..results.result import Result
-from .assembly import Assembly
 from .labels import nearly
 from .piece import gaps
 from .reader import Failure, Reader
@@ -27,6 +26,9 @@ from .reader import Failure, Reader
 if TYPE_CHECKING:
     import pandas as pd
 
+
+if TYPE_CHECKING:
+    from .assembly import Assembly
 
 EAGER = 256_000_000  # bytes: larger ones are read when looked at
 
@@ -106,7 +108,7 @@ class SweepResult:
 
     def _assembly(self) -> Assembly:
         with self._reader.whole():
-            return Assembly(self._reader, self.shape, self._cells)
+            return _assemble(self._reader, self.shape, self._cells)
 
     def _axes_coords(self) -> dict[str, Any]:
         return {
@@ -270,7 +272,7 @@ class SweepResult:
             if name not in self.dims:
                 raise ValueError(f"{name}: expected one of {', '.join(self.dims) or 'none'}")
         index = int(np.ravel_multi_index(position, self.shape)) if position else 0
-        a = Assembly(self._reader, (), self._cells[index : index + 1])
+        a = _assemble(self._reader, (), self._cells[index : index + 1])
         if not a.parts[0]:
             raise ValueError(
                 f"{', '.join(words) or 'cell'}: it was not computed yet, or failed (see `errors`)"
@@ -487,3 +489,9 @@ def open_sweep(path: str | os.PathLike[str]) -> SweepResult:
 
 
 __all__ = ["SweepResult", "open_sweep"]
+
+
+def _assemble(*args: Any) -> Assembly:
+    from .assembly import Assembly  # a backend of xarray, which is loaded with it
+
+    return Assembly(*args)

@@ -27,7 +27,7 @@ from .reader import Reader
 from .result import SweepResult
 from .scratch import Folder, Scratch
 from .store import Store
-from .tasks import There, in_order, pieces, tasks
+from .tasks import StoredRuns, in_order, pieces, tasks
 
 MANY = 2000  # cells that take a second or more to check
 
@@ -218,7 +218,7 @@ def _drive(
     definition: Sweep,
     cells: Sequence[Cell],
     todo: Sequence[int],
-    there: There,
+    there: StoredRuns,
     store: Store,
     executor: Executor | int | None,
     errors: str,
@@ -321,7 +321,7 @@ def plan(
     """What `sweep` would have to do; nothing is written. A store is looked into if it exists."""
     if executor is not None:
         check(executor)
-    there: There = {}
+    there: StoredRuns = {}
     root = Seed(0)
     if store is not None and Path(store).exists():
         reader = Reader(store)

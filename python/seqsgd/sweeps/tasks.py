@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cost import TOGETHER, Cost
+from .cost import SIDE_BY_SIDE, Cost
 from .definition import Cell
 from .piece import Piece, gaps
 
@@ -18,11 +18,11 @@ LEAST, MOST = 0.1, 10.0  # seconds of a task, as far as cells can be cut
 MANY = 1000  # pieces of a task
 SHARE = 3  # a task is a third of what is left for each worker
 
-There = dict[bytes, list[tuple[int, int, bool]]]
+StoredRuns = dict[bytes, list[tuple[int, int, bool]]]
 
 
 def pieces(
-    cells: Sequence[Cell], todo: Sequence[int], costs: Sequence[Cost], there: There, work: Path
+    cells: Sequence[Cell], todo: Sequence[int], costs: Sequence[Cost], there: StoredRuns, work: Path
 ) -> list[tuple[Piece, int]]:
     """What is missing of the cells `todo`, with the least number of runs that it may be cut into, 0
     for never. Pieces begun earlier, of which there are checkpoints, stay as they were.
@@ -116,8 +116,8 @@ def _cut(piece: Piece, share: float, least: int) -> list[Piece]:
     if parts <= 1:
         return [piece]
     size = runs / parts
-    if size > TOGETHER // 2 or least > 1:  # whole groups of runs that are computed side by side
-        size = TOGETHER * max(1, round(size / TOGETHER))
+    if size > SIDE_BY_SIDE // 2 or least > 1:  # whole groups of runs that are computed side by side
+        size = SIDE_BY_SIDE * max(1, round(size / SIDE_BY_SIDE))
     edges = [
         piece.run.first_run + n
         for n in sorted({min(runs, round(size * i)) for i in range(parts + 1)} | {runs})

@@ -23,10 +23,10 @@ import numpy as np
 from .. import _core
 from .._signals import signalled
 from ..dynamics.protocol import Resumable
-from ..models.course import Steps
+from ..models.recording import Steps
 from ..results import provenance
 from ..results.checkpoint import Checkpoint
-from ..simulate import Course
+from ..simulate import Execution
 from .fingerprint import check
 from .owner import alive, near
 from .piece import Outcome, Piece, encode
@@ -38,7 +38,7 @@ SILENCE = 120.0  # seconds without a sign of life after which the parent is take
 LOOK = 0.2  # seconds between looks at the files
 
 
-class Late(Checkpoint):
+class DeferredCheckpoint(Checkpoint):
     """A checkpoint that is written from `every` seconds on, so that short pieces leave no files."""
 
     every = 60.0
@@ -74,21 +74,21 @@ def compute_piece(piece: Piece, work: Path | None, every: float, watch: Watch) -
     place = (piece.cell, piece.key, piece.run.first_run, piece.run.runs)
     try:
         check(piece.run, piece.seed, piece.key)
-        course = _course(piece, work, every, callback)
+        execution = _execution(piece, work, every, callback)
         try:
-            course.advance()
+            execution.advance()
         except BaseException:
-            course.save()
+            execution.save()
             raise
         if ended:
             return None
         header, grid, data = encode(
-            course.engine.variables(),
-            course.grid,
-            piece.run.schedule.integral(course.grid) / piece.run.d,
+            execution.engine.variables(),
+            execution.grid,
+            piece.run.schedule.integral(execution.grid) / piece.run.d,
         )
-        nonfinite = int((np.asarray(course.engine.nonfinite()) >= 0).sum())
-        return Outcome(*place, course.wall_time(), header, grid, data, _origin(), now, nonfinite)
+        nonfinite = int((np.asarray(execution.engine.nonfinite()) >= 0).sum())
+        return Outcome(*place, execution.wall_time(), header, grid, data, _origin(), now, nonfinite)
     except Exception as e:
         if e in watching or signalled(e):
             raise
@@ -102,23 +102,23 @@ def compute_piece(piece: Piece, work: Path | None, every: float, watch: Watch) -
         )
 
 
-def _course(
+def _execution(
     piece: Piece, work: Path | None, every: float, callback: Callable[[int, int], bool]
-) -> Course:
+) -> Execution:
     if work is None or not work.is_dir():
-        return Course(piece.run, piece.seed, None, every, False, callback)
-    saved = Late(work / f"{piece.stem}.npz", piece.run, piece.seed)
+        return Execution(piece.run, piece.seed, None, every, False, callback)
+    saved = DeferredCheckpoint(work / f"{piece.stem}.npz", piece.run, piece.seed)
     saved.every = every
     if saved.exists():
         try:
             saved.load(adopt=False)
-            return Course(piece.run, piece.seed, saved, every, False, callback)
+            return Execution(piece.run, piece.seed, saved, every, False, callback)
         except ValueError as e:  # of another version or instruction set, or damaged: computed anew
             if signalled(e):
                 raise
             saved.path.unlink(missing_ok=True)
-            return _course(piece, work, every, callback)
-    return Course(piece.run, piece.seed, saved, every, False, callback)
+            return _execution(piece, work, every, callback)
+    return Execution(piece.run, piece.seed, saved, every, False, callback)
 
 
 def _origin() -> str:
@@ -126,7 +126,7 @@ def _origin() -> str:
 
 
 @dataclass(frozen=True)
-class Order:
+class Job:
     """A task for a worker.
 
     Attributes
@@ -158,17 +158,17 @@ class Order:
     guard: bool
 
 
-def compute(order: Order) -> list[Outcome]:
-    """The outcomes of an order. Pieces that are not among them were not finished."""
+def compute(job: Job) -> list[Outcome]:
+    """The outcomes of a job. Pieces that are not among them were not finished."""
     started = time.monotonic()
     outcomes: list[Outcome] = []
-    life = _Life(order)
-    with _undisturbed(order.guard, order.owner):
-        for piece in order.pieces:
-            if life.watch(0) or (outcomes and time.monotonic() - started > order.limit):
+    life = _Heartbeat(job)
+    with _undisturbed(job.guard, job.owner):
+        for piece in job.pieces:
+            if life.watch(0) or (outcomes and time.monotonic() - started > job.limit):
                 break
             try:
-                outcome = compute_piece(piece, Path(order.work), order.every, life.watch)
+                outcome = compute_piece(piece, Path(job.work), job.every, life.watch)
             except (KeyboardInterrupt, Exception):
                 break  # a signal to this worker: no fault of the cell, which is sent again
             if outcome is None:
@@ -178,30 +178,30 @@ def compute(order: Order) -> list[Outcome]:
     return outcomes
 
 
-def compute_packed(order: bytes) -> list[Outcome]:
-    """The same of a pickled order.
+def compute_packed(job: bytes) -> list[Outcome]:
+    """The same of a pickled job.
 
     A worker process of an executor that cannot read what it is sent dies of it.
     """
     try:
-        unpacked = pickle.loads(order)
+        unpacked = pickle.loads(job)
     except Exception as e:
         raise pickle.UnpicklingError(" ".join(f"{type(e).__name__}: {e}".split())) from None
     return compute(unpacked)
 
 
-class _Life:
-    """Looks, now and then, whether the results are still wanted, and tells how far the order has
+class _Heartbeat:
+    """Looks, now and then, whether the results are still wanted, and tells how far the job has
     got.
     """
 
-    def __init__(self, order: Order) -> None:
-        self.owner = order.owner
-        self.go = Path(order.life, "go")
-        self.progress = Path(order.life, f"{order.number}.progress")
+    def __init__(self, job: Job) -> None:
+        self.owner = job.owner
+        self.go = Path(job.life, "go")
+        self.progress = Path(job.life, f"{job.number}.progress")
         # Without `go` a worker on another machine, with other files, knows nothing. One on this
-        # machine knows that nobody waits: its order was queued when the sweep ended.
-        self.shared = order.guard or near(order.owner) or self.go.exists()
+        # machine knows that nobody waits: its job was queued when the sweep ended.
+        self.shared = job.guard or near(job.owner) or self.go.exists()
         self.before = 0
         self.beat, self.heard = 0.0, time.monotonic()
         self.next = 0.0

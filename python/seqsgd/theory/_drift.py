@@ -62,12 +62,12 @@ class Field:
         return np.concatenate([M.value[:, None], M.gradient, M.V[:, None]], axis=1)
 
     def __call__(self, a: Array, m: Array, q: Array | None) -> tuple[Array, Array, Array, Array]:
-        """value (n,), gradient (n, p), V (n,), heat (n, L)."""
+        """value (n,), gradient (n, p), V (n,), dR_dq (n, L)."""
         if self.series is not None:
             out = self.series(np.concatenate([a, m], axis=1))
             return out[:, 0], out[:, 1:-1], out[:, -1], np.zeros((len(m), 0))
         M = self.engine.estimate(a, m, q, 1)
-        return M.value, M.gradient, M.V, np.zeros((len(m), 0)) if M.heat is None else M.heat
+        return M.value, M.gradient, M.V, np.zeros((len(m), 0)) if M.dR_dq is None else M.dR_dq
 
 
 @remembered(16)
@@ -151,7 +151,7 @@ class Drift:
         """d state / dt and R at states (n, names)."""
         s = self.setup
         a, m, q = self.split(x)
-        value, gradient, V, heat = self.field(a, m, q)
+        value, gradient, V, dR_dq = self.field(a, m, q)
         ga, gm = gradient[:, : s.ne], gradient[:, s.ne :]
         if s.tied:
             radial = (
@@ -168,9 +168,9 @@ class Drift:
         radial = inner - lr / 2 * Vl
         dq: Array = None
         if q is not None:  # E[delta_l (z_l - c_l)] = inner_l + 2 q_l dR/dq_l
-            whole = inner + 2 * q * heat
+            whole = inner + 2 * q * dR_dq
             share = whole.mean(axis=1, keepdims=True) - lr / 2 * Vl
-            radial = share - 2 * heat
+            radial = share - 2 * dR_dq
             dq = -2 * whole + lr * Vl + 2 * q * share
         dm = -gm - (ga * self.estar if s.ne else 0.0) + m * radial
         parts = [dm]

@@ -14,7 +14,7 @@ import numpy as np
 from .. import models
 from .._checks import Float64
 from .._lazy import scipy
-from ..models.course import Start
+from ..models.recording import Start
 from ._drift import Drift
 from ._path import attainable, norm
 from .expectation.network import NetworkEngine

@@ -29,14 +29,14 @@ from .expectation.link_terms import LinkTerms, terms_of
 from .expectation.network import NetworkEngine, SigmaMoments
 from .expectation.qmc import LEAST_SPREAD
 from .expectation.setup import Moments, Setup
-from .expectation.wick import Moved, moved
+from .expectation.wick import ProjectedLink, moved
 
 Array = Any
 
 
-class Means(Protocol):
+class Expectations(Protocol):
     """A way to expectations at the diagonal of F a (n, e parameters), m (n, L) and Q (n, L, L): the
-    gradient is (epsilon, alpha), V is E[delta^2], heat is beta / 2.
+    gradient is (epsilon, alpha), V is E[delta^2], dR_dq is beta / 2.
     """
 
     def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments: ...
@@ -45,7 +45,7 @@ class Means(Protocol):
 class RowsEngine(NetworkEngine):
     """Square losses and polynomial links: the link's polynomial in r, and integrals over u."""
 
-    def __init__(self, setup: Setup, link: tuple[Moved, Moved]) -> None:
+    def __init__(self, setup: Setup, link: tuple[ProjectedLink, ProjectedLink]) -> None:
         assert setup.factor is not None
         self.setup, self.factor, self.link = setup, setup.factor, link
         self.slope = setup.E.sum(axis=0) / np.sqrt(setup.L)
@@ -105,11 +105,11 @@ class RowsQmc:
             self.y = self.y + np.sqrt(noise) * x[:, setup.L + 1 :]
 
     def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments:
-        """See Means; the points are always the same, so it is smooth."""
+        """See Expectations; the points are always the same, so it is smooth."""
         s, n = self.setup, len(m)
         root = np.sqrt(s.L)
         out = Moments(np.zeros(n), np.zeros((n, s.ne + s.L)), None, np.zeros(n), np.zeros((n, s.L)))
-        assert q is not None and out.heat is not None
+        assert q is not None and out.dR_dq is not None
         for i in range(n):
             spread = np.sqrt(
                 max(float((s.C * (q[i] - np.outer(m[i], m[i]))).sum()) / s.L, LEAST_SPREAD**2)
@@ -120,14 +120,14 @@ class RowsQmc:
             )
             delta = by_field[:, 0] * root
             beta = float(np.mean(delta * self.eta)) / spread / s.L
-            out.value[i], out.V[i], out.heat[i] = loss.mean(), np.mean(delta**2), beta / 2
+            out.value[i], out.V[i], out.dR_dq[i] = loss.mean(), np.mean(delta**2), beta / 2
             out.gradient[i, : s.ne] = delta.mean() / root
             out.gradient[i, s.ne :] = delta @ self.zstar / len(delta) / root - beta * (s.C @ m[i])
         return out
 
 
 @remembered(16)
-def means(task: models.Task, tokens: models.Tokens) -> Means:
+def means(task: models.Task, tokens: models.Tokens) -> Expectations:
     """The best way there is."""
     setup = Setup(task, tokens)
     terms: LinkTerms | None = terms_of(task.teacher) if setup.factor is not None else None
@@ -215,8 +215,8 @@ class RowsDrift(Drift):
         limit = np.sqrt(np.diagonal(Q, axis1=1, axis2=2))
         m = np.clip(x[:, s.ne : s.ne + s.L], -limit, limit)
         M = self.means.estimate(x[:, : s.ne], m, Q, 1)
-        assert M.heat is not None
-        alpha, beta, noise = M.gradient[:, s.ne :], 2 * M.heat[:, :1], lr * M.V[:, None] / s.L
+        assert M.dR_dq is not None
+        alpha, beta, noise = M.gradient[:, s.ne :], 2 * M.dR_dq[:, :1], lr * M.V[:, None] / s.L
         U = alpha[:, :, None] * m[:, None, :] + beta[..., None] * (s.C @ Q)
         dm, dF = alpha + beta * (m @ s.C), F
         if s.ne:

@@ -196,12 +196,12 @@ class NetworkEngine:
         )
         slope = self.slope if sign < 0 else np.abs(self.slope)
         gradient = np.zeros((n, s.ne + s.nm))
-        heat = None
+        dR_dq = None
         if order > 0:
             gradient[:, : s.ne] = (c * (sign * label(1) + 0.5 * ff[1]))[:, None] * slope
             gradient[:, s.ne :] = c * sign * np.einsum("nik,kn->ni", dp, f[:K])
             if not s.tied:
-                heat = np.repeat(
+                dR_dq = np.repeat(
                     (c / (2 * s.L) * (sign * label(2) + 0.5 * ff[2]))[:, None], s.L, axis=1
                 )
         hessian = None
@@ -216,7 +216,7 @@ class NetworkEngine:
             hessian[:, : s.ne, s.ne :] = mixed
             hessian[:, s.ne :, : s.ne] = np.swapaxes(mixed, 1, 2)
             hessian[:, s.ne :, s.ne :] = c * sign * np.einsum("nijk,kn->nij", d2p, f[:K])
-        return Moments(value, gradient, hessian, V, heat)
+        return Moments(value, gradient, hessian, V, dR_dq)
 
 
 __all__ = ["NetworkEngine", "SigmaMoments"]

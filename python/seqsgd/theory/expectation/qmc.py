@@ -61,7 +61,7 @@ class QmcEngine:
                 values = [getattr(x, name) for x in each]
                 return None if values[0] is None else how(np.stack(values))
 
-            return Moments(of("value"), of("gradient"), of("hessian"), of("V"), of("heat"))
+            return Moments(of("value"), of("gradient"), of("hessian"), of("V"), of("dR_dq"))
 
         root = np.sqrt(self.replicates)
         return reduce(lambda x: x.mean(axis=0)), reduce(
@@ -139,10 +139,10 @@ class QmcEngine:
         along, apart = g * xs, g * eta
         if setup.tied:  # one overlap for all tokens
             along, apart = along.sum(axis=1, keepdims=True), apart.sum(axis=1, keepdims=True)
-        heat = half * apart.sum(axis=0) / (2 * s)  # dPhi / dv
-        out.gradient[i, ne:] += half * along.sum(axis=0) - 2 * m * heat
-        if out.heat is not None:
-            out.heat[i] += heat
+        dR_dq = half * apart.sum(axis=0) / (2 * s)  # dPhi / dv
+        out.gradient[i, ne:] += half * along.sum(axis=0) - 2 * m * dR_dq
+        if out.dR_dq is not None:
+            out.dR_dq[i] += dR_dq
         if order < 2 or out.hessian is None:
             return
         h = out.hessian[i]
@@ -160,14 +160,14 @@ class QmcEngine:
                 - 2 * m[0] / v * (along[:, 0] @ (size - self.r))
                 + m[0] ** 2 / s[0] ** 3 * (apart[:, 0] @ (size - self.r - 2))
             )
-            h[ne, ne] += half * mm - 2 * heat[0]
+            h[ne, ne] += half * mm - 2 * dR_dq[0]
             return
         second = (np.square(eta) - 1) / s**2
         mm = along.T @ (eta * xs / s) - (along.T @ second) * m - ((along.T @ second) * m).T
         vv = (apart / s).T @ second
         vv[np.diag_indices(setup.L)] = (g * (eta**3 - 3 * eta) / s**3).sum(axis=0)
         mm = mm + np.multiply.outer(m, m) * vv
-        h[ne:, ne:] += half * (mm + mm.T) / 2 - 2 * np.diag(heat)
+        h[ne:, ne:] += half * (mm + mm.T) / 2 - 2 * np.diag(dR_dq)
         if ne:
             by = eta / s
             h[:ne, :ne] += half * (da.T @ by + by.T @ da) / 2

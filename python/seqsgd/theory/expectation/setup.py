@@ -117,14 +117,14 @@ class Setup:
 @dataclass
 class Moments:
     """Expectations at n points: value (n,), gradient (n, p), hessian (n, p, p) (or None), V (n,) =
-    E[delta^T C delta], heat (n, L): dR / dq_l (untied).
+    E[delta^T C delta], dR_dq (n, L): dR / dq_l (untied).
     """
 
     value: Array
     gradient: Array
     hessian: Array | None
     V: Array
-    heat: Array | None = None
+    dR_dq: Array | None = None
 
     def gap(self, other: Moments) -> Moments:
         """Absolute differences."""

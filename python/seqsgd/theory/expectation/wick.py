@@ -24,7 +24,7 @@ Monomials = dict[
 MOST = 20_000  # monomials
 
 
-class Moved:
+class ProjectedLink:
     """p_k(r) and its derivatives.
 
     Parameters
@@ -60,7 +60,7 @@ class Moved:
         return out
 
 
-def moved(terms: LinkTerms, C: Array) -> tuple[Moved, Moved] | None:
+def moved(terms: LinkTerms, C: Array) -> tuple[ProjectedLink, ProjectedLink] | None:
     """For y and for y^2; None if they have too many monomials."""
     first = _monomials(terms)
     if first is None or len(first) ** 2 / 2 > MOST:
@@ -69,7 +69,7 @@ def moved(terms: LinkTerms, C: Array) -> tuple[Moved, Moved] | None:
     for (a, x), (b, y) in itertools.combinations_with_replacement(first.items(), 2):
         _accumulate(second, _product(a, b), x * y * (1 if a == b else 2))
     D = C - np.eye(len(C))
-    return Moved(terms.L, _smoothed(first, D)), Moved(terms.L, _smoothed(second, D))
+    return ProjectedLink(terms.L, _smoothed(first, D)), ProjectedLink(terms.L, _smoothed(second, D))
 
 
 def _accumulate(out: Monomials, part: Monomials, scale: float) -> None:
@@ -138,4 +138,4 @@ def _contracted(p: Monomials, D: Array, scale: float) -> Monomials:
     return out
 
 
-__all__ = ["Moved", "moved"]
+__all__ = ["ProjectedLink", "moved"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-class Laboratory:
+class Runner:
     """Runs sweeps for a figure.
 
     Finished cells lie in `store` until the figure is made, so that an interrupted figure goes on
@@ -66,7 +66,7 @@ class Laboratory:
         self.run_steps += float(np.nansum(data["steps_done"].values))
         return data
 
-    def __enter__(self) -> Laboratory:
+    def __enter__(self) -> Runner:
         return self
 
     def __exit__(
