@@ -112,8 +112,9 @@ static std::vector<double> final_states(const Case& c, Index runs, int threads, 
   // Increments in single precision leave the sphere by 1e-7 of their own size, until they are
   // settled.
   const double tolerance =
-      sizeof(T) == 4 && c.task->student().sums_only && c.s.tokens.law == TokenLaw::gaussian ? 1e-6
-                                                                                            : 1e-12;
+      sizeof(T) == 4 && c.task->sums().student_of_sum && c.s.tokens.law == TokenLaw::gaussian
+          ? 1e-6
+          : 1e-12;
   for (Index r = 0; r < runs; ++r) {
     double q = 0;
     const OrderParameters o = sim.order_parameters(r);

@@ -62,7 +62,7 @@ class SampledSimulation : public Simulation {
                opposite = s.position == PositionKind::opposite,
                gaussian = s.tokens.law == TokenLaw::gaussian;
     const bool ahead = gaussian && steps_ahead(task.L(), s.d) > 0,
-               sums = s.fields.one_weight() && task.student().sums_only;
+               sums = s.fields.one_weight() && task.sums().student_of_sum;
     const double run = row * (n + 1 + (opposite ? n : 0)) + bytes_of_records(s, task) +
                        8 * 4 * (n + (matrix ? L : 0)) + double(sizeof(SampledRun)) + 2000;
     const double tails = double(block_steps(task.L(), s.d)) * L * double(s.d % unit) *

@@ -182,7 +182,7 @@ class SampledDynamics {
     if (ws.sums) {
       double u, ustar;
       T* lanes_of = ws.accumulators.data();
-      if (task_.link().sums_only) {
+      if (task_.sums().link_of_sum) {
         project_sum<false>(source, L_, s_.d, row(0), teacher_.data(), x, x_stride, ws.sum.data(), u,
                            ustar, ws.rawstar.data(), lanes_of);
         std::fill(ws.zstar.begin(), ws.zstar.end(), ustar * unit_x * inverse_L_);

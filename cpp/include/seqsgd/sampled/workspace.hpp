@@ -15,7 +15,7 @@ template <class T>
 struct alignas(128) Workspace {
   Workspace(const Settings& s, const Task& task)
       : feed(s.tokens, task.L(), s.d, task.noisy() ? task.k() : 0),
-        sums(s.fields.one_weight() && task.student().sums_only),
+        sums(s.fields.one_weight() && task.sums().student_of_sum),
         X(feed.way() == Feed<T>::Way::ahead || (sums && feed.way() == Feed<T>::Way::draw)
               ? 0
               : task.L(),

@@ -19,10 +19,11 @@ struct ReducedDraws {
   ReducedDraws(const Task& task, const Settings& s, const Coordinates& c, bool single)
       : single(single),
         mixed(s.tokens.law == TokenLaw::correlated),
-        sums(task.student().sums_only),
-        by_sums(c.shared && sums && task.link().by_sums && (!mixed || task.link().sums_only)),
+        sums(task.sums().student_of_sum),
+        by_sums(c.shared && sums && task.sums().link_of_sums &&
+                (!mixed || task.sums().link_of_sum)),
         chi(c.dof, single),
-        squares(by_sums && !task.link().sums_only ? c.L - 1 : 0, single),
+        squares(by_sums && !task.sums().link_of_sum ? c.L - 1 : 0, single),
         star(by_sums ? 1 + squares.normals() : c.L),
         field(c.shared && sums ? 1 : c.L),
         turns(c.across < 2 ? 0
@@ -34,7 +35,7 @@ struct ReducedDraws {
         common(c.rest && chi.many() && !mixed && !s.projected &&
                s.position != PositionKind::injected),
         lean(common && !c.encoded && sums),
-        solvable(!task.link().by_sums || task.link().sums_only || c.L == 1) {
+        solvable(!task.sums().link_of_sums || task.sums().link_of_sum || c.L == 1) {
     if (c.shared || !lean) words = even(star + field + (c.shared ? own : 0)) + uniforms;
     for (Index i = 0; i < c.n && !c.shared; i += rows_together) {
       const Index rows = std::min(rows_together, c.n - i);

@@ -120,13 +120,14 @@ class LeanStep {
     const Index stride = even(draws_.noise);
     const V* normals = draws_.noise ? ws_.noise.data() + h * stride : nullptr;
     V* delta = ws_.delta.data() + h;
-    if (task_.link().by_sums)
-      return task_.lanes_of_sums<P>(star_ + h, squares_ + h, z_ + h, normals, stride, delta, loss);
+    if (task_.sums().link_of_sums)
+      return task_.evaluate_sums<P>(star_ + h, squares_ + h, z_ + h, normals, stride, delta, loss);
     for (int k = 0; k < P; ++k) {
       for (Index l = 0; l < L_; ++l)
         ws_.fresh[std::size_t(l)] = widened(Shared ? shared_draws(h + k)[l] : drawn(h + k)[l].a);
-      loss[k] = task_.lanes(ws_.fresh.data(), z_ + h + k, normals ? normals + k * stride : nullptr,
-                            delta + k, ws_.scratch.data(), batch_.taken(h + k));
+      loss[k] =
+          task_.evaluate(ws_.fresh.data(), z_ + h + k, normals ? normals + k * stride : nullptr,
+                         delta + k, ws_.scratch.data(), batch_.taken(h + k));
     }
   }
   // Sums over tokens of z*, of its squares, and of z.

@@ -84,9 +84,9 @@ class ReducedStep {
       z[0] = sum + other;
     }
     if (!draws_.by_sums)
-      return task_.lanes(a, z, normals, delta, ws_.scratch.data(), batch_.taken(h));
+      return task_.evaluate(a, z, normals, delta, ws_.scratch.data(), batch_.taken(h));
     V loss;
-    task_.lanes_of_sums<1>(&sums_of.star, &sums_of.squares, z, normals, 0, delta, &loss);
+    task_.evaluate_sums<1>(&sums_of.star, &sums_of.squares, z, normals, 0, delta, &loss);
     return loss;
   }
 
