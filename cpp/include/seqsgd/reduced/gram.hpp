@@ -20,7 +20,7 @@
 #include "seqsgd/model/task.hpp"
 #include "seqsgd/reduced/start.hpp"
 #include "seqsgd/state/fields.hpp"
-#include "seqsgd/state/unit.hpp"
+#include "seqsgd/state/work_item.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -28,14 +28,14 @@ inline namespace SEQSGD_LEVEL {
 // What a worker keeps for any of the runs.
 struct GramWorkspace {
   GramWorkspace(const Task& task, const Settings& s)
-      : zstar(std::size_t(task.L())),
-        z(std::size_t(s.fields.one_weight() ? task.L() : s.fields.size())),
+      : zstar(task.L()),
+        z(s.fields.one_weight() ? task.L() : s.fields.size()),
         delta(z),
-        noise(std::size_t(task.noisy() ? task.k() : 0)),
+        noise(task.noisy() ? task.k() : 0),
         scratch(task.scratch()) {}
   Matrix X;  // (L, coordinates): this step's tokens
-  std::optional<OneByOne> g;
-  std::vector<double> zstar, z, delta, noise, scratch;
+  std::optional<ScalarPhilox> g;
+  Array<double> zstar, z, delta, noise, scratch;
 };
 
 class GramDynamics {
@@ -61,8 +61,7 @@ class GramDynamics {
       mixing_ = Matrix::Zero(L_, L_);
       for (Index i = 0; i < L_; ++i)
         for (Index k = 0; k <= i; ++k)
-          mixing_(factor.order[std::size_t(i)], factor.order[std::size_t(k)]) =
-              factor.F[std::size_t(i * L_ + k)];
+          mixing_(factor.order[i], factor.order[k]) = factor.F[i * L_ + k];
     }
     if (encoded_ && s.fields.one_weight()) positional_ = orthonormal_basis(P_.transpose());
   }
@@ -87,20 +86,20 @@ class GramDynamics {
   void next(Workspace&) const {}
 
   Sample draw(Workspace& ws, Index step) const {
-    ws.g.emplace(Use::run, Address{s_.seed, Stream::data, run_, std::uint64_t(step)});
+    ws.g.emplace(Purpose::run, Address{s_.seed, Stream::data, run_, std::uint64_t(step)});
     Matrix X(L_, W_.cols());
     for (Index j = 0; j < X.cols(); ++j)
       for (Index l = 0; l < L_; ++l) X(l, j) = ws.g->normal();
     ws.X = mixed(std::move(X));
     if (!ws.noise.empty()) {
-      OneByOne n(Use::run, Address{s_.seed, Stream::noise, run_, std::uint64_t(step)});
+      ScalarPhilox n(Purpose::run, Address{s_.seed, Stream::noise, run_, std::uint64_t(step)});
       for (double& x : ws.noise) x = n.normal();
     }
-    for (Index l = 0; l < L_; ++l) ws.zstar[std::size_t(l)] = ws.X(l, 0);
+    for (Index l = 0; l < L_; ++l) ws.zstar[l] = ws.X(l, 0);
     for (Index f = 0; f < map_.size(); ++f) {
-      const auto [l, i] = map_.fields[std::size_t(f)];
-      const double c = s_.position == PositionKind::injected ? s_.c[std::size_t(l)] : 0;
-      ws.z[std::size_t(f)] = W_.row(i).dot(ws.X.row(l)) + P_.row(l).dot(W_.row(i).head(fixed_)) + c;
+      const auto [l, i] = map_.fields[f];
+      const double c = s_.position == PositionKind::injected ? s_.c[l] : 0;
+      ws.z[f] = W_.row(i).dot(ws.X.row(l)) + P_.row(l).dot(W_.row(i).head(fixed_)) + c;
     }
     return {ws.zstar.data(), ws.z.data(), ws.noise.empty() ? nullptr : ws.noise.data(),
             ws.delta.data(), map_.size(), ws.scratch.data()};
@@ -151,10 +150,10 @@ class GramDynamics {
   // G (p, coordinates and as many directions beside them as there is need of).
   Matrix gradients(Workspace& ws) const {
     Matrix delta = Matrix::Zero(L_, p_), &X = ws.X;
-    OneByOne& g = *ws.g;
+    ScalarPhilox& g = *ws.g;
     for (Index f = 0; f < map_.size(); ++f) {
-      const auto [l, i] = map_.fields[std::size_t(f)];
-      delta(l, i) += ws.delta[std::size_t(f)];
+      const auto [l, i] = map_.fields[f];
+      delta(l, i) += ws.delta[f];
     }
     const bool by_tokens = L_ <= p_;
     Matrix unseen;
@@ -178,7 +177,7 @@ class GramDynamics {
     return Matrix(qr.matrixQR().topRows(p_).template triangularView<Eigen::Upper>()).transpose();
   }
 
-  Index sphere(Index i) const { return spheres_.of[std::size_t(i)]; }
+  Index sphere(Index i) const { return spheres_.of[i]; }
   bool move(const Matrix& G, double gamma_d) {
     const Index kept = W_.cols();
     Matrix N = Matrix::Zero(p_, G.cols());

@@ -69,53 +69,52 @@ struct Coordinates {
   Index frame() const { return std::min(n, dimension - fixed()); }
 };
 
-// w* and the rows of P, in an orthonormal basis of span(P, w*) of which the last vector is what w*
-// has beside span(P). w* is uniform: normals and a chi.
-inline Matrix teacher_and_positions(const Settings& s, const Coordinates& c, OneByOne& g) {
-  const Index beside = s.d > c.rank ? 1 : 0;
-  Matrix span = Matrix::Zero(c.rank + beside, 1 + c.L);
+// w* and the rows of P, in an orthonormal basis of span(P, w*) of which the last vector is the part
+// of w* orthogonal to span(P). w* is uniform: normals and a chi.
+inline Matrix teacher_and_positions(const Settings& s, const Coordinates& c, ScalarPhilox& g) {
+  const Index remaining = s.d > c.rank ? 1 : 0;
+  Matrix span = Matrix::Zero(c.rank + remaining, 1 + c.L);
   for (Index k = 0; k < c.rank; ++k) span(k, 0) = g.normal();
-  if (beside) span(c.rank, 0) = std::sqrt(ChiSquare(s.d - c.rank)(g));
+  if (remaining) span(c.rank, 0) = std::sqrt(ChiSquare(s.d - c.rank)(g));
   span.col(0).normalize();
-  span.bottomRightCorner(c.rank + beside, c.L).topRows(c.rank) = c.mix.transpose();
+  span.bottomRightCorner(c.rank + remaining, c.L).topRows(c.rank) = c.mix.transpose();
   return span;
 }
 
 struct ReducedStart {
-  std::vector<double> at;       // (n, r + 2): m, u, s of every weight vector
-  std::vector<double> P;        // (L, r + 1): rows of P along b_0 .. b_r
-  std::vector<double> outside;  // (r + 1), shared: the unit vector of span(b_0 .. b_r) orthogonal
-                                // to the rows of P; 0 if there is none
+  Array<double> coords;   // (n, r + 2): m, u, s of every weight vector
+  Array<double> P;        // (L, r + 1): rows of P along b_0 .. b_r
+  Array<double> outside;  // (r + 1), shared: the unit vector of span(b_0 .. b_r) orthogonal
+                          // to the rows of P; 0 if there is none
 };
 
 inline ReducedStart reduced_start(const Settings& s, const Coordinates& c, std::uint32_t run) {
   const Index r = c.r;
   ReducedStart out;
-  out.at.assign(std::size_t(c.size()), 0.0);
-  out.P.assign(std::size_t(c.encoded ? c.L * (r + 1) : 0), 0.0);
-  out.outside.assign(std::size_t(c.encoded && c.shared ? r + 1 : 0), 0.0);
+  out.coords.assign(c.size(), 0.0);
+  out.P.assign(c.encoded ? c.L * (r + 1) : 0, 0.0);
+  out.outside.assign(c.encoded && c.shared ? r + 1 : 0, 0.0);
 
   if (s.position == PositionKind::opposite) {  // orthogonal to w* and to the initial weights
-    for (Index l = 0; l < 2; ++l) out.P[std::size_t(l * (r + 1) + 1)] = c.mix(l, 0);
+    for (Index l = 0; l < 2; ++l) out.P[l * (r + 1) + 1] = c.mix(l, 0);
     if (c.shared) out.outside[0] = 1;
   }
   if (s.position == PositionKind::matrix) {
-    OneByOne g(Use::start, Address{s.seed, Stream::teacher, run, 0});
+    ScalarPhilox g(Purpose::start, Address{s.seed, Stream::teacher, run, 0});
     const Matrix span = teacher_and_positions(s, c, g), rows = span.rightCols(c.L);
     const Vector star = span.col(0);
     if (c.shared) {
       const Matrix q = orthonormal_basis(span);
       const Index found = std::min<Index>(q.cols(), r + 1);
       for (Index l = 0; l < c.L; ++l)
-        for (Index k = 0; k < found; ++k)
-          out.P[std::size_t(l * (r + 1) + k)] = rows.col(l).dot(q.col(k));
+        for (Index k = 0; k < found; ++k) out.P[l * (r + 1) + k] = rows.col(l).dot(q.col(k));
       if (span.rows() > c.rank)
-        for (Index k = 0; k < found; ++k) out.outside[std::size_t(k)] = q(c.rank, k);
+        for (Index k = 0; k < found; ++k) out.outside[k] = q(c.rank, k);
     } else {
       for (Index l = 0; l < c.L; ++l) {
         const double along = rows.col(l).dot(star);
-        out.P[std::size_t(l * (r + 1))] = along;
-        if (r > 0) out.P[std::size_t(l * (r + 1) + 1)] = (rows.col(l) - along * star).norm();
+        out.P[l * (r + 1)] = along;
+        if (r > 0) out.P[l * (r + 1) + 1] = (rows.col(l) - along * star).norm();
       }
     }
   }
@@ -123,8 +122,8 @@ inline ReducedStart reduced_start(const Settings& s, const Coordinates& c, std::
   const double m0 = first_overlap(s.init, s.seed, run, c.n);
   const bool free = s.position != PositionKind::opposite;  // u is drawn
   for (Index i = 0; i < c.n; ++i) {
-    OneByOne g(Use::start, Address{s.seed, Stream::init, run, std::uint64_t(i)});
-    double* w = out.at.data() + i * (r + 2);
+    ScalarPhilox g(Purpose::start, Address{s.seed, Stream::init, run, std::uint64_t(i)});
+    double* w = out.coords.data() + i * (r + 2);
     Vector x = Vector::Zero(r + 2);
     x[0] = g.normal();
     if (free)
@@ -147,7 +146,7 @@ inline ReducedStart reduced_start(const Settings& s, const Coordinates& c, std::
 
 // A (n, min(n, dof)) such that A A^T has the law of Z Z^T, Z (n, dof) of independent normals
 // (Bartlett's decomposition).
-inline Matrix bartlett(Index n, Index dof, OneByOne& g) {
+inline Matrix bartlett(Index n, Index dof, ScalarPhilox& g) {
   Matrix A = Matrix::Zero(n, std::min(n, dof));
   for (Index i = 0; i < n; ++i)
     for (Index j = 0; j < A.cols() && j <= i; ++j)
@@ -166,12 +165,12 @@ inline FrameStart frame_start(const Settings& s, const Coordinates& c, std::uint
   FrameStart out{Matrix::Zero(c.n, c.fixed() + frame), Matrix::Zero(c.L, c.fixed())};
   if (s.position == PositionKind::opposite) out.P.col(1) = c.mix.col(0);
   if (s.position == PositionKind::matrix) {
-    OneByOne g(Use::start, Address{s.seed, Stream::teacher, run, 0});
+    ScalarPhilox g(Purpose::start, Address{s.seed, Stream::teacher, run, 0});
     const Matrix span = teacher_and_positions(s, c, g), q = orthonormal_basis(span);
     const Index found = std::min<Index>(q.cols(), c.fixed());
     out.P.leftCols(found) = span.rightCols(c.L).transpose() * q.leftCols(found);
   }
-  OneByOne init(Use::start, Address{s.seed, Stream::init, run, 0});
+  ScalarPhilox init(Purpose::start, Address{s.seed, Stream::init, run, 0});
   const double m0 = first_overlap(s.init, s.seed, run, c.n);
   // Directions orthogonal to w* are uniform. With the opposite encoding, which is chosen orthogonal
   // to the initial weights, none of them is along P; else r of them are.
@@ -213,7 +212,7 @@ inline GramStart gram_start(const Settings& s, const Coordinates& c, std::uint32
     return out;
   }
   const ReducedStart start = reduced_start(s, c, run);
-  const Eigen::Map<const Rows<double>> W(start.at.data(), c.n, c.r + 2),
+  const Eigen::Map<const Rows<double>> W(start.coords.data(), c.n, c.r + 2),
       P(start.P.data(), L, c.r + 1);
   out.m = W.col(0);
   out.star.resize(L);

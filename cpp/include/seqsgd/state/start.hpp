@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "seqsgd/random/random.hpp"
+#include "seqsgd/random/normal.hpp"
 #include "seqsgd/simd/checks.hpp"
 #include "seqsgd/state/basis.hpp"
 
@@ -23,7 +23,7 @@ struct InitialCondition {
 
 inline Vector gaussian_vector(std::uint64_t seed, Stream stream, std::uint32_t run,
                               std::uint64_t block, Index d) {
-  Lanes g(Address{seed, stream, run, block});
+  Xoshiro16 g(Address{seed, stream, run, block});
   Vector x(padded(d));
   fill_normal(g, x.data(), x.size());
   return x.head(d);
@@ -37,7 +37,7 @@ inline double first_overlap(const InitialCondition& init, std::uint64_t seed, st
   return turned ? -init.m0 : init.m0;
 }
 
-// Unit vector in the direction of x orthogonal to the columns of the orthonormal Q.
+// WorkItem vector in the direction of x orthogonal to the columns of the orthonormal Q.
 inline Vector unit_orthogonal(Vector x, const Matrix& Q) {
   remove_along(Q, Q.cols(), x);
   return x.normalized();
