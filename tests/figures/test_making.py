@@ -15,6 +15,8 @@ from seqsgd.report.definition import Finding
 from seqsgd.report.runner import Runner
 from transition import TRANSITION as TINY
 
+pytestmark = pytest.mark.xdist_group("figure 5")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
