@@ -1,13 +1,17 @@
-"""Simulations of the core with few words, and comparison of arrays."""
+"""Where things are, simulations of the core with few words, and comparison of arrays."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import seqsgd as sq
 from seqsgd import _core
 
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent  # of the repository
 TASK = sq.Task(sq.SSI("sum_h2", L=3), sq.Tied("relu"))  # of `simulate`, with settings for it
 SMALL: dict[str, Any] = {
     "d": 40,
@@ -19,6 +23,12 @@ SMALL: dict[str, Any] = {
 }
 CORES = {"sampled": _core.Sampled, "reduced": _core.Reduced}
 WITH_WEIGHTS = ["sampled"]  # those that move w itself and can be fed X
+
+
+def environment(**others: str) -> dict[str, str]:
+    """Environment of a program that imports modules of this folder."""
+    path = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(path)} | others
 
 
 def core_settings(L: int, **changes: Any) -> tuple[Any, int, int, int, str]:

@@ -1,28 +1,24 @@
 """Sampled and reduced runs of the whole catalogue have the numbers that bits.json recorded: to
 rounding with every compiler and instruction set, to the bit with the compiler of the record.
 
-A change that is meant to change runs makes the record anew: `python tests/dynamics/test_bits.py`,
-once per instruction set (SEQSGD_SIMD), and says so in CHANGELOG.md.
+A change that is meant to change runs makes the record anew, once per instruction set (SEQSGD_SIMD):
+`PYTHONPATH=tests python tests/dynamics/test_bits.py`; and says so in CHANGELOG.md.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import catalogue
 import numpy as np
 import pytest
-from seqsgd import _core
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-import catalogue
 import reduced_cases
 from helpers import core_simulation, steps
+from seqsgd import _core
 
 RECORD = Path(__file__).with_name("bits.json")
 STEPS, RUNS = (0, 1, 8, 30), 5  # a pack that is not full; more than a block of drawn steps

@@ -5,12 +5,12 @@ on.
 import dataclasses
 import importlib.util
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import seqsgd as sq
 import xarray as xr
+from helpers import ROOT
 from seqsgd import theory
 from seqsgd.figures import extra_best_rates, extra_staircase, figure, gains, make
 from seqsgd.report import statistics
@@ -287,7 +287,7 @@ def test_the_gain_grows_like_L_not_like_the_paper_says(tmp_path):
 
 
 def test_the_example_prints_its_tables(tmp_path, capsys):
-    path = Path(__file__).parent.parent.parent / "docs" / "examples" / "gain.py"
+    path = ROOT / "docs" / "examples" / "gain.py"
     spec = importlib.util.spec_from_file_location("gain_example", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

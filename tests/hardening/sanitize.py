@@ -34,8 +34,11 @@ CORE_TESTS = ("test_random", "test_task", "test_sampled", "test_reduced", "embed
 # the sharpest first; not test_flat_memory: what is freed stays resident in quarantine, and leaks()
 # looks for the same
 PYTHON_TESTS = (
-    "hardening/test_strange_arrays", "test_ffi", "test_simulator", "test_properties", "test_checkpoint", "test_user_functions", "test_task", "test_drawn", "test_steps",
-    "test_reduced_step", "test_reduced_streams", "test_lanes", "test_streams", "test_tokens", "test_starts", "test_sampled", "test_random",
+    "hardening/test_strange_arrays", "simulate/test_ffi", "simulate/test_simulator",
+    "package/test_properties", "results/test_checkpoint", "models/test_user_functions",
+    "core/test_task", "dynamics/test_drawn", "dynamics/test_steps", "dynamics/test_reduced_step",
+    "dynamics/test_reduced_streams", "core/test_lanes", "core/test_streams", "core/test_tokens",
+    "dynamics/test_starts", "dynamics/test_sampled", "core/test_random",
 )  # fmt: skip
 # What is not of the core: NumPy's and the interpreter's own threads synchronise in ways that an
 # uninstrumented library hides.

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import seqsgd as sq
-from seqsgd.cli.main import runfile, sweepfile
+from seqsgd.cli import runfile, sweepfile
 
 FOLDER = Path(tempfile.mkdtemp(prefix="seqsgd-fuzz-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Strides, orders and types that tests/test_properties.py does not have: grids of the theory,
+"""Strides, orders and types that tests/package/test_properties.py does not have: grids of the theory,
 tokens, and what NumPy does with objects.
 """
 

@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from .. import _build, _core, _memory
 from .._seed import Seed
-from ..models import Opposite, Schedule
+from ..models import Schedule
 from ..models.recording import Steps
 from ..models.simulation import Run
-from .protocol import PASSED, Arrays, Variable, Watch
+from .labels import labelled
+from .protocol import Arrays, Variable, Watch
 
 Simulation = _core.Sampled | _core.Reduced
 
@@ -91,40 +92,17 @@ class Compiled:
 
     def variables(self) -> dict[str, Variable]:
         records, status = self._core.records(), self._core.status()
-        student = self._run.task.student
-        tied = student.weights == "shared"
-        out = {"m": Variable(("run", "step"), records["m"][..., 0], "overlap w . w* / d")}
-        if not tied:
-            out["m"] = Variable(("run", "step", "token"), records["m"], "overlap w_l . w* / d")
-            out["q"] = Variable(
-                ("run", "step", "token"), records["q"], "squared norm ||w_l||^2 / d"
-            )
-        if records["e"].shape[-1]:
-            if tied and isinstance(student.position, Opposite):
-                out["e"] = Variable(
-                    ("run", "step"),
-                    records["e"][..., 0],
-                    "positional overlap e = e_1 = -e_2 = p . w / sqrt(d)",
-                )
-            else:
-                out["e"] = Variable(
-                    ("run", "step", "token"), records["e"], "positional overlap p_l . w / sqrt(d)"
-                )
-        out["loss"] = Variable(
-            ("run", "step"), records["loss"], "mean one-pass loss since the record before"
+        return labelled(
+            self._run,
+            records["m"],
+            records["q"],
+            records["e"],
+            records["loss"],
+            "mean one-pass loss since the record before",
+            status["passage"],
+            status["nonfinite"],
+            status["step"],
         )
-        if self._run.stop is not None:
-            out["weak_recovery"] = Variable(("run",), _steps(status["passage"], np.inf), PASSED)
-            out["censored"] = Variable(
-                ("run",), status["passage"] < 0, "whether the run ended below eta"
-            )
-        out["nonfinite_step"] = Variable(
-            ("run",),
-            _steps(status["nonfinite"], np.nan),
-            "step at which a value was not finite, NaN if none",
-        )
-        out["steps_done"] = Variable(("run",), status["step"], "steps done")
-        return out
 
     def state(self) -> Arrays:
         state: Arrays = self._core.state()
@@ -159,8 +137,3 @@ class Reduced(Compiled):
     """
 
     kind = _core.Reduced
-
-
-def _steps(steps: npt.NDArray[np.int64], none: float) -> npt.NDArray[np.float64]:
-    """As float64, with `none` where there is no such step."""
-    return np.where(steps < 0, none, steps)

@@ -15,7 +15,8 @@ from .._seed import Seed
 from ..models.recording import Steps
 from ..models.simulation import Run
 from ..models.tokens import Correlated
-from .protocol import PASSED, Arrays, Variable, Watch
+from .labels import labelled
+from .protocol import Arrays, Variable, Watch
 
 Array = Any
 BLOCK = 64  # records
@@ -256,44 +257,28 @@ class Flow:
         return self._nonfinite
 
     def variables(self) -> dict[str, Variable]:
-        run, L, x = self._run, self._run.L, self._states
+        L, x = self._run.L, self._states
         nm, ne = 1 if self._tied else L, self._ne
         e, m, q = x[..., :ne], x[..., ne : ne + nm], x[..., ne + nm : ne + nm + L]
-        if self._tied:
-            out = {"m": Variable(("run", "step"), m[..., 0], "overlap w . w* / d")}
-        else:
-            norms = q if q.shape[2] else np.where(np.isfinite(m), 1.0, np.nan)
-            out = {
-                "m": Variable(("run", "step", "token"), m, "overlap w_l . w* / d"),
-                "q": Variable(("run", "step", "token"), norms, "squared norm ||w_l||^2 / d"),
-            }
-        if ne == 1:
-            out["e"] = Variable(
-                ("run", "step"), e[..., 0], "positional overlap e = e_1 = -e_2 = p . w / sqrt(d)"
-            )
-        elif ne:
-            out["e"] = Variable(("run", "step", "token"), e, "positional overlap p_l . w / sqrt(d)")
+        if not q.shape[2]:  # each on its own sphere
+            q = np.where(np.isfinite(m), 1.0, np.nan)
         loss = np.full(self._integral.shape, np.nan)
         if len(self._grid) > 1:
             np.subtract(self._integral[:, 1:], self._integral[:, :-1], out=loss[:, 1:])
             loss[:, 1:] /= np.diff(self._grid)
         if len(self._grid) and self._grid[0] > 0:
             loss[:, 0] = self._integral[:, 0] / self._grid[0]
-        out["loss"] = Variable(
-            ("run", "step"), loss, "population risk, mean over the steps since the record before"
+        return labelled(
+            self._run,
+            m,
+            q,
+            e,
+            loss,
+            "population risk, mean over the steps since the record before",
+            self._passage,
+            self._nonfinite,
+            self.steps_done(),
         )
-        if run.stop is not None:
-            below = np.isnan(self._passage)
-            out["weak_recovery"] = Variable(
-                ("run",), np.where(below, np.inf, self._passage), PASSED
-            )
-            out["censored"] = Variable(("run",), below, "whether the run ended below eta")
-        bad = np.where(self._nonfinite < 0, np.nan, self._nonfinite)
-        out["nonfinite_step"] = Variable(
-            ("run",), bad, "step at which a value was not finite, NaN if none"
-        )
-        out["steps_done"] = Variable(("run",), self.steps_done(), "steps done")
-        return out
 
     _STATE = (
         "_states",

@@ -1,5 +1,5 @@
 // The general reduced step: any number of weights, any map of fields, any spheres. The definition;
-// kernels that are faster for a case have its law (tests/test_reduced_law.py).
+// kernels that are faster for a case have its law (tests/dynamics/test_reduced_law.py).
 //
 // Weights w_i / sqrt d are written along b_0 = w* / sqrt d, along b_1 .. b_r, which with b_0 span
 // P, and along an orthonormal frame of what remains of them, chosen so that this part is lower

@@ -5,11 +5,9 @@ module.
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from helpers import ROOT
 
 
 def run(*arguments: str) -> None:
@@ -35,6 +33,6 @@ def test_the_stub_matches_the_compiled_module():
         "mypy.stubtest",
         "seqsgd._core",
         "--allowlist",
-        "tests/stubtest_allowlist.txt",
+        "tests/package/stubtest_allowlist.txt",
         "--ignore-unused-allowlist",
     )

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference as ref
 from catalogue import ACTIVATIONS, HERMITE, LOSSES, hermite_length
 from helpers import assert_close
+
+import reference as ref
 
 LENGTHS = (1, 2, 3, 5)
 STEP = 1e-30  # a complex step this small has no truncation error

@@ -3,13 +3,13 @@
 import importlib.util
 import math
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import seqsgd as sq
+from helpers import ROOT
 
-PATH = Path(__file__).parent.parent / "docs" / "examples" / "scaling.py"
+PATH = ROOT / "docs" / "examples" / "scaling.py"
 _spec = importlib.util.spec_from_file_location("scaling", PATH)
 scaling = importlib.util.module_from_spec(_spec)
 sys.modules["scaling"] = scaling  # dataclasses look their module up

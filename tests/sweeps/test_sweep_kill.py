@@ -14,6 +14,7 @@ import time
 
 import pytest
 import seqsgd as sq
+from helpers import environment
 from seqsgd.sweeps import worker
 from sweeping import BASE, TASK, files, same, until
 
@@ -104,7 +105,7 @@ def killed(folder, kind, kills, base, grid, longest, wait=True):
         capture_output=True,
         text=True,
         timeout=200,
-        env=os.environ | {"PYTHONPATH": os.path.dirname(__file__)},
+        env=environment(),
     )
     assert done.returncode == 0, done.stderr
     print(f"cells there after each kill, seed {command[-2]}: {done.stdout.strip()}")
@@ -265,7 +266,7 @@ def test_ctrl_c(executor, to, tmp_path):
     path = tmp_path / "s"
     process = subprocess.Popen(
         [sys.executable, "script.py", "s", executor], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, env=os.environ | {"PYTHONPATH": os.path.dirname(__file__)},
+        start_new_session=True, env=environment(),
     )  # fmt: skip
 
     def some():

@@ -8,6 +8,7 @@ import sys
 import pytest
 import seqsgd as sq
 import xarray as xr
+from helpers import environment
 from seqsgd import _files
 
 TASK = sq.Task(sq.SSI("sum", L=1), sq.Tied("relu"))
@@ -232,16 +233,13 @@ print(sorted(os.listdir(".")), len(sq.load("old.nc").dataset))
 
 
 def python(code, *words, cwd):
-    path = os.pathsep.join(
-        [os.path.dirname(__file__), *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, words)],
         cwd=cwd,
         capture_output=True,
         text=True,
         timeout=100,
-        env=os.environ | {"PYTHONPATH": path},
+        env=environment(),
     )
 
 

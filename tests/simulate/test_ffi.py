@@ -9,12 +9,12 @@ import gc
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import seqsgd as sq
+from helpers import ROOT
 from seqsgd import _core, ffi
 
 TASKS = {
@@ -268,7 +268,7 @@ def test_the_loop_of_the_page_ends_where_a_step_cannot_be_done() -> None:
     finite.
     """
     numba = pytest.importorskip("numba")
-    page = (Path(__file__).parent.parent / "docs" / "embedding.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
     code = next(b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "until" in b)
     names: dict[str, Any] = {}
     exec(code.partition("task = ")[0], names)

@@ -12,10 +12,10 @@ from urllib.parse import unquote, urlsplit
 import markdown
 import pytest
 import seqsgd
+from helpers import ROOT
 from seqsgd import ffi, figures, theory
 from seqsgd.figures import Finding, build
 
-ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 SOURCES = sorted(DOCS.glob("*.md"))
 GENERATED = "reproduction.md"  # from captions and data, which are plain text

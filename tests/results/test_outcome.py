@@ -11,6 +11,7 @@ import pytest
 import seqsgd as sq
 import xarray as xr
 from seqsgd.dynamics import core
+from seqsgd.dynamics.protocol import Variable
 from seqsgd.results import provenance
 
 matplotlib.use("Agg")
@@ -261,8 +262,16 @@ def test_sweeps_have_inf_for_not_reached_and_nan_for_not_computed(tmp_path, monk
     base = BASE | {"steps": 45, "stop": sq.WeakRecovery(0.5)}
     path = tmp_path / "s"
     with monkeypatch.context() as patch:  # a store begun by an earlier version
-        patch.setattr(core, "PASSED", "first step, NaN if not reached")
-        patch.setattr(core, "_steps", lambda steps, none: np.where(steps < 0, np.nan, steps))
+        now = core.labelled
+
+        def before(*args):
+            out = now(*args)
+            passed = out["weak_recovery"].values
+            old = np.where(np.isinf(passed), np.nan, passed)
+            meaning = "first step, NaN if not reached"
+            return out | {"weak_recovery": Variable(("run",), old, meaning)}
+
+        patch.setattr(core, "labelled", before)
         sq.sweep(base, {"lr": [0.1]}, store=path, rng=0)
     r = sq.sweep(base, {"lr, runs": [[0.1, 0.4], [9, 7]]}, store=path, rng=0)
     passed, below = r["weak_recovery"], r["censored"]

@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 import seqsgd as sq
+from helpers import environment
 from seqsgd.sweeps import drive, executors
 from sweeping import BASE, GRID, HEAVY, press, same, until
 
@@ -33,7 +34,7 @@ def dask(tmp_path_factory):
         "stdout": subprocess.DEVNULL,
         "stderr": subprocess.DEVNULL,
         "cwd": file.parent,
-        "env": os.environ | {"PYTHONWARNINGS": "ignore", "PYTHONPATH": os.path.dirname(__file__)},
+        "env": environment(PYTHONWARNINGS="ignore"),
     }
     words = [
         [
@@ -517,6 +518,6 @@ def test_mpi(tmp_path):
     path = os.pathsep.join([os.path.dirname(mpiexec), os.environ["PATH"]])
     done = subprocess.run(
         [mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", "script.py"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": os.path.dirname(__file__), "PATH": path},
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment(PATH=path),
     )  # fmt: skip
     assert done.returncode == 0 and json.loads(done.stdout) == 2, done.stderr

@@ -12,8 +12,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
-ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "cpp" / "tests" / "embed"
 pytestmark = pytest.mark.slow
 

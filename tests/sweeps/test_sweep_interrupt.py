@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 import seqsgd as sq
+from helpers import environment
 from seqsgd._signals import signalled
 from seqsgd.sweeps import drive, executors, run, worker
 from seqsgd.sweeps.cost import Cost
@@ -62,11 +63,10 @@ if __name__ == "__main__":
 def test_while_workers_start_nothing_is_said_and_nothing_stays(tmp_path):
     """Ctrl-C as a terminal sends it, to all processes of the group, and once more."""
     (tmp_path / "script.py").write_text(SCRIPT)
-    path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, "script.py"], cwd=tmp_path, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": path},
+        env=environment(),
     )  # fmt: skip
     process.stdout.readline()
     time.sleep(1.0)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import seqsgd as sq
+from helpers import environment
 from seqsgd.sweeps import owner, store
 from seqsgd.sweeps.piece import gaps
 from sweeping import BASE, GRID, files, same, until
@@ -104,7 +105,7 @@ def test_a_read_only_place(made):
                 capture_output=True,
                 text=True,
                 timeout=100,
-                env=os.environ | {"PYTHONPATH": os.path.dirname(__file__)},
+                env=environment(),
             )
             assert done.stdout.splitlines() == [
                 f"12 {len(before)}",
@@ -245,7 +246,7 @@ def test_two_processes_share_the_cells_of_one_store(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": os.path.dirname(__file__)},
+            env=environment(),
         )
         for _ in range(2)
     ]
@@ -332,7 +333,7 @@ def test_a_result_can_be_looked_at_while_it_grows(tmp_path):
     )
     p = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "s")],
-        env=os.environ | {"PYTHONPATH": os.path.dirname(__file__)},
+        env=environment(),
     )
     seen = []
 
