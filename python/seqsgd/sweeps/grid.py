@@ -80,8 +80,7 @@ class Axis:
 
 
 def parse(grid: Mapping[Any, Any]) -> tuple[Axis, ...]:
-    """Return the axes of a grid. At most LIMIT cells are allowed, checked before any list is made.
-    """
+    """Return the axes of a grid. At most LIMIT cells are allowed, checked before any list is made."""
     if not isinstance(grid, Mapping):
         raise ConfigError(f"grid: expected a table of axes, got {_checks.short(grid)}")
     entries = [(_keys(key), value) for key, value in _flat(grid, ())]
@@ -129,8 +128,7 @@ class _Columns:
 
 
 def _flat(grid: Mapping[Any, Any], above: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:
-    """Return keys and values; tables that are neither a range nor values are parts of dotted names.
-    """
+    """Return keys and values; tables that are neither a range nor values are parts of dotted names."""
     for key, value in grid.items():
         if not isinstance(key, str):
             yield key, value

@@ -461,8 +461,7 @@ class SweepResult:
 
 
 def _free_words(d: xr.Dataset) -> xr.Dataset:
-    """Convert strings to variable length: zarr has no settled format for fixed length, and warns.
-    """
+    """Convert strings to variable length: zarr has no settled format for fixed length, and warns."""
     return d.assign_coords(
         {name: d[name].astype(object) for name in d.coords if d[name].dtype.kind == "U"}
     )

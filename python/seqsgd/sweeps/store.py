@@ -1,5 +1,4 @@
-"""The store: one SQLite file that holds every finished piece of a sweep, completely or not at all.
-"""
+"""The store: one SQLite file that holds every finished piece of a sweep, completely or not at all."""
 
 from __future__ import annotations
 
@@ -53,8 +52,7 @@ CREATE TABLE claims (key BLOB, first INTEGER, owner TEXT NOT NULL, until REAL NO
 
 
 def networked(path: Path) -> bool:
-    """Return whether a path is on a file system shared by several machines (as far as Linux tells).
-    """
+    """Return whether a path is on a file system shared by several machines (as far as Linux tells)."""
     try:
         mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     except OSError:
