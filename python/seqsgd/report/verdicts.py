@@ -28,11 +28,11 @@ class Answer:
 
     Attributes
     ----------
-    holds : bool, or None if it cannot be told
+    holds : bool, or None if it is unknown
     basis : tuple of str
         The data it rests on.
     lacking : tuple of str
-        Why it cannot be told.
+        Why it is unknown.
     """
 
     holds: bool | None
