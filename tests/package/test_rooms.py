@@ -33,7 +33,7 @@ INSIDE = {
     "models/identity/__init__.py": (2, "code of functions is read where there are functions"),
     "models/identity/_values.py": (1, "the same"),
     "models/task.py": (3, "the compiled task, made where it is asked for"),
-    "plots/drawing.py": (7, "matplotlib, and the backend that the user chose before"),
+    "plots/drawing.py": (8, "matplotlib, and the backend that the user chose before"),
     "simulate.py": (1, "xarray"),
     "sweeps/jobs.py": (1, "cloudpickle, which is optional"),
     "sweeps/owner.py": (1, "ctypes, on one system"),
