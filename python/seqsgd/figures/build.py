@@ -102,7 +102,7 @@ def make(
     size : "quick" or "full"
         Under a minute on two cores, or the paper's.
     folder : path
-        BuiltFigure if it does not exist. While a figure is computed its finished cells lie in it, and the
+        Made if it does not exist. While a figure is computed its finished cells lie in it, and the
         same call goes on from them.
     changes : mapping
         Settings to change: names of `figure.settings(size)`.

@@ -16,7 +16,7 @@ from .._seed import Seed
 from ..errors import NonFiniteWarning
 from ..models import Task
 from ..models.plain import rebuild
-from ..plots.runs import plot_result
+from ..plots.runs import Look, plot_result
 from . import files
 from .passages import FirstPassage, of_dataset
 
@@ -157,6 +157,9 @@ class Result:
         what: str | None = None,
         time: bool = False,
         label: str | None = None,
+        color: Any = None,
+        band: tuple[float, float] | None = (0.1, 0.9),
+        legend: bool = True,
     ) -> Axes:
         """Median over runs and the band from the 10 % to the 90 % quantile.
 
@@ -175,8 +178,14 @@ class Result:
             Against t = (integral of lr) / d instead of the step.
         label : str, optional
             In the legend. None: the letter of what is drawn.
+        color : matplotlib colour, optional
+            Of lines and bands. None: the next ones of the axes' colour cycle.
+        band : (float, float), optional
+            Quantiles over runs between which the band lies. None: no band.
+        legend : bool
+            Whether to draw one.
         """
-        return plot_result(self.dataset, ax, what, time, label)
+        return plot_result(self.dataset, ax, what, time, label, Look(color, band, legend))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a netCDF4 file, whole or not at all. :func:`seqsgd.load` reads it.

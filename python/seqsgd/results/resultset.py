@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import _checks
 from .._lazy import xarray as xr
-from ..plots.runs import plot_set
+from ..plots.runs import Look, plot_set
 from . import files
 from .result import Result
 
@@ -73,19 +73,33 @@ class ResultSet(Mapping[str, Result]):
         """Whether all results are."""
         return all(result.complete for result in self.values())
 
-    def plot(self, figure: Figure | None = None, *, what: str = "m", time: bool = False) -> Figure:
+    def plot(
+        self,
+        figure: Figure | None = None,
+        *,
+        what: str = "m",
+        time: bool = False,
+        band: tuple[float, float] | None = (0.1, 0.9),
+        legend: bool = True,
+    ) -> Figure:
         """All results as curves with bands, as `Result.plot` draws them, in the panels they belong
         to.
 
         Parameters
         ----------
         figure : matplotlib Figure, optional
-            Drawn into. None: a new one of pyplot's.
+            Drawn into, and nothing else of it is changed. None: a new one of pyplot's.
         what : "m", "e" or "loss"
         time : bool
             Against t = (integral of lr) / d instead of the step.
+        band : (float, float), optional
+            Quantiles over runs between which the band lies. None: no band.
+        legend : bool
+            Whether to draw one.
         """
-        return plot_set(self._datasets(), self.title, self.panels, figure, what, time)
+        return plot_set(
+            self._datasets(), self.title, self.panels, figure, what, time, Look(None, band, legend)
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one netCDF4 file with a group for each result, whole or not at all.
