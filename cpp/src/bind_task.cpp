@@ -77,24 +77,24 @@ py::tuple evaluate(const Task& t, const py::array& first, const py::array& z, bo
 
 // The same in packs, the last point again in lanes that are left over.
 py::tuple evaluate_packs(const Task& t, const py::array& zstar, const py::array& z) {
-  constexpr Index w = Runs::length;
+  constexpr Index w = Pack::size;
   const Index L = t.L(), n = z.ndim() ? Index(z.shape(0)) : 0;
   const bool sums = t.sums().student_of_sum;
   const double* zp = checked<double>(z, "z", {-1, L}, "(n, L)");
   const double* sp = checked<double>(zstar, "zstar", {n, L}, "(n, L)");
   py::array_t<double> loss = array_of<double>({n}), delta = array_of<double>({n, L});
   double *lp = loss.mutable_data(), *dp = delta.mutable_data();
-  LineVector<Runs> star(std::size_t(L), Runs{}), fields(star), out(star), ws(t.scratch());
+  LineVector<Pack> star(std::size_t(L), Pack{}), fields(star), out(star), ws(t.scratch());
   each_row((n + w - 1) / w, [&](Index block) {
     for (Index l = 0; l < L; ++l) {
-      if (l == 0 || !sums) fields[std::size_t(l)] = Runs{};
+      if (l == 0 || !sums) fields[std::size_t(l)] = Pack{};
       for (Index i = 0; i < w; ++i) {
         const Index at = std::min(block * w + i, n - 1) * L + l;
         star[std::size_t(l)][i] = sp[at];
         fields[std::size_t(sums ? 0 : l)][i] += zp[at];
       }
     }
-    const Runs value = t.evaluate(star.data(), fields.data(), nullptr, out.data(), ws.data(),
+    const Pack value = t.evaluate(star.data(), fields.data(), nullptr, out.data(), ws.data(),
                                   int(std::min(w, n - block * w)));
     for (Index i = 0; i < w && block * w + i < n; ++i) {
       lp[block * w + i] = value[i];

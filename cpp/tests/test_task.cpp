@@ -2,7 +2,7 @@
 
 #include "check.hpp"
 #include "seqsgd/model/task.hpp"
-#include "seqsgd/random/random.hpp"
+#include "seqsgd/random/normal.hpp"
 
 using namespace seqsgd;
 
@@ -50,7 +50,7 @@ static void gradients() {
 
 // Long sequences go through a series; it must agree with the row-by-row sums to rounding.
 static void series_agrees_with_rows() {
-  Lanes g(Address{11});
+  Xoshiro16 g(Address{11});
   for (int L : {48, 64, 100, 257, 1024})
     for (double scale : {0.01, 0.5, 1.0}) {
       double worst = 0;

@@ -188,5 +188,13 @@ class Reduced:
     def state(self) -> dict[str, NDArray[Any]]: ...
     def set_state(self, state: dict[str, NDArray[Any]]) -> None: ...
 
+def starts(L: int, settings: Settings, runs: int, first_run: int) -> dict[str, _F64]:
+    """Starts of runs of the reduced dynamics.
+
+    m (runs, weights); e and star = P w* / sqrt d (runs, L), L = 0 without positions; where overlaps
+    between weights matter Q = W W^T / d (runs, weights, weights) and E = W P^T / sqrt d (runs,
+    weights, L), else without entries.
+    """
+
 def chi_square(dof: int, seed: int, n: int, dtype: str = "float32") -> _F64: ...
 def chi_square_of_normals(dof: int, normals: _F64, dtype: str) -> _F64: ...

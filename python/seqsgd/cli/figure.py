@@ -1,4 +1,4 @@
-"""`seqsgd figure`, apart from its options."""
+"""The command `seqsgd figure`, without its options."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run_figures(
     workers: int | None,
     quiet: bool,
 ) -> int:
-    """Returns the exit code. What the user wrote wrong raises before anything runs."""
+    """Make figures and return the exit code. Errors of the user raise before anything runs."""
     if names == ("list",):
         for name in figures.names():
             click.echo(f"{name:14s} {figures.figure(name).title}")

@@ -1,4 +1,4 @@
-"""The command line: run files in, data and picture out."""
+"""The command line: run files in, data and pictures out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ INTERRUPTED = "-interrupted"  # what files are called after Ctrl-C, beside a com
 
 
 class _Refused(click.ClickException):
-    """Something the user wrote is wrong."""
+    """An error of the user."""
 
     exit_code = 2
 
@@ -151,7 +151,7 @@ def run(
 def sweep(file: Path | None, **options: Any) -> None:
     """Run a grid of simulations from a TOML file.
 
-    What the store has is not computed again: the same command continues after Ctrl-C, or a crash.
+    Cells in the store are not computed again: the same command continues after Ctrl-C or a crash.
     """
     from .sweep import run_sweep
 
@@ -167,7 +167,7 @@ def sweep(file: Path | None, **options: Any) -> None:
 
 
 def _figure_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """For the shell's completion."""
+    """Complete names of figures in the shell."""
     from .. import figures
 
     given = context.params.get("names") or ()
@@ -210,10 +210,10 @@ def _figure_names(context: click.Context, _: click.Parameter, incomplete: str) -
 )
 @click.option("--quiet", is_flag=True, help="No progress and no report.")
 def figure(names: tuple[str, ...], **options: Any) -> None:
-    """Make figures of the paper by their numbers, or ours by their names; `all` for all of them,
-    `list` for what there is.
+    """Make figures: those of the paper by number, others by name; `all` makes all, `list` lists
+    them.
 
-    An interrupted figure goes on where it was by the same command.
+    The same command continues an interrupted figure where it stopped.
     """
     from .figure import run_figures
 
@@ -226,7 +226,7 @@ def figure(names: tuple[str, ...], **options: Any) -> None:
 
 @cli.command()
 def info() -> None:
-    """Say what is installed: for bug reports."""
+    """Print what is installed, for bug reports."""
     for name, value in build_config().items():
         click.echo(f"{name}: {value}")
 
@@ -239,19 +239,19 @@ def info() -> None:
     type=click.Choice([n.removesuffix(".toml") for n in (EXAMPLE, SWEEP_EXAMPLE)]),
 )
 def example(name: str) -> None:
-    """Print a file that comes with the package, to start your own from: learning_curves (for `run`,
-    the default) or transition (for `sweep`).
+    """Print an example file to start from: learning_curves (for `run`, the default) or transition
+    (for `sweep`).
     """
     click.echo(example_path(f"{name}.toml").read_text(encoding="utf-8"), nl=False)
 
 
 def example_path(name: str = EXAMPLE) -> Path:
-    """A file that comes with the package."""
+    """Return the path of an example file of the package."""
     return Path(str(files("seqsgd") / "examples" / name))
 
 
 def _all(plan: RunFile, quiet: bool) -> tuple[dict[str, Any], SimulationInterrupted | None]:
-    """Every case in turn, under one progress bar."""
+    """Run every case in sequence, under one progress bar."""
     drawing.agg_figure()  # loaded now, so that after Ctrl-C files are there at once
     import xarray  # noqa: F401
 
@@ -287,7 +287,7 @@ def _checkpoint(plan: RunFile, i: int) -> dict[str, Any]:
 
 
 def _check_checkpoint(plan: RunFile, i: int) -> None:
-    """Refuse a file of another run."""
+    """Refuse a checkpoint of another run."""
     if plan.checkpoint is not None:
         case = plan.cases[i]
         saved = Checkpoint(_checkpoint(plan, i)["checkpoint"], case.run, Seed.of(case.rng))
@@ -296,7 +296,7 @@ def _check_checkpoint(plan: RunFile, i: int) -> None:
 
 
 def _write(results: ResultSet, stem: str, several: bool) -> str:
-    """Data first: it is what cannot be made again from the rest."""
+    """Write the data first, since the picture can be drawn again from them."""
     data, picture = f"{stem}.nc", f"{stem}.png"
     (results if several else next(iter(results.values()))).save(data)
     try:
@@ -320,7 +320,7 @@ def _draw(results: ResultSet, picture: str, several: bool) -> None:
 
 
 class _Silent:
-    """No bar."""
+    """Stands in for a progress bar."""
 
     def case(self, case: Case) -> None:
         pass
@@ -364,10 +364,7 @@ def _bar(plan: RunFile, quiet: bool) -> Iterator[_Silent]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point.
-
-    Whatever goes wrong by the user's doing ends with one line on stderr and exit code 2.
-    """
+    """Run the command line; errors of the user end with one line on stderr and exit code 2."""
     try:
         with one_line_warnings():
             code = cli.main(arguments, prog_name="seqsgd", standalone_mode=False)

@@ -18,13 +18,13 @@ def write(
     folder: str | os.PathLike[str],
     page: str | os.PathLike[str],
 ) -> Path:
-    """Write a Markdown page over all figures whose data lie in a folder, with links to the
+    """Write a Markdown page about all figures whose data are in a folder, with links to the
     pictures.
 
     Raises
     ------
     ValueError
-        If the folder has none, or the page cannot be written.
+        If the folder has no figures, or the page cannot be written.
     """
     target = _files.check_folder("page", page)
     made = []

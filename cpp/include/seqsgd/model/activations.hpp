@@ -24,8 +24,8 @@ class Activation {
   // y, and its derivative with respect to z.
   virtual void evaluate(const Loss& loss, int n, const double* z, double scale, const double* y,
                         double* delta, double* value) const = 0;
-  virtual void evaluate(const Loss& loss, int n, const Runs* z, double scale, const Runs* y,
-                        Runs* delta, Runs* value) const = 0;
+  virtual void evaluate(const Loss& loss, int n, const Pack* z, double scale, const Pack* y,
+                        Pack* delta, Pack* value) const = 0;
 };
 using ActivationPtr = std::shared_ptr<const Activation>;
 
@@ -40,8 +40,8 @@ class MadeActivation final : public Activation {
                 double* delta, double* value) const override {
     evaluate_over(loss, n, z, scale, y, delta, value);
   }
-  void evaluate(const Loss& loss, int n, const Runs* z, double scale, const Runs* y, Runs* delta,
-                Runs* value) const override {
+  void evaluate(const Loss& loss, int n, const Pack* z, double scale, const Pack* y, Pack* delta,
+                Pack* value) const override {
     evaluate_over(loss, n, z, scale, y, delta, value);
   }
 
@@ -52,7 +52,7 @@ class MadeActivation final : public Activation {
     loss.visit([&](auto of) SEQSGD_LAMBDA_INLINE {
       for (int i = 0; i < n; ++i) {
         V slope, D;
-        const V u = rounded(z[i] * scale), f = rounded(sigma(u, slope));
+        const V u = no_contract(z[i] * scale), f = no_contract(sigma(u, slope));
         value[i] = of(y + i, &f, 1, &D);
         if constexpr (std::is_same_v<V, double>)
           delta[i] = D * slope * scale;  // the two orders differ in the last bit, which sampled
@@ -67,7 +67,7 @@ class MadeActivation final : public Activation {
       return f_(u, slope);
     } else {
       V f{};
-      for (int i = 0; i < V::length; ++i) {
+      for (int i = 0; i < V::size; ++i) {
         double s;
         f[i] = f_(u[i], s);
         slope[i] = s;

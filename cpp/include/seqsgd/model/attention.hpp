@@ -91,7 +91,7 @@ SEQSGD_INLINE SoftmaxRow<V> softmax_row(const V* z, int L, V zl, const FieldRang
   return r;
 }
 
-// Two tokens: a row has one exponential, the ratio of its entries. own_l = S_ll, other_l = 1 -
+// Pair tokens: a row has one exponential, the ratio of its entries. own_l = S_ll, other_l = 1 -
 // S_ll.
 template <class V>
 struct PairSoftmax {

@@ -29,7 +29,7 @@ class Link {
   virtual void operator()(const double* zstar, double* y) const = 0;
   // The same for a pack of runs, of which the first `count` matter: lane by lane, unless the link
   // is written over its number type (LinkOver).
-  virtual void operator()(const Runs* zstar, Runs* y, int count) const {
+  virtual void operator()(const Pack* zstar, Pack* y, int count) const {
     lane_by_lane(
         zstar, L, std::size_t(k), count, [this](const double* x, double* out) { (*this)(x, out); },
         [&](int lane, const double* out) {
@@ -51,7 +51,7 @@ class LinkOver : public Link {
  public:
   using Link::Link;
   void operator()(const double* zstar, double* y) const final { self().evaluate(zstar, y); }
-  void operator()(const Runs* zstar, Runs* y, int count) const final {
+  void operator()(const Pack* zstar, Pack* y, int count) const final {
     if (self().in_packs())
       self().evaluate(zstar, y);
     else

@@ -108,7 +108,7 @@ class Loss {
   Loss(F, int index)
       : index_(index),
         one_([](const double* y, const double* f, int k, double* D) { return F{}(y, f, k, D); }),
-        pack_([](const Runs* y, const Runs* f, int k, Runs* D) { return F{}(y, f, k, D); }),
+        pack_([](const Pack* y, const Pack* f, int k, Pack* D) { return F{}(y, f, k, D); }),
         name_(F::name),
         half_squares_(F::half_squares) {}
   template <std::size_t... I>
@@ -122,7 +122,7 @@ class Loss {
 
   int index_;
   double (*one_)(const double* y, const double* f, int k, double* D);
-  Runs (*pack_)(const Runs* y, const Runs* f, int k, Runs* D);
+  Pack (*pack_)(const Pack* y, const Pack* f, int k, Pack* D);
   std::string name_;
   double half_squares_;
 };

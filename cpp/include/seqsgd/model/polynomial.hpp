@@ -92,10 +92,10 @@ class Polynomial {
     Series out(a.size() + b.size() - 1, 0.0);
     for (std::size_t m = 0; m < a.size(); ++m)
       for (std::size_t n = 0; n < b.size(); ++n) {
-        double ways = a[m] * b[n];
-        for (std::size_t j = 0; ways != 0 && j <= std::min(m, n); ++j) {
-          out[m + n - 2 * j] += ways;
-          ways *= double(m - j) * double(n - j) / double(j + 1);
+        double pack_vectors = a[m] * b[n];
+        for (std::size_t j = 0; pack_vectors != 0 && j <= std::min(m, n); ++j) {
+          out[m + n - 2 * j] += pack_vectors;
+          pack_vectors *= double(m - j) * double(n - j) / double(j + 1);
         }
       }
     return out;

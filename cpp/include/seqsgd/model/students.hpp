@@ -29,7 +29,7 @@ class Student {
                           double* ws) const = 0;
   // The same for a pack of runs, of which the first `count` matter. A student of sums takes
   // sum_l z_l in place of z, and gives one delta, which is that of every token (sums.hpp).
-  virtual Runs evaluate(const Loss& loss, const Runs* y, const Runs* z, Runs* delta, Runs* ws,
+  virtual Pack evaluate(const Loss& loss, const Pack* y, const Pack* z, Pack* delta, Pack* ws,
                         int count) const = 0;
 
   const int L, k;
@@ -55,9 +55,9 @@ class Network final : public Student {
     for (int l = 0; l < L; ++l) delta[l] = slope;
     return value;
   }
-  Runs evaluate(const Loss& loss, const Runs* y, const Runs* z, Runs* delta, Runs*,
+  Pack evaluate(const Loss& loss, const Pack* y, const Pack* z, Pack* delta, Pack*,
                 int) const override {
-    Runs value;
+    Pack value;
     from_sums(loss, 1, z, y, delta, &value);
     return value;
   }
@@ -92,7 +92,7 @@ class Attention final : public Student {
                   double* ws) const override {
     return evaluate_over(loss, y, z, delta, ws, 1);
   }
-  Runs evaluate(const Loss& loss, const Runs* y, const Runs* z, Runs* delta, Runs* ws,
+  Pack evaluate(const Loss& loss, const Pack* y, const Pack* z, Pack* delta, Pack* ws,
                 int count) const override {
     return evaluate_over(loss, y, z, delta, ws, count);
   }
@@ -110,7 +110,7 @@ class Attention final : public Student {
   void forward(const double* z, double* f, double* gradient, int) const {
     attention_.forward(z, f, gradient, gradient + L);
   }
-  void forward(const Runs* z, Runs* f, Runs* gradient, int count) const {
+  void forward(const Pack* z, Pack* f, Pack* gradient, int count) const {
     if (L <= few_tokens) return attention_.forward(z, f, gradient, gradient + L);
     const std::size_t n = std::size_t(L), outputs = std::size_t(k);
     lane_by_lane(

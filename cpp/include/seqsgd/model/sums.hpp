@@ -20,8 +20,8 @@ struct Sums {
   }
 
   // The label, of the sums of z* and of its squares.
-  SEQSGD_INLINE Runs label(const Runs& sum, const Runs& squares, int L) const {
-    return rounded(first * sum) + second * (squares - double(L));
+  SEQSGD_INLINE Pack label(const Pack& sum, const Pack& squares, int L) const {
+    return no_contract(first * sum) + second * (squares - double(L));
   }
 
   const Network* network;        // the student, if it is one

@@ -59,10 +59,10 @@ class Task {
   // For a student and a link of sums: P packs, with the sums of z* and of its squares, and that of
   // z. Their normals are `stride` apart, or null.
   template <int P>
-  SEQSGD_INLINE void evaluate_sums(const Runs* sum, const Runs* squares, const Runs* z,
-                                   const Runs* normals, Index stride, Runs* delta,
-                                   Runs* loss) const {
-    Runs y[P];
+  SEQSGD_INLINE void evaluate_sums(const Pack* sum, const Pack* squares, const Pack* z,
+                                   const Pack* normals, Index stride, Pack* delta,
+                                   Pack* loss) const {
+    Pack y[P];
     for (int k = 0; k < P; ++k) y[k] = sums_.label(sum[k], squares[k], L());
     if (normals)
       for (int k = 0; k < P; ++k) y[k] += noise_ * normals[k * stride];

@@ -22,13 +22,13 @@
 
 #include "seqsgd/model/task.hpp"
 #include "seqsgd/state/settings.hpp"
-#include "seqsgd/state/unit.hpp"
+#include "seqsgd/state/work_item.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
 template <class Dynamics>
-class alignas(128) Run final : public Unit {
+class alignas(128) Run final : public WorkItem {
  public:
   using Workspace = typename Dynamics::Workspace;
 
