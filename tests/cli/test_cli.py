@@ -127,16 +127,18 @@ def test_several_cases_are_a_set(tmp_path):
         (["fly"], "No such command 'fly'"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(tmp_path, arguments, said):
+def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(tmp_path, typed, arguments, said):
     write(tmp_path, TWO)
-    done = seqsgd(*arguments, cwd=tmp_path)
-    assert done.returncode == 2 and done.stdout == ""
-    assert (
-        done.stderr.startswith(f"seqsgd: {said}")
-        and done.stderr.count("\n") == 1
-        and done.stderr.endswith("\n")
-    )
+    code, out, err = typed(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"seqsgd: {said}") and err.count("\n") == 1 and err.endswith("\n")
     assert names(tmp_path) == ["job.toml"]
+
+
+def test_a_shell_sees_the_same_line(tmp_path, typed):
+    words = ["run", write(tmp_path, TWO), "--set", "d=0"]
+    done = seqsgd(*words, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == typed(*words)
 
 
 def test_without_a_command_the_help_is_shown(tmp_path):
@@ -182,14 +184,10 @@ def test_the_shell_completes_names(tmp_path):
 @pytest.mark.parametrize(
     ("output", "stem"), [("o.nc", "o"), ("o.png", "o"), ("there/", "there/job"), ("there", "there")]
 )
-def test_where_the_files_go(tmp_path, output, stem):
+def test_where_the_files_go(tmp_path, typed, output, stem):
     (tmp_path / "there").mkdir()
-    done = seqsgd("run", write(tmp_path, FILE), "--output", output, cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (
-        0,
-        f"wrote {stem}.nc and {stem}.png\n",
-        "",
-    )
+    said = typed("run", write(tmp_path, FILE), "--output", output)
+    assert said == (0, f"wrote {stem}.nc and {stem}.png\n", "")
     assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == sorted(
         [tmp_path / "job.toml", tmp_path / f"{stem}.nc", tmp_path / f"{stem}.png"]
     )
@@ -267,13 +265,13 @@ def test_a_set_that_cases_say_otherwise(tmp_path):
     assert isinstance(r, sq.Result) and r.task.teacher.L == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense"])
 def test_a_backend_of_a_notebook(tmp_path, backend):
     environment = os.environ | {"MPLBACKEND": backend}
     for words in (
         ["run", write(tmp_path, FILE)],
         ["figure", "4", "--output", "f", "--set", "cells=8", "--quiet"],
-        ["info"],
     ):
         done = seqsgd(*words, cwd=tmp_path, env=environment)
         assert (done.returncode, done.stderr) == (0, "")

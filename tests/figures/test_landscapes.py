@@ -7,6 +7,8 @@ from seqsgd import figures
 from seqsgd.figures import escape
 from seqsgd.theory._drift import Drift
 
+pytestmark = pytest.mark.xdist_group("figures")
+
 
 def verdicts(figure, data):
     return [f.verdict for f in figure.judge(data)]

@@ -15,6 +15,8 @@ from seqsgd.report.definition import Finding
 from seqsgd.report.runner import Runner
 from transition import TRANSITION as TINY
 
+pytestmark = pytest.mark.xdist_group("figure 5")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
@@ -308,8 +310,8 @@ def test_command_line(tmp_path):
         (("4", "--full", "--redraw"), "--redraw: computes nothing, does not go with --full"),
     ],
 )
-def test_command_line_refuses_in_one_line(words, message, tmp_path):
-    done = command(*words, cwd=tmp_path)
-    assert done.returncode == 2 and done.stdout == ""
-    assert message in done.stderr and len(done.stderr.splitlines()) == 1
+def test_command_line_refuses_in_one_line(words, message, tmp_path, typed):
+    code, out, err = typed("figure", *words)
+    assert (code, out) == (2, "")
+    assert message in err and len(err.splitlines()) == 1
     assert not list(tmp_path.rglob("*.nc"))

@@ -12,6 +12,8 @@ import seqsgd as sq
 from seqsgd import _memory
 from seqsgd.models.simulation import Run
 
+pytestmark = pytest.mark.xdist_group("memory")
+
 BASE = (
     12e6  # bytes: pages of libraries that are touched for the first time, and what allocators keep
 )

@@ -15,6 +15,8 @@ from scipy import optimize
 from seqsgd.theory import landscape, phase_diagram, risk
 from seqsgd.theory.phases import REGIONS, _ring, criteria
 
+pytestmark = pytest.mark.xdist_group("landscape")
+
 matplotlib.use("Agg")
 
 OPPOSITE = sq.Attention(position=sq.Opposite())
