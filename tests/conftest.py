@@ -16,8 +16,20 @@ import pytest
 from helpers import CORES, WITH_WEIGHTS
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "weights: needs w or X, so only the dynamics that have them")
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """With `-n`, tests of a group share a process, and with it what their fixtures have computed."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "loadgroup"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: the cores that there are for this process; not more than eight, for simulations
+    have threads of their own.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, 8)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

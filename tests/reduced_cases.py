@@ -25,7 +25,7 @@ CASES: dict[str, dict[str, Any]] = {
     "one token": {"student": "relu", "link": "z1", "L": 1, "d": 5, "loss": "square", **UNIFORM},
     "staircase, projected": {"student": "tanh", "link": "staircase", "L": 3, "d": 20, "projected": True, "loss": "frobenius", "lr": 2.0},
     # networks with so many degrees of freedom that chi-squares are functions of a normal
-    # (reduced_lean.hpp); rates at which some steps are short and some are not;
+    # (sum_kernel.hpp); rates at which some steps are short and some are not;
     # in single precision they leave their spheres by less than 1e-5 until increments are settled
     "sum_h2, lean": {"student": "relu", "link": "sum_h2", "L": 3, "d": 80, "noise": 0.2, "scale": 0.6, "lr": 3.0, "m0": 0.4, "digits": 5},
     "staircase, rows, lean": {"student": "tanh", "link": "staircase", "L": 3, "d": 80, "sphere": "rows", "scale": 0.5, "lr": 20.0, "m0": 0.4, "digits": 5},

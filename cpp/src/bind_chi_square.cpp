@@ -10,20 +10,22 @@ namespace {
 
 template <class T>
 void draw_chi_square(Index dof, std::uint64_t seed, Index n, double* p) {
-  const ChiSquareLanes chi(dof, sizeof(T) == 4);
-  RunLanes<T> g;
-  for (int i = 0; i < batch; ++i) g.seed(i, Address{seed, Stream::data, std::uint32_t(i), 0});
-  for (Index at = 0; at < n; at += batch) {
-    for (int h = 0; h < parts; ++h) {
-      Runs x[2], u[ChiSquareLanes::most_uniforms];
-      draw_doubles(g, h, chi.normals(), x);
-      draw_uniforms(g, h, chi.uniforms(), u);
-      const Runs r = chi.draw(x, u, [&](int lane) {
-        return OneByOne(
-            Use::again,
-            Address{seed, Stream::data, std::uint32_t(h * wide + lane), std::uint64_t(at)}, 0);
+  const ChiSquarePack chi(dof, sizeof(T) == 4);
+  RunGenerators<T> g;
+  for (int i = 0; i < group_size; ++i) g.seed(i, Address{seed, Stream::data, std::uint32_t(i), 0});
+  for (Index at = 0; at < n; at += group_size) {
+    for (int pack = 0; pack < group_packs; ++pack) {
+      Pack x[2], u[ChiSquarePack::most_uniforms];
+      draw_doubles(g, pack, chi.normals(), x);
+      draw_uniforms(g, pack, chi.uniforms(), u);
+      const Pack r = chi.draw(x, u, [&](int lane) {
+        return ScalarPhilox(
+            Purpose::rejection,
+            Address{seed, Stream::data, std::uint32_t(pack * Pack::size + lane), std::uint64_t(at)},
+            0);
       });
-      for (int i = 0; i < wide && at + h * wide + i < n; ++i) p[at + h * wide + i] = r[i];
+      for (int i = 0; i < Pack::size && at + pack * Pack::size + i < n; ++i)
+        p[at + pack * Pack::size + i] = r[i];
     }
   }
 }

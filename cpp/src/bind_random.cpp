@@ -16,7 +16,7 @@ py::array normals(const Address& at, Index n, Index times) {
   {
     T* p = out.mutable_data();
     py::gil_scoped_release free;
-    Lanes g(at);
+    Xoshiro16 g(at);
     for (Index i = 0; i < times; ++i) fill_normal(g, p, padded(n));
   }
   return out[py::slice(0, n, 1)];
@@ -26,7 +26,7 @@ template <class T>
 py::array tokens(const TokenSettings& law, const Address& at, Index L, Index d, Index n) {
   py::array_t<T> out = array_of<T>({n, L, d});
   std::vector<T> X(std::size_t(L * row_stride<T>(d)));
-  Lanes g(at);
+  Xoshiro16 g(at);
   const T scale = T(1 / std::sqrt(double(d)));
   T* p = out.mutable_data();
   for (Index i = 0; i < n; ++i) {

@@ -207,6 +207,36 @@ class Bound final : public Steppable {
   std::variant<std::unique_ptr<Kind<float>>, std::unique_ptr<Kind<double>>> sim_;
 };
 
+// Order parameters of the starts of runs of the reduced dynamics.
+py::dict starts(Index L, const Settings& s, Index runs, Index first_run) {
+  check(s, L, runs, first_run, 1);
+  const Coordinates c(s, L);
+  const Index n = c.n, positions = c.encoded ? L : 0, all = follows_overlaps(s) ? n : 0;
+  py::array_t<double> m = array_of<double>({runs, n}), e = array_of<double>({runs, positions}),
+                      star = array_of<double>({runs, positions}),
+                      Q = array_of<double>({runs, all, all}),
+                      E = array_of<double>({runs, all, positions});
+  double *at_m = m.mutable_data(), *at_e = e.mutable_data(), *at_star = star.mutable_data(),
+         *at_Q = Q.mutable_data(), *at_E = E.mutable_data();
+  {
+    py::gil_scoped_release free;
+    for (Index r = 0; r < runs; ++r) {
+      const GramStart start = gram_start(s, c, std::uint32_t(first_run + r));
+      at_m = std::copy_n(start.m.data(), n, at_m);
+      at_e = std::copy_n(start.e.data(), positions, at_e);
+      at_star = std::copy_n(start.star.data(), positions, at_star);
+      if (all == 0) continue;
+      Eigen::Map<Rows<double>>(at_Q + r * n * n, n, n) = start.Q;
+      Eigen::Map<Rows<double>>(at_E + r * n * positions, n, positions) = start.E;
+    }
+  }
+  py::dict out;
+  for (const auto& [name, values] :
+       {std::pair{"m", m}, {"e", e}, {"star", star}, {"Q", Q}, {"E", E}})
+    out[name] = values;
+  return out;
+}
+
 template <template <class> class Kind>
 void bind(py::module_& m, const char* name, const char* doc) {
   using B = Bound<Kind>;
@@ -244,6 +274,10 @@ void bind(py::module_& m, const char* name, const char* doc) {
 void bind_simulations(py::module_& m) {
   bind<SampledSimulation>(m, "Sampled", "Simulation that draws tokens and moves w itself.");
   bind<ReducedSimulation>(m, "Reduced", "Simulation that moves the order parameters alone.");
+  m.def("starts", &starts, py::arg("L"), py::arg("settings"), py::arg("runs"), py::arg("first_run"),
+        "Starts of runs of the reduced dynamics: m (runs, weights), e and star = P w* / sqrt d "
+        "(runs, L), and where overlaps between weights matter Q = W W^T / d (runs, weights, "
+        "weights) and E = W P^T / sqrt d (runs, weights, L); without positions L is 0 here.");
 }
 
 }  // namespace SEQSGD_LEVEL

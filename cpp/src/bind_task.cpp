@@ -15,6 +15,7 @@ namespace {
 class PythonLink final : public Link {
  public:
   PythonLink(int L, int k, py::object f) : Link(L, k), f_(std::move(f)) {}
+  using Link::operator();
   void operator()(const double* z, double* y) const override {
     py::gil_scoped_acquire lock;
     const py::object r = f_(py::array_t<double>(L, z));
@@ -29,7 +30,7 @@ class PythonLink final : public Link {
                             " numbers, got " + std::to_string(a.size()));
     std::copy_n(a.data(), k, y);
   }
-  bool slow() const override { return true; }
+  bool calls_python() const override { return true; }
 
  private:
   py::object f_;
@@ -69,33 +70,32 @@ py::tuple evaluate(const Task& t, const py::array& first, const py::array& z, bo
   std::vector<double> ws(t.scratch());
   each_row(n, [&](Index i) {
     lp[i] = labelled ? t.labelled(fp + i * width, zp + i * L, dp + i * L, ws.data())
-                     : t(fp + i * width, zp + i * L, nullptr, dp + i * L, ws.data());
+                     : t.evaluate(fp + i * width, zp + i * L, nullptr, dp + i * L, ws.data());
   });
   return py::make_tuple(loss, delta);
 }
 
-// The same with as many points as there are lanes evaluated side by side; the last ones again to
-// fill the lanes.
-py::tuple evaluate_lanes(const Task& t, const py::array& zstar, const py::array& z) {
-  constexpr Index w = Runs::length;
+// The same in packs, the last point again in lanes that are left over.
+py::tuple evaluate_packs(const Task& t, const py::array& zstar, const py::array& z) {
+  constexpr Index w = Pack::size;
   const Index L = t.L(), n = z.ndim() ? Index(z.shape(0)) : 0;
-  const bool sums = t.student().sums_only;
+  const bool sums = t.sums().student_of_sum;
   const double* zp = checked<double>(z, "z", {-1, L}, "(n, L)");
   const double* sp = checked<double>(zstar, "zstar", {n, L}, "(n, L)");
   py::array_t<double> loss = array_of<double>({n}), delta = array_of<double>({n, L});
   double *lp = loss.mutable_data(), *dp = delta.mutable_data();
-  LineVector<Runs> star(std::size_t(L), Runs{}), fields(star), out(star), ws(t.scratch());
+  LineVector<Pack> star(std::size_t(L), Pack{}), fields(star), out(star), ws(t.scratch());
   each_row((n + w - 1) / w, [&](Index block) {
     for (Index l = 0; l < L; ++l) {
-      if (l == 0 || !sums) fields[std::size_t(l)] = Runs{};
+      if (l == 0 || !sums) fields[std::size_t(l)] = Pack{};
       for (Index i = 0; i < w; ++i) {
         const Index at = std::min(block * w + i, n - 1) * L + l;
         star[std::size_t(l)][i] = sp[at];
         fields[std::size_t(sums ? 0 : l)][i] += zp[at];
       }
     }
-    const Runs value = t.lanes(star.data(), fields.data(), nullptr, out.data(), ws.data(),
-                               int(std::min(w, n - block * w)));
+    const Pack value = t.evaluate(star.data(), fields.data(), nullptr, out.data(), ws.data(),
+                                  int(std::min(w, n - block * w)));
     for (Index i = 0; i < w && block * w + i < n; ++i) {
       lp[block * w + i] = value[i];
       for (Index l = 0; l < L; ++l) dp[(block * w + i) * L + l] = out[std::size_t(sums ? 0 : l)][i];
@@ -118,14 +118,17 @@ py::array output(const Task& t, const py::array& z) {
   py::array_t<double> f = array_of<double>({Index(z.shape(0)), Index(s.k)});
   double* fp = f.mutable_data();
   std::vector<double> ws(s.scratch);
-  each_row(f.shape(0), [&](Index i) { s.forward(zp + i * s.L, fp + i * s.k, ws.data()); });
+  each_row(f.shape(0), [&](Index i) { s.output(zp + i * s.L, fp + i * s.k, ws.data()); });
   return f;
 }
 
-template <class Table>
-std::vector<std::string> names(const Table& table) {
-  std::vector<std::string> out;
-  for (const auto& entry : table) out.push_back(entry.first);
+// [(coefficient, {token: coefficients of He_0, He_1, ...}), ...], or None.
+py::object terms(const Link& link) {
+  const auto products = link.terms();
+  if (!products) return py::none();
+  py::list out;
+  for (const auto& [coefficient, factors] : *products)
+    out.append(py::make_tuple(coefficient, factors));
   return out;
 }
 
@@ -154,13 +157,25 @@ void bind_task(py::module_& m) {
     for (const NamedLink& e : link_table()) out.push_back(e.name);
     return out;
   });
-  m.def("activation_names", [] { return names(activation_table()); });
-  m.def("loss_names", [] { return names(loss_table()); });
+  m.def("activation_names", [] {
+    std::vector<std::string> out;
+    for (const auto& entry : activation_table()) out.push_back(entry.first);
+    return out;
+  });
+  // By name the multiple of the half square that a loss is, or None.
+  m.def("losses", [] {
+    py::dict out;
+    for (const Loss& loss : Loss::all())
+      out[py::str(loss.name())] =
+          loss.half_squares() > 0 ? py::object(py::float_(loss.half_squares())) : py::none();
+    return out;
+  });
 
   py::class_<Link, std::shared_ptr<Link>>(m, "Link", py::module_local())
       .def_readonly("L", &Link::L)
       .def_readonly("k", &Link::k)
-      .def_property_readonly("slow", &Link::slow)
+      .def_property_readonly("calls_python", &Link::calls_python)
+      .def_property_readonly("terms", &terms)
       .def("__call__", &target, py::arg("zstar"));
   const auto keep = [](LinkPtr p) { return std::const_pointer_cast<Link>(std::move(p)); };
   m.def(
@@ -282,7 +297,7 @@ void bind_task(py::module_& m) {
             return evaluate(t, zstar, z, false);
           },
           py::arg("zstar"), py::arg("z"))
-      .def("evaluate_lanes", &evaluate_lanes, py::arg("zstar"), py::arg("z"))
+      .def("evaluate_packs", &evaluate_packs, py::arg("zstar"), py::arg("z"))
       .def(
           "evaluate_labels",
           [](const Task& t, const py::array& y, const py::array& z) {

@@ -3,7 +3,7 @@
 #include "ffi.hpp"
 
 #include "bind.hpp"
-#include "seqsgd/random/random.hpp"
+#include "seqsgd/random/normal.hpp"
 #include "simulation_arrays.hpp"
 
 namespace seqsgd {
@@ -30,12 +30,12 @@ template <class T>
 std::int64_t normals_of(std::uint64_t seed, std::uint32_t stream, std::uint32_t run,
                         std::uint64_t block, std::int64_t n, T* out) noexcept {
   if (n < 0 || (n > 0 && !out) || stream > 255 || block >> 56) return bad_argument;
-  Lanes g(Address{seed, Stream(stream), run, block});
-  const Index whole = n / unit * unit;
+  Xoshiro16 g(Address{seed, Stream(stream), run, block});
+  const Index whole = n / draw_size * draw_size;
   fill_normal(g, out, whole);
   if (whole < n) {
-    T rest[unit];
-    fill_normal(g, rest, unit);
+    T rest[draw_size];
+    fill_normal(g, rest, draw_size);
     std::copy_n(rest, n - whole, out + whole);
   }
   return n;

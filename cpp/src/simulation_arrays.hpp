@@ -33,7 +33,7 @@ class Busy {
 
 template <class S>
 bool advance(S& sim, Index target, const py::object& callback) {
-  const Ensemble::Watch watch = [&](Index run_steps) {
+  const Scheduler::Watch watch = [&](Index run_steps) {
     py::gil_scoped_acquire lock;
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
     return !callback.is_none() && py::bool_(callback(run_steps));

@@ -17,10 +17,10 @@ static void show(const char* kind, const std::string& name, const std::vector<do
 }
 
 static void words() {
-  Lanes g(Address{42, Stream::data, 7, (std::uint64_t(1) << 40) + 3});
+  Xoshiro16 g(Address{42, Stream::data, 7, (std::uint64_t(1) << 40) + 3});
   std::printf("exact words");
   for (int i = 0; i < 2; ++i)
-    for (int k = 0; k < Lanes::groups; ++k) {
+    for (int k = 0; k < Xoshiro16::groups; ++k) {
       const simd::u32 r = g.next(k);
       for (int j = 0; j < simd::width<std::uint32_t>; ++j)
         std::printf(" %" PRIu32, std::uint32_t(r[j]));
@@ -30,8 +30,8 @@ static void words() {
 
 template <class T>
 static void normals(const char* kind) {
-  Lanes g(Address{42, Stream::data, 7, 3});
-  std::vector<T> x(std::size_t(8 * unit));
+  Xoshiro16 g(Address{42, Stream::data, 7, 3});
+  std::vector<T> x(std::size_t(8 * draw_size));
   fill_normal(g, x.data(), Index(x.size()));
   show(kind, "normals", std::vector<double>(x.begin(), x.end()));
 }

@@ -18,10 +18,10 @@ static void philox_known_answers() {
 // xoshiro128++ by hand, one lane against the vector lanes.
 static void lanes_follow_the_scalar_recurrence() {
   const Address at{42, Stream::data, 7, 3};
-  Lanes g(at);
+  Xoshiro16 g(at);
   for (int lane : {0, 5, 15}) {
     auto s = philox({std::uint32_t(lane), 3, 7, std::uint32_t(Stream::data) << 24}, {42, 0});
-    Lanes h(at);
+    Xoshiro16 h(at);
     const auto rot = [](std::uint32_t x, int k) { return (x << k) | (x >> (32 - k)); };
     for (int i = 0; i < 100; ++i) {
       const std::uint32_t want = rot(s[0] + s[3], 7) + s[0], t = s[1] << 9;
@@ -33,7 +33,7 @@ static void lanes_follow_the_scalar_recurrence() {
       s[3] = rot(s[3], 11);
       constexpr int w = simd::width<std::uint32_t>;
       std::uint32_t got = 0;
-      for (int k = 0; k < Lanes::groups; ++k) {
+      for (int k = 0; k < Xoshiro16::groups; ++k) {
         const simd::u32 r = h.next(k);
         if (k == lane / w) got = r[lane % w];
       }

@@ -26,7 +26,7 @@ using namespace seqsgd;
 struct Case {
   std::shared_ptr<Task> task;
   Settings s;
-  bool rows_meet = false;
+  bool needs_row_overlaps = false;
 };
 
 static std::vector<Case> cases(Index d) {
@@ -41,7 +41,7 @@ static std::vector<Case> cases(Index d) {
     c.s.plan.eta = 1;  // looked for to the end
     c.s.plan.halt = false;
     change(c.s);
-    c.rows_meet = c.s.tokens.law == TokenLaw::correlated && !c.s.fields.one_weight();
+    c.needs_row_overlaps = c.s.tokens.law == TokenLaw::correlated && !c.s.fields.one_weight();
     out.push_back(std::move(c));
   };
   const auto network = [](const char* link, const char* sigma, int L, double noise = 0) {
@@ -110,10 +110,11 @@ static std::vector<double> final_states(const Case& c, Index runs, int threads, 
   std::vector<double> out(std::size_t(runs * sim.state_size()));
   for (Index r = 0; r < runs; ++r) sim.save(r, out.data() + r * sim.state_size());
   // Increments in single precision leave the sphere by 1e-7 of their own size, until they are
-  // settled.
+  // flushed.
   const double tolerance =
-      sizeof(T) == 4 && c.task->student().sums_only && c.s.tokens.law == TokenLaw::gaussian ? 1e-6
-                                                                                            : 1e-12;
+      sizeof(T) == 4 && c.task->sums().student_of_sum && c.s.tokens.law == TokenLaw::gaussian
+          ? 1e-6
+          : 1e-12;
   for (Index r = 0; r < runs; ++r) {
     double q = 0;
     const OrderParameters o = sim.order_parameters(r);
@@ -130,7 +131,7 @@ static void pieces_and_threads_do_not_matter() {
     for (const Case& c : cases(d)) {
       if (d > 100 && c.s.position == PositionKind::matrix) continue;
       const Index runs =
-          d == 100 ? 70 : 21;  // once so many that parts are taken four, two and one at a time
+          d == 100 ? 70 : 21;  // once so many that packs are taken four, two and one at a time
       const auto whole = final_states<T>(c, runs, 1, 1000);
       CHECK(final_states<T>(c, runs, 2, 1000) == whole);
       CHECK(final_states<T>(c, runs, 3, 331) == whole);
@@ -188,19 +189,19 @@ static void normals_become_chi_squares() {
 
 static void the_hot_loop_allocates_nothing() {
   for (Case& c : cases(100)) {
-    if (c.rows_meet) continue;  // one Householder reduction a step
+    if (c.needs_row_overlaps) continue;  // one Householder reduction a step
     c.s.plan.record.clear();
     Records none(20, 0, c.s.fields.weights, c.task->L());
-    ReducedSetting setting(*c.task, c.s, true, none);
+    ReducedShared setting(*c.task, c.s, true, none);
     setting.workspaces.push_back(
-        std::make_unique<ReducedWorkspace>(*c.task, setting.coordinates, setting.draws));
-    ReducedUnit unit(setting, 0, 0, 20);
+        std::make_unique<ReducedWorkspace>(*c.task, setting.coordinates, setting.layout));
+    PackedRuns item(setting, 0, 0, 20);
     const std::atomic<bool> pause{false};
-    unit.advance(5000, 1600, 0, pause);  // packs its lanes
+    item.advance(5000, 1600, 0, pause);  // packs its lanes
     const long before = allocations;
-    while (!unit.done(5000)) unit.advance(5000, 5000, 0, pause);
+    while (!item.done(5000)) item.advance(5000, 5000, 0, pause);
     CHECK(allocations == before);
-    CHECK(unit.progress(19).step == 5000);
+    CHECK(item.progress(19).step == 5000);
   }
 }
 

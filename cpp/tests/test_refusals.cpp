@@ -145,8 +145,8 @@ static void covariances_and_names() {
   REFUSED("covariance", semidefinite_factor({-1, 0, 0, 1}, 2));
   REFUSED("tokens", token_law_named("cauchy"));
   REFUSED("position", position_named("sine"));
-  Lanes g(Address{1, Stream::data, 0, 0});
-  double x[unit];
+  Xoshiro16 g(Address{1, Stream::data, 0, 0});
+  double x[draw_size];
   for (Index n : {Index(1), Index(31), Index(33), Index(-1)}) REFUSED("n", fill_normal(g, x, n));
 }
 
@@ -283,14 +283,14 @@ static void calls_of_sampled() {
     CHECK(sim.progress(0).nonfinite == 1 && sim.progress(0).step == 0);
     Simulation other(t, s, 1, 0, 1);
     CHECK(std::isnan(other.observe(0, x.data(), &y)));
-    OwnSource source(other, [] { return 0.0; });
+    CallbackSource source(other, [] { return 0.0; });
     CHECK(std::isnan(source.step()));
     OUT_OF_RANGE("run", source.step(1));
   }
   Settings laws = s;
   laws.tokens.law = TokenLaw::rademacher;
   Simulation rademacher(t, laws, 1, 0, 1);
-  REFUSED("tokens", OwnSource(rademacher, [] { return 0.0; }));
+  REFUSED("tokens", CallbackSource(rademacher, [] { return 0.0; }));
 }
 
 static void calls_of_reduced() {
@@ -306,9 +306,9 @@ static void calls_of_reduced() {
   Settings other = s;
   other.tokens.law = TokenLaw::uniform;
   REFUSED("tokens", ReducedSimulation<double>(t, other, 1, 0, 1));
-  for (bool rows_meet : {false, true}) {
+  for (bool needs_row_overlaps : {false, true}) {
     Settings of = s;
-    if (rows_meet) {
+    if (needs_row_overlaps) {
       of.fields = FieldMap::per_token(2);
       of.tokens.law = TokenLaw::correlated;
       of.tokens.factor = semidefinite_factor({1, 0.5, 0.5, 1}, 2);
@@ -354,7 +354,7 @@ static void edges_are_accepted() {
   CHECK(sim.advance(3, nullptr) && sim.progress(0).step == 0 && sim.progress(0).passage == 0);
   ReducedSimulation<float> reduced(t, s, 1, most_runs - 1, most_threads);
   CHECK(reduced.advance(3, nullptr));
-  OwnSource source(sim, [] { return 1.0; });
+  CallbackSource source(sim, [] { return 1.0; });
   source.step();
   CHECK(sim.progress(0).step == 1);
   s.position = PositionKind::matrix;

@@ -156,7 +156,7 @@ static void wrong_settings_are_refused() {
 }
 
 // A unit that is slow to see that it should pause.
-struct Sleeper final : Unit {
+struct Sleeper final : WorkItem {
   Progress p;
   OrderParameters o;
   Index runs() const override { return 1; }
@@ -175,10 +175,10 @@ struct Sleeper final : Unit {
 };
 
 static void whoever_paused_is_not_asked_again() {
-  std::vector<std::unique_ptr<Unit>> both;
+  std::vector<std::unique_ptr<WorkItem>> both;
   for (int i = 0; i < 2; ++i) both.push_back(std::make_unique<Sleeper>());
   int asked = 0;
-  CHECK(!Ensemble::advance(both, 10, 2, [&](Index) { return ++asked == 1; }));
+  CHECK(!Scheduler::advance(both, 10, 2, [&](Index) { return ++asked == 1; }));
   CHECK(asked == 1);
   CHECK(both[0]->progress(0).step == 1 && both[1]->progress(0).step == 1);
 }

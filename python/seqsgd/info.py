@@ -22,7 +22,7 @@ def activations() -> list[str]:
 
 def losses() -> list[str]:
     """List the names of losses that Task accepts."""
-    return list(_core.loss_names())
+    return list(_core.losses())
 
 
 def dynamics() -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import seqsgd as sq
-from seqsgd import _build, _core
+from seqsgd import _core
 
 mp = pytest.importorskip("mpmath")
 LEVELS = _core.LEVELS[: _core.LEVELS.index(_core._cpu.widest()) + 1]
@@ -90,7 +90,7 @@ def worst():
                 z[1] = -np.abs(z[1])  # the largest score of each row at the lower end
             for reduction in reductions(L):
                 teacher = sq.AttentionTarget(L, weights=size, reduction=reduction)
-                task = _build.task(sq.Task(teacher, sq.Attention(reduction), loss="half_square"))
+                task = sq.Task(teacher, sq.Attention(reduction), loss="half_square")._compiled()
                 t = size * z
                 S = [softmax(row) for row in t]
                 wanted = np.array([reduced(s, reduction) for s in S])
@@ -103,14 +103,12 @@ def worst():
                 _, delta = task.evaluate_labels(y, t)
                 exact = np.array([gradient(row, s, reduction) for row, s in zip(t, S, strict=True)])
                 slope = max(slope, np.abs(delta - exact).max() / size)
-                both = _build.task(
-                    sq.Task(
-                        sq.AttentionTarget(L, weights=2.0, reduction=reduction),
-                        sq.Attention(reduction),
-                        loss="half_square",
-                    )
-                )
-                one, side = both.evaluate(t / 2, t / 2), both.evaluate_lanes(t / 2, t / 2)
+                both = sq.Task(
+                    sq.AttentionTarget(L, weights=2.0, reduction=reduction),
+                    sq.Attention(reduction),
+                    loss="half_square",
+                )._compiled()
+                one, side = both.evaluate(t / 2, t / 2), both.evaluate_packs(t / 2, t / 2)
                 lanes = max(
                     lanes, np.abs(one[0] - side[0]).max(), np.abs(one[1] - side[1]).max() / size
                 )
@@ -143,7 +141,7 @@ def test_a_saturated_teacher_points_at_the_largest_score(weights):
     bit.
     """
     z = np.array([[0.3, -1.2, 0.9, 2.0, -0.1, 0.5, -2.5, 1.1]])
-    S = np.array(_build.link(sq.AttentionTarget(8, weights=weights, reduction="none"))(z)).reshape(
+    S = np.array(sq.AttentionTarget(8, weights=weights, reduction="none")._compiled()(z)).reshape(
         8, 8
     )
     wanted = np.zeros((8, 8))

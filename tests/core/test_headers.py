@@ -53,7 +53,7 @@ def test_includes_point_downwards(header: Path):
 
 def test_an_arrow_upwards_is_found():
     assert upwards("random", '#include "seqsgd/state/start.hpp"\n') == ["state"]
-    assert upwards("reduced", '#include "seqsgd/sampled/sampled.hpp"\n') == ["sampled"]
+    assert upwards("reduced", '#include "seqsgd/sampled/dynamics.hpp"\n') == ["sampled"]
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=lambda h: str(h.relative_to(INCLUDE)))

@@ -225,8 +225,8 @@ def test_other_processors_by_emulation(processor: str, level: str) -> None:
     """Import and a few steps of both dynamics; under Nehalem any AVX instruction ends the process."""
     code = """
 import numpy as np
-from seqsgd import _core, _build, models
-task = _build.task(models.Task(models.SSI("sum", 2), models.Tied("tanh")))
+from seqsgd import _core, models
+task = models.Task(models.SSI("sum", 2), models.Tied("tanh"))._compiled()
 print(_core.level, _core.normals(0, 4, 0, 0, 4)[0])
 import seqsgd as sq
 task = sq.Task(sq.SSI("sum", 2), sq.Tied("tanh"))

@@ -9,7 +9,7 @@ import catalogue
 import numpy as np
 import pytest
 import seqsgd as sq
-from seqsgd import _build, _core
+from seqsgd import _core
 
 LENGTHS = [
     1,
@@ -35,7 +35,7 @@ def assert_same(task, L: int, rng: np.random.Generator) -> None:
     zstar, z = fields(L, rng)
     (loss, delta), (loss_lanes, delta_lanes) = (
         task.evaluate(zstar, z),
-        task.evaluate_lanes(zstar, z),
+        task.evaluate_packs(zstar, z),
     )
     np.testing.assert_allclose(loss_lanes, loss, rtol=3e-13, atol=3e-13)
     scale = np.abs(delta).max(axis=1, keepdims=True)  # sums over tokens are taken in another order
@@ -89,7 +89,7 @@ def test_functions_of_the_user(rng):
             sq.Attention(reduction="trace"),
             sq.Tied(sq.PyActivation(math.sin, math.cos)),
         ):
-            assert_same(_build.task(sq.Task(sq.SSI(link, L=3), student)), 3, rng)
+            assert_same(sq.Task(sq.SSI(link, L=3), student)._compiled(), 3, rng)
 
 
 def test_a_lane_does_not_see_its_neighbours(rng):
@@ -104,8 +104,8 @@ def test_a_lane_does_not_see_its_neighbours(rng):
         extreme, extreme_star = z.copy(), zstar.copy()
         extreme[1:] *= np.array([1e3, 1e-200, 0, 30, 1e8, 1, -700])[:, None]
         extreme_star[1:] = extreme[1:]
-        alone = task.evaluate_lanes(np.repeat(zstar[:1], 8, axis=0), np.repeat(z[:1], 8, axis=0))
-        among = task.evaluate_lanes(extreme_star, extreme)
+        alone = task.evaluate_packs(np.repeat(zstar[:1], 8, axis=0), np.repeat(z[:1], 8, axis=0))
+        among = task.evaluate_packs(extreme_star, extreme)
         assert alone[0][0] == among[0][0] and (alone[1][0] == among[1][0]).all()
 
 
@@ -183,7 +183,7 @@ def test_an_exception_of_a_link_leaves_a_simulation_that_goes_on():
     from helpers import core_simulation, steps
 
     def core(function):
-        task = _build.task(sq.Task(sq.SSI(function, L=1), sq.Tied("identity")))
+        task = sq.Task(sq.SSI(function, L=1), sq.Tied("identity"))._compiled()
         return core_simulation(task, "reduced", runs=3, record=steps(*range(61)), d=20, lr=0.2)
 
     calls["left"] = 100

@@ -12,6 +12,7 @@ import pytest
 import reference as ref
 from catalogue import ACTIVATIONS, HERMITE, LOSSES, SCALES
 from helpers import assert_close
+from numpy.polynomial.hermite_e import hermeval
 from seqsgd import _core
 
 LENGTHS = (1, 2, 3, 5, 9, 33)
@@ -52,7 +53,7 @@ def compare(
 def test_names_are_those_of_the_model() -> None:
     assert set(_core.link_names()) == set(ref.names())
     assert set(_core.activation_names()) == set(ref.activation.names)  # type: ignore[attr-defined]
-    assert set(_core.loss_names()) == set(LOSSES)
+    assert set(_core.losses()) == set(LOSSES)
 
 
 @pytest.mark.parametrize("L", LENGTHS)
@@ -65,7 +66,7 @@ def test_named_links(name: str, scale: str, L: int) -> None:
             _core.link_named(name, L, value)
         return
     link = catalogue.named_link(name, L, value)
-    assert (link[0].L, link[0].k, link[0].slow) == (L, 1, False)
+    assert (link[0].L, link[0].k, link[0].calls_python) == (L, 1, False)
     for loss in LOSSES:
         compare(*catalogue.task(link, catalogue.network("tanh", L), loss), *fields(L))
 
@@ -84,6 +85,61 @@ def test_hermite_links(name: str, L: int) -> None:
             ),
             *fields(L),
         )
+
+
+@pytest.mark.parametrize("L", LENGTHS)
+def test_terms_of_polynomial_links(L: int) -> None:
+    """The links as data, which the theory computes with, summed up by NumPy."""
+    zstar = fields(L)[0]
+    for scale in (1.0, -0.3):
+        links = {
+            n: catalogue.named_link(n, L, scale) for n in ref.names() if L >= ref.smallest_length(n)
+        } | {
+            n: catalogue.hermite_link(n, L, scale)
+            for n in HERMITE
+            if L >= catalogue.hermite_length(n)
+        }
+        for name, (core, reference) in links.items():
+            assert core.terms is not None, name
+            value, size = np.zeros(len(zstar)), np.ones(len(zstar))
+            for coefficient, factors in core.terms:
+                part = coefficient * np.prod(
+                    [hermeval(zstar[:, token], c) for token, c in factors.items()], axis=0
+                )
+                value, size = value + part, np.maximum(size, np.abs(part))
+            assert_close(value / size, reference(zstar)[:, 0] / size, TOLERANCE, name)
+
+
+def test_terms_keep_factors_and_cancel_exactly() -> None:
+    """A product of sums of one token each is one term: its expansion would have 2^(L - 1). A series
+    in one token has no other degree than is in it.
+    """
+    ((coefficient, factors),) = _core.link_named("staircase", 500, 0.5).terms
+    assert coefficient == 0.5 and factors == {0: [0.0, 1.0]} | {
+        token: [1.0, 1.0] for token in range(1, 500)
+    }
+    for degree in range(1, 31):
+        link = _core.link_hermite(2, 1.0, [2.0], [[1]], [[degree]])
+        assert link.terms == [(2.0, {1: [0.0] * degree + [1.0]})]
+    assert _core.link_hermite(2, 0.5, [2.0], [[]], [[]]).terms == [(1.0, {})]
+
+
+def test_links_that_are_no_polynomials_have_no_terms() -> None:
+    for name, link in (catalogue.scalar_links(3) | catalogue.matrix_links(3)).items():
+        if "attention" in name or "semantic" in name:
+            assert link[0].terms is None, name
+    assert _core.link_python(2, 1, lambda z: z[0]).terms is None
+
+
+def test_losses_say_which_multiple_of_the_half_square_they_are() -> None:
+    y, f = np.random.default_rng(1).standard_normal((2, 7, 4))
+    half = ref.LOSSES["half_square"][0](f - y)
+    for name, multiple in _core.losses().items():
+        constant = ref.LOSSES[name][0](f - y) / half
+        if multiple is None:
+            assert np.ptp(constant) > 0.1, name
+        else:
+            assert_close(constant, np.full(7, multiple), TOLERANCE, name)
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 7, 15, 30])

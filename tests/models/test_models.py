@@ -501,11 +501,9 @@ def links_that_agree():
 def test_links_of_the_users():
     zstar = np.random.default_rng(0).standard_normal((5, 3))
     expected = np.stack([zstar[:, 0] * zstar[:, 1], zstar.sum(axis=1)], axis=1)
-    from seqsgd import _build
-
     for name, teacher in links_that_agree():
         assert teacher.outputs == 2
-        np.testing.assert_allclose(_build.link(teacher)(zstar), expected, rtol=1e-12, err_msg=name)
+        np.testing.assert_allclose(teacher._compiled()(zstar), expected, rtol=1e-12, err_msg=name)
 
 
 def test_user_data_reaches_the_link():

@@ -11,7 +11,7 @@ import pytest
 import scipy
 import seqsgd as sq
 from helpers import assert_close, core_simulation, steps
-from seqsgd import _build, _core
+from seqsgd import _core
 
 numba = pytest.importorskip("numba")
 
@@ -92,7 +92,7 @@ def same_course(task: sq.Task, plain: sq.Task) -> None:
     for a, b in zip(task.evaluate(*fields()), plain.evaluate(*fields()), strict=True):
         assert_close(a, b, 1e-14)
     records = [
-        core_simulation(_build.task(t), runs=3, threads=2, record=steps(0, 7, 40))
+        core_simulation(t._compiled(), runs=3, threads=2, record=steps(0, 7, 40))
         for t in (task, plain)
     ]
     for r in records:
@@ -106,8 +106,8 @@ def test_links(name: str) -> None:
         sq.Task(sq.SSI(LINKS[name], L=L), sq.Tied("tanh")),
         sq.Task(sq.SSI("sum", L=L), sq.Tied("tanh")),
     )
-    core = _build.link(sq.SSI(LINKS[name], L=L))
-    assert core.slow == name.startswith("python")
+    core = sq.SSI(LINKS[name], L=L)._compiled()
+    assert core.calls_python == name.startswith("python")
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import matplotlib
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -160,3 +161,35 @@ def test_the_backend_is_the_users(tmp_path, backend, said):
         assert lines == [said] * 2
     else:
         assert len(lines) == 2
+
+
+def test_colours_bands_and_legends_are_the_callers_choice():
+    r = sq.simulate(TASK, **RUN, stop=sq.WeakRecovery(0.3))
+    ax = Figure().subplots()
+    ax.plot([0, 1], [0, 1])
+    r.plot(ax, band=None, legend=False)
+    r.plot(ax, color="crimson")
+    r.passage.plot(ax, legend=False, band=False)
+    ax.plot([0, 1], [1, 0])
+    cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+    colours = [line.get_color() for line in ax.lines if line.get_linestyle() != "None"]
+    assert colours == [cycle[0], cycle[1], "crimson", cycle[2], cycle[3]]
+    assert len(ax.collections) == 1  # the band of the second
+    assert len(r.plot(Figure().subplots(), band=(0.25, 0.75)).collections) == 1
+    for wrong, message in (
+        ({"band": (0.9, 0.1)}, r"band: expected the lower quantile first, got \(0.9, 0.1\)"),
+        ({"band": 0.5}, "band: expected two quantiles such as"),
+        ({"band": (0.1, 1.5)}, "band: expected"),
+        ({"color": "no colour"}, "color: expected a matplotlib colour, got 'no colour'"),
+        ({"legend": "no"}, "legend: expected"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            r.plot(Figure().subplots(), **wrong)
+
+
+def test_the_callers_figure_keeps_its_size_and_layout():
+    r = sq.simulate(TASK, **RUN)
+    figure = Figure(figsize=(3.4, 2.5), layout="constrained")
+    engine = figure.get_layout_engine()
+    sq.ResultSet({"a": r, "b": r}).plot(figure)
+    assert tuple(figure.get_size_inches()) == (3.4, 2.5) and figure.get_layout_engine() is engine

@@ -66,7 +66,7 @@ def test_slope_leaves_out_what_was_not_reached():
 def test_crossing_of_a_logistic_share():
     rng, x, n = np.random.default_rng(1), np.linspace(0, 1, 21), 100
     found = [
-        crossing(x, rng.binomial(n, 1 / (1 + np.exp(25 * (x - 0.63)))), n, seed=i)
+        crossing(x, rng.binomial(n, 1 / (1 + np.exp(25 * (x - 0.63)))), n, seed=i, draws=100)
         for i in range(40)
     ]
     missed = sum(not f.holds(0.63) for f in found)

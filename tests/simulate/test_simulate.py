@@ -11,7 +11,7 @@ import pytest
 import seqsgd as sq
 import xarray as xr
 from helpers import SMALL, TASK
-from seqsgd import _core
+from seqsgd.dynamics import core as compiled
 from seqsgd.dynamics import table
 from seqsgd.dynamics.protocol import Variable
 from seqsgd.models.dynamics import TRAITS, Traits
@@ -165,22 +165,16 @@ def test_the_core_gets_all_64_bits(monkeypatch, rng):
     class Stop(Exception):
         pass
 
-    def watch(*_, seed, **__):
-        seen.append(seed)
-        raise Stop
+    class Watch:
+        @staticmethod
+        def bytes(*_):
+            return 0
 
-    monkeypatch.setattr(
-        _core,
-        "Sampled",
-        type(
-            "Watch",
-            (),
-            {
-                "bytes": staticmethod(lambda *_, **__: 0),
-                "__new__": lambda cls, *a, **k: watch(*a, **k),
-            },
-        ),
-    )
+        def __init__(self, _, settings, *__):
+            seen.append(settings.seed)
+            raise Stop
+
+    monkeypatch.setattr(compiled.Sampled, "kind", Watch)
     with pytest.raises(Stop):
         sq.simulate(TASK, **SMALL | {"rng": rng})
     sequence = np.random.SeedSequence(rng) if isinstance(rng, int) else rng

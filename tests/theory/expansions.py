@@ -160,7 +160,7 @@ def monte_carlo(
     root = np.linalg.cholesky(C + 1e-15 * np.eye(L))
     spread = np.sqrt(np.maximum(q - m**2, 0))
     sums, squares, n = np.zeros(2), np.zeros(2), 0
-    core = sq._build.task(task)
+    core = task._compiled()
     while n * 2 * L < numbers:
         zstar, rest = (rng.standard_normal((block, L)) @ root.T for _ in range(2))
         y = core.target(zstar) + math.sqrt(task.noise) * rng.standard_normal((block, task.k))

@@ -72,7 +72,7 @@ def increments(task, W, star, P, lr, n, rng):
     X = np.einsum("lk,nkr->nlr", root, rng.standard_normal((n, L, W.shape[1])))
     c = np.asarray(getattr(task.student.position, "c", np.zeros(L)))
     z = np.einsum("nlr,lr->nl", X, W) + (P * W).sum(axis=1) + c
-    core = sq._build.task(task)
+    core = task._compiled()
     delta = core.evaluate_labels(
         core.target(X @ star) + math.sqrt(task.noise) * rng.standard_normal((n, 1)), z
     )[1]
@@ -167,7 +167,7 @@ def test_polynomials_of_correlated_fields(rank):
     )
     first, second = moved(terms_of(link), A @ A.T)
     for v in np.random.default_rng(3).standard_normal((4, 3)):
-        y = sq._build.link(link)(np.ascontiguousarray(grid @ A.T + v))[:, 0]
+        y = link._compiled()(np.ascontiguousarray(grid @ A.T + v))[:, 0]
         for p, exact in ((first, weights @ y), (second, weights @ y**2)):
             assert abs(p(v[None])[0].sum() - exact) < 1e-11 * max(1, weights @ y**2)
             h = 1e-5

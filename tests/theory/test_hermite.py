@@ -13,7 +13,6 @@ import pytest
 import seqsgd as sq
 from catalogue import HERMITE, SCALES, hermite_length
 from numpy.polynomial.hermite_e import hermegauss, hermeval
-from seqsgd import _build
 
 
 def he(k, x):
@@ -56,7 +55,7 @@ def test_analytic_tensors_are_those_of_the_compiled_link(link):
     for order in range(7):
         C = sq.theory.hermite(link, order)
         assert C.exact and len(C) == link.k
-        expected = quadrature(_build.link(link), 4, order, 8)
+        expected = quadrature(link._compiled(), 4, order, 8)
         np.testing.assert_allclose(C.dense(), expected, rtol=0, atol=2e-11)
         assert np.isclose(C[0].norm, np.linalg.norm(expected), atol=1e-11) and np.isclose(
             C[0].ones, expected.sum(), atol=1e-10
@@ -86,7 +85,7 @@ def test_all_orders_together_are_the_link(rng):
                 / math.factorial(k)
                 * np.prod([he(int((row == t).sum()), z[:, t]) for t in set(row.tolist())], axis=0)
             )
-    np.testing.assert_allclose(total, _build.link(link)(z)[:, 0], rtol=1e-11)
+    np.testing.assert_allclose(total, link._compiled()(z)[:, 0], rtol=1e-11)
 
 
 def test_long_sequences_cost_what_their_entries_cost():
@@ -117,9 +116,9 @@ MATRIX = sq.PositionalSemantic(0.3, a=0.7)
 def test_integrated_tensors_agree_with_gauss_hermite_rules(link, order):
     C = sq.theory.hermite(link, order)
     assert not C.exact or (link is MATRIX and order % 2)
-    expected = quadrature(_build.link(link), 2, order, 150)
+    expected = quadrature(link._compiled(), 2, order, 150)
     slow = np.abs(
-        expected - quadrature(_build.link(link), 2, order, 110)
+        expected - quadrature(link._compiled(), 2, order, 110)
     ).max()  # how far Gauss-Hermite rules have come
     assert slow < 1e-6
     np.testing.assert_allclose(C.dense(), expected, rtol=0, atol=3 * slow + 1e-12)
@@ -162,7 +161,7 @@ def test_error_bars_of_many_tokens_hold(rng):
     C = sq.theory.hermite(link, order, points=2**16)[0]
     assert C.dof > 10 and C.error.max() < 2e-3
     z = rng.standard_normal((n, 6))
-    y = _build.link(link)(z)[:, 0]
+    y = link._compiled()(z)[:, 0]
     scores = []
     for (i, j), v, e in zip(C.index, C.value, C.error, strict=True):
         terms = y * (he(2, z[:, i]) if i == j else z[:, i] * z[:, j])
@@ -323,7 +322,7 @@ def test_noise_alone_is_not_found_beyond_doubt():
     """
     link = sq.AttentionTarget(5, "trace", weights=[1, 1, 0, 0, 0])
     free = sq.SSI(sq.Hermite([(1.0, {5: 3})]), 5)
-    core = _build.link(free)
+    core = free._compiled()
     for seed in range(20):
         found = sq.theory.sie(
             sq.SSI(lambda z: core(z[None])[0, 0], 5), points=2**10, max_order=2, rng=seed

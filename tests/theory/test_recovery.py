@@ -11,7 +11,6 @@ from links import SUM, SUM_H2, TASKS
 from scipy.integrate import quad, solve_ivp
 from scipy.linalg import solve_continuous_lyapunov
 from scipy.stats import kstest
-from seqsgd import _build
 from seqsgd.theory import best_lr, complexity, weak_recovery
 from seqsgd.theory._diffusion import covariance, line_paths, linear, widening
 from seqsgd.theory._passage import line_times, random_starts, sphere_quantiles, times
@@ -238,7 +237,7 @@ def test_the_noise_of_a_step_is_that_of_explicit_vectors(student, rng):
     task = sq.Task(SUM_H2[2], student, noise=0.2)
     X = rng.standard_normal((n, L, d)) / math.sqrt(d)
     y = task.target(X @ wstar) + math.sqrt(0.2) * rng.standard_normal((n, 1))
-    delta = _build.task(task).evaluate_labels(y, X @ w)[1]
+    delta = task._compiled().evaluate_labels(y, X @ w)[1]
     G = np.einsum("nl,nld->nd", delta, X + P / math.sqrt(d))
     moved = np.concatenate([G @ P[rows].T * math.sqrt(d), (G @ wstar)[:, None]], axis=1)
     S = covariance(Setup(task), P[rows] @ P[rows].T, rng)

@@ -196,7 +196,7 @@ def test_risk_against_monte_carlo(name):
 
 
 def test_there_are_twenty_tasks():
-    """For test_risk_frozen.py too, which takes 1e8 samples of each."""
+    """For test_risk_frozen.py too."""
     assert len(TASKS) == 20 and max(t.L for t, _ in TASKS.values()) == 32
 
 

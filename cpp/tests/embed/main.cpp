@@ -28,7 +28,7 @@ int main() {
   double best = 0;  // the largest learning rate that still learns
   for (double lr = 0.05; lr < 3; lr *= 2) {
     SampledSimulation<float> core(task, settings(lr), 1, 0, 1), own(task, settings(lr), 1, 0, 1);
-    OwnSource source(own, [&] { return normal(engine); });
+    CallbackSource source(own, [&] { return normal(engine); });
     double loss = 0;
     for (int outer = 0; outer < 20; ++outer) {
       core.advance((outer + 1) * 500, nullptr);

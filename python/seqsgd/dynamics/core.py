@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from .. import _build, _core, _memory
+from .. import _core, _memory
 from .._seed import Seed
-from ..models import Schedule
+from ..models import Position, Schedule, Stop
 from ..models.recording import Steps
 from ..models.simulation import Run
+from ..models.tokens import law_keywords
 from .labels import labelled
 from .protocol import Arrays, Variable, Watch
 
@@ -30,10 +31,10 @@ def settings(run: Run, seed: Seed, grid: Steps) -> _core.Settings:
     s.lr = rate(run.schedule)
     s.record = grid
     for name, value in {
-        **_build.position(student.position, run.L),
-        **_build.start(run.init, run.d),
-        **_build.tokens(run.tokens),
-        **_build.stop(run.stop),
+        **(student.position or Position())._keywords(run.L),
+        **run.init._keywords(run.d),
+        **law_keywords(run.tokens),
+        **(run.stop or Stop())._keywords(),
     }.items():
         setattr(s, name, value)
     return s
@@ -47,7 +48,7 @@ def rate(schedule: Schedule) -> _core.LearningRate:
 
 def _arguments(run: Run, seed: Seed, grid: Steps) -> tuple[Any, ...]:
     """Of the core's classes, and of their `bytes`."""
-    task, made = _build.task(run.task), settings(run, seed, grid)
+    task, made = run.task._compiled(), settings(run, seed, grid)
     return task, made, run.runs, run.first_run, run.workers, run.dtype
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import _memory, models
+from .. import _core, _memory, models
 from .._seed import Seed
 from ..models.recording import Steps
 from ..models.simulation import Run
 from ..models.tokens import Correlated
+from . import core
 from .labels import labelled
 from .protocol import Arrays, Variable, Watch
 
@@ -25,9 +26,8 @@ BLOCK = 64  # records
 class Flow:
     """One solution of the ODE for each different start.
 
-    A run's start has the law it has in the other dynamics. With a matrix P of positions, w* and w
-    are drawn in full, so that P w* and P w have their values at this d. A checkpoint resumes
-    between two starts; a run that is taken further goes on from where it ended, to the accuracy of
+    A run starts where the run of the same number starts in the reduced dynamics, with the values
+    that overlaps have at this d. A checkpoint resumes between two starts; a run that is taken further goes on from where it ended, to the accuracy of
     the integration.
     """
 
@@ -61,7 +61,7 @@ class Flow:
         state = positional + weights + (L if student.weights == "global" else 0)
         if not tied and isinstance(run.tokens, Correlated):  # all overlaps between rows too
             state = 3 * L + L * (L - 1) // 2 + (L * (L - 1) if positional else 0)
-        full = (weights + 1) * run.d if matrix else 0
+        full = L * (2 * L + 4 * run.d) if matrix else 0
         theory = (
             2 * L * L + state * state
         )  # the covariance of the tokens and what is made of it; the solver's Jacobian
@@ -74,42 +74,23 @@ class Flow:
         )
 
     def _draw(self, seed: Seed) -> tuple[Array, Array]:
-        """Start (runs, state) and P w* / sqrt d (runs, positional overlaps)."""
+        """Start (runs, state) and P w* / sqrt d (runs, positional overlaps), those of the reduced
+        dynamics.
+        """
         from ..theory.expectation.setup import Setup
 
-        run, student = self._run, self._run.task.student
-        setup = Setup(run.task, run.tokens)
+        run, setup = self._run, Setup(self._run.task, self._run.tokens)
         self._ne = setup.ne
-        starts, estar = [], []
-        for i in range(run.first_run, run.first_run + run.runs):
-            rng = np.random.default_rng([seed.value, i])
-            e, star = np.zeros(setup.ne), np.zeros(setup.ne)
-            if isinstance(student.position, models.Positions):
-                P, (w, teacher) = student.position.P, self._full(rng, setup.nm)
-                m, e, star = w @ teacher, (P * w).sum(axis=1), P @ teacher
-            elif setup.rows:
-                w = self._rows(rng)
-                m = w[:, 0]
-            elif isinstance(run.init, models.Overlap):
-                m = np.full(setup.nm, _signed(run.init, run.d, rng))
-            else:
-                m = np.array([_sphere(rng, run.d)[0] for _ in range(setup.nm)])
-            if setup.rows:  # all overlaps between rows, and of rows with P
-                F = (
-                    w @ P.T
-                    if isinstance(student.position, models.Positions)
-                    else np.zeros((setup.ne, setup.ne))
-                )
-                Q = w @ w.T
-                np.fill_diagonal(Q, 1.0)
-                starts.append(
-                    self._right(star if setup.ne else None).pack(m[None], Q[None], F[None])[0]
-                )
-            else:
-                q = np.ones(setup.L if student.weights == "global" else 0)
-                starts.append(np.concatenate([e, m, q]))
-            estar.append(star)
-        return np.array(starts), np.array(estar)
+        settings = core.settings(run, seed, self._grid)
+        drawn = _core.starts(run.L, settings, run.runs, run.first_run)
+        e, star = drawn["e"][:, : setup.ne], drawn["star"][:, : setup.ne]
+        if setup.rows:  # all overlaps between rows, and of rows with P
+            Q, E = drawn["Q"], drawn["E"]
+            Q[:, np.arange(run.L), np.arange(run.L)] = 1.0
+            right = self._right(star[0] if setup.ne else None)
+            return right.pack(drawn["m"], Q, E), star
+        norms = np.ones((run.runs, setup.L if run.task.student.weights == "global" else 0))
+        return np.concatenate([e, drawn["m"], norms], axis=1), star
 
     @staticmethod
     def _integrate(*args: Any, **kwargs: Any) -> Any:
@@ -122,46 +103,6 @@ class Flow:
         from ..theory._right_hand_side import checked
 
         return checked(self._run.task, 0.0, True, self._run.tokens, estar)
-
-    def _rows(self, rng: np.random.Generator) -> Array:
-        """Rows w_l / sqrt d along w* and a frame of what remains of them; `Opposite` is chosen
-        orthogonal to all of it afterwards.
-        """
-        run, L = self._run, self._run.L
-        free = run.d - 1
-        w = np.zeros((L, 1 + min(L, free)))
-        for i in range(
-            L
-            # directions uniform in `free` dimensions, in a frame where they are lower triangular
-            # (Bartlett)
-        ):
-            for j in range(min(i + 1, free)):
-                w[i, 1 + j] = rng.standard_normal() if j < i else math.sqrt(rng.chisquare(free - i))
-        if isinstance(run.init, models.Overlap):
-            m0 = _signed(run.init, run.d, rng)
-            w *= math.sqrt(max(0.0, (1 - m0) * (1 + m0))) / np.maximum(
-                np.linalg.norm(w, axis=1, keepdims=True), 1e-300
-            )
-            w[:, 0] = m0
-            return w
-        w[:, 0] = rng.standard_normal(L)
-        return np.asarray(w / np.linalg.norm(w, axis=1, keepdims=True))
-
-    def _full(self, rng: np.random.Generator, rows: int) -> tuple[Array, Array]:
-        """w (rows, d) and w* (d,) drawn in R^d, over sqrt d."""
-        run = self._run
-        teacher = _unit(rng.standard_normal(run.d))
-        w = np.empty((rows, run.d))
-        m0 = _signed(run.init, run.d, rng) if isinstance(run.init, models.Overlap) else None
-        for row in w:
-            x = rng.standard_normal(run.d)
-            if m0 is None:
-                row[:] = _unit(x)
-            else:
-                row[:] = m0 * teacher + (
-                    math.sqrt(1 - m0**2) * _unit(x - teacher * (x @ teacher)) if m0**2 < 1 else 0
-                )
-        return w, teacher
 
     def advance(self, watch: Watch) -> bool:
         before = int(self.steps_done().sum())
@@ -306,22 +247,6 @@ class Flow:
                 if mine.shape != theirs.shape:
                     raise ValueError(f"{name[1:]}: expected shape {mine.shape}, got {theirs.shape}")
                 setattr(self, name, theirs.copy())
-
-
-def _unit(x: Array) -> Array:
-    return x / np.linalg.norm(x)
-
-
-def _sphere(rng: np.random.Generator, d: int) -> tuple[float, float]:
-    """One coordinate of a uniform unit vector of R^d, and the length of the rest."""
-    first, rest = rng.standard_normal(), math.sqrt(rng.chisquare(d - 1)) if d > 1 else 0.0
-    size = math.hypot(first, rest)
-    return first / size, rest / size
-
-
-def _signed(init: models.Overlap, d: int, rng: np.random.Generator) -> float:
-    m0 = init.value(d)
-    return -m0 if init.random_sign and rng.random() < 0.5 else m0
 
 
 __all__ = ["Flow"]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._checks import letters
-from .identity import Same, function_name
+from .identity import Compared, Same, function_name
 
 
 def _text(value: object, function: bool = False) -> str:
@@ -38,14 +38,13 @@ def _rebuild(cls: type[Model], values: dict[str, Any]) -> Model:
     return cls(**values)
 
 
-class Model:
+class Model(Compared):
     """Base of all descriptions, each a frozen dataclass (eq=False, repr=False).
 
     Fields named in `_positional` come first in the repr and without their names.
     """
 
     _positional: ClassVar[tuple[str, ...]] = ()
-    _functions: ClassVar[tuple[str, ...]] = ()  # fields that may hold a function of the user's
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     def _set(self, **values: object) -> None:
@@ -56,7 +55,6 @@ class Model:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def _identity(self) -> dict[str, Any]:
-        """The fields by which it is compared."""
         return self._values()
 
     def __eq__(self, other: object) -> bool:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
 
-from .. import _checks
+import numpy as np
+
+from .. import _checks, _core
 from ._base import Model
 from .identity import function_name
 
@@ -70,6 +72,11 @@ class Hermite(Model):
         """Largest token number used."""
         return max((t for _, factors in self.terms for t, _ in factors), default=1)
 
+    def _compiled(self, L: int, scale: float) -> _core.Link:
+        tokens = [[t - 1 for t, _ in factors] for _, factors in self.terms]
+        degrees = [[k for _, k in factors] for _, factors in self.terms]
+        return _core.link_hermite(L, scale, [c for c, _ in self.terms], tokens, degrees)
+
     def __repr__(self) -> str:
         return f"Hermite({[(c, dict(factors)) for c, factors in self.terms]!r})"
 
@@ -108,6 +115,9 @@ class HermiteSeries(Model):
     def __post_init__(self) -> None:
         c = _checks.array("coefficients", self.coefficients, ("n",))
         self._set(coefficients=tuple(float(x) for x in c))
+
+    def _compiled(self) -> _core.Activation:
+        return _core.activation_hermite(np.array(self.coefficients))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -211,6 +221,9 @@ class CLink(_Pointer):
         address("function", self.function)
         self._set(k=_checks.integer("k", self.k, 1, _checks.INT32))
 
+    def _compiled(self, L: int) -> _core.Link:
+        return _core.link_pointer(L, self.k, *address("function", self.function))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CActivation(_Pointer):
@@ -228,6 +241,10 @@ class CActivation(_Pointer):
         for name in self._positional:
             if address(name, getattr(self, name))[1] is not None:
                 raise ValueError(f"{name}: an activation takes no user_data")
+
+    def _compiled(self) -> _core.Activation:
+        sigma, slope = (address(name, getattr(self, name))[0] for name in self._positional)
+        return _core.activation_pointer(sigma, slope)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -252,6 +269,14 @@ class PyActivation(Model):
                     f"{name}: expected a function of one number, got "
                     f"{_checks.short(getattr(self, name))}"
                 )
+
+    def _compiled(self) -> _core.Activation:
+        return _core.activation_python(bare(self.function), bare(self.derivative))
+
+
+def compiled_activation(sigma: Any) -> _core.Activation:
+    """The core's activation of a name or a model."""
+    return _core.activation_named(sigma) if isinstance(sigma, str) else sigma._compiled()
 
 
 def address(name: str, f: Any) -> tuple[int, int | None]:

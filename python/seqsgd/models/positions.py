@@ -22,6 +22,10 @@ class Position(Model):
         fit.
         """
 
+    def _keywords(self, L: int) -> dict[str, Any]:
+        """Keywords `position`, `P`, `c` of the core."""
+        return {"position": "none", "P": np.empty((0, 0)), "c": np.empty(0)}
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Opposite(Position):
@@ -38,6 +42,9 @@ class Opposite(Position):
                 f"d: Opposite needs d >= {2 + weights} (p is orthogonal to w* and to the initial "
                 f"weights), got {d}"
             )
+
+    def _keywords(self, L: int) -> dict[str, Any]:
+        return super()._keywords(L) | {"position": "opposite"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,6 +74,9 @@ class Positions(Position):
         if d is not None and columns != d:
             raise ValueError(f"d: expected {columns}, the columns of P, got {d}")
 
+    def _keywords(self, L: int) -> dict[str, Any]:
+        return super()._keywords(L) | {"position": "matrix", "P": self.P}
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Injected(Position):
@@ -88,3 +98,7 @@ class Injected(Position):
     def check(self, L: int, d: int | None = None, weights: int = 1) -> None:
         if np.ndim(self.c) == 1 and len(self.c) != L:
             raise ValueError(f"position: expected c of length L = {L}, got {len(self.c)}")
+
+    def _keywords(self, L: int) -> dict[str, Any]:
+        c = np.broadcast_to(np.asarray(self.c, dtype=np.float64), (L,))
+        return super()._keywords(L) | {"position": "injected", "c": np.ascontiguousarray(c)}

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,10 @@ class Start(Model):
 
     def check(self, d: int) -> None:
         """Refuse a token dimension that does not fit."""
+
+    def _keywords(self, d: int) -> dict[str, Any]:
+        """Keywords `init`, `m0`, `random_sign` of the core."""
+        return {"init": "uniform", "m0": 0.0, "random_sign": False}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,6 +55,9 @@ class Overlap(Start):
     def check(self, d: int) -> None:
         if d == 1 and abs(self.value(d)) != 1:
             raise ValueError(f"init: at d = 1 an overlap is 1 or -1, got {self.m0}")
+
+    def _keywords(self, d: int) -> dict[str, Any]:
+        return {"init": "overlap", "m0": self.value(d), "random_sign": self.random_sign}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -146,6 +153,10 @@ class At(Record):
 class Stop(Model):
     """A rule that watches for an event, and may stop a run there."""
 
+    def _keywords(self) -> dict[str, Any]:
+        """Keywords `eta`, `halt` of the core."""
+        return {"eta": 0.0, "halt": False}
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WeakRecovery(Stop):
@@ -173,3 +184,6 @@ class WeakRecovery(Stop):
             eta=_checks.number("eta", self.eta, 0, 1, open_low=True),
             halt=_checks.boolean("halt", self.halt),
         )
+
+    def _keywords(self) -> dict[str, Any]:
+        return {"eta": self.eta, "halt": self.halt}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from .. import _checks, _core
 from ._base import Model
-from .functions import CActivation, HermiteSeries, Named, PyActivation
+from .functions import CActivation, HermiteSeries, Named, PyActivation, compiled_activation
 from .positions import Position
 
 Function = Callable[[float], float]
@@ -46,6 +49,13 @@ def check_reduction(reduction: object, L: int | None = None) -> str | Bilinear:
     return _checks.choice("reduction", reduction, ("none", "trace"))
 
 
+def compiled_reduction(reduction: object, L: int) -> tuple[str, _checks.Float64, _checks.Float64]:
+    """Arguments `reduction`, `a`, `b` of the core."""
+    if isinstance(reduction, Bilinear):
+        return "bilinear", reduction.a, reduction.b
+    return str(reduction), np.zeros(L), np.zeros(L)
+
+
 def check_sigma(sigma: object) -> object:
     """An activation by name, as data, or as functions; a pair of callables becomes a PyActivation."""
     if isinstance(sigma, (HermiteSeries, CActivation, PyActivation)):
@@ -65,7 +75,7 @@ def check_sigma(sigma: object) -> object:
     return str.__str__(sigma)
 
 
-class Student(Model):
+class Student(Model, ABC):
     """A student; `position` is its encoding, `weights` how its weight vectors are kept ("shared",
     "rows" or "global").
     """
@@ -96,9 +106,25 @@ class Student(Model):
             "Opposite, Positions, Injected or None",
         )
 
+    @abstractmethod
+    def _compiled(self, L: int) -> _core.Student:
+        """The core's student of L tokens."""
+
+
+class Network(Student):
+    """A student f = sigma((1/sqrt L) sum_l z_l)."""
+
+    @property
+    @abstractmethod
+    def sigma(self) -> Any:
+        """The activation."""
+
+    def _compiled(self, L: int) -> _core.Student:
+        return _core.student_network(compiled_activation(self.sigma), L)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Tied(Student):
+class Tied(Network):
     """f = sigma(u), u = (1/sqrt L) sum_l z_l, one weight w for all tokens.
 
     Parameters
@@ -119,7 +145,7 @@ class Tied(Student):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Untied(Student):
+class Untied(Network):
     """f = sigma(u), u = (1/sqrt L) sum_l x_l .
 
     w_l, one weight per token: the baseline without sequence structure.
@@ -151,13 +177,18 @@ class Untied(Student):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LinearAttention(Student):
+class LinearAttention(Network):
     """f = ((1/sqrt L) sum_l z_l)^2: the tied network with sigma = square."""
 
     position: Position | None = None
 
     def __post_init__(self) -> None:
         self._check_position()
+
+    @property
+    def sigma(self) -> str:
+        """The activation of the network that it is."""
+        return "square"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -186,3 +217,6 @@ class Attention(Student):
     def check(self, L: int, d: int | None = None) -> None:
         super().check(L, d)
         check_reduction(self.reduction, L)
+
+    def _compiled(self, L: int) -> _core.Student:
+        return _core.student_attention(L, *compiled_reduction(self.reduction, L))

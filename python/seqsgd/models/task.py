@@ -41,7 +41,7 @@ class Task(Model):
             "student", self.student, Student, "Tied, Untied, LinearAttention or Attention"
         )
         self._set(
-            loss=_checks.choice("loss", self.loss, _core.loss_names()),
+            loss=_checks.choice("loss", self.loss, tuple(_core.losses())),
             noise=_checks.number("noise", self.noise, 0),
         )
         try:
@@ -80,36 +80,41 @@ class Task(Model):
         -------
         loss : (n,), delta : (n, L) float64
         """
-        from .. import _build
-
         a, b = _checks.array("zstar", zstar, ("n", self.L)), _checks.array("z", z, ("n", self.L))
         if len(a) != len(b):
             raise ValueError(
                 f"z: expected shape ({len(a)}, {self.L}) as zstar, got shape "
                 f"{_checks.letters(b.shape)}"
             )
-        loss, delta = _build.task(self).evaluate(a, b + self._injected())
+        loss, delta = self._compiled().evaluate(a, b + self._injected())
         return loss, delta
 
     def target(self, zstar: npt.ArrayLike) -> _checks.Float64:
         """Noiseless labels y (n, k) float64 of the fields z* (n, L); an (L, L) matrix comes
         flattened by rows.
         """
-        from .. import _build
-
-        y: _checks.Float64 = _build.task(self).target(_checks.array("zstar", zstar, ("n", self.L)))
+        y: _checks.Float64 = self._compiled().target(_checks.array("zstar", zstar, ("n", self.L)))
         return y
 
     def output(self, z: npt.ArrayLike) -> _checks.Float64:
         """The student's outputs f (n, k) float64 at the fields z (n, L), an injected c added to
         them.
         """
-        from .. import _build
-
-        f: _checks.Float64 = _build.task(self).output(
+        f: _checks.Float64 = self._compiled().output(
             _checks.array("z", z, ("n", self.L)) + self._injected()
         )
         return f
+
+    def _compiled(self) -> _core.Task:
+        """The core's task."""
+        return _core.Task(
+            self.teacher._compiled(), self.student._compiled(self.L), self.loss, self.noise
+        )
+
+    @property
+    def _half_squares(self) -> float | None:
+        """The loss over the half square; None if it is no multiple of it."""
+        return _core.losses()[self.loss]
 
     def _injected(self) -> Any:
         return np.asarray(getattr(self.student.position, "c", 0.0))

@@ -16,7 +16,7 @@ import numpy as np
 from .. import _checks, _core
 from ._base import Model
 from .functions import CLink, Hermite, Named, bare
-from .students import Bilinear, check_reduction
+from .students import Bilinear, check_reduction, compiled_reduction
 
 SCALES: dict[str, Callable[[int], float]] = {
     "1": lambda L: 1.0,
@@ -36,6 +36,10 @@ class Teacher(Model, ABC):
     @abstractmethod
     def outputs(self) -> int:
         """Output dimension k."""
+
+    @abstractmethod
+    def _compiled(self) -> _core.Link:
+        """The core's link."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -108,6 +112,16 @@ class SSI(Teacher):
     def outputs(self) -> int:
         return self.k
 
+    def _compiled(self) -> _core.Link:
+        g = self.link
+        if isinstance(g, str):
+            return _core.link_named(g, self.L, self.scale_value)
+        if isinstance(g, Hermite):
+            return g._compiled(self.L, self.scale_value)
+        if isinstance(g, CLink):
+            return g._compiled(self.L)
+        return _core.link_python(self.L, self.k, bare(g))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PositionalSemantic(Teacher):
@@ -165,6 +179,9 @@ class PositionalSemantic(Teacher):
     def outputs(self) -> int:
         return self.L**2
 
+    def _compiled(self) -> _core.Link:
+        return _core.link_positional_semantic(self.omega, self.matrix)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AttentionTarget(Teacher):
@@ -203,6 +220,14 @@ class AttentionTarget(Teacher):
     @property
     def outputs(self) -> int:
         return self.L**2 if isinstance(self.reduction, str) and self.reduction == "none" else 1
+
+    def _compiled(self) -> _core.Link:
+        weights, offset = (
+            np.ascontiguousarray(np.broadcast_to(np.asarray(x, dtype=np.float64), (self.L,)))
+            for x in (self.weights, self.offset)
+        )
+        name, a, b = compiled_reduction(self.reduction, self.L)
+        return _core.link_attention(name, a, b, weights, offset)
 
 
 __all__ = ["SCALES", "SSI", "AttentionTarget", "PositionalSemantic", "Teacher"]

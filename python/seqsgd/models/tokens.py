@@ -19,6 +19,10 @@ class Tokens(Model):
     def check(self, L: int) -> None:
         """Refuse a sequence length that does not fit."""
 
+    def _keywords(self) -> dict[str, Any]:
+        """Keywords `tokens`, `nu`, `covariance` of the core."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StudentT(Tokens):
@@ -30,6 +34,9 @@ class StudentT(Tokens):
 
     def __post_init__(self) -> None:
         self._set(nu=_checks.number("nu", self.nu, 2, open_low=True))
+
+    def _keywords(self) -> dict[str, Any]:
+        return law_keywords("student_t") | {"nu": self.nu}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,9 +70,21 @@ class Correlated(Tokens):
             )
         self._set(C=C)
 
+    def _keywords(self) -> dict[str, Any]:
+        return law_keywords("correlated") | {"covariance": self.C}
+
     def check(self, L: int) -> None:
         if len(self.C) != L:
             raise ValueError(
                 f"tokens: expected C of shape (L, L) with L = {L}, got shape "
                 f"{_checks.letters(self.C.shape)}"
             )
+
+
+def law_keywords(tokens: str | Tokens) -> dict[str, Any]:
+    """Keywords `tokens`, `nu`, `covariance` of the core; a name stands for a law without
+    parameters.
+    """
+    if isinstance(tokens, Tokens):
+        return tokens._keywords()
+    return {"tokens": tokens, "nu": 0.0, "covariance": np.empty((0, 0))}

@@ -83,6 +83,15 @@ def checked(name: str, value: Any, kind: str) -> Any:
     )
 
 
+def check_color(name: str, value: Any) -> None:
+    """Refuse what matplotlib does not take for a colour."""
+    load()
+    from matplotlib.colors import is_color_like
+
+    if not is_color_like(value):
+        raise ValueError(f"{name}: expected a matplotlib colour, got {_checks.short(value)}")
+
+
 def agg_figure(**options: Any) -> Figure:
     """Create a figure for files: pyplot does not manage it, and no display is needed."""
     load()

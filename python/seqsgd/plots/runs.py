@@ -9,7 +9,8 @@ runs that continued.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,8 +41,43 @@ _ROOT_MEAN_SQUARE = {
 }
 
 
+@dataclass(frozen=True)
+class Look:
+    """How curves are drawn.
+
+    Attributes
+    ----------
+    color : matplotlib colour, optional
+        None: the next one of the axes' cycle.
+    band : (float, float), optional
+        Quantiles over runs between which the band lies. None: no band.
+    legend : bool
+    """
+
+    color: Any = None
+    band: tuple[float, float] | None = (0.1, 0.9)
+    legend: bool = True
+
+    def __post_init__(self) -> None:
+        _checks.boolean("legend", self.legend)
+        if self.band is not None:
+            pair = _checks.instance("band", self.band, Sequence, "two quantiles such as (0.1, 0.9)")
+            if len(pair) != 2:
+                raise ValueError(f"band: expected two quantiles, got {len(pair)}")
+            low, high = (_checks.number("band", q, 0, 1) for q in pair)
+            if not low < high:
+                raise ValueError(f"band: expected the lower quantile first, got {self.band!r}")
+        if self.color is not None:
+            drawing.check_color("color", self.color)
+
+
 def plot_result(
-    dataset: xr.Dataset, ax: Axes | None, what: str | None, time: bool, label: str | None
+    dataset: xr.Dataset,
+    ax: Axes | None,
+    what: str | None,
+    time: bool,
+    label: str | None,
+    look: Look,
 ) -> Axes:
     """See Result.plot."""
     if what is not None:
@@ -51,7 +87,7 @@ def plot_result(
     names = [what] if what else [name for name in ("m", "e") if name in dataset]
     for name in names:
         _check_there(name, [dataset])
-    ax = drawing.axes(ax)
+    ax = _axes(ax)
     drawn, before = len(_curves(ax)), (ax.get_xlabel(), ax.get_ylabel())
     if drawn and before[0] != _abscissa(time):
         there = f"that of the curves on these axes ({before[0]})"
@@ -59,8 +95,8 @@ def plot_result(
     for i, name in enumerate(names):
         letter = _letter(name, dataset)
         text = letter if label is None else label if len(names) == 1 else f"{label}, {letter}"
-        _curve(ax, dataset, name, text, drawn + i, time)
-    _dress(ax, [dataset], names, time)
+        _curve(ax, dataset, name, text, drawn + i, time, look)
+    _dress(ax, [dataset], names, time, look)
     if drawn and ax.get_ylabel() not in before[1]:
         ax.set_ylabel(f"{before[1]}, {ax.get_ylabel()}")
     return ax
@@ -81,23 +117,23 @@ def plot_set(
     figure: Figure | None,
     what: str,
     time: bool,
+    look: Look,
 ) -> Figure:
     """See ResultSet.plot."""
     _checks.choice("what", what, WHAT)
     _check_there(what, list(datasets.values()))
     panels = list(dict.fromkeys(panels_of.values())) or [""]
     if figure is None:
-        figure = drawing.figure()
+        figure = drawing.figure(figsize=(max(6.4, 4.4 * len(panels)), 4.6), layout="tight")
     drawing.checked("figure", figure, "figure.FigureBase")
-    figure.set_size_inches(max(6.4, 4.4 * len(panels)), 4.6)
-    figure.set_layout_engine("tight")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, panel in zip(axes, panels, strict=True):
+        ax.set_prop_cycle(color=COLOURS)
         members = [label for label in datasets if panels_of[label] == panel]
         for i, label in enumerate(members):
             if what in datasets[label]:
-                _curve(ax, datasets[label], what, label, i, time)
-        _dress(ax, [datasets[label] for label in members], [what], time)
+                _curve(ax, datasets[label], what, label, i, time, look)
+        _dress(ax, [datasets[label] for label in members], [what], time, look)
         ax.set_title(drawing.text(panel))
         ax.set_ylabel("")
     axes[0].set_ylabel(_ordinate(list(datasets.values()), [what]))
@@ -105,29 +141,32 @@ def plot_set(
     return figure
 
 
-def plot_passage(passage: Any, ax: Axes | None, confidence: float, label: str | None) -> Axes:
+def plot_passage(
+    passage: Any, ax: Axes | None, confidence: float, label: str | None, look: Look
+) -> Axes:
     """See FirstPassage.plot."""
     curve = passage.curve(confidence)
-    ax = drawing.axes(ax)
+    ax = _axes(ax)
     i = len([line for line in ax.lines if line.get_gid() == "survival"])
-    colour = COLOURS[i % len(COLOURS)]
     text = (
         f"{passage.number_reached} of {passage.runs} runs passed"
         if label is None
         else _shown(label)
     )
-    ax.step(
+    (line,) = ax.step(
         curve.step,
         curve.survival,
         where="post",
-        color=colour,
+        **({} if look.color is None else {"color": look.color}),
         linestyle=STYLES[i % len(STYLES)],
         label=text,
         gid="survival",
     )
-    ax.fill_between(
-        curve.step, curve.low, curve.high, step="post", color=colour, alpha=0.18, linewidth=0
-    )
+    colour = line.get_color()
+    if look.band is not None:
+        ax.fill_between(
+            curve.step, curve.low, curve.high, step="post", color=colour, alpha=0.18, linewidth=0
+        )
     ended = np.unique(passage.step[~passage.reached])
     ax.plot(
         ended,
@@ -143,11 +182,22 @@ def plot_passage(passage: Any, ax: Axes | None, confidence: float, label: str | 
     )
     ax.set_ylim(-0.02, 1.02)
     ax.grid(alpha=0.25)
-    ax.legend(fontsize="small")
+    if look.legend:
+        ax.legend(fontsize="small")
     return ax
 
 
-def _curve(ax: Axes, dataset: xr.Dataset, name: str, label: str, i: int, time: bool) -> None:
+def _axes(ax: Axes | None) -> Axes:
+    """The caller's axes as they are, or new ones with our colours."""
+    made = drawing.axes(ax)
+    if ax is None:
+        made.set_prop_cycle(color=COLOURS)
+    return made
+
+
+def _curve(
+    ax: Axes, dataset: xr.Dataset, name: str, label: str, i: int, time: bool, look: Look
+) -> None:
     ended = outcome(dataset)
     x = dataset["time" if time else "step"].values.astype(float)
     values = by_run(dataset[name], ended.computed, sizes=name in ("m", "e"))
@@ -156,16 +206,19 @@ def _curve(ax: Axes, dataset: xr.Dataset, name: str, label: str, i: int, time: b
     x = x[whole]
     low, middle, high = np.empty((3, 0))
     if whole.any():
-        low, middle, high = np.quantile(values[:, whole], [0.1, 0.5, 0.9], axis=0)
+        bounds = look.band or (0.5, 0.5)
+        low, middle, high = np.quantile(values[:, whole], [bounds[0], 0.5, bounds[1]], axis=0)
     why = ended.limit(there), ended.words(brief=True)
     notes = [line for words in why for line in textwrap.wrap(words, _WRAP)]
     text = "\n".join([_shown(label), *notes])
-    colour = COLOURS[i % len(COLOURS)]
     every = max(1, len(x) // 8)
     style, marker = STYLES[i % len(STYLES)], MARKERS[i % len(MARKERS)]
     dots: dict[str, Any] = {"marker": marker, "markevery": every, "markersize": 4}
-    ax.plot(x, middle, color=colour, linestyle=style, label=text, gid=_CURVE, **dots)
-    ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+    if look.color is not None:
+        dots["color"] = look.color
+    (line,) = ax.plot(x, middle, linestyle=style, label=text, gid=_CURVE, **dots)
+    if look.band is not None:
+        ax.fill_between(x, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
 
 
 def _curves(ax: Axes) -> list[Any]:
@@ -183,14 +236,14 @@ def _letter(name: str, dataset: xr.Dataset) -> str:
     return (_ROOT_MEAN_SQUARE if "token" in variable.dims else _NAMES).get(name, name)
 
 
-def _dress(ax: Axes, datasets: list[xr.Dataset], names: list[str], time: bool) -> None:
+def _dress(ax: Axes, datasets: list[xr.Dataset], names: list[str], time: bool, look: Look) -> None:
     """Set axis labels, scale and legend."""
     ax.set_xlabel(_abscissa(time))
     if any(_log_spaced(r["step"].values) for r in datasets):
         ax.set_xscale("symlog" if time else "log")
     ax.set_ylabel(_ordinate(datasets, names))
     ax.grid(alpha=0.25)
-    if ax.lines:
+    if ax.lines and look.legend:
         ax.legend(fontsize="small")
 
 

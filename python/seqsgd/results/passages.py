@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .. import _checks
 from .._lazy import scipy
-from ..plots.runs import plot_passage
+from ..plots.runs import Look, plot_passage
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -295,7 +295,14 @@ class FirstPassage:
         return Comparison(pvalue, ratio, float(low), float(high))
 
     def plot(
-        self, ax: Axes | None = None, *, confidence: float = 0.95, label: str | None = None
+        self,
+        ax: Axes | None = None,
+        *,
+        confidence: float = 0.95,
+        label: str | None = None,
+        color: Any = None,
+        band: bool = True,
+        legend: bool = True,
     ) -> Axes:
         """Draw the survival curve, its confidence band, and a tick where runs were censored.
 
@@ -307,8 +314,15 @@ class FirstPassage:
         confidence : float in (0, 1)
         label : str, optional
             Label in the legend. None states how many runs passed.
+        color : matplotlib colour, optional
+            Colour of line and band. None takes the next one of the axes' colour cycle.
+        band : bool
+            Whether to shade the confidence band.
+        legend : bool
+            Whether to draw a legend.
         """
-        return plot_passage(self, ax, confidence, label)
+        shade = (0.0, 1.0) if _checks.boolean("band", band) else None
+        return plot_passage(self, ax, confidence, label, Look(color, shade, legend))
 
     def __repr__(self) -> str:
         threshold = "" if self.eta is None else f" eta = {self.eta:g}"

@@ -16,7 +16,7 @@ from .._seed import Seed
 from ..errors import NonFiniteWarning
 from ..models import Task
 from ..models.plain import rebuild
-from ..plots.runs import plot_result
+from ..plots.runs import Look, plot_result
 from . import files
 from .passages import FirstPassage, of_dataset
 
@@ -158,6 +158,9 @@ class Result:
         what: str | None = None,
         time: bool = False,
         label: str | None = None,
+        color: Any = None,
+        band: tuple[float, float] | None = (0.1, 0.9),
+        legend: bool = True,
     ) -> Axes:
         """Draw the median over runs and the band from the 10 % to the 90 % quantile.
 
@@ -177,8 +180,14 @@ class Result:
             Whether to draw against t = (integral of lr) / d instead of the step.
         label : str, optional
             Label in the legend. None uses the letter of what is drawn.
+        color : matplotlib colour, optional
+            Colour of lines and bands. None takes the next ones of the axes' colour cycle.
+        band : (float, float), optional
+            Quantiles over runs that bound the band. None draws no band.
+        legend : bool
+            Whether to draw a legend.
         """
-        return plot_result(self.dataset, ax, what, time, label)
+        return plot_result(self.dataset, ax, what, time, label, Look(color, band, legend))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a netCDF4 file, completely or not at all. :func:`seqsgd.load` reads it.

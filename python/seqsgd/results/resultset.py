@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import _checks
 from .._lazy import xarray as xr
-from ..plots.runs import plot_set
+from ..plots.runs import Look, plot_set
 from . import files
 from .result import Result
 
@@ -74,18 +74,32 @@ class ResultSet(Mapping[str, Result]):
         """Whether all results are complete."""
         return all(result.complete for result in self.values())
 
-    def plot(self, figure: Figure | None = None, *, what: str = "m", time: bool = False) -> Figure:
+    def plot(
+        self,
+        figure: Figure | None = None,
+        *,
+        what: str = "m",
+        time: bool = False,
+        band: tuple[float, float] | None = (0.1, 0.9),
+        legend: bool = True,
+    ) -> Figure:
         """Draw all results as `Result.plot` does, each in its panel.
 
         Parameters
         ----------
         figure : matplotlib Figure, optional
-            Figure to draw into. None creates a new pyplot figure.
+            Figure to draw into; its size and layout stay. None creates a new pyplot figure.
         what : "m", "e" or "loss"
         time : bool
             Whether to draw against t = (integral of lr) / d instead of the step.
+        band : (float, float), optional
+            Quantiles over runs that bound the band. None draws no band.
+        legend : bool
+            Whether to draw a legend.
         """
-        return plot_set(self._datasets(), self.title, self.panels, figure, what, time)
+        return plot_set(
+            self._datasets(), self.title, self.panels, figure, what, time, Look(None, band, legend)
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one netCDF4 file with a group for each result, completely or not at all.

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import _build, _checks, models
+from .. import _checks, models
 from .._checks import Float64
 from .._lazy import scipy
 from .expectation import cubature
@@ -126,22 +126,14 @@ class Pairing:
         return abs(self.value) > (1 if self.exact else SIGMAS) * self.error
 
 
-def loss_factor(task: models.Task) -> float | None:
-    """Return the ratio of the loss to the half square; None for the Frobenius norm, which has no
-    expansion in Hermite tensors.
-    """
-    return {"half_square": 1.0, "square": 2.0}.get(task.loss)
-
-
 def student_coefficients(task: models.Task, order: int) -> Coefficients | None:
     """Return c_k of a network, an injected constant included; None for softmax attention."""
     student = task.student
     if isinstance(student, models.Attention):
         return None
-    sigma = "square" if isinstance(student, models.LinearAttention) else student.sigma  # type: ignore[attr-defined]
     c = student.position.c if isinstance(student.position, models.Injected) else 0.0
     return coefficients(
-        sigma,
+        student.sigma,  # type: ignore[attr-defined]
         order,
         float(np.sum(np.broadcast_to(np.asarray(c, dtype=np.float64), (task.L,))))
         / math.sqrt(task.L),
@@ -186,7 +178,7 @@ def _student_tensors(
     task: models.Task, k: int, g: HermiteTensors, points: int | None, rng: int
 ) -> tuple[SymmetricTensor, ...]:
     """Return C_k(f) of an attention student, at the entries where C_k(g) has any."""
-    core, shift = _build.task(task), task._injected()
+    core, shift = task._compiled(), task._injected()
     index = g[0].index
     if len(index) == 0:
         return g.components
@@ -225,7 +217,6 @@ __all__ = [
     "Pairing",
     "checked_start",
     "equal_rows",
-    "loss_factor",
     "pairing",
     "student_coefficients",
 ]

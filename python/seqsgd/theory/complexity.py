@@ -21,7 +21,6 @@ from ._leading import (
     LeadingOrder,
     checked_start,
     equal_rows,
-    loss_factor,
     pairing,
     student_coefficients,
 )
@@ -239,7 +238,7 @@ def complexity(
     """
     _checks.instance("task", task, models.Task, "a Task")
     exponent = sie(task, tol=tol, max_order=max_order, points=points, rng=rng)
-    factor = loss_factor(task)
+    factor = task._half_squares
     if factor is None or isinstance(task.student.position, (models.Opposite, models.Positions)):
         flat = flatness_index(task, orders=min(max_order, 8))
         lower = (

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _build, _checks, models
+from .. import _checks, models
 from .._checks import Float64
 from .._lazy import scipy
 from ..models.students import check_sigma
@@ -199,8 +199,8 @@ def _tensors(
         return HermiteTensors(order, (polynomial.tensor(order),), True, "Hermite algebra")
     if order % 2 == 1 and _even(teacher):
         return HermiteTensors(order, zeros(L, order, outputs), True, "zero, since the link is even")
-    core = _build.link(teacher)
-    rule = cubature.rule(L, order, outputs, points, core.slow)
+    core = teacher._compiled()
+    rule = cubature.rule(L, order, outputs, points, core.calls_python)
     if L == 1:
         line = cubature.line(core, rule, order) if line is None or line.order < order else line
         return HermiteTensors(order, cubature.on_line(line, outputs, order), False, line.method)
@@ -338,9 +338,9 @@ def sie(
     )
     line = None
     if polynomial is None and teacher.L == 1:
-        core = _build.link(teacher)
+        core = teacher._compiled()
         line = cubature.line(
-            core, cubature.rule(1, max_order, teacher.outputs, points, core.slow), max_order
+            core, cubature.rule(1, max_order, teacher.outputs, points, core.calls_python), max_order
         )
     below: list[Below] = []
     sure = True
@@ -372,8 +372,8 @@ def sie(
 
 def _deviation(teacher: models.Teacher, points: int | None, rng: int) -> float:
     """Return sqrt(Var g) over all outputs of an integrated link; refuse a constant."""
-    core = _build.link(teacher)
-    rule = cubature.rule(teacher.L, 0, 1, points, core.slow)
+    core = teacher._compiled()
+    rule = cubature.rule(teacher.L, 0, 1, points, core.calls_python)
     origin = core(
         np.zeros((1, teacher.L))
     )  # differences to g(0), so that a constant cancels exactly

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cmath>
-#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -16,62 +15,66 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-struct Activation {
+class Activation {
+ public:
   virtual ~Activation() = default;
   // sigma(u); the derivative goes to `slope`.
   virtual double operator()(double u, double& slope) const = 0;
-  // For n numbers of runs side by side: the loss of sigma(scale z) against the label y, and its
-  // derivative with respect to z.
-  virtual void lanes(int n, const Runs* z, double scale, LossKind loss, const Runs* y, Runs* delta,
-                     Runs* value) const {
-    lanes_by(*this, n, z, scale, loss, y, delta, value);
-  }
-
- protected:
-  // sigma: of doubles, or of numbers of runs.
-  template <class F>
-  static void lanes_by(const F& sigma, int n, const Runs* z, double scale, LossKind kind,
-                       const Runs* y, Runs* delta, Runs* value) {
-    with_loss(kind, [&](auto loss) SEQSGD_LAMBDA_INLINE {
-      for (int i = 0; i < n; ++i) {
-        Runs slope, D;
-        const Runs u = rounded(z[i] * scale), f = rounded(side_by_side(sigma, u, slope));
-        value[i] = loss(y + i, &f, 1, &D);
-        delta[i] = D * (slope * scale);
-      }
-    });
-  }
-
- private:
-  template <class F>
-  SEQSGD_INLINE static Runs side_by_side(const F& sigma, const Runs& u, Runs& slope) {
-    if constexpr (std::is_invocable_v<const F&, Runs, Runs&>) {
-      return sigma(u, slope);
-    } else {
-      Runs f{};
-      for (int i = 0; i < Runs::length; ++i) {
-        double s;
-        f[i] = sigma(u[i], s);
-        slope[i] = s;
-      }
-      return f;
-    }
-  }
+  // Activation and loss in one pass, for n numbers: the loss of sigma(scale z) against the label
+  // y, and its derivative with respect to z.
+  virtual void evaluate(const Loss& loss, int n, const double* z, double scale, const double* y,
+                        double* delta, double* value) const = 0;
+  virtual void evaluate(const Loss& loss, int n, const Pack* z, double scale, const Pack* y,
+                        Pack* delta, Pack* value) const = 0;
 };
 using ActivationPtr = std::shared_ptr<const Activation>;
 
-// An activation from a functor V(V u, V& slope); one that takes doubles alone is asked run by run.
+// An activation from a functor V(V u, V& slope). One that takes doubles alone is called once per
+// lane of a pack.
 template <class F>
 class MadeActivation final : public Activation {
  public:
   explicit MadeActivation(F f) : f_(std::move(f)) {}
   double operator()(double u, double& slope) const override { return f_(u, slope); }
-  void lanes(int n, const Runs* z, double scale, LossKind loss, const Runs* y, Runs* delta,
-             Runs* value) const override {
-    lanes_by(f_, n, z, scale, loss, y, delta, value);
+  void evaluate(const Loss& loss, int n, const double* z, double scale, const double* y,
+                double* delta, double* value) const override {
+    evaluate_over(loss, n, z, scale, y, delta, value);
+  }
+  void evaluate(const Loss& loss, int n, const Pack* z, double scale, const Pack* y, Pack* delta,
+                Pack* value) const override {
+    evaluate_over(loss, n, z, scale, y, delta, value);
   }
 
  private:
+  template <class V>
+  SEQSGD_INLINE void evaluate_over(const Loss& loss, int n, const V* z, double scale, const V* y,
+                                   V* delta, V* value) const {
+    loss.visit([&](auto of) SEQSGD_LAMBDA_INLINE {
+      for (int i = 0; i < n; ++i) {
+        V slope, D;
+        const V u = no_contract(z[i] * scale), f = no_contract(sigma(u, slope));
+        value[i] = of(y + i, &f, 1, &D);
+        if constexpr (std::is_same_v<V, double>)
+          delta[i] = D * slope * scale;  // the two orders differ in the last bit, which sampled
+        else                             // and reduced runs keep as they were published
+          delta[i] = D * (slope * scale);
+      }
+    });
+  }
+  template <class V>
+  SEQSGD_INLINE V sigma(const V& u, V& slope) const {
+    if constexpr (std::is_invocable_v<const F&, V, V&>) {
+      return f_(u, slope);
+    } else {
+      V f{};
+      for (int i = 0; i < V::size; ++i) {
+        double s;
+        f[i] = f_(u[i], s);
+        slope[i] = s;
+      }
+      return f;
+    }
+  }
   F f_;
 };
 template <class F>

@@ -1,154 +1,157 @@
 // Link functions g: R^L -> R^k, the teachers of the sequence single-index model.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "seqsgd/model/attention_lanes.hpp"
+#include "seqsgd/model/attention.hpp"
+#include "seqsgd/model/lane_by_lane.hpp"
+#include "seqsgd/model/polynomial.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-// A function of sums alone: first sum_l z_l + second sum_l (z_l^2 - 1). Both 0: none.
-struct OfSums {
-  double first = 0, second = 0;
-};
-
 class Link {
  public:
-  Link(int L, int k, OfSums of_sums = OfSums())
-      : L(L),
-        k(k),
-        of_sums(of_sums),
-        by_sums(of_sums.first != 0 || of_sums.second != 0),
-        sums_only(by_sums && of_sums.second == 0) {
+  Link(int L, int k) : L(L), k(k) {
     checks::within("L", L, 1, std::numeric_limits<int>::max());
     checks::within("k", k, 1, std::numeric_limits<int>::max());
   }
   virtual ~Link() = default;
+  // y (k) at the fields z* (L).
   virtual void operator()(const double* zstar, double* y) const = 0;
-  // Runs side by side, of which the first `count` matter: L numbers of runs in, k out. One run
-  // after the other unless a link knows better.
-  virtual void lanes(const Runs* zstar, Runs* y, int count) const {
-    thread_local std::vector<double> own;  // grows once per thread
-    const std::size_t n = std::size_t(L), out = std::size_t(k);
-    std::vector<double> mine;
-    mine.swap(own);  // a link of the user's may come back here
-    if (mine.size() < n + out) mine.resize(n + out);
-    double *one = mine.data(), *value = one + n;
-    for (int i = 0; i < Runs::length; ++i) {
-      if (i < count) {
-        for (std::size_t l = 0; l < n; ++l) one[l] = zstar[l][i];
-        (*this)(one, value);
-      }
-      for (std::size_t j = 0; j < out; ++j) y[j][i] = value[j];
-    }
-    mine.swap(own);
+  // The same for a pack of runs, of which the first `count` matter: lane by lane, unless the link
+  // is written over its number type (LinkOver).
+  virtual void operator()(const Pack* zstar, Pack* y, int count) const {
+    lane_by_lane(
+        zstar, L, std::size_t(k), count, [this](const double* x, double* out) { (*this)(x, out); },
+        [&](int lane, const double* out) {
+          for (int j = 0; j < k; ++j) y[j][lane] = out[j];
+        });
   }
-  virtual bool slow() const { return false; }  // calls back into an interpreter
+  virtual bool calls_python() const { return false; }  // at every evaluation
+  // The link as data, a sum of products, if it is a polynomial.
+  virtual std::optional<std::vector<Polynomial::Product>> terms() const { return std::nullopt; }
 
   const int L, k;
-  const OfSums of_sums;
-  const bool
-      by_sums;  // depends on z* through its sum and that of its squares alone, as of_sums says
-  const bool sums_only;  // through its sum alone
 };
 using LinkPtr = std::shared_ptr<const Link>;
 
-// A scalar link from a functor V(const V* z, int L), times a scale.
-template <class F>
-class MadeLink final : public Link {
+// A link of the class Self, written once as `template <class V> void evaluate(const V* zstar, V* y)
+// const` for V = double and for packs.
+template <class Self>
+class LinkOver : public Link {
  public:
-  MadeLink(F f, int L, double scale) : Link(L, 1), f_(std::move(f)), scale_(scale) {}
-  void operator()(const double* z, double* y) const override { *y = scale_ * f_(z, L); }
-  void lanes(const Runs* z, Runs* y, int) const override { *y = scale_ * f_(z, L); }
+  using Link::Link;
+  void operator()(const double* zstar, double* y) const final { self().evaluate(zstar, y); }
+  void operator()(const Pack* zstar, Pack* y, int count) const final {
+    if (self().in_packs())
+      self().evaluate(zstar, y);
+    else
+      Link::operator()(zstar, y, count);
+  }
+  bool in_packs() const { return true; }  // faster so than lane by lane
+
+ protected:
+  const Self& self() const { return static_cast<const Self&>(*this); }
+};
+
+// A polynomial: a link whose `evaluate` takes V = Polynomial too.
+template <class Self>
+class PolynomialOver : public LinkOver<Self> {
+ public:
+  using LinkOver<Self>::LinkOver;
+  std::optional<std::vector<Polynomial::Product>> terms() const override {
+    std::vector<Polynomial> fields;
+    for (int l = 0; l < this->L; ++l) fields.push_back(Polynomial::field(l));
+    Polynomial y;
+    this->self().evaluate(fields.data(), &y);
+    return y.terms();
+  }
+};
+
+// scale * f(z, L), f a functor V(const V* z, int L) of +, - and *.
+template <class F>
+class PolynomialLink final : public PolynomialOver<PolynomialLink<F>> {
+ public:
+  PolynomialLink(F f, int L, double scale)
+      : PolynomialOver<PolynomialLink<F>>(L, 1), f_(std::move(f)), scale_(scale) {}
+  template <class V>
+  void evaluate(const V* z, V* y) const {
+    *y = scale_ * f_(z, this->L);
+  }
 
  private:
   F f_;
   double scale_;
 };
 
-// a sum_l z_l, or b sum_l h2(z_l): the other factor is 0
-class SumsLink final : public Link {
+// a sum_l z_l, or b sum_l h2(z_l): the other factor is 0. Kernels know this class (sums.hpp). A
+// link that only happens to be such a sum keeps the draws with which its runs were published.
+class SumLink final : public PolynomialOver<SumLink> {
  public:
-  SumsLink(int L, double a, double b) : Link(L, 1, {a, b * sqrt_half}), a_(a), b_(b) {}
-  void operator()(const double* z, double* y) const override { *y = value(z); }
-  void lanes(const Runs* z, Runs* y, int) const override { *y = value(z); }
-
- private:
+  SumLink(int L, double a, double b) : PolynomialOver<SumLink>(L, 1), a_(a), b_(b) {}
+  // g = first sum_l z_l + second sum_l (z_l^2 - 1)
+  double first() const { return a_; }
+  double second() const { return b_ * sqrt_half; }
   template <class V>
-  V value(const V* z) const {
+  void evaluate(const V* z, V* y) const {
     if (b_ == 0) {
       V s = z[0];
       for (int l = 1; l < L; ++l) s += z[l];
-      return a_ * s;
+      *y = a_ * s;
+    } else {
+      V s = h2(z[0]);
+      for (int l = 1; l < L; ++l) s += h2(z[l]);
+      *y = b_ * s;
     }
-    V s = h2(z[0]);
-    for (int l = 1; l < L; ++l) s += h2(z[l]);
-    return b_ * s;
   }
+
+ private:
   double a_, b_;
 };
 
 struct NamedLink {
   std::string name;
   int least_L;
-  LinkPtr (*make)(int L, double scale);
+  std::function<LinkPtr(int L, double scale)> make;
 };
 
 namespace detail {
 template <class F>
-LinkPtr scalar_link(F f, int L, double scale) {
-  return std::make_shared<MadeLink<F>>(std::move(f), L, scale);
+NamedLink named_link(const char* name, int least_L, F f) {
+  return {name, least_L,
+          [f](int L, double scale) { return std::make_shared<PolynomialLink<F>>(f, L, scale); }};
 }
 }  // namespace detail
 
+// To add a named link: one entry here. The theory reads its polynomial from the functor.
 inline const std::vector<NamedLink>& link_table() {
-  using detail::scalar_link;
+  using detail::named_link;
   static const std::vector<NamedLink> table = {
-      {"z1", 1,
-       [](int L, double c) { return scalar_link([](auto* z, int) { return z[0]; }, L, c); }},
-      {"z1+z2", 2,
-       [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] + z[1]; }, L, c); }},
-      {"z1-z2", 2,
-       [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] - z[1]; }, L, c); }},
-      {"z1*z2", 2,
-       [](int L, double c) { return scalar_link([](auto* z, int) { return z[0] * z[1]; }, L, c); }},
-      {"z1*z2*z3", 3,
-       [](int L, double c) {
-         return scalar_link([](auto* z, int) { return z[0] * z[1] * z[2]; }, L, c);
-       }},
-      {"sum", 1, [](int L, double c) -> LinkPtr { return std::make_shared<SumsLink>(L, c, 0.0); }},
-      {"sum_h2", 1,
-       [](int L, double c) -> LinkPtr { return std::make_shared<SumsLink>(L, 0.0, c); }},
-      {"h2_difference", 2,
-       [](int L, double c) {
-         return scalar_link([](auto* z, int) { return h2(z[0]) - h2(z[1]); }, L, c);
-       }},
-      {"staircase2", 2,
-       [](int L, double c) {
-         return scalar_link([](auto* z, int) { return z[0] * (1.0 + z[1]); }, L, c);
-       }},
-      {"staircase3", 3,
-       [](int L, double c) {
-         return scalar_link([](auto* z, int) { return z[0] * (1.0 + z[1] * (1.0 + z[2])); }, L, c);
-       }},
-      {"staircase", 1,
-       [](int L, double c) {
-         return scalar_link(
-             [](auto* z, int n) {
-               auto p = z[0];
-               for (int l = 1; l < n; ++l) p *= 1.0 + z[l];
-               return p;
-             },
-             L, c);
-       }},
+      named_link("z1", 1, [](auto* z, int) { return z[0]; }),
+      named_link("z1+z2", 2, [](auto* z, int) { return z[0] + z[1]; }),
+      named_link("z1-z2", 2, [](auto* z, int) { return z[0] - z[1]; }),
+      named_link("z1*z2", 2, [](auto* z, int) { return z[0] * z[1]; }),
+      named_link("z1*z2*z3", 3, [](auto* z, int) { return z[0] * z[1] * z[2]; }),
+      {"sum", 1, [](int L, double c) { return std::make_shared<SumLink>(L, c, 0.0); }},
+      {"sum_h2", 1, [](int L, double c) { return std::make_shared<SumLink>(L, 0.0, c); }},
+      named_link("h2_difference", 2, [](auto* z, int) { return h2(z[0]) - h2(z[1]); }),
+      named_link("staircase2", 2, [](auto* z, int) { return z[0] * (1.0 + z[1]); }),
+      named_link("staircase3", 3, [](auto* z, int) { return z[0] * (1.0 + z[1] * (1.0 + z[2])); }),
+      named_link("staircase", 1,
+                 [](auto* z, int L) {
+                   auto p = z[0];
+                   for (int l = 1; l < L; ++l) p *= 1.0 + z[l];
+                   return p;
+                 }),
   };
   return table;
 }
@@ -170,7 +173,7 @@ inline LinkPtr link_named(const std::string& name, int L, double scale) {
 }
 
 // scale * sum_t coefficient_t prod_i He_{degree_ti}(z_{token_ti})
-class HermiteLink final : public Link {
+class HermiteLink final : public LinkOver<HermiteLink> {
  public:
   struct Factor {
     int token, degree;
@@ -180,7 +183,7 @@ class HermiteLink final : public Link {
     std::vector<Factor> factors;
   };
   HermiteLink(int L, double scale, std::vector<Term> terms)
-      : Link(L, 1), scale_(scale), terms_(std::move(terms)) {
+      : LinkOver<HermiteLink>(L, 1), scale_(scale), terms_(std::move(terms)) {
     checks::finite("scale", scale);
     if (terms_.empty()) throw std::invalid_argument("terms: expected at least one, got none");
     for (const Term& t : terms_) {
@@ -191,20 +194,33 @@ class HermiteLink final : public Link {
       }
     }
   }
-  void operator()(const double* z, double* y) const override { *y = value(z); }
-  void lanes(const Runs* z, Runs* y, int) const override { *y = value(z); }
-
- private:
   template <class V>
-  V value(const V* z) const {
+  void evaluate(const V* z, V* y) const {
     V s{};
     for (const Term& t : terms_) {
       V p = V{} + t.coefficient;
       for (const Factor& f : t.factors) p *= hermite(f.degree, z[f.token]);
       s += p;
     }
-    return scale_ * s;
+    *y = scale_ * s;
   }
+  // As they were given: what cancels among them does so to their rounding only, which the theory
+  // has to see.
+  std::optional<std::vector<Polynomial::Product>> terms() const override {
+    std::vector<Polynomial::Product> out;
+    for (const Term& t : terms_) {
+      Polynomial::Product p{scale_ * t.coefficient, {}};
+      for (const Factor& f : t.factors) {
+        Polynomial::Series he(std::size_t(f.degree) + 1, 0.0);
+        he.back() = 1;
+        p = p * Polynomial::Product{1, {{f.token, he}}};
+      }
+      out.push_back(std::move(p));
+    }
+    return out;
+  }
+
+ private:
   double scale_;
   std::vector<Term> terms_;
 };
@@ -216,6 +232,7 @@ class PointerLink final : public Link {
   using WithData = void (*)(const double*, std::int64_t, double*, std::int64_t, void*);
   PointerLink(int L, int k, void* f, void* data)
       : Link(L, k), f_(checks::given("function", f)), data_(data) {}
+  using Link::operator();
   void operator()(const double* z, double* y) const override {
     if (data_)
       reinterpret_cast<WithData>(f_)(z, L, y, k, data_);
@@ -229,56 +246,56 @@ class PointerLink final : public Link {
 
 // R(softmax(t t^T)) with t_l = weights_l z*_l + offset_l: an attention layer as teacher, the
 // positional part (if any) inside the softmax.
-class AttentionLink final : public Link {
+class AttentionLink final : public LinkOver<AttentionLink> {
  public:
   AttentionLink(Reduction r, std::vector<double> a, std::vector<double> b,
                 std::vector<double> weights, std::vector<double> offset)
-      : Link(length(weights), r == Reduction::none ? matrix_size(Index(weights.size())) : 1),
-        r_(r),
-        a_(std::move(a)),
-        b_(std::move(b)),
+      : LinkOver<AttentionLink>(length(weights),
+                                ReducedAttention::outputs(Index(weights.size()), r)),
         weights_(std::move(weights)),
-        offset_(std::move(offset)) {
-    if (offset_.size() != weights_.size())
-      checks::refuse("offset", "as many entries as weights, " + std::to_string(L), offset_.size());
-    checks::finite("weights", weights_);
-    checks::finite("offset", offset_);
-    if (r == Reduction::bilinear) check_bilinear(L, a_, b_);
-  }
-  void operator()(const double* z, double* y) const override {
-    thread_local std::vector<double> scratch;  // grows once per thread
-    if (scratch.size() < 3 * std::size_t(L)) scratch.resize(3 * std::size_t(L));
-    double *t = scratch.data(), *g = t + L, *e = g + L;
-    for (int l = 0; l < L; ++l) t[l] = weights_[l] * z[l] + offset_[l];
-    if (r_ == Reduction::none) softmax_matrix(t, L, y);
-    if (r_ == Reduction::trace) *y = softmax_trace(t, L, g, e);
-    if (r_ == Reduction::bilinear) *y = softmax_bilinear(t, L, a_.data(), b_.data(), g, e);
-  }
-  void lanes(const Runs* z, Runs* y, int count) const override {
-    if (L > few_tokens) return Link::lanes(z, y, count);
-    Runs t[few_tokens], g[few_tokens], e[few_tokens];
-    for (int l = 0; l < L; ++l) t[l] = weights_[std::size_t(l)] * z[l] + offset_[std::size_t(l)];
-    if (r_ == Reduction::none) in_lanes::softmax_matrix(t, L, y);
-    if (r_ == Reduction::trace) *y = in_lanes::softmax_trace(t, L, g, e);
-    if (r_ == Reduction::bilinear)
-      *y = in_lanes::softmax_bilinear(t, L, a_.data(), b_.data(), g, e);
+        offset_(checked(std::move(offset))),
+        attention_(L, r, std::move(a), std::move(b)) {}
+  bool in_packs() const { return L <= few_tokens; }
+  template <class V>
+  void evaluate(const V* z, V* y) const {
+    if (L <= few_tokens) {
+      V t[few_tokens], gradient[few_tokens], e[few_tokens];
+      evaluate(z, y, t, gradient, e);
+    } else if constexpr (std::is_same_v<V, double>) {
+      thread_local std::vector<double> scratch;  // grows once per thread
+      if (scratch.size() < 3 * std::size_t(L)) scratch.resize(3 * std::size_t(L));
+      double* t = scratch.data();
+      evaluate(z, y, t, t + L, t + 2 * L);
+    }
   }
 
  private:
+  template <class V>
+  SEQSGD_INLINE void evaluate(const V* z, V* y, V* t, V* gradient, V* e) const {
+    for (int l = 0; l < L; ++l) t[l] = weights_[std::size_t(l)] * z[l] + offset_[std::size_t(l)];
+    attention_.forward(t, y, gradient, e);
+  }
   static int length(const std::vector<double>& weights) {
     checks::within("weights: number of entries", Index(weights.size()), 1,
                    std::numeric_limits<int>::max());
     return int(weights.size());
   }
-  Reduction r_;
-  std::vector<double> a_, b_, weights_, offset_;
+  std::vector<double> checked(std::vector<double> offset) const {
+    if (offset.size() != weights_.size())
+      checks::refuse("offset", "as many entries as weights, " + std::to_string(L), offset.size());
+    checks::finite("weights", weights_);
+    checks::finite("offset", offset);
+    return offset;
+  }
+  std::vector<double> weights_, offset_;
+  ReducedAttention attention_;
 };
 
 // (1 - omega) softmax(z* z*^T) + omega A, A row-stochastic.
-class PositionalSemanticLink final : public Link {
+class PositionalSemanticLink final : public LinkOver<PositionalSemanticLink> {
  public:
   PositionalSemanticLink(double omega, int L, std::vector<double> A)
-      : Link(L, matrix_size(L)), omega_(omega), A_(std::move(A)) {
+      : LinkOver<PositionalSemanticLink>(L, matrix_size(L)), omega_(omega), A_(std::move(A)) {
     if (!(omega >= 0 && omega <= 1)) checks::refuse("omega", "a number in [0, 1]", omega);
     if (A_.size() != std::size_t(k))
       checks::refuse("A", "L x L = " + std::to_string(k) + " entries", A_.size());
@@ -293,21 +310,18 @@ class PositionalSemanticLink final : public Link {
       if (std::fabs(sum - 1) > 1e-9) checks::refuse("A", "rows that sum to 1", sum);
     }
   }
-  template <class Length>
-  static void mix(Length n, double omega, const double* A, double* __restrict y) {
-    for (int i = 0; i < n; ++i) y[i] = (1 - omega) * y[i] + omega * A[i];
-  }
-  void operator()(const double* z, double* y) const override {
+  bool in_packs() const { return L <= few_tokens; }
+  template <class V>
+  void evaluate(const V* z, V* y) const {
     softmax_matrix(z, L, y);
     with_length(k, [&](auto n) { mix(n, omega_, A_.data(), y); });
   }
-  void lanes(const Runs* z, Runs* y, int count) const override {
-    if (L > few_tokens) return Link::lanes(z, y, count);
-    in_lanes::softmax_matrix(z, L, y);
-    for (int i = 0; i < k; ++i) y[i] = (1 - omega_) * y[i] + omega_ * A_[std::size_t(i)];
-  }
 
  private:
+  template <class Length, class V>
+  static void mix(Length n, double omega, const double* A, V* __restrict y) {
+    for (int i = 0; i < n; ++i) y[i] = (1 - omega) * y[i] + omega * A[i];
+  }
   double omega_;
   std::vector<double> A_;
 };

@@ -1,9 +1,13 @@
 // Losses of a label y and an output f, both of dimension k.
+//
+// To add one: a functor with its name, its multiple of the half square (0: it is none, and the
+// theory integrates numerically), its value and its gradient; and an entry of `Losses`.
 #pragma once
 
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -12,8 +16,10 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-// Value; the gradient with respect to f goes to D. V is double, or a vector of runs side by side.
+// Value; the gradient with respect to f goes to D. V is double, or a pack.
 struct HalfSquare {
+  static constexpr const char* name = "half_square";
+  static constexpr double half_squares = 1;
   template <class V>
   SEQSGD_INLINE V operator()(const V* y, const V* f, int k, V* __restrict D) const {
     return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
@@ -28,6 +34,8 @@ struct HalfSquare {
 };
 
 struct Square {
+  static constexpr const char* name = "square";
+  static constexpr double half_squares = 2;
   template <class V>
   SEQSGD_INLINE V operator()(const V* y, const V* f, int k, V* __restrict D) const {
     return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
@@ -44,6 +52,8 @@ struct Square {
 
 // Not differentiable at f = y, where the gradient is taken to be 0.
 struct Frobenius {
+  static constexpr const char* name = "frobenius";
+  static constexpr double half_squares = 0;
   template <class V>
   SEQSGD_INLINE V operator()(const V* y, const V* f, int k, V* __restrict D) const {
     return with_length(k, [&](auto n) SEQSGD_LAMBDA_INLINE {
@@ -64,44 +74,63 @@ struct Frobenius {
   }
 };
 
-enum class LossKind { half_square, square, frobenius };
-// f(loss), as the compiler knows it.
-template <class F>
-SEQSGD_INLINE void with_loss(LossKind kind, F f) {
-  switch (kind) {
-    case LossKind::half_square:
-      return f(HalfSquare{});
-    case LossKind::square:
-      return f(Square{});
-    case LossKind::frobenius:
-      return f(Frobenius{});
+using Losses = std::tuple<HalfSquare, Square, Frobenius>;
+
+// One of them, chosen at run time. A call through it is opaque to the compiler; `visit` lets it see
+// the functor.
+class Loss {
+ public:
+  template <class V>
+  V operator()(const V* y, const V* f, int k, V* D) const {
+    if constexpr (std::is_same_v<V, double>)
+      return one_(y, f, k, D);
+    else
+      return pack_(y, f, k, D);
   }
-}
+  // f(functor).
+  template <class F>
+  SEQSGD_INLINE void visit(F f) const {
+    visit(f, std::make_index_sequence<std::tuple_size_v<Losses>>());
+  }
+  const std::string& name() const { return name_; }
+  double half_squares() const { return half_squares_; }
 
-struct Loss {
-  LossKind kind;
-  double (*one)(const double* y, const double* f, int k, double* D);
-  Runs (*lanes)(const Runs* y, const Runs* f, int k, Runs* D);
+  // All of them, in the order of `Losses`.
+  static const std::vector<Loss>& all() {
+    static const std::vector<Loss> table =
+        made(std::make_index_sequence<std::tuple_size_v<Losses>>());
+    return table;
+  }
+
+ private:
+  template <class F>
+  Loss(F, int index)
+      : index_(index),
+        one_([](const double* y, const double* f, int k, double* D) { return F{}(y, f, k, D); }),
+        pack_([](const Pack* y, const Pack* f, int k, Pack* D) { return F{}(y, f, k, D); }),
+        name_(F::name),
+        half_squares_(F::half_squares) {}
+  template <std::size_t... I>
+  static std::vector<Loss> made(std::index_sequence<I...>) {
+    return {Loss(std::tuple_element_t<I, Losses>{}, int(I))...};
+  }
+  template <class F, std::size_t... I>
+  SEQSGD_INLINE void visit(F& f, std::index_sequence<I...>) const {
+    (void)((index_ == int(I) && (f(std::tuple_element_t<I, Losses>{}), true)) || ...);
+  }
+
+  int index_;
+  double (*one_)(const double* y, const double* f, int k, double* D);
+  Pack (*pack_)(const Pack* y, const Pack* f, int k, Pack* D);
+  std::string name_;
+  double half_squares_;
 };
-template <class F>
-Loss make_loss(LossKind kind, F) {
-  return {kind, [](const double* y, const double* f, int k, double* D) { return F{}(y, f, k, D); },
-          [](const Runs* y, const Runs* f, int k, Runs* D) { return F{}(y, f, k, D); }};
-}
-
-inline const std::vector<std::pair<std::string, Loss>>& loss_table() {
-  static const std::vector<std::pair<std::string, Loss>> table = {
-      {"half_square", make_loss(LossKind::half_square, HalfSquare{})},
-      {"square", make_loss(LossKind::square, Square{})},
-      {"frobenius", make_loss(LossKind::frobenius, Frobenius{})}};
-  return table;
-}
 
 inline Loss loss_named(const std::string& name) {
   std::string known;
-  for (const auto& [key, loss] : loss_table()) {
-    if (key == name) return loss;
-    known += (known.empty() ? "" : ", ") + key;
+  for (const Loss& loss : Loss::all()) {
+    if (loss.name() == name) return loss;
+    known += (known.empty() ? "" : ", ") + loss.name();
   }
   throw std::invalid_argument("loss: expected one of " + known + ", got '" + name + "'");
 }

@@ -10,38 +10,29 @@
 #include <vector>
 
 #include "seqsgd/model/activations.hpp"
-#include "seqsgd/model/attention_lanes.hpp"
+#include "seqsgd/model/attention.hpp"
+#include "seqsgd/model/lane_by_lane.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-class Network;
-
 class Student {
  public:
-  // network: this student as one, if it is
-  Student(int L, int k, const Network* network, std::size_t scratch)
-      : L(L), k(k), network(network), sums_only(network), scratch(scratch) {
+  Student(int L, int k, std::size_t scratch) : L(L), k(k), scratch(scratch) {
     checks::within("L", L, 1, std::numeric_limits<int>::max());
   }
   virtual ~Student() = default;
-  // f(z); what backward needs is left in ws (`scratch` doubles).
-  virtual void forward(const double* z, double* f, double* ws) const = 0;
-  // delta = (d f / d z)^T D, after forward at the same z.
-  virtual void backward(const double* z, const double* f, const double* D, double* delta,
-                        double* ws) const = 0;
-  // Both for runs side by side, of which the first `count` matter; ws: `scratch` numbers of runs.
-  // (A network has `lanes`.)
-  virtual void forward_lanes(const Runs*, Runs*, Runs*, int) const {
-    throw std::logic_error("student: no runs side by side");
-  }
-  virtual void backward_lanes(const Runs*, const Runs*, const Runs*, Runs*, Runs*) const {
-    throw std::logic_error("student: no runs side by side");
-  }
+  // f(z). ws: `scratch` numbers, as everywhere.
+  virtual void output(const double* z, double* f, double* ws) const = 0;
+  // The loss against the label y at the fields z, and delta = d loss / d z.
+  virtual double evaluate(const Loss& loss, const double* y, const double* z, double* delta,
+                          double* ws) const = 0;
+  // The same for a pack of runs, of which the first `count` matter. A student of sums takes
+  // sum_l z_l in place of z, and gives one delta, which is that of every token (sums.hpp).
+  virtual Pack evaluate(const Loss& loss, const Pack* y, const Pack* z, Pack* delta, Pack* ws,
+                        int count) const = 0;
 
   const int L, k;
-  const Network* const network;
-  const bool sums_only;  // depends on z through its sum alone, so that all delta_l are equal
   const std::size_t scratch;
 };
 using StudentPtr = std::shared_ptr<const Student>;
@@ -50,26 +41,40 @@ using StudentPtr = std::shared_ptr<const Student>;
 class Network final : public Student {
  public:
   Network(ActivationPtr sigma, int L)
-      : Student(L, 1, this, 1),
+      : Student(L, 1, 3),
         sigma_(checks::given("sigma", std::move(sigma))),
         scale_(1 / std::sqrt(double(L))) {}
-  void forward(const double* z, double* f, double* ws) const override {
-    double u = 0;
-    for (int l = 0; l < L; ++l) u += z[l];
-    *f = (*sigma_)(u * scale_, *ws);
+  void output(const double* z, double* f, double* ws) const override {
+    *f = (*sigma_)(sum(z) * scale_, *ws);
   }
-  void backward(const double*, const double*, const double* D, double* delta,
-                double* ws) const override {
-    const double c = *D * *ws * scale_;
-    for (int l = 0; l < L; ++l) delta[l] = c;
+  double evaluate(const Loss& loss, const double* y, const double* z, double* delta,
+                  double*) const override {
+    double value, slope;
+    const double all = sum(z);
+    from_sums(loss, 1, &all, y, &slope, &value);
+    for (int l = 0; l < L; ++l) delta[l] = slope;
+    return value;
   }
-  // For n numbers of runs side by side: the loss against the label y from sum_l z_l, and its
-  // derivative with respect to any of the z_l.
-  void lanes(int n, const Runs* sum, LossKind loss, const Runs* y, Runs* delta, Runs* value) const {
-    sigma_->lanes(n, sum, scale_, loss, y, delta, value);
+  Pack evaluate(const Loss& loss, const Pack* y, const Pack* z, Pack* delta, Pack*,
+                int) const override {
+    Pack value;
+    from_sums(loss, 1, z, y, delta, &value);
+    return value;
+  }
+  // For n numbers sum_l z_l: the loss against the label y, and its derivative with respect to any
+  // of the z_l.
+  template <class V>
+  SEQSGD_INLINE void from_sums(const Loss& loss, int n, const V* sum, const V* y, V* delta,
+                               V* value) const {
+    sigma_->evaluate(loss, n, sum, scale_, y, delta, value);
   }
 
  private:
+  double sum(const double* z) const {
+    double u = 0;
+    for (int l = 0; l < L; ++l) u += z[l];
+    return u;
+  }
   ActivationPtr sigma_;
   double scale_;
 };
@@ -77,53 +82,48 @@ class Network final : public Student {
 class Attention final : public Student {
  public:
   Attention(int L, Reduction r, std::vector<double> a, std::vector<double> b)
-      : Student(L, r == Reduction::none ? matrix_size(L) : 1, nullptr, 2 * std::size_t(L)),
-        r_(r),
-        a_(std::move(a)),
-        b_(std::move(b)) {
-    if (r == Reduction::bilinear) check_bilinear(L, a_, b_);
+      : Student(L, ReducedAttention::outputs(L, r),
+                2 * std::size_t(ReducedAttention::outputs(L, r)) + 2 * std::size_t(L)),
+        attention_(L, r, std::move(a), std::move(b)) {}
+  void output(const double* z, double* f, double* ws) const override {
+    attention_.forward(z, f, ws, ws + L);
   }
-  void forward(const double* z, double* f, double* ws) const override {
-    if (r_ == Reduction::none) softmax_matrix(z, L, f);
-    if (r_ == Reduction::trace) *f = softmax_trace(z, L, ws, ws + L);
-    if (r_ == Reduction::bilinear) *f = softmax_bilinear(z, L, a_.data(), b_.data(), ws, ws + L);
+  double evaluate(const Loss& loss, const double* y, const double* z, double* delta,
+                  double* ws) const override {
+    return evaluate_over(loss, y, z, delta, ws, 1);
   }
-  void backward(const double* z, const double* f, const double* D, double* delta,
-                double* ws) const override {
-    if (r_ == Reduction::none) return softmax_matrix_backward(z, L, f, D, delta);
-    for (int l = 0; l < L; ++l) delta[l] = *D * ws[l];
-  }
-  void forward_lanes(const Runs* z, Runs* f, Runs* ws, int count) const override {
-    if (L > few_tokens) return forward_one_by_one(z, f, ws, count);
-    if (r_ == Reduction::none) in_lanes::softmax_matrix(z, L, f);
-    if (r_ == Reduction::trace) *f = in_lanes::softmax_trace(z, L, ws, ws + L);
-    if (r_ == Reduction::bilinear)
-      *f = in_lanes::softmax_bilinear(z, L, a_.data(), b_.data(), ws, ws + L);
-  }
-  void backward_lanes(const Runs* z, const Runs* f, const Runs* D, Runs* delta,
-                      Runs* ws) const override {
-    if (r_ == Reduction::none) return in_lanes::softmax_matrix_backward(z, L, f, D, delta);
-    for (int l = 0; l < L; ++l) delta[l] = *D * ws[l];
+  Pack evaluate(const Loss& loss, const Pack* y, const Pack* z, Pack* delta, Pack* ws,
+                int count) const override {
+    return evaluate_over(loss, y, z, delta, ws, count);
   }
 
  private:
-  // Many tokens are vectorised over tokens instead, one run after the other.
-  void forward_one_by_one(const Runs* z, Runs* f, Runs* ws, int count) const {
-    thread_local std::vector<double> own;  // grows once per thread
-    const std::size_t n = std::size_t(L), out = std::size_t(k);
-    if (own.size() < 3 * n + out) own.resize(3 * n + out);
-    double *one = own.data(), *rest = one + n, *y = rest + 2 * n;
-    for (int i = 0; i < Runs::length; ++i) {
-      if (i < count) {
-        for (std::size_t l = 0; l < n; ++l) one[l] = z[l][i];
-        forward(one, y, rest);
-      }
-      for (std::size_t l = 0; l < n; ++l) ws[l][i] = rest[l];
-      for (std::size_t j = 0; j < out; ++j) f[j][i] = y[j];
-    }
+  template <class V>
+  SEQSGD_INLINE V evaluate_over(const Loss& loss, const V* y, const V* z, V* delta, V* ws,
+                                int count) const {
+    V *f = ws, *D = f + k, *gradient = D + k;
+    forward(z, f, gradient, count);
+    const V value = loss(y, f, k, D);
+    attention_.backward(z, f, D, gradient, delta);
+    return value;
   }
-  Reduction r_;
-  std::vector<double> a_, b_;
+  void forward(const double* z, double* f, double* gradient, int) const {
+    attention_.forward(z, f, gradient, gradient + L);
+  }
+  void forward(const Pack* z, Pack* f, Pack* gradient, int count) const {
+    if (L <= few_tokens) return attention_.forward(z, f, gradient, gradient + L);
+    const std::size_t n = std::size_t(L), outputs = std::size_t(k);
+    lane_by_lane(
+        z, L, outputs + 2 * n, count,
+        [&](const double* x, double* out) {
+          attention_.forward(x, out, out + outputs, out + outputs + n);
+        },
+        [&](int lane, const double* out) {
+          for (std::size_t j = 0; j < outputs; ++j) f[j][lane] = out[j];
+          for (std::size_t l = 0; l < n; ++l) gradient[l][lane] = out[outputs + l];
+        });
+  }
+  ReducedAttention attention_;
 };
 
 }  // namespace SEQSGD_LEVEL

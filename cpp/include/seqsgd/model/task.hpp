@@ -4,10 +4,9 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
-#include "seqsgd/model/links.hpp"
-#include "seqsgd/model/losses.hpp"
-#include "seqsgd/model/students.hpp"
+#include "seqsgd/model/sums.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -18,7 +17,8 @@ class Task {
       : link_(checks::given("link", std::move(link))),
         student_(checks::given("student", std::move(student))),
         loss_(loss_named(loss)),
-        noise_(std::sqrt(noise)) {
+        noise_(std::sqrt(noise)),
+        sums_(*link_, *student_) {
     if (link_->L != student_->L)
       throw std::invalid_argument("student: expected L = " + std::to_string(link_->L) +
                                   " as the teacher, got " + std::to_string(student_->L));
@@ -35,68 +35,46 @@ class Task {
   const Link& link() const { return *link_; }
   const Student& student() const { return *student_; }
   bool noisy() const { return noise_ > 0; }
+  const Sums& sums() const { return sums_; }
 
-  std::size_t scratch() const { return 3 * std::size_t(k()) + student_->scratch; }
+  std::size_t scratch() const { return std::size_t(k()) + student_->scratch; }
 
-  // Loss at the label y and the fields z. ws: scratch() doubles. Allocates nothing.
-  double labelled(const double* y, const double* z, double* delta, double* ws) const {
-    double *f = ws + k(), *D = f + k(), *rest = D + k();
-    student_->forward(z, f, rest);
-    const double value = loss_.one(y, f, k(), D);
-    student_->backward(z, f, D, delta, rest);
-    return value;
-  }
-
-  // Loss at the fields (z*, z); `normals` (k of them) carry the label noise, or are null.
-  double operator()(const double* zstar, const double* z, const double* normals, double* delta,
-                    double* ws) const {
-    (*link_)(zstar, ws);
+  // Loss at the fields (z*, z), and delta; `normals` (k of them) carry the label noise, or are
+  // null; ws: scratch() numbers. Allocates nothing. V is double, or a pack of runs of which the
+  // first `count` (one more argument) matter.
+  template <class V, class... Count>
+  V evaluate(const V* zstar, const V* z, const std::common_type_t<V>* normals, V* delta, V* ws,
+             Count... count) const {
+    (*link_)(zstar, ws, count...);
     if (normals)
       for (int i = 0; i < k(); ++i) ws[i] += noise_ * normals[i];
-    return labelled(ws, z, delta, ws);
+    return student_->evaluate(loss_, ws, z, delta, ws + k(), count...);
   }
 
-  // The same for runs side by side, of which the first `count` matter; ws: scratch() numbers of
-  // runs. If the student depends on sums alone, z is one vector, sum_l z_l, and so is delta.
-  Runs lanes(const Runs* zstar, const Runs* z, const Runs* normals, Runs* delta, Runs* ws,
-             int count) const {
-    link_->lanes(zstar, ws, count);
-    return labelled_lanes(z, normals, delta, ws, count);
+  // Loss at the label y and the fields z, and delta.
+  double labelled(const double* y, const double* z, double* delta, double* ws) const {
+    return student_->evaluate(loss_, y, z, delta, ws + k());
   }
-  // For a network and a link of sums, with the sums of z* and of its squares instead of z*, and
-  // that of z; P numbers of runs. Their normals are `stride` apart, or null.
+
+  // For a student and a link of sums: P packs, with the sums of z* and of its squares, and that of
+  // z. Their normals are `stride` apart, or null.
   template <int P>
-  SEQSGD_INLINE void lanes_of_sums(const Runs* sum, const Runs* squares, const Runs* z,
-                                   const Runs* normals, Index stride, Runs* delta,
-                                   Runs* loss) const {
-    Runs y[P];
-    for (int k = 0; k < P; ++k)
-      y[k] = rounded(link_->of_sums.first * sum[k]) +
-             link_->of_sums.second * (squares[k] - double(L()));
+  SEQSGD_INLINE void evaluate_sums(const Pack* sum, const Pack* squares, const Pack* z,
+                                   const Pack* normals, Index stride, Pack* delta,
+                                   Pack* loss) const {
+    Pack y[P];
+    for (int k = 0; k < P; ++k) y[k] = sums_.label(sum[k], squares[k], L());
     if (normals)
       for (int k = 0; k < P; ++k) y[k] += noise_ * normals[k * stride];
-    student_->network->lanes(P, z, loss_.kind, y, delta, loss);
+    sums_.network->from_sums(loss_, P, z, y, delta, loss);
   }
 
  private:
-  Runs labelled_lanes(const Runs* z, const Runs* normals, Runs* delta, Runs* ws, int count) const {
-    if (normals)
-      for (int i = 0; i < k(); ++i) ws[i] += noise_ * normals[i];
-    if (student_->network) {
-      Runs loss;
-      student_->network->lanes(1, z, loss_.kind, ws, delta, &loss);
-      return loss;
-    }
-    Runs *f = ws + k(), *D = f + k(), *rest = D + k();
-    student_->forward_lanes(z, f, rest, count);
-    const Runs value = loss_.lanes(ws, f, k(), D);
-    student_->backward_lanes(z, f, D, delta, rest);
-    return value;
-  }
   LinkPtr link_;
   StudentPtr student_;
   Loss loss_;
   double noise_;  // standard deviation of the label noise
+  Sums sums_;
 };
 
 }  // namespace SEQSGD_LEVEL

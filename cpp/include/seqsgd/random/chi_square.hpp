@@ -16,8 +16,8 @@
 #include <optional>
 #include <type_traits>
 
-#include "seqsgd/random/lanes.hpp"
 #include "seqsgd/random/normal_to_chi_square.hpp"
+#include "seqsgd/random/run_generators.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -28,7 +28,7 @@ class ChiSquare {
       : dof(dof), a_(double(dof) / 2 - 1.0 / 3), c_(dof > 1 ? 1 / std::sqrt(9 * a_) : 0) {}
   const Index dof;
 
-  double operator()(OneByOne& g) const {
+  double operator()(ScalarPhilox& g) const {
     if (dof == 0) return 0;
     if (dof == 1) {
       const double x = g.normal();
@@ -44,7 +44,7 @@ class ChiSquare {
   template <class X>
   SEQSGD_INLINE X value(const X& x) const {
     using T = typename Element<X>::type;
-    const X v = T(1) + rounded(T(c_) * x);
+    const X v = T(1) + no_contract(T(c_) * x);
     return T(2 * a_) * v * v * v;
   }
   bool accepts(double x, double u) const { return -std::log1p(-u) > hazard(x); }
@@ -52,7 +52,7 @@ class ChiSquare {
   template <class X>
   SEQSGD_INLINE typename MaskOf<X>::type doubtful(const X& x, const X& u) const {
     using T = typename Element<X>::type;
-    const X w = rounded(T(c_) * x), w2 = w * w;
+    const X w = no_contract(T(c_) * x), w2 = w * w;
     return typename MaskOf<X>::type(
         u * (T(1) - absolute(w)) <=
         T(0.75 * a_) * w2 * w2);  // (on Windows Clang's own has elements of another name)
@@ -73,9 +73,9 @@ class ChiSquare {
 };
 
 // For runs side by side, from normals and uniforms in one precision.
-class ChiSquareLanes : public ChiSquare {
+class ChiSquarePack : public ChiSquare {
  public:
-  ChiSquareLanes(Index dof, bool single) : ChiSquare(dof) {
+  ChiSquarePack(Index dof, bool single) : ChiSquare(dof) {
     if (dof >= NormalToChiSquare::least) of_normal_.emplace(dof, single);
   }
   static constexpr Index most_uniforms = 6;
@@ -86,14 +86,14 @@ class ChiSquareLanes : public ChiSquare {
   Index normals() const { return few() ? dof % 2 : 1; }
   Index uniforms() const { return few() ? dof / 2 : many() ? 0 : 1; }
 
-  // `again(lane)` gives a OneByOne for the few draws that need more.
+  // `rejection(lane)` gives a ScalarPhilox for the few draws that need more.
   template <bool Many = false, class X,
-            class Again>  // Many: it is known that there are many degrees of freedom
-  SEQSGD_INLINE X draw(const X* normals, const X* uniforms, Again again) const {
+            class Rejection>  // Many: it is known that there are many degrees of freedom
+  SEQSGD_INLINE X draw(const X* normals, const X* uniforms, Rejection rejection) const {
     if (Many || many()) return of_normal()(*normals);
     if (few()) return from_few(normals, uniforms);
     const auto asked = doubtful(*normals, *uniforms);
-    return __builtin_expect(any(asked), 0) ? settled(*normals, *uniforms, asked, again)
+    return __builtin_expect(any(asked), 0) ? redrawn(*normals, *uniforms, asked, rejection)
                                            : value(*normals);
   }
 
@@ -113,13 +113,13 @@ class ChiSquareLanes : public ChiSquare {
     }
     return dof % 2 ? r + normals[0] * normals[0] : r;
   }
-  template <class X, class Mask, class Again>
-  __attribute__((noinline)) X settled(const X& x, const X& u, const Mask& asked,
-                                      Again again) const {
+  template <class X, class Mask, class Rejection>
+  __attribute__((noinline)) X redrawn(const X& x, const X& u, const Mask& asked,
+                                      Rejection rejection) const {
     X r = value(x);
-    for (int i = 0; i < wide; ++i)
+    for (int i = 0; i < Pack::size; ++i)
       if (asked[i] && !accepts(double(x[i]), double(u[i]))) {
-        OneByOne g = again(i);
+        ScalarPhilox g = rejection(i);
         r[i] = typename Element<X>::type((*this)(g));
       }
     return r;

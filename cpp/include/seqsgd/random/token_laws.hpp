@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "seqsgd/random/random.hpp"
+#include "seqsgd/random/normal.hpp"
 #include "seqsgd/simd/checks.hpp"
 
 namespace seqsgd {
@@ -102,13 +102,13 @@ inline double open_uniform(std::uint32_t u) { return (double(u >> 1) + 0.5) * 0x
 template <class T>
 Index row_words(TokenLaw law, Index d) {
   if (law == TokenLaw::gaussian || law == TokenLaw::correlated)
-    return padded(d) / unit * (sizeof(T) == 4 ? 2 : 4);
-  return padded(d) / lanes * (law == TokenLaw::student_t ? 3 : 1);
+    return padded(d) / draw_size * (sizeof(T) == 4 ? 2 : 4);
+  return padded(d) / generator_width * (law == TokenLaw::student_t ? 3 : 1);
 }
 
 // Fill L padded rows with the tokens of one step (in units of 1/sqrt d); the padding stays zero.
 template <class T>
-void fill_tokens(const TokenSettings& law, Lanes& g, Index L, Index d, T* X, Index stride) {
+void fill_tokens(const TokenSettings& law, Xoshiro16& g, Index L, Index d, T* X, Index stride) {
   constexpr int w = simd::width<std::uint32_t>;
   for (Index l = 0; l < L; ++l) {
     T* row = X + l * stride;
@@ -116,8 +116,8 @@ void fill_tokens(const TokenSettings& law, Lanes& g, Index L, Index d, T* X, Ind
       fill_normal(g, row, padded(d));
     } else {
       const double t_scale = std::sqrt(law.nu - 2);
-      for (Index j = 0; j < padded(d); j += lanes)
-        for (int k = 0; k < Lanes::groups; ++k) {
+      for (Index j = 0; j < padded(d); j += generator_width)
+        for (int k = 0; k < Xoshiro16::groups; ++k) {
           const bool t = law.law == TokenLaw::student_t;
           const simd::u32 a = g.next(k), b = t ? g.next(k) : a, c = t ? g.next(k) : a;
           for (int i = 0; i < w; ++i) {

@@ -20,7 +20,7 @@
 #include "seqsgd/model/task.hpp"
 #include "seqsgd/reduced/start.hpp"
 #include "seqsgd/state/fields.hpp"
-#include "seqsgd/state/unit.hpp"
+#include "seqsgd/state/work_item.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -28,14 +28,14 @@ inline namespace SEQSGD_LEVEL {
 // What a worker keeps for any of the runs.
 struct GramWorkspace {
   GramWorkspace(const Task& task, const Settings& s)
-      : zstar(std::size_t(task.L())),
-        z(std::size_t(s.fields.one_weight() ? task.L() : s.fields.size())),
+      : zstar(task.L()),
+        z(s.fields.one_weight() ? task.L() : s.fields.size()),
         delta(z),
-        noise(std::size_t(task.noisy() ? task.k() : 0)),
+        noise(task.noisy() ? task.k() : 0),
         scratch(task.scratch()) {}
   Matrix X;  // (L, coordinates): this step's tokens
-  std::optional<OneByOne> g;
-  std::vector<double> zstar, z, delta, noise, scratch;
+  std::optional<ScalarPhilox> g;
+  Array<double> zstar, z, delta, noise, scratch;
 };
 
 class GramDynamics {
@@ -50,31 +50,30 @@ class GramDynamics {
         spheres_(s.spheres.of.empty() ? Spheres::own(map_.weights) : s.spheres),
         p_(map_.weights),
         encoded_(c.encoded),
-        fixed_(1 + (c.encoded ? std::min(c.rank, s.d - 1) : 0)),
-        frame_(std::min(p_, s.d - fixed_)),
-        unseen_(s.d - fixed_ - frame_),
-        W_(Matrix::Zero(p_, fixed_ + frame_)),
-        P_(Matrix::Zero(L_, fixed_)) {
+        fixed_(c.fixed()),
+        frame_(c.frame()),
+        unseen_(s.d - fixed_ - frame_) {
+    FrameStart start = frame_start(s, c, run);
+    W_ = std::move(start.W);
+    P_ = std::move(start.P);
     const CovarianceFactor& factor = s.tokens.factor;
     if (s.tokens.law == TokenLaw::correlated) {
       mixing_ = Matrix::Zero(L_, L_);
       for (Index i = 0; i < L_; ++i)
         for (Index k = 0; k <= i; ++k)
-          mixing_(factor.order[std::size_t(i)], factor.order[std::size_t(k)]) =
-              factor.F[std::size_t(i * L_ + k)];
+          mixing_(factor.order[i], factor.order[k]) = factor.F[i * L_ + k];
     }
-    start(c);
     if (encoded_ && s.fields.one_weight()) positional_ = orthonormal_basis(P_.transpose());
   }
 
   // Bytes of one run, and of what a worker keeps and takes for a moment.
   static double bytes(const Coordinates& c) {
-    const double L = double(c.L), p = double(c.n), k = fixed_directions(c);
+    const double L = double(c.L), p = double(c.n), k = double(c.fixed());
     return 8 * (p * (k + p) + 2 * L * k + L * L) + 16 * (c.shared ? L * p : L) + 8 * p +
            double(sizeof(GramDynamics)) + 1024;
   }
   static double bytes_of_worker(const Coordinates& c, const Task& task) {
-    const double L = double(c.L), p = double(c.n), k = fixed_directions(c);
+    const double L = double(c.L), p = double(c.n), k = double(c.fixed());
     return 8 * (3 * L * (k + p) + L * p + 4 * p * (k + 2 * p) + L * L) +
            8 * (L + 2 * (c.shared ? L * p : L) + double(task.scratch() + std::size_t(task.k()))) +
            512;
@@ -87,20 +86,20 @@ class GramDynamics {
   void next(Workspace&) const {}
 
   Sample draw(Workspace& ws, Index step) const {
-    ws.g.emplace(Use::run, Address{s_.seed, Stream::data, run_, std::uint64_t(step)});
+    ws.g.emplace(Purpose::run, Address{s_.seed, Stream::data, run_, std::uint64_t(step)});
     Matrix X(L_, W_.cols());
     for (Index j = 0; j < X.cols(); ++j)
       for (Index l = 0; l < L_; ++l) X(l, j) = ws.g->normal();
     ws.X = mixed(std::move(X));
     if (!ws.noise.empty()) {
-      OneByOne n(Use::run, Address{s_.seed, Stream::noise, run_, std::uint64_t(step)});
+      ScalarPhilox n(Purpose::run, Address{s_.seed, Stream::noise, run_, std::uint64_t(step)});
       for (double& x : ws.noise) x = n.normal();
     }
-    for (Index l = 0; l < L_; ++l) ws.zstar[std::size_t(l)] = ws.X(l, 0);
+    for (Index l = 0; l < L_; ++l) ws.zstar[l] = ws.X(l, 0);
     for (Index f = 0; f < map_.size(); ++f) {
-      const auto [l, i] = map_.fields[std::size_t(f)];
-      const double c = s_.position == PositionKind::injected ? s_.c[std::size_t(l)] : 0;
-      ws.z[std::size_t(f)] = W_.row(i).dot(ws.X.row(l)) + P_.row(l).dot(W_.row(i).head(fixed_)) + c;
+      const auto [l, i] = map_.fields[f];
+      const double c = s_.position == PositionKind::injected ? s_.c[l] : 0;
+      ws.z[f] = W_.row(i).dot(ws.X.row(l)) + P_.row(l).dot(W_.row(i).head(fixed_)) + c;
     }
     return {ws.zstar.data(), ws.z.data(), ws.noise.empty() ? nullptr : ws.noise.data(),
             ws.delta.data(), map_.size(), ws.scratch.data()};
@@ -145,62 +144,16 @@ class GramDynamics {
   }
 
  private:
-  // w* and at most the rows of P.
-  static double fixed_directions(const Coordinates& c) {
-    return 1 + (c.encoded ? double(std::min(c.rank, c.dimension - 1)) : 0);
-  }
-
-  void start(const Coordinates& c) {
-    const Index r = fixed_ - 1;
-    OneByOne g(Use::start, Address{s_.seed, Stream::teacher, run_, 0});
-    if (s_.position == PositionKind::opposite) P_.col(1) = c.mix.col(0);
-    if (s_.position == PositionKind::matrix) {
-      const Matrix span = teacher_and_positions(s_, c, g), q = orthonormal_basis(span);
-      const Index found = std::min<Index>(q.cols(), fixed_);
-      P_.leftCols(found) = span.rightCols(L_).transpose() * q.leftCols(found);
-    }
-    OneByOne init(Use::start, Address{s_.seed, Stream::init, run_, 0});
-    double m0 = s_.init.m0;
-    if (s_.init.overlap && s_.init.random_sign &&
-        gaussian_vector(s_.seed, Stream::init, run_, std::uint64_t(p_), 1)[0] < 0)
-      m0 = -m0;
-    // Directions orthogonal to w* are uniform. With the opposite encoding, which is chosen
-    // orthogonal to the initial weights, none of them is along P; else r of them are.
-    const Index along = s_.position == PositionKind::matrix ? r : 0;
-    Matrix across = Matrix::Zero(p_, r + frame_);
-    for (Index i = 0; i < p_; ++i)
-      for (Index k = 0; k < along; ++k) across(i, k) = init.normal();
-    const Matrix rest = bartlett(p_, s_.d - 1 - along, init);
-    across.block(0, r, p_, rest.cols()) = rest;
-    for (Index i = 0; i < p_; ++i) {
-      const double size = across.row(i).norm();
-      W_(i, 0) = !s_.init.overlap ? init.normal() : s_.d == 1 ? (m0 < 0 ? -1 : 1) : m0;
-      if (s_.init.overlap)
-        across.row(i) *= size > 0 && m0 * m0 < 1 ? std::sqrt((1 - m0) * (1 + m0)) / size : 0;
-      W_.row(i).tail(r + frame_) = across.row(i);
-      if (!s_.init.overlap) W_.row(i) /= W_.row(i).norm();
-    }
-  }
-
-  // A (n, min(n, dof)) such that A A^T has the law of Z Z^T, Z (n, dof) of independent normals.
-  static Matrix bartlett(Index n, Index dof, OneByOne& g) {
-    Matrix A = Matrix::Zero(n, std::min(n, dof));
-    for (Index i = 0; i < n; ++i)
-      for (Index j = 0; j < A.cols() && j <= i; ++j)
-        A(i, j) = i == j ? std::sqrt(ChiSquare(dof - i)(g)) : g.normal();
-    return A;
-  }
-
   // Independent tokens become correlated ones.
   Matrix mixed(Matrix X) const { return mixing_.size() ? Matrix(mixing_ * X) : X; }
 
   // G (p, coordinates and as many directions beside them as there is need of).
   Matrix gradients(Workspace& ws) const {
     Matrix delta = Matrix::Zero(L_, p_), &X = ws.X;
-    OneByOne& g = *ws.g;
+    ScalarPhilox& g = *ws.g;
     for (Index f = 0; f < map_.size(); ++f) {
-      const auto [l, i] = map_.fields[std::size_t(f)];
-      delta(l, i) += ws.delta[std::size_t(f)];
+      const auto [l, i] = map_.fields[f];
+      delta(l, i) += ws.delta[f];
     }
     const bool by_tokens = L_ <= p_;
     Matrix unseen;
@@ -224,7 +177,7 @@ class GramDynamics {
     return Matrix(qr.matrixQR().topRows(p_).template triangularView<Eigen::Upper>()).transpose();
   }
 
-  Index sphere(Index i) const { return spheres_.of[std::size_t(i)]; }
+  Index sphere(Index i) const { return spheres_.of[i]; }
   bool move(const Matrix& G, double gamma_d) {
     const Index kept = W_.cols();
     Matrix N = Matrix::Zero(p_, G.cols());

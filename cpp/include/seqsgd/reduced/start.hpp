@@ -63,67 +63,67 @@ struct Coordinates {
   Index dof = 0;     // directions that are not
 
   Index size() const { return n * (r + 2); }
+  // Of the general step: directions of w* and at most the rows of P, and of a frame of what weights
+  // have beside them.
+  Index fixed() const { return 1 + (encoded ? std::min(rank, dimension - 1) : 0); }
+  Index frame() const { return std::min(n, dimension - fixed()); }
 };
 
-// w* and the rows of P, in an orthonormal basis of span(P, w*) of which the last vector is what w*
-// has beside span(P). w* is uniform: normals and a chi.
-inline Matrix teacher_and_positions(const Settings& s, const Coordinates& c, OneByOne& g) {
-  const Index beside = s.d > c.rank ? 1 : 0;
-  Matrix span = Matrix::Zero(c.rank + beside, 1 + c.L);
+// w* and the rows of P, in an orthonormal basis of span(P, w*) of which the last vector is the part
+// of w* orthogonal to span(P). w* is uniform: normals and a chi.
+inline Matrix teacher_and_positions(const Settings& s, const Coordinates& c, ScalarPhilox& g) {
+  const Index remaining = s.d > c.rank ? 1 : 0;
+  Matrix span = Matrix::Zero(c.rank + remaining, 1 + c.L);
   for (Index k = 0; k < c.rank; ++k) span(k, 0) = g.normal();
-  if (beside) span(c.rank, 0) = std::sqrt(ChiSquare(s.d - c.rank)(g));
+  if (remaining) span(c.rank, 0) = std::sqrt(ChiSquare(s.d - c.rank)(g));
   span.col(0).normalize();
-  span.bottomRightCorner(c.rank + beside, c.L).topRows(c.rank) = c.mix.transpose();
+  span.bottomRightCorner(c.rank + remaining, c.L).topRows(c.rank) = c.mix.transpose();
   return span;
 }
 
 struct ReducedStart {
-  std::vector<double> at;       // (n, r + 2): m, u, s of every weight vector
-  std::vector<double> P;        // (L, r + 1): rows of P along b_0 .. b_r
-  std::vector<double> outside;  // (r + 1), shared: the unit vector of span(b_0 .. b_r) orthogonal
-                                // to the rows of P; 0 if there is none
+  Array<double> coords;   // (n, r + 2): m, u, s of every weight vector
+  Array<double> P;        // (L, r + 1): rows of P along b_0 .. b_r
+  Array<double> outside;  // (r + 1), shared: the unit vector of span(b_0 .. b_r) orthogonal
+                          // to the rows of P; 0 if there is none
 };
 
 inline ReducedStart reduced_start(const Settings& s, const Coordinates& c, std::uint32_t run) {
   const Index r = c.r;
   ReducedStart out;
-  out.at.assign(std::size_t(c.size()), 0.0);
-  out.P.assign(std::size_t(c.encoded ? c.L * (r + 1) : 0), 0.0);
-  out.outside.assign(std::size_t(c.encoded && c.shared ? r + 1 : 0), 0.0);
+  out.coords.assign(c.size(), 0.0);
+  out.P.assign(c.encoded ? c.L * (r + 1) : 0, 0.0);
+  out.outside.assign(c.encoded && c.shared ? r + 1 : 0, 0.0);
 
   if (s.position == PositionKind::opposite) {  // orthogonal to w* and to the initial weights
-    for (Index l = 0; l < 2; ++l) out.P[std::size_t(l * (r + 1) + 1)] = c.mix(l, 0);
+    for (Index l = 0; l < 2; ++l) out.P[l * (r + 1) + 1] = c.mix(l, 0);
     if (c.shared) out.outside[0] = 1;
   }
   if (s.position == PositionKind::matrix) {
-    OneByOne g(Use::start, Address{s.seed, Stream::teacher, run, 0});
+    ScalarPhilox g(Purpose::start, Address{s.seed, Stream::teacher, run, 0});
     const Matrix span = teacher_and_positions(s, c, g), rows = span.rightCols(c.L);
     const Vector star = span.col(0);
     if (c.shared) {
       const Matrix q = orthonormal_basis(span);
       const Index found = std::min<Index>(q.cols(), r + 1);
       for (Index l = 0; l < c.L; ++l)
-        for (Index k = 0; k < found; ++k)
-          out.P[std::size_t(l * (r + 1) + k)] = rows.col(l).dot(q.col(k));
+        for (Index k = 0; k < found; ++k) out.P[l * (r + 1) + k] = rows.col(l).dot(q.col(k));
       if (span.rows() > c.rank)
-        for (Index k = 0; k < found; ++k) out.outside[std::size_t(k)] = q(c.rank, k);
+        for (Index k = 0; k < found; ++k) out.outside[k] = q(c.rank, k);
     } else {
       for (Index l = 0; l < c.L; ++l) {
         const double along = rows.col(l).dot(star);
-        out.P[std::size_t(l * (r + 1))] = along;
-        if (r > 0) out.P[std::size_t(l * (r + 1) + 1)] = (rows.col(l) - along * star).norm();
+        out.P[l * (r + 1)] = along;
+        if (r > 0) out.P[l * (r + 1) + 1] = (rows.col(l) - along * star).norm();
       }
     }
   }
 
-  double m0 = s.init.m0;
-  if (s.init.overlap && s.init.random_sign &&
-      gaussian_vector(s.seed, Stream::init, run, std::uint64_t(c.n), 1)[0] < 0)
-    m0 = -m0;
+  const double m0 = first_overlap(s.init, s.seed, run, c.n);
   const bool free = s.position != PositionKind::opposite;  // u is drawn
   for (Index i = 0; i < c.n; ++i) {
-    OneByOne g(Use::start, Address{s.seed, Stream::init, run, std::uint64_t(i)});
-    double* w = out.at.data() + i * (r + 2);
+    ScalarPhilox g(Purpose::start, Address{s.seed, Stream::init, run, std::uint64_t(i)});
+    double* w = out.coords.data() + i * (r + 2);
     Vector x = Vector::Zero(r + 2);
     x[0] = g.normal();
     if (free)
@@ -140,6 +140,86 @@ inline ReducedStart reduced_start(const Settings& s, const Coordinates& c, std::
       x[0] = s.d == 1 ? (m0 < 0 ? -1 : 1) : m0;
     }
     std::copy_n(x.data(), r + 2, w);
+  }
+  return out;
+}
+
+// A (n, min(n, dof)) such that A A^T has the law of Z Z^T, Z (n, dof) of independent normals
+// (Bartlett's decomposition).
+inline Matrix bartlett(Index n, Index dof, ScalarPhilox& g) {
+  Matrix A = Matrix::Zero(n, std::min(n, dof));
+  for (Index i = 0; i < n; ++i)
+    for (Index j = 0; j < A.cols() && j <= i; ++j)
+      A(i, j) = i == j ? std::sqrt(ChiSquare(dof - i)(g)) : g.normal();
+  return A;
+}
+
+// Start of the general step: weights with all their overlaps.
+struct FrameStart {
+  Matrix W;  // (n, fixed + frame): w_i / sqrt d along w*, along what P adds, and in the frame
+  Matrix P;  // (L, fixed)
+};
+
+inline FrameStart frame_start(const Settings& s, const Coordinates& c, std::uint32_t run) {
+  const Index r = c.fixed() - 1, frame = c.frame();
+  FrameStart out{Matrix::Zero(c.n, c.fixed() + frame), Matrix::Zero(c.L, c.fixed())};
+  if (s.position == PositionKind::opposite) out.P.col(1) = c.mix.col(0);
+  if (s.position == PositionKind::matrix) {
+    ScalarPhilox g(Purpose::start, Address{s.seed, Stream::teacher, run, 0});
+    const Matrix span = teacher_and_positions(s, c, g), q = orthonormal_basis(span);
+    const Index found = std::min<Index>(q.cols(), c.fixed());
+    out.P.leftCols(found) = span.rightCols(c.L).transpose() * q.leftCols(found);
+  }
+  ScalarPhilox init(Purpose::start, Address{s.seed, Stream::init, run, 0});
+  const double m0 = first_overlap(s.init, s.seed, run, c.n);
+  // Directions orthogonal to w* are uniform. With the opposite encoding, which is chosen orthogonal
+  // to the initial weights, none of them is along P; else r of them are.
+  const Index along = s.position == PositionKind::matrix ? r : 0;
+  Matrix across = Matrix::Zero(c.n, r + frame);
+  for (Index i = 0; i < c.n; ++i)
+    for (Index k = 0; k < along; ++k) across(i, k) = init.normal();
+  const Matrix rest = bartlett(c.n, s.d - 1 - along, init);
+  across.block(0, r, c.n, rest.cols()) = rest;
+  for (Index i = 0; i < c.n; ++i) {
+    const double size = across.row(i).norm();
+    out.W(i, 0) = !s.init.overlap ? init.normal() : s.d == 1 ? (m0 < 0 ? -1 : 1) : m0;
+    if (s.init.overlap)
+      across.row(i) *= size > 0 && m0 * m0 < 1 ? std::sqrt((1 - m0) * (1 + m0)) / size : 0;
+    out.W.row(i).tail(r + frame) = across.row(i);
+    if (!s.init.overlap) out.W.row(i) /= out.W.row(i).norm();
+  }
+  return out;
+}
+
+// Order parameters of a start of the reduced dynamics, and what P and w* have in common. Overlaps
+// between weights, and of any weight with any position, where they are followed; else no entries.
+struct GramStart {
+  Vector m, e, star;  // (n), and (L) or none: p_l . w / sqrt d, p_l . w* / sqrt d
+  Matrix Q, E;        // (n, n), and (n, L) or none
+};
+
+inline GramStart gram_start(const Settings& s, const Coordinates& c, std::uint32_t run) {
+  GramStart out;
+  const Index L = c.encoded ? c.L : 0;
+  if (follows_overlaps(s)) {
+    const FrameStart start = frame_start(s, c, run);
+    out.m = start.W.col(0);
+    out.Q = start.W * start.W.transpose();
+    out.E = start.W.leftCols(c.fixed()) * start.P.topRows(L).transpose();
+    out.star = start.P.topRows(L).col(0);
+    out.e.resize(L);
+    for (Index l = 0; l < L; ++l) out.e[l] = out.E(c.shared ? 0 : l, l);
+    return out;
+  }
+  const ReducedStart start = reduced_start(s, c, run);
+  const Eigen::Map<const Rows<double>> W(start.coords.data(), c.n, c.r + 2),
+      P(start.P.data(), L, c.r + 1);
+  out.m = W.col(0);
+  out.star.resize(L);
+  out.e.resize(L);
+  for (Index l = 0; l < L; ++l) {
+    out.star[l] = P(l, 0);
+    out.e[l] = P.row(l).dot(W.row(c.shared ? 0 : l).head(c.r + 1));
   }
   return out;
 }

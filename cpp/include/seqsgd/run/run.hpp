@@ -22,13 +22,13 @@
 
 #include "seqsgd/model/task.hpp"
 #include "seqsgd/state/settings.hpp"
-#include "seqsgd/state/unit.hpp"
+#include "seqsgd/state/work_item.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
 template <class Dynamics>
-class alignas(128) Run final : public Unit {
+class alignas(128) Run final : public WorkItem {
  public:
   using Workspace = typename Dynamics::Workspace;
 
@@ -77,7 +77,7 @@ class alignas(128) Run final : public Unit {
       const Sample s = dynamics_.read(ws);
       finish(ws, s,
              y ? task_.labelled(y, s.z, s.delta, s.scratch)
-               : task_(s.zstar, s.z, noise, s.delta, s.scratch));
+               : task_.evaluate(s.zstar, s.z, noise, s.delta, s.scratch));
       record();
     }
     return p_.nonfinite < 0 ? p_.loss_last : std::numeric_limits<double>::quiet_NaN();
@@ -100,7 +100,7 @@ class alignas(128) Run final : public Unit {
  private:
   void step(Workspace& ws) {
     const Sample s = dynamics_.draw(ws, p_.step);
-    const double loss = task_(s.zstar, s.z, s.noise, s.delta, s.scratch);
+    const double loss = task_.evaluate(s.zstar, s.z, s.noise, s.delta, s.scratch);
     dynamics_.draw_ahead(ws);
     finish(ws, s, loss);
     dynamics_.next(ws);

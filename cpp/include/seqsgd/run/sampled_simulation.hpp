@@ -7,7 +7,7 @@
 
 #include "seqsgd/run/run.hpp"
 #include "seqsgd/run/simulation.hpp"
-#include "seqsgd/sampled/sampled.hpp"
+#include "seqsgd/sampled/dynamics.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -29,14 +29,14 @@ class SampledSimulation : public Simulation {
     if (s_.position == PositionKind::matrix)
       positions = std::make_shared<Positions<T>>(s_.P, s_.fields.one_weight());
     for (Index r = 0; r < runs; ++r)
-      units_.push_back(std::make_unique<SampledRun>(*task_, s_, r, records_, workspaces_,
+      items_.push_back(std::make_unique<SampledRun>(*task_, s_, r, records_, workspaces_,
                                                     std::uint32_t(first_run + r), positions));
   }
 
-  // Feed one sequence x (L, d) of the caller's to a run; y (k), or null for the teacher's label
-  // with this noise (k standard normals, or null for none). Returns the loss before the step; NaN,
-  // and no step, where a value was not finite. Units: entries of x have mean 0 and variance 1/d.
-  // Data of unit variance is to be divided by sqrt(d); nothing here looks.
+  // TokenStream one sequence x (L, d) of the caller's to a run; y (k), or null for the teacher's
+  // label with this noise (k standard normals, or null for none). Returns the loss before the step;
+  // NaN, and no step, where a value was not finite. Units: entries of x have mean 0 and variance
+  // 1/d. Data of unit variance is to be divided by sqrt(d); nothing here looks.
   double observe(Index r, const T* x, const double* y, const double* noise = nullptr) {
     SampledRun& to = run(r);
     checks::given("x", x);
@@ -62,10 +62,10 @@ class SampledSimulation : public Simulation {
                opposite = s.position == PositionKind::opposite,
                gaussian = s.tokens.law == TokenLaw::gaussian;
     const bool ahead = gaussian && steps_ahead(task.L(), s.d) > 0,
-               sums = s.fields.one_weight() && task.student().sums_only;
+               sums = s.fields.one_weight() && task.sums().student_of_sum;
     const double run = row * (n + 1 + (opposite ? n : 0)) + bytes_of_records(s, task) +
                        8 * 4 * (n + (matrix ? L : 0)) + double(sizeof(SampledRun)) + 2000;
-    const double tails = double(block_steps(task.L(), s.d)) * L * double(s.d % unit) *
+    const double tails = double(block_steps(task.L(), s.d)) * L * double(s.d % draw_size) *
                          sizeof(T);  // of steps that are not drawn ahead
     const double worker = row * ((ahead || (sums && gaussian) ? 0 : L) + (sums ? 1 : 0)) +
                           (sums ? L * simd::bytes : 0) + (ahead ? 0 : tails) +

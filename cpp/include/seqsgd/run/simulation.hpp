@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "seqsgd/model/task.hpp"
-#include "seqsgd/run/ensemble.hpp"
+#include "seqsgd/run/scheduler.hpp"
 #include "seqsgd/state/settings.hpp"
 
 namespace seqsgd {
@@ -22,15 +22,15 @@ class Simulation {
   Simulation(const Simulation&) = delete;
 
   // To the step `target`; runs that are there already stay. True when all are, or have halted.
-  bool advance(Index target, const Ensemble::Watch& watch) {
+  bool advance(Index target, const Scheduler::Watch& watch) {
     checks::within("target", target, 0, most_steps);
-    return Ensemble::advance(units_, target, workers_, watch);
+    return Scheduler::advance(items_, target, workers_, watch);
   }
 
   Index size() const { return runs_; }
-  const Progress& progress(Index r) const { return item(r).progress(r % per_unit_); }
+  const Progress& progress(Index r) const { return item(r).progress(r % runs_per_item_); }
   OrderParameters order_parameters(Index r) const {
-    return item(r).order_parameters(r % per_unit_);
+    return item(r).order_parameters(r % runs_per_item_);
   }
   // From now on; not while a step is done.
   void set_rate(LearningRate lr) {
@@ -41,17 +41,18 @@ class Simulation {
   const Settings& settings() const { return s_; }
   Records& records() { return records_; }
 
-  // The whole mutable state of a run (unit.hpp); check_state throws unless restore can take this.
-  Index state_size() const { return units_[0]->state_size(); }
+  // The whole mutable state of a run (work_item.hpp); check_state throws unless restore can take
+  // this.
+  Index state_size() const { return items_[0]->state_size(); }
   void save(Index r, double* state, void* w = nullptr) const {
-    item(r).save(r % per_unit_, state, w);
+    item(r).save(r % runs_per_item_, state, w);
   }
   void check_state(const double* state, const void* w = nullptr) const {
-    units_[0]->check_state(state, w);
+    items_[0]->check_state(state, w);
   }
   void restore(Index r, const double* state, const void* w = nullptr) {
     check_state(state, w);
-    item(r).restore(r % per_unit_, state, w);
+    item(r).restore(r % runs_per_item_, state, w);
   }
 
  protected:
@@ -76,17 +77,17 @@ class Simulation {
     return double(s.plan.record.size()) * 8 *
            (2 * double(s.fields.weights) + (s.encoded() ? task.L() : 0) + 1);
   }
-  Unit& item(Index r) const {
-    return *units_[std::size_t(checks::index("run", r, runs_) / per_unit_)];
+  WorkItem& item(Index r) const {
+    return *items_[std::size_t(checks::index("run", r, runs_) / runs_per_item_)];
   }
 
   std::shared_ptr<const Task> task_;
   Settings s_;
   Records records_;
   const Index runs_;
-  Index per_unit_ = 1;  // runs
+  Index runs_per_item_ = 1;  // runs
   int workers_ = 1;
-  std::vector<std::unique_ptr<Unit>> units_;
+  std::vector<std::unique_ptr<WorkItem>> items_;
 };
 
 }  // namespace SEQSGD_LEVEL

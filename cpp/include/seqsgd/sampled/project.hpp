@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-#include "seqsgd/random/random.hpp"
+#include "seqsgd/random/normal.hpp"
 #include "seqsgd/simd/rows.hpp"
 
 namespace seqsgd {
@@ -17,13 +17,13 @@ inline namespace SEQSGD_LEVEL {
 // last whole unit of all tokens of a block are drawn together beforehand.
 template <class T>
 struct Draw {
-  Lanes g;
-  const T* tails = nullptr;  // (L, columns % unit) of this step
+  Xoshiro16 g;
+  const T* tails = nullptr;  // (L, columns % draw_size) of this step
   T* stock = nullptr;        // room for a stretch,
   Index at = 0, end = 0;     // where normals from here to there are left
   Index left = 0;            // of this step, not drawn yet
   static constexpr bool fresh = true, stocked = staged;
-  SEQSGD_INLINE void get(const T*, simd::Vec<T> (&x)[packs<T>]) {
+  SEQSGD_INLINE void get(const T*, simd::Vec<T> (&x)[draw_vectors<T>]) {
     if constexpr (staged) {
       if (at == end) restock(std::min(left, stretch));
       take(x);
@@ -37,12 +37,12 @@ struct Draw {
     end = n;
     left -= n;
   }
-  SEQSGD_INLINE void take(simd::Vec<T> (&x)[packs<T>]) {
-    for (int k = 0; k < packs<T>; ++k) x[k] = simd::load(stock + at + k * simd::width<T>);
-    at += unit;
+  SEQSGD_INLINE void take(simd::Vec<T> (&x)[draw_vectors<T>]) {
+    for (int k = 0; k < draw_vectors<T>; ++k) x[k] = simd::load(stock + at + k * simd::width<T>);
+    at += draw_size;
   }
-  SEQSGD_INLINE void tail(const T*, Index l, int n, simd::Vec<T> (&x)[packs<T>]) const {
-    for (int k = 0; k < packs<T>; ++k) x[k] = simd::load(tails + l * n + k * simd::width<T>);
+  SEQSGD_INLINE void tail(const T*, Index l, int n, simd::Vec<T> (&x)[draw_vectors<T>]) const {
+    for (int k = 0; k < draw_vectors<T>; ++k) x[k] = simd::load(tails + l * n + k * simd::width<T>);
   }
 };
 
@@ -50,20 +50,22 @@ struct Draw {
 template <class T>
 struct Read {
   static constexpr bool fresh = false, stocked = false;
-  SEQSGD_INLINE void get(const T* p, simd::Vec<T> (&x)[packs<T>]) const {
-    for (int k = 0; k < packs<T>; ++k) x[k] = simd::load(p + k * simd::width<T>);
+  SEQSGD_INLINE void get(const T* p, simd::Vec<T> (&x)[draw_vectors<T>]) const {
+    for (int k = 0; k < draw_vectors<T>; ++k) x[k] = simd::load(p + k * simd::width<T>);
   }
-  SEQSGD_INLINE void tail(const T* p, Index, int, simd::Vec<T> (&x)[packs<T>]) const { get(p, x); }
+  SEQSGD_INLINE void tail(const T* p, Index, int, simd::Vec<T> (&x)[draw_vectors<T>]) const {
+    get(p, x);
+  }
 };
 
-// Two running dot products of x against a and b, over two accumulators each; of the first n vectors
-// of a unit.
+// Pair running dot products of x against a and b, over two accumulators each; of the first n
+// vectors of a unit.
 template <class T>
 struct TwoDots {
   simd::Vec<T> s[2]{}, t[2]{};
-  SEQSGD_INLINE void add(const simd::Vec<T> (&x)[packs<T>], const T* a, const T* b,
-                         int n = packs<T>) {
-    for (int k = 0; k < packs<T>; ++k) {
+  SEQSGD_INLINE void add(const simd::Vec<T> (&x)[draw_vectors<T>], const T* a, const T* b,
+                         int n = draw_vectors<T>) {
+    for (int k = 0; k < draw_vectors<T>; ++k) {
       if (k >= n) return;  // constant indices keep the accumulators in registers
       s[k & 1] += x[k] * simd::load(a + k * simd::width<T>);
       t[k & 1] += x[k] * simd::load(b + k * simd::width<T>);
@@ -95,8 +97,8 @@ struct TwoDots {
 };
 
 template <class T>
-SEQSGD_INLINE void put(T* p, const simd::Vec<T> (&x)[packs<T>], int n = packs<T>) {
-  for (int k = 0; k < packs<T> && k < n; ++k) simd::store(p + k * simd::width<T>, x[k]);
+SEQSGD_INLINE void put(T* p, const simd::Vec<T> (&x)[draw_vectors<T>], int n = draw_vectors<T>) {
+  for (int k = 0; k < draw_vectors<T> && k < n; ++k) simd::store(p + k * simd::width<T>, x[k]);
 }
 
 // z_l = X_l . v_l and z*_l = X_l . w* of all tokens, tile by tile.
@@ -104,7 +106,7 @@ template <class T, class Source>
 void project_long_tokens(Source& source, Index L, Index d, const T* v, Index v_stride,
                          const T* wstar, const T* X, Index x_stride, double* z, double* zstar) {
   Source src = source;  // a local copy can live in registers
-  const Index whole = d / unit * unit;
+  const Index whole = d / draw_size * draw_size;
   std::fill_n(z, L, 0.0);
   std::fill_n(zstar, L, 0.0);
   const int rest = int(d - whole), rest_packs = (rest + simd::width<T> - 1) / simd::width<T>;
@@ -114,8 +116,8 @@ void project_long_tokens(Source& source, Index L, Index d, const T* v, Index v_s
       T* row = const_cast<T*>(X) + l * x_stride;  // only a fresh source writes
       const T* vl = v + l * v_stride;
       TwoDots<T> dots;
-      simd::Vec<T> x[packs<T>];
-      for (Index j = begin; j < end; j += unit) {
+      simd::Vec<T> x[draw_vectors<T>];
+      for (Index j = begin; j < end; j += draw_size) {
         src.get(row + j, x);
         if constexpr (Source::fresh) put(row + j, x);
         dots.add(x, vl + j, wstar + j);
@@ -173,7 +175,7 @@ void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, c
       return;
     }
   Source src = source;
-  const Index whole = d / unit * unit;
+  const Index whole = d / draw_size * draw_size;
   u = ustar = 0;
   if constexpr (EachStar) {
     std::fill_n(zstar, L, 0.0);
@@ -184,17 +186,17 @@ void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, c
     const Index end = std::min(whole, begin + tile);
     TwoDots<T> dots;
     const auto columns = [&](Index j, int n, auto next) {
-      simd::Vec<T> sum[packs<T>], star[packs<T>], x[packs<T>];
-      for (int k = 0; k < packs<T>; ++k)
+      simd::Vec<T> sum[draw_vectors<T>], star[draw_vectors<T>], x[draw_vectors<T>];
+      for (int k = 0; k < draw_vectors<T>; ++k)
         sum[k] = simd::Vec<T>{};  // one by one, or GCC clears memory
       if constexpr (EachStar)
-        for (int k = 0; k < packs<T>; ++k) star[k] = simd::load(wstar + j + k * w);
+        for (int k = 0; k < draw_vectors<T>; ++k) star[k] = simd::load(wstar + j + k * w);
       for (Index l = 0; l < L; ++l) {
         next(X + l * x_stride + j, l, x);
-        for (int k = 0; k < packs<T>; ++k) sum[k] += x[k];
+        for (int k = 0; k < draw_vectors<T>; ++k) sum[k] += x[k];
         if constexpr (EachStar) {
           simd::Vec<T> a = simd::load(lanes_of + l * w);
-          for (int k = 0; k < packs<T>; ++k) a += x[k] * star[k];
+          for (int k = 0; k < draw_vectors<T>; ++k) a += x[k] * star[k];
           simd::store(lanes_of + l * w, a);
         }
       }
@@ -203,14 +205,16 @@ void project_sum(Source& source, Index L, Index d, const T* v, const T* wstar, c
     };
     Index j = begin;
     if constexpr (Source::stocked)
-      while (j < end && L * unit <= stretch) {
-        const Index stop = std::min(end, j + stretch / (L * unit) * unit);
+      while (j < end && L * draw_size <= stretch) {
+        const Index stop = std::min(end, j + stretch / (L * draw_size) * draw_size);
         src.restock((stop - j) * L);
-        for (; j < stop; j += unit)
-          columns(j, packs<T>, [&](const T*, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.take(x); });
+        for (; j < stop; j += draw_size)
+          columns(j, draw_vectors<T>,
+                  [&](const T*, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.take(x); });
       }
-    for (; j < end; j += unit)
-      columns(j, packs<T>, [&](const T* p, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.get(p, x); });
+    for (; j < end; j += draw_size)
+      columns(j, draw_vectors<T>,
+              [&](const T* p, Index, auto& x) SEQSGD_LAMBDA_INLINE { src.get(p, x); });
     if (rest && begin + tile >= d)
       columns(whole, rest_packs,
               [&](const T* p, Index l, auto& x) SEQSGD_LAMBDA_INLINE { src.tail(p, l, rest, x); });

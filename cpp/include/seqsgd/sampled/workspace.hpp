@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "seqsgd/model/task.hpp"
-#include "seqsgd/sampled/feed.hpp"
+#include "seqsgd/sampled/token_stream.hpp"
 #include "seqsgd/state/settings.hpp"
 
 namespace seqsgd {
@@ -14,27 +14,28 @@ inline namespace SEQSGD_LEVEL {
 template <class T>
 struct alignas(128) Workspace {
   Workspace(const Settings& s, const Task& task)
-      : feed(s.tokens, task.L(), s.d, task.noisy() ? task.k() : 0),
-        sums(s.fields.one_weight() && task.student().sums_only),
-        X(feed.way() == Feed<T>::Way::ahead || (sums && feed.way() == Feed<T>::Way::draw)
+      : stream(s.tokens, task.L(), s.d, task.noisy() ? task.k() : 0),
+        sums(s.fields.one_weight() && task.sums().student_of_sum),
+        X(stream.mode() == TokenStream<T>::Mode::prefetched ||
+                  (sums && stream.mode() == TokenStream<T>::Mode::fused)
               ? 0
               : task.L(),
           row_stride<T>(s.d)),
         sum(sums ? 1 : 0, row_stride<T>(s.d)),
         accumulators(sums ? 1 : 0, task.L() * simd::width<T>),
-        z(std::size_t(task.L())),
+        z(task.L()),
         zstar(z),
         raw(z),
         rawstar(z),
         offset(z),
         delta(z),
         scratch(task.scratch()),
-        rows(std::size_t(2 * task.L() + 2)),
+        rows(2 * task.L() + 2),
         c(rows.size()) {
     X.setZero();
     sum.setZero();
   }
-  Feed<T> feed;
+  TokenStream<T> stream;
   const bool sums;  // one weight vector and a student of sum_l z_l: the tokens are only needed
                     // through their sum
   Rows<T> X, sum, accumulators;

@@ -18,13 +18,13 @@ struct Bits<double> {
   using type = std::uint64_t;
 };
 template <class H>
-struct Bits<Two<H>> {
-  using type = Two<typename Bits<H>::type>;
+struct Bits<Pair<H>> {
+  using type = Pair<typename Bits<H>::type>;
 };
 // The bits of a number as another, of several vectors too.
 template <class To, class From>
 SEQSGD_INLINE To bits_as(const From& x) {
-  if constexpr (IsTwo<To>::value)
+  if constexpr (IsPair<To>::value)
     return {bits_as<typename To::Half>(x.lo), bits_as<typename To::Half>(x.hi)};
   else
     return simd::bits<To>(x);
@@ -113,14 +113,14 @@ SEQSGD_INLINE V hermite(int k, V x) {
 SEQSGD_INLINE double root(double x) { return std::sqrt(x); }
 SEQSGD_INLINE simd::f64 root(simd::f64 x) { return simd::sqrt(x); }
 template <class H>
-SEQSGD_INLINE Two<H> root(const Two<H>& x) {
+SEQSGD_INLINE Pair<H> root(const Pair<H>& x) {
   return {root(x.lo), root(x.hi)};
 }
 
 // Of what rounding may have made less than 0.
-SEQSGD_INLINE double root_or_zero(double x) { return x < 0 ? 0 : std::sqrt(x); }
+SEQSGD_INLINE double sqrt_nonneg(double x) { return x < 0 ? 0 : std::sqrt(x); }
 template <class V>
-SEQSGD_INLINE V root_or_zero(const V& x) {
+SEQSGD_INLINE V sqrt_nonneg(const V& x) {
   return each_vector(
       x, [](auto v) SEQSGD_LAMBDA_INLINE { return simd::sqrt(simd::at_least_zero(v)); });
 }

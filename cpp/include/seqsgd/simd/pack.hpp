@@ -1,5 +1,5 @@
 // Runs side by side, a double of each: several vectors used as one number. Their chains of
-// operations are independent and fill each other's waits.
+// operations are independent and hide each other's latency.
 #pragma once
 
 #include <type_traits>
@@ -9,56 +9,56 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-// Two vectors (or two of two) as one.
+// Pair vectors (or two of two) as one.
 template <class H>
-struct Two {
+struct Pair {
   using Half = H;
   using E = std::decay_t<decltype(std::declval<H>()[0])>;
   H lo, hi;
   // Written out: a copy that is left to the compiler may go in pieces narrower than what reads it
   // next, which the processor waits for.
-  Two() = default;
-  SEQSGD_INLINE Two(const H& a, const H& b) : lo(a), hi(b) {}
-  SEQSGD_INLINE Two(const Two& x) : lo(x.lo), hi(x.hi) {}
-  SEQSGD_INLINE Two& operator=(const Two& x) {
+  Pair() = default;
+  SEQSGD_INLINE Pair(const H& a, const H& b) : lo(a), hi(b) {}
+  SEQSGD_INLINE Pair(const Pair& x) : lo(x.lo), hi(x.hi) {}
+  SEQSGD_INLINE Pair& operator=(const Pair& x) {
     lo = x.lo;
     hi = x.hi;
     return *this;
   }
-  static constexpr int size = int(sizeof(H) / sizeof(E)), length = 2 * size;
-  E operator[](Index i) const { return i < size ? lo[i] : hi[i - size]; }
+  static constexpr int half_size = int(sizeof(H) / sizeof(E)), size = 2 * half_size;
+  E operator[](Index i) const { return i < half_size ? lo[i] : hi[i - half_size]; }
   E& operator[](Index i) { return reinterpret_cast<E*>(this)[i]; }
 };
 
 template <class V>
-struct IsTwo : std::false_type {};
+struct IsPair : std::false_type {};
 template <class H>
-struct IsTwo<Two<H>> : std::true_type {};
+struct IsPair<Pair<H>> : std::true_type {};
 
 // N vectors V, N a power of two.
 template <int N, class V>
-struct SeveralOf {
-  using type = Two<typename SeveralOf<N / 2, V>::type>;
+struct JoinedOf {
+  using type = Pair<typename JoinedOf<N / 2, V>::type>;
 };
 template <class V>
-struct SeveralOf<1, V> {
+struct JoinedOf<1, V> {
   using type = V;
 };
 template <int N, class V>
-using Several = typename SeveralOf<N, V>::type;
+using Joined = typename JoinedOf<N, V>::type;
 
-#define SEQSGD_OPERATOR(op)                                                       \
-  template <class H>                                                              \
-  SEQSGD_INLINE auto operator op(const Two<H>& a, const Two<H>& b) {              \
-    return Two<std::decay_t<decltype(a.lo op b.lo)>>{a.lo op b.lo, a.hi op b.hi}; \
-  }                                                                               \
-  template <class H, class S, class = std::enable_if_t<std::is_arithmetic_v<S>>>  \
-  SEQSGD_INLINE auto operator op(const Two<H>& a, S b) {                          \
-    return Two<std::decay_t<decltype(a.lo op b)>>{a.lo op b, a.hi op b};          \
-  }                                                                               \
-  template <class H, class S, class = std::enable_if_t<std::is_arithmetic_v<S>>>  \
-  SEQSGD_INLINE auto operator op(S a, const Two<H>& b) {                          \
-    return Two<std::decay_t<decltype(a op b.lo)>>{a op b.lo, a op b.hi};          \
+#define SEQSGD_OPERATOR(op)                                                        \
+  template <class H>                                                               \
+  SEQSGD_INLINE auto operator op(const Pair<H>& a, const Pair<H>& b) {             \
+    return Pair<std::decay_t<decltype(a.lo op b.lo)>>{a.lo op b.lo, a.hi op b.hi}; \
+  }                                                                                \
+  template <class H, class S, class = std::enable_if_t<std::is_arithmetic_v<S>>>   \
+  SEQSGD_INLINE auto operator op(const Pair<H>& a, S b) {                          \
+    return Pair<std::decay_t<decltype(a.lo op b)>>{a.lo op b, a.hi op b};          \
+  }                                                                                \
+  template <class H, class S, class = std::enable_if_t<std::is_arithmetic_v<S>>>   \
+  SEQSGD_INLINE auto operator op(S a, const Pair<H>& b) {                          \
+    return Pair<std::decay_t<decltype(a op b.lo)>>{a op b.lo, a op b.hi};          \
   }
 SEQSGD_OPERATOR(+)
 SEQSGD_OPERATOR(-)
@@ -77,18 +77,18 @@ struct MaskOf {
   using type = simd::Vec<std::conditional_t<sizeof(V{}[0]) == 4, std::int32_t, std::int64_t>>;
 };
 template <class H>
-struct MaskOf<Two<H>> {
-  using type = Two<typename MaskOf<H>::type>;
+struct MaskOf<Pair<H>> {
+  using type = Pair<typename MaskOf<H>::type>;
 };
-#define SEQSGD_COMPARISON(op)                                          \
-  template <class H, class M = typename MaskOf<H>::type>               \
-  SEQSGD_INLINE Two<M> operator op(const Two<H>& a, const Two<H>& b) { \
-    return {M(a.lo op b.lo), M(a.hi op b.hi)};                         \
-  }                                                                    \
-  template <class H, class S, class M = typename MaskOf<H>::type,      \
-            class = std::enable_if_t<std::is_arithmetic_v<S>>>         \
-  SEQSGD_INLINE Two<M> operator op(const Two<H>& a, S b) {             \
-    return {M(a.lo op b), M(a.hi op b)};                               \
+#define SEQSGD_COMPARISON(op)                                             \
+  template <class H, class M = typename MaskOf<H>::type>                  \
+  SEQSGD_INLINE Pair<M> operator op(const Pair<H>& a, const Pair<H>& b) { \
+    return {M(a.lo op b.lo), M(a.hi op b.hi)};                            \
+  }                                                                       \
+  template <class H, class S, class M = typename MaskOf<H>::type,         \
+            class = std::enable_if_t<std::is_arithmetic_v<S>>>            \
+  SEQSGD_INLINE Pair<M> operator op(const Pair<H>& a, S b) {              \
+    return {M(a.lo op b), M(a.hi op b)};                                  \
   }
 SEQSGD_COMPARISON(<)
 SEQSGD_COMPARISON(>)
@@ -97,10 +97,10 @@ SEQSGD_COMPARISON(>=)
 SEQSGD_COMPARISON(==)
 #undef SEQSGD_COMPARISON
 
-#define SEQSGD_ASSIGNMENT(op)                                      \
-  template <class H, class S>                                      \
-  SEQSGD_INLINE Two<H>& operator op## = (Two<H> & a, const S& b) { \
-    return a = a op b;                                             \
+#define SEQSGD_ASSIGNMENT(op)                                        \
+  template <class H, class S>                                        \
+  SEQSGD_INLINE Pair<H>& operator op## = (Pair<H> & a, const S& b) { \
+    return a = a op b;                                               \
   }
 SEQSGD_ASSIGNMENT(+)
 SEQSGD_ASSIGNMENT(-)
@@ -111,18 +111,18 @@ SEQSGD_ASSIGNMENT(^)
 #undef SEQSGD_ASSIGNMENT
 
 template <class H>
-SEQSGD_INLINE Two<H> operator-(const Two<H>& a) {
+SEQSGD_INLINE Pair<H> operator-(const Pair<H>& a) {
   return {-a.lo, -a.hi};
 }
 template <class H>
-SEQSGD_INLINE Two<H> operator~(const Two<H>& a) {
+SEQSGD_INLINE Pair<H> operator~(const Pair<H>& a) {
   return {~a.lo, ~a.hi};
 }
 
 // a where the mask holds, b elsewhere.
 template <class M, class V>
 SEQSGD_INLINE V choose(const M& mask, const V& a, const V& b) {
-  if constexpr (IsTwo<V>::value)
+  if constexpr (IsPair<V>::value)
     return {choose(mask.lo, a.lo, b.lo), choose(mask.hi, a.hi, b.hi)};
   else
     return mask ? a : b;
@@ -131,9 +131,9 @@ SEQSGD_INLINE V choose(const M& mask, const V& a, const V& b) {
 // f of every vector.
 template <class V, class F>
 SEQSGD_INLINE auto each_vector(const V& x, F f) {
-  if constexpr (IsTwo<V>::value) {
+  if constexpr (IsPair<V>::value) {
     auto lo = each_vector(x.lo, f), hi = each_vector(x.hi, f);
-    return Two<decltype(lo)>{lo, hi};
+    return Pair<decltype(lo)>{lo, hi};
   } else {
     return f(x);
   }
@@ -142,10 +142,10 @@ SEQSGD_INLINE auto each_vector(const V& x, F f) {
 template <class V>
 inline constexpr int vectors_in = 1;
 template <class H>
-inline constexpr int vectors_in<Two<H>> = 2 * vectors_in<H>;
+inline constexpr int vectors_in<Pair<H>> = 2 * vectors_in<H>;
 template <class V>
 SEQSGD_INLINE auto& vector_of(V& x, int k) {
-  if constexpr (IsTwo<std::remove_const_t<V>>::value)
+  if constexpr (IsPair<std::remove_const_t<V>>::value)
     return vector_of(k < vectors_in<std::remove_const_t<V>> / 2 ? x.lo : x.hi,
                      k % (vectors_in<std::remove_const_t<V>> / 2));
   else
@@ -157,39 +157,39 @@ SEQSGD_INLINE bool any(bool mask) { return mask; }
 SEQSGD_INLINE bool any(simd::i64 mask) { return simd::any(mask); }
 SEQSGD_INLINE bool any(simd::i32 mask) { return simd::any(mask); }
 template <class H>
-SEQSGD_INLINE bool any(const Two<H>& mask) {
+SEQSGD_INLINE bool any(const Pair<H>& mask) {
   return any(mask.lo | mask.hi);
 }
 SEQSGD_INLINE bool all(simd::i64 mask) { return simd::all(mask); }
 SEQSGD_INLINE bool all(simd::i32 mask) { return simd::all(mask); }
 template <class H>
-SEQSGD_INLINE bool all(const Two<H>& mask) {
+SEQSGD_INLINE bool all(const Pair<H>& mask) {
   return all(mask.lo & mask.hi);
 }
 using simd::all_within;
-using simd::rounded;
+using simd::no_contract;
 template <class H>
-SEQSGD_INLINE Two<H> rounded(const Two<H>& x) {
-  return {rounded(x.lo), rounded(x.hi)};
+SEQSGD_INLINE Pair<H> no_contract(const Pair<H>& x) {
+  return {no_contract(x.lo), no_contract(x.hi)};
 }
 template <class H>
-SEQSGD_INLINE bool all_within(const Two<H>& x, const Two<H>& bound) {
+SEQSGD_INLINE bool all_within(const Pair<H>& x, const Pair<H>& bound) {
   return all_within(x.lo, bound.lo) && all_within(x.hi, bound.hi);
 }
 
-inline constexpr int ways = 2;  // vectors of doubles to a number of runs side by side: as many runs
-                                // as one vector of floats has
-using Runs = Several<ways, simd::f64>;
-using RunMask = Several<ways, simd::i64>;
+inline constexpr int pack_vectors = 2;  // vectors of doubles to a pack: as many runs
+                                        // as one vector of floats has
+using Pack = Joined<pack_vectors, simd::f64>;
+using PackMask = Joined<pack_vectors, simd::i64>;
 // The same runs in the precision T.
 template <class T>
-using RunsOf = Several<ways* int(sizeof(T)) / 8, simd::Vec<T>>;
+using PackOf = Joined<pack_vectors* int(sizeof(T)) / 8, simd::Vec<T>>;
 
 // Runs in double precision, and back in that of their draws.
-SEQSGD_INLINE Runs widened(const Runs& x) { return x; }
-SEQSGD_INLINE Runs narrowed(const Runs& x, double) { return x; }
+SEQSGD_INLINE Pack widened(const Pack& x) { return x; }
+SEQSGD_INLINE Pack narrowed(const Pack& x, double) { return x; }
 // (GCC takes the halves through memory where it is not told how.)
-SEQSGD_INLINE Two<simd::f64> widened(simd::f32 x) {
+SEQSGD_INLINE Pair<simd::f64> widened(simd::f32 x) {
 #if defined(SEQSGD_AVX512)
   return {simd::bits<simd::f64>(_mm512_cvtps_pd(_mm512_castps512_ps256(simd::bits<__m512>(x)))),
           simd::bits<simd::f64>(_mm512_cvtps_pd(_mm512_extractf32x8_ps(simd::bits<__m512>(x), 1)))};
@@ -203,7 +203,7 @@ SEQSGD_INLINE Two<simd::f64> widened(simd::f32 x) {
   return {__builtin_convertvector(h[0], simd::f64), __builtin_convertvector(h[1], simd::f64)};
 #endif
 }
-SEQSGD_INLINE simd::f32 narrowed(const Two<simd::f64>& x, float) {
+SEQSGD_INLINE simd::f32 narrowed(const Pair<simd::f64>& x, float) {
 #if defined(SEQSGD_AVX512)
   return simd::bits<simd::f32>(
       _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(simd::bits<__m512d>(x.lo))),

@@ -12,12 +12,12 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-inline constexpr int unit = 32;  // columns that are taken, and normals that are drawn, at once
+inline constexpr int draw_size = 32;  // columns that are taken, and normals that are drawn, at once
 template <class T>
-inline constexpr int packs = unit / simd::width<T>;  // vectors in a unit
-inline constexpr Index tile = 64 * unit;  // columns summed in T before the sum moves to double
+inline constexpr int draw_vectors = draw_size / simd::width<T>;  // vectors that hold them
+inline constexpr Index tile = 64 * draw_size;  // columns summed in T before the sum moves to double
 
-inline Index padded(Index d) { return (d + unit - 1) / unit * unit; }
+inline Index padded(Index d) { return (d + draw_size - 1) / draw_size * draw_size; }
 template <class T>
 inline Index row_stride(Index d) {
   constexpr Index line = 64 / Index(sizeof(T));

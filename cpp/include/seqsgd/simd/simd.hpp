@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -34,8 +35,23 @@ struct LineAllocator {
   bool operator==(const LineAllocator&) const { return true; }
   bool operator!=(const LineAllocator&) const { return false; }
 };
+// A std::vector whose numbers of elements are signed.
+template <class T, class Allocator = std::allocator<T>>
+class Array : public std::vector<T, Allocator> {
+  using Base = std::vector<T, Allocator>;
+
+ public:
+  Array() = default;
+  explicit Array(Index n) : Base(std::size_t(n)) {}
+  Array(Index n, const T& x) : Base(std::size_t(n), x) {}
+  T& operator[](Index i) { return Base::data()[i]; }
+  const T& operator[](Index i) const { return Base::data()[i]; }
+  Index size() const { return Index(Base::size()); }
+  void resize(Index n) { Base::resize(std::size_t(n)); }
+  void assign(Index n, const T& x) { Base::assign(std::size_t(n), x); }
+};
 template <class T>
-using LineVector = std::vector<T, LineAllocator<T>>;
+using LineVector = Array<T, LineAllocator<T>>;
 
 namespace simd {
 
@@ -180,7 +196,7 @@ SEQSGD_INLINE f64 at_least_zero(f64 x) {
 // first. For code of which there are several copies, in which compilers are free to choose which of
 // two products of a sum is fused with it.
 template <class V>
-SEQSGD_INLINE V rounded(V x) {
+SEQSGD_INLINE V no_contract(V x) {
 #if defined(SEQSGD_AVX512)
   __asm__("" : "+v"(x));
 #elif defined(__x86_64__)

@@ -1,4 +1,4 @@
-// What a simulation is told beside its task: the same for every dynamics.
+// What a simulation needs apart from its task: the same for every dynamics.
 #pragma once
 
 #include <cmath>

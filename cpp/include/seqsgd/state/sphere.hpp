@@ -29,15 +29,15 @@ class Sphere {
         common_(common),
         radius2_(common ? double(n) * double(d) : double(d)),
         inverse_radius2_(1 / radius2_),
-        norm2_(std::size_t(n), 0.0),
-        scale_(std::size_t(n), 1.0),
+        norm2_(n, 0.0),
+        scale_(n, 1.0),
         inverse_(scale_) {}
 
   T* row(Index i) { return v_.data() + i * v_.cols(); }
   const T* row(Index i) const { return v_.data() + i * v_.cols(); }
   Index stride() const { return v_.cols(); }
-  double scale(Index i) const { return scale_[std::size_t(i)]; }
-  double inverse_scale(Index i) const { return inverse_[std::size_t(i)]; }
+  double scale(Index i) const { return scale_[i]; }
+  double inverse_scale(Index i) const { return inverse_[i]; }
   double radius2() const { return radius2_; }
   const LineVector<double>& norm2() const { return norm2_; }
 
@@ -47,27 +47,27 @@ class Sphere {
   void place(const S* w, Index stride, const double* norm2) {
     for (Index i = 0; i < n; ++i, w += stride) {
       for (Index j = 0; j < d; ++j) row(i)[j] = T(w[j]);
-      norm2_[std::size_t(i)] = norm2 ? norm2[i] : dot(row(i), row(i), padded(d));
+      norm2_[i] = norm2 ? norm2[i] : dot(row(i), row(i), padded(d));
     }
     for (Index i = 0; i < n; ++i) rescale(i);
   }
 
   // v_i <- a v_i - sum_r c_r rows_r; v_i . (last of the rows) goes to `last` if given. To be
-  // settled before the next look.
+  // rescaled before the next look.
   void move(Index i, T a, const T* const* rows, const T* c, Index count, double* last) {
-    norm2_[std::size_t(i)] = combine(row(i), d, a, rows, c, count, last);
+    norm2_[i] = combine(row(i), d, a, rows, c, count, last);
   }
 
   // New scales after a move of vector i (any i moves all where one norm serves all). True if v
   // itself was rescaled.
-  bool settle(Index i) {
+  bool rescale_if_far(Index i) {
     rescale(i);
     if (scale(i) > 0.5 && scale(i) < 2) return false;
     if (!sound(i)) return false;
     const double f = exact_scale(i);
     for (Index k = first(i); k < end(i); ++k) {
       for (Index j = 0; j < d; ++j) row(k)[j] = T(double(row(k)[j]) * f);
-      norm2_[std::size_t(k)] = dot(row(k), row(k), padded(d));
+      norm2_[k] = dot(row(k), row(k), padded(d));
     }
     rescale(i);
     return true;
@@ -92,14 +92,14 @@ class Sphere {
   Index end(Index i) const { return common_ ? n : i + 1; }
   double size2(Index i) const {
     double s = 0;
-    for (Index k = first(i); k < end(i); ++k) s += norm2_[std::size_t(k)];
+    for (Index k = first(i); k < end(i); ++k) s += norm2_[k];
     return s;
   }
   void rescale(Index i) {
     const double n2 = size2(i), s = std::sqrt(radius2() / n2), inverse = s * n2 * inverse_radius2_;
     for (Index k = first(i); k < end(i); ++k) {
-      scale_[std::size_t(k)] = s;
-      inverse_[std::size_t(k)] = inverse;
+      scale_[k] = s;
+      inverse_[k] = inverse;
     }
   }
 

@@ -1,5 +1,5 @@
-// Where a run starts: teacher, initial weights and the opposite encoding, drawn in double whatever
-// the dynamics computes in.
+// Where a run starts in R^d: teacher, initial weights and the opposite encoding, drawn in double
+// whatever the dynamics computes in. (reduced/start.hpp has order parameters of the same law.)
 #pragma once
 
 #include <cmath>
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "seqsgd/random/random.hpp"
+#include "seqsgd/random/normal.hpp"
 #include "seqsgd/simd/checks.hpp"
 #include "seqsgd/state/basis.hpp"
 
@@ -23,13 +23,21 @@ struct InitialCondition {
 
 inline Vector gaussian_vector(std::uint64_t seed, Stream stream, std::uint32_t run,
                               std::uint64_t block, Index d) {
-  Lanes g(Address{seed, stream, run, block});
+  Xoshiro16 g(Address{seed, stream, run, block});
   Vector x(padded(d));
   fill_normal(g, x.data(), x.size());
   return x.head(d);
 }
 
-// Unit vector in the direction of x orthogonal to the columns of the orthonormal Q.
+// The overlap that all of a run's n weight vectors start with.
+inline double first_overlap(const InitialCondition& init, std::uint64_t seed, std::uint32_t run,
+                            Index n) {
+  const bool turned = init.overlap && init.random_sign &&
+                      gaussian_vector(seed, Stream::init, run, std::uint64_t(n), 1)[0] < 0;
+  return turned ? -init.m0 : init.m0;
+}
+
+// WorkItem vector in the direction of x orthogonal to the columns of the orthonormal Q.
 inline Vector unit_orthogonal(Vector x, const Matrix& Q) {
   remove_along(Q, Q.cols(), x);
   return x.normalized();
@@ -48,10 +56,7 @@ inline Start make_start(std::uint64_t seed, std::uint32_t run, Index d, Index n,
   const Vector t = gaussian_vector(seed, Stream::teacher, run, 0, d).normalized();
   s.teacher = t * radius;
   s.w.resize(d, n);
-  double m0 = init.m0;
-  if (init.overlap && init.random_sign &&
-      gaussian_vector(seed, Stream::init, run, std::uint64_t(n), 1)[0] < 0)
-    m0 = -m0;
+  const double m0 = first_overlap(init, seed, run, n);
   for (Index i = 0; i < n; ++i) {
     const Vector x = gaussian_vector(seed, Stream::init, run, std::uint64_t(i), d);
     if (!init.overlap)

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from ._atoms import Unknown
+from ._atoms import Compared, Unknown
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -123,25 +123,24 @@ def canonical(value: Any, where: str = "", functions: Functions | None = None) -
     Unknown
         A ValueError in one line, which says how to name the function.
     """
-    from .._base import Model  # models compare by this module
-
-    return _canonical(value, where, functions or Functions(), Model)
+    return _canonical(value, where, functions or Functions())
 
 
-def _canonical(value: Any, where: str, functions: Functions, model: Any) -> Any:
+def _canonical(value: Any, where: str, functions: Functions) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, model):
+    if isinstance(value, Compared):
         out: dict[str, Any] = {"type": type(value).__name__}
         if out["type"] == "Named":
-            functions.named.append(value.function)
+            named: Any = value
+            functions.named.append(named.function)
         for name, v in value._identity().items():
-            if name in value._functions and not isinstance(v, (str, model)):  # may be an address
+            if name in value._functions and not isinstance(v, (str, Compared)):  # may be an address
                 out[name] = functions.plain(v, f"{where}.{name}" if where else name)
             elif type(v) in _SIMPLE:
                 out[name] = v
             else:
-                out[name] = _canonical(v, f"{where}.{name}" if where else name, functions, model)
+                out[name] = _canonical(v, f"{where}.{name}" if where else name, functions)
         return out
     if isinstance(value, np.ndarray):
         return {
@@ -150,7 +149,7 @@ def _canonical(value: Any, where: str, functions: Functions, model: Any) -> Any:
             "dtype": value.dtype.str,
         }
     if type(value) in (tuple, list):
-        return [_canonical(v, where, functions, model) for v in value]
+        return [_canonical(v, where, functions) for v in value]
     return functions.plain(value, where)
 
 
@@ -231,6 +230,7 @@ def remembered(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 __all__ = [
+    "Compared",
     "Functions",
     "Same",
     "Unknown",

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any
+from typing import Any, ClassVar
 
 ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented))
+
+
+class Compared:
+    """What is compared by the fields that it names: the base of all models."""
+
+    _functions: ClassVar[tuple[str, ...]] = ()  # fields that may hold a function of the user's
+
+    def _identity(self) -> dict[str, Any]:
+        """The fields by which it is compared."""
+        raise NotImplementedError
 
 
 class Unknown(ValueError):

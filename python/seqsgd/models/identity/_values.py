@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import _arrays
-from ._atoms import ATOMS, Unknown, atom, unordered
+from ._atoms import ATOMS, Compared, Unknown, atom, unordered
 from ._code import Chain, read
 from ._library import is_library, library_name
 
@@ -99,9 +99,7 @@ class Encoder:
         return library_name(value)
 
     def _new(self, value: Any, kind: type) -> Any:
-        from .._base import Model
-
-        if issubclass(kind, Model):
+        if issubclass(kind, Compared):
             return [
                 "model",
                 kind.__name__,

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ... import _build, models
+from ... import models
 from ..._checks import Float64
+from ...models.functions import compiled_activation
 from .gaussian import trapezoid
 from .line import Line, orthonormal
 
@@ -131,7 +132,7 @@ def _trapezoidal(sigma: str, order: int) -> Coefficients:
     """Coefficients of tanh and sigmoid, analytic in a strip: the rule converges geometrically; the
     rest of the error is rounding.
     """
-    f = _build.activation(sigma)
+    f = compiled_activation(sigma)
     width = 9 + 2 * math.sqrt(order)  # He_k exp(-u^2/4) decays beyond 2 sqrt k
     rules = []
     for h in (0.05, 0.07):
@@ -148,7 +149,7 @@ def _trapezoidal(sigma: str, order: int) -> Coefficients:
 
 
 def _piecewise(sigma: Any, order: int, shift: float = 0.0) -> Coefficients:
-    f = _build.activation(sigma)
+    f = compiled_activation(sigma)
     line = Line(lambda u: f(u)[0][:, None], order, shift)
     value, error = line.coefficients()
     return Coefficients(value[:, 0], error[:, 0], line.method)

@@ -4,16 +4,13 @@ coefficient of prod_l He_{n_l}(z_l).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from ... import _build, models
+from ... import models
 from ..._checks import Float64
 from ..tensors.entries import Int64, check_count, degrees, factorials
 from ..tensors.symmetric import SymmetricTensor
-from .gaussian import hermite_table
-from .link_terms import Factors, _named, he
+from .link_terms import Factors, raw_terms
 
 Part = tuple[Int64, Float64]  # rows of ascending tokens (n, k), coefficients (n,)
 
@@ -28,17 +25,6 @@ class Expansion:
     def degree(self) -> int:
         """No order above this one has entries."""
         return max((sum(len(c) - 1 for c in f.values()) for _, f in self.raw), default=0)
-
-    def at(self, z: Float64) -> tuple[Float64, Float64]:
-        """The link at fields z (n, L), (n,), and the sum of the sizes of its terms."""
-        value, size = np.zeros(len(z)), np.zeros(len(z))
-        for coefficient, factors in self.raw:
-            part, large = np.full(len(z), coefficient), np.full(len(z), abs(coefficient))
-            for token, c in factors.items():
-                table = hermite_table(z[:, token], len(c) - 1)
-                part, large = part * (c @ table), large * (np.abs(c) @ np.abs(table))
-            value, size = value + part, size + large
-        return value, size
 
     def tensor(self, order: int) -> SymmetricTensor:
         """C_k, its error a bound of the rounding: entries that cancel keep the error of what was
@@ -61,25 +47,9 @@ class Expansion:
 
 
 def expansion(teacher: models.Teacher) -> Expansion | None:
-    """The expansion of a named link or of Hermite data, checked against the compiled link; None for
-    other links.
-    """
-    if not isinstance(teacher, models.SSI) or not isinstance(teacher.link, (str, models.Hermite)):
-        return None
-    raw: Any
-    if isinstance(teacher.link, models.Hermite):
-        raw = [(c, {t - 1: he(k) for t, k in factors}) for c, factors in teacher.link.terms]
-    else:
-        raw = _named(teacher.link, teacher.L)
-    if raw is None:
-        return None
-    out = Expansion(teacher.L, [(teacher.scale_value * c, f) for c, f in raw])
-    z = np.random.default_rng(0).standard_normal((4, teacher.L))
-    value, size = out.at(z)
-    # the compiled link is the definition; if it means something else, it is integrated as it is
-    return (
-        out if bool((np.abs(_build.link(teacher)(z)[:, 0] - value) <= 1e-10 * size).all()) else None
-    )
+    """The expansion of a polynomial link; None for other links."""
+    raw = raw_terms(teacher)
+    return None if raw is None else Expansion(teacher.L, raw)
 
 
 def _count(factors: Factors, order: int) -> int:

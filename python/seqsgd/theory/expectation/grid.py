@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import _build, _core, models
+from ... import _core, models
 from .gaussian import kernel, local_rule, panels, trapezoid
 from .setup import Moments, Setup
 
@@ -45,9 +45,9 @@ class Attentive:
         self.closed = bool(
             np.allclose(self.B @ self.Ex, setup.E, atol=1e-9)
         )  # else second derivatives along a do not exist by parts
-        self.teacher = _build.link(setup.task.teacher)
+        self.teacher = setup.task.teacher._compiled()
         self.task = _core.Task(
-            self.teacher, _build.student(setup.task.student, setup.L), "half_square", 0.0
+            self.teacher, setup.task.student._compiled(setup.L), "half_square", 0.0
         )
 
     def nodes(self, a: Array) -> tuple[list[Array], list[Array]]:
@@ -90,7 +90,7 @@ class Reduced:
         self.slope = setup.E.sum(axis=0) / root
         self.Ex = self.slope[None, :] / self.su
         self.sigma = setup.sigma
-        self.teacher = _build.link(setup.task.teacher)
+        self.teacher = setup.task.teacher._compiled()
         self.along = setup.C.sum(axis=1) / np.sqrt(setup.total)
         variance, directions = np.linalg.eigh(setup.C - np.outer(self.along, self.along))
         keep = variance > 1e-12 * np.diag(setup.C).max()

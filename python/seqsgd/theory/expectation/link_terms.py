@@ -10,49 +10,17 @@ simulation", Hermite tensors and exponents).
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.polynomial import hermite_e
 
-from ... import _build, models
+from ... import models
 from ..._checks import Float64
 
 Array = Any
 Factors = Mapping[int, Float64]  # token (from 0) -> coefficients c of sum_k c_k He_k(z_token)
-
-_Z, _ONE_PLUS_Z, _H2 = (
-    np.array([0.0, 1.0]),
-    np.array([1.0, 1.0]),
-    np.array([0.0, 0.0, math.sqrt(0.5)]),
-)
-
-
-def _named(name: str, L: int) -> list[tuple[float, Factors]] | None:
-    z = dict.fromkeys(range(3), _Z)
-    table: dict[str, list[tuple[float, Factors]]] = {
-        "z1": [(1.0, {0: _Z})],
-        "z1+z2": [(1.0, {0: _Z}), (1.0, {1: _Z})],
-        "z1-z2": [(1.0, {0: _Z}), (-1.0, {1: _Z})],
-        "z1*z2": [(1.0, {0: _Z, 1: _Z})],
-        "z1*z2*z3": [(1.0, z)],
-        "sum": [(1.0, {i: _Z}) for i in range(L)],
-        "sum_h2": [(1.0, {i: _H2}) for i in range(L)],
-        "h2_difference": [(1.0, {0: _H2}), (-1.0, {1: _H2})],
-        "staircase2": [(1.0, {0: _Z, 1: _ONE_PLUS_Z})],
-        "staircase3": [(1.0, {0: _Z}), (1.0, {0: _Z, 1: _Z}), (1.0, z)],
-        "staircase": [(1.0, {0: _Z} | dict.fromkeys(range(1, L), _ONE_PLUS_Z))],
-    }
-    return table.get(name)
-
-
-def he(k: int) -> Float64:
-    """Coefficients of He_k."""
-    c = np.zeros(k + 1)
-    c[k] = 1
-    return c
 
 
 def mul(p: Array, q: Array) -> Array:
@@ -237,27 +205,19 @@ def _product(polynomials: list[Array], n: int) -> Array:
 
 
 def terms_of(teacher: models.Teacher) -> LinkTerms | None:
-    """The terms of a named link or of Hermite data (checked against the compiled link); None for
-    other links.
+    """The terms of a polynomial link; None for other links."""
+    raw = raw_terms(teacher)
+    return None if raw is None else LinkTerms(teacher.L, raw)
+
+
+def raw_terms(teacher: models.Teacher) -> list[tuple[float, Factors]] | None:
+    """A polynomial link as the core has it, (coefficient, {token: Hermite coefficients}) with
+    tokens from 0; None for other links.
     """
-    if not isinstance(teacher, models.SSI):
+    terms = teacher._compiled().terms
+    if terms is None:
         return None
-    L = teacher.L
-    if isinstance(teacher.link, models.Hermite):
-        raw: Any = [(c, {t - 1: he(k) for t, k in factors}) for c, factors in teacher.link.terms]
-    elif isinstance(teacher.link, str):
-        raw = _named(teacher.link, L)
-    else:
-        raw = None
-    if raw is None:
-        return None
-    out = LinkTerms(L, [(c * teacher.scale_value, f) for c, f in raw])
-    z = np.random.default_rng(0).standard_normal((4, L))
-    y = _build.link(teacher)(z)[:, 0]
-    if not np.allclose(out(z), y, rtol=1e-9, atol=1e-9 * np.abs(y).max()):
-        # the compiled link is the definition; if it means something else, it is integrated as it is
-        return None
-    return out
+    return [(a, {token: np.array(c) for token, c in factors.items()}) for a, factors in terms]
 
 
-__all__ = ["LinkTerms", "add", "he", "mul", "terms_of"]
+__all__ = ["LinkTerms", "add", "mul", "raw_terms", "terms_of"]

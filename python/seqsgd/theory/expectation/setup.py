@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ... import _build, _checks, models
+from ... import _checks, models
 from ..._checks import Float64
+from ...models.functions import compiled_activation
 from .line import Mesh
 
 Array = Any
@@ -54,7 +55,7 @@ class Setup:
         m_names = ("m",) if self.tied else tuple(f"m_{i + 1}" for i in range(self.L))
         self.names = e_names + m_names
         self.ne, self.nm = len(e_names), len(m_names)
-        self.core = _build.task(task)
+        self.core = task._compiled()
         self.total = float(self.C.sum())  # 1^T C 1
         self.mesh: Mesh | None = None  # of a user's activation
         if self.network and not isinstance(
@@ -72,9 +73,7 @@ class Setup:
     def sigma(self) -> Any:
         """The core's activation of a network."""
         student: Any = self.task.student
-        return _build.activation(
-            "square" if isinstance(student, models.LinearAttention) else student.sigma
-        )
+        return compiled_activation(student.sigma)
 
     def cuts(self, ubar: Array, s: Array, tail: float) -> Float64:
         """Return the places of tau (n, k) at which panels over u = ubar + s tau must end, (n,)
@@ -109,7 +108,7 @@ class Setup:
     @property
     def factor(self) -> float | None:
         """Ratio of the loss to half_square if it is constant; None otherwise."""
-        return {"half_square": 1.0, "square": 2.0}.get(self.task.loss)
+        return self.task._half_squares
 
 
 @dataclass

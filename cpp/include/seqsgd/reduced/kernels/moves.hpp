@@ -2,18 +2,18 @@
 // rounding, and far steps too.
 #pragma once
 
-#include "seqsgd/random/lanes.hpp"
+#include "seqsgd/random/run_generators.hpp"
 #include "seqsgd/simd/math.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-// A coordinate is settled: it takes the sum of its increments, but for what its rounding would
+// A coordinate takes the sum of its increments, but for what its rounding would
 // lose. The latter are those of the square if `squared`.
 template <class V>
-SEQSGD_INLINE void take_increments(bool squared, V& at, V& increments) {
+SEQSGD_INLINE void two_sum(bool squared, V& at, V& increments) {
   if (squared) {
-    const V length = root_or_zero(V(at * at + increments));
+    const V length = sqrt_nonneg(V(at * at + increments));
     increments += (at - length) * (at + length);
     at = length;
   } else {
@@ -25,15 +25,15 @@ SEQSGD_INLINE void take_increments(bool squared, V& at, V& increments) {
 
 // The move of one weight vector, v in units of its coordinates: w <- (w + g (pull w - v)) / N.
 struct Move {
-  using V = Runs;
+  using V = Pack;
   V g, pull, nu, inverse;  // 1 / N = inverse = 1 + nu
-  V across2;               // squared length of what v has in directions that are not followed
+  V untracked_norm2;       // squared length of what v has in directions that are not followed
 
   // The change of s, the length of what remains, before division by N: it becomes the root of
   // along^2 + across2.
   SEQSGD_INLINE V growth(const V& s, const V& v) const {
-    const V x = g * (pull * s - v), grown2 = g * g * across2, along = s + x;
-    const RunMask small = grown2 < 0x1p-12 * along * absolute(along);
+    const V x = g * (pull * s - v), grown2 = g * g * untracked_norm2, along = s + x;
+    const PackMask small = grown2 < 0x1p-12 * along * absolute(along);
     const V over = 1.0 / along, y = grown2 * over,
             by_series = x + y * one_over_one_plus_root(y * over);
     if (__builtin_expect(!any(~small), 1)) return by_series;
@@ -57,7 +57,7 @@ struct Move {
     const V longer = inverse_root_less_one<9>(x);
     nu = choose(size <= 0x1p-8, nu, longer);
     inverse = 1.0 + nu;
-    const RunMask small = size <= 0x1p-6;
+    const PackMask small = size <= 0x1p-6;
     if (!any(~small)) return;
     const V direct = 1.0 / root(whole());
     nu = choose(small, nu, direct - 1.0);

@@ -13,9 +13,9 @@ inline namespace SEQSGD_LEVEL {
 // `normal()` gives one, and is asked for L d of them in a step (token by token), then for k more if
 // the task is noisy. Allocates nothing in a step. One object and one simulation to a thread.
 template <class T, class Normal>
-class OwnSource {
+class CallbackSource {
  public:
-  OwnSource(SampledSimulation<T>& sim, Normal normal)
+  CallbackSource(SampledSimulation<T>& sim, Normal normal)
       : sim_(gaussian(sim)),
         normal_(std::move(normal)),
         scale_(1 / std::sqrt(double(sim.settings().d))),
@@ -33,7 +33,7 @@ class OwnSource {
   static SampledSimulation<T>& gaussian(SampledSimulation<T>& sim) {
     if (sim.settings().tokens.law != TokenLaw::gaussian)
       throw std::invalid_argument(
-          "tokens: OwnSource draws independent Gaussian tokens; feed those of another law to "
+          "tokens: CallbackSource draws independent Gaussian tokens; feed those of another law to "
           "observe");
     return sim;
   }
@@ -44,7 +44,7 @@ class OwnSource {
   std::vector<double> noise_;
 };
 template <class T, class Normal>
-OwnSource(SampledSimulation<T>&, Normal) -> OwnSource<T, Normal>;
+CallbackSource(SampledSimulation<T>&, Normal) -> CallbackSource<T, Normal>;
 
 }  // namespace SEQSGD_LEVEL
 }  // namespace seqsgd

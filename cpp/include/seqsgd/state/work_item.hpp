@@ -9,9 +9,9 @@
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-class Unit {
+class WorkItem {
  public:
-  virtual ~Unit() = default;
+  virtual ~WorkItem() = default;
   virtual Index runs() const = 0;
   // Advance to `target`, recording by the plan; returns early, between two steps, once `pause` is
   // set or `budget` run-steps are done.

@@ -3,7 +3,7 @@
 // A block of draws is addressed by (seed, stream, run, block): Philox4x32-10, a counter-based
 // generator, turns the address into the state of sixteen xoshiro128++ lanes, which then run at
 // vector speed. Whoever knows the address can start any block; nothing depends on threads or
-// batches. Normals come in units of 32 numbers (Box-Muller on the two words of each lane) in one
+// groups. Normals come in units of 32 numbers (Box-Muller on the two words of each lane) in one
 // canonical order on every instruction set.
 #pragma once
 
@@ -40,7 +40,7 @@ struct Address {
   std::uint64_t block = 0;  // below 2^56
 };
 
-inline constexpr int lanes = 16;  // of the generator, whatever the vector width
+inline constexpr int generator_width = 16;  // of the generator, whatever the vector width
 
 // xoshiro128++ (Blackman, Vigna 2019), one generator to a lane.
 template <class V>
@@ -58,14 +58,14 @@ SEQSGD_INLINE V xoshiro(V& a, V& b, V& c, V& d) {
 }
 
 // Sixteen xoshiro128++ generators side by side.
-struct Lanes {
-  static constexpr int groups = lanes / simd::width<std::uint32_t>;
+struct Xoshiro16 {
+  static constexpr int groups = generator_width / simd::width<std::uint32_t>;
   simd::u32 s[4][groups];
 
-  Lanes() = default;
-  explicit Lanes(const Address& a) {
-    alignas(64) std::uint32_t w[4][lanes];
-    for (int j = 0; j < lanes; ++j) {
+  Xoshiro16() = default;
+  explicit Xoshiro16(const Address& a) {
+    alignas(64) std::uint32_t w[4][generator_width];
+    for (int j = 0; j < generator_width; ++j) {
       const auto r = philox({std::uint32_t(j), std::uint32_t(a.block), a.run,
                              (std::uint32_t(a.stream) << 24) | std::uint32_t(a.block >> 32)},
                             {std::uint32_t(a.seed), std::uint32_t(a.seed >> 32)});
@@ -113,7 +113,7 @@ struct BoxMuller {
       f[k] = bits<f32>(bits<u32>(b) - (bits<u32>(e[k]) << 23)) - 1.0f;
     }
     horner(f, log_c, p);
-    for (int k = 0; k < N; ++k) y[k] = p[k] * f[k] + rounded(to_float(e[k]) * -1.38629436112f);
+    for (int k = 0; k < N; ++k) y[k] = p[k] * f[k] + no_contract(to_float(e[k]) * -1.38629436112f);
   }
   // float: 31-bit radius, |z| <= 6.76.
   template <int N>
@@ -210,27 +210,27 @@ struct BoxMuller {
 
 // Words of a unit of normals, in canonical order: those of the radii in the first half of out,
 // those of the angles in the second.
-SEQSGD_INLINE void draw_words(Lanes& g, simd::u32 (&out)[packs<float>]) {
-  for (int k = 0; k < Lanes::groups; ++k) {
+SEQSGD_INLINE void draw_words(Xoshiro16& g, simd::u32 (&out)[draw_vectors<float>]) {
+  for (int k = 0; k < Xoshiro16::groups; ++k) {
     out[k] = g.next(k);
-    out[Lanes::groups + k] = g.next(k);
+    out[Xoshiro16::groups + k] = g.next(k);
   }
 }
 // Doubles take two words of a lane group as 64-bit lanes: four draws a group for twice two vectors.
-SEQSGD_INLINE void draw_words(Lanes& g, simd::u64 (&out)[packs<double>]) {
+SEQSGD_INLINE void draw_words(Xoshiro16& g, simd::u64 (&out)[draw_vectors<double>]) {
   for (int i = 0; i < 4; ++i)
-    for (int k = 0; k < Lanes::groups; ++k)
-      out[i * Lanes::groups + k] = simd::bits<simd::u64>(g.next(k));
+    for (int k = 0; k < Xoshiro16::groups; ++k)
+      out[i * Xoshiro16::groups + k] = simd::bits<simd::u64>(g.next(k));
 }
 
 template <class T>
 using Words = std::conditional_t<sizeof(T) == 4, simd::u32, simd::u64>;
 
-// One unit of normals, in canonical order across out[0..packs).
+// One unit of normals, in canonical order across out[0..draw_vectors).
 template <class T>
-SEQSGD_INLINE void draw(Lanes& g, simd::Vec<T> (&out)[packs<T>]) {
-  constexpr int n = packs<T> / 2;
-  Words<T> w[packs<T>], u[n], v[n];
+SEQSGD_INLINE void draw(Xoshiro16& g, simd::Vec<T> (&out)[draw_vectors<T>]) {
+  constexpr int n = draw_vectors<T> / 2;
+  Words<T> w[draw_vectors<T>], u[n], v[n];
   simd::Vec<T> r[n], a[n], b[n];
   draw_words(g, w);
   for (int k = 0; k < n; ++k) {
@@ -248,9 +248,10 @@ SEQSGD_INLINE void draw(Lanes& g, simd::Vec<T> (&out)[packs<T>]) {
 // Words at x, as draw_words leaves them in U units, become normals.
 template <int U, class T>
 SEQSGD_INLINE void normals_from_words(T* x) {
-  constexpr int n = packs<T> / 2, w = simd::width<T>;
-  const auto at = [&](int k, int half)
-                      SEQSGD_LAMBDA_INLINE { return x + k / n * unit + (half * n + k % n) * w; };
+  constexpr int n = draw_vectors<T> / 2, w = simd::width<T>;
+  const auto at = [&](int k, int half) SEQSGD_LAMBDA_INLINE {
+    return x + k / n * draw_size + (half * n + k % n) * w;
+  };
   Words<T> u[U * n], v[U * n];
   simd::Vec<T> r[U * n], a[U * n], b[U * n];
   for (int k = 0; k < U * n; ++k) u[k] = simd::bits<Words<T>>(simd::load(at(k, 0)));
@@ -265,38 +266,39 @@ SEQSGD_INLINE void normals_from_words(T* x) {
 
 // Narrow vectors draw in two stages, many words first, to have four chains in step.
 inline constexpr bool staged = !simd::widest;
-inline constexpr Index stretch = 8 * unit;
+inline constexpr Index stretch = 8 * draw_size;
 
 __attribute__((noinline, cold)) inline void refuse_normals(Index n) {
-  throw std::invalid_argument("n: expected a multiple of " + std::to_string(unit) + ", got " +
+  throw std::invalid_argument("n: expected a multiple of " + std::to_string(draw_size) + ", got " +
                               std::to_string(n));
 }
 
-// n standard normals, n a multiple of `unit`; x need not be aligned.
+// n standard normals, n a multiple of `draw_size`; x need not be aligned.
 template <class T>
-inline void fill_normal(Lanes& lanes_, T* x, Index n) {
-  if (__builtin_expect(n % unit != 0, 0)) refuse_normals(n);
+inline void fill_normal(Xoshiro16& lanes_, T* x, Index n) {
+  if (__builtin_expect(n % draw_size != 0, 0)) refuse_normals(n);
   constexpr int w = simd::width<T>;
-  Lanes g = lanes_;
+  Xoshiro16 g = lanes_;
   if constexpr (staged) {
-    constexpr int together = packs<T> < 8 ? 2 : 1;  // units
+    constexpr int together = draw_vectors<T> < 8 ? 2 : 1;  // units
     for (Index begin = 0; begin < n; begin += stretch) {
       const Index end = begin + stretch < n ? begin + stretch : n;
-      for (Index i = begin; i < end; i += unit) {
-        Words<T> z[packs<T>];
+      for (Index i = begin; i < end; i += draw_size) {
+        Words<T> z[draw_vectors<T>];
         draw_words(g, z);
-        for (int k = 0; k < packs<T>; ++k)
+        for (int k = 0; k < draw_vectors<T>; ++k)
           simd::store(x + i + k * w, simd::bits<simd::Vec<T>>(z[k]));
       }
       Index i = begin;
-      for (; i + together * unit <= end; i += together * unit) normals_from_words<together>(x + i);
+      for (; i + together * draw_size <= end; i += together * draw_size)
+        normals_from_words<together>(x + i);
       if (i < end) normals_from_words<1>(x + i);
     }
   } else {
-    for (Index i = 0; i < n; i += unit) {
-      simd::Vec<T> z[packs<T>];
+    for (Index i = 0; i < n; i += draw_size) {
+      simd::Vec<T> z[draw_vectors<T>];
       draw<T>(g, z);
-      for (int k = 0; k < packs<T>; ++k) simd::store(x + i + k * w, z[k]);
+      for (int k = 0; k < draw_vectors<T>; ++k) simd::store(x + i + k * w, z[k]);
     }
   }
   lanes_ = g;

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "seqsgd/sampled/workspace.hpp"
-#include "seqsgd/state/unit.hpp"
+#include "seqsgd/state/work_item.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
@@ -41,39 +41,39 @@ class SampledDynamics {
       positions = std::make_shared<Positions<T>>(P, shared_);
     }
     positions_ = positions ? std::move(positions) : std::make_shared<Positions<T>>();
-    along_.resize(std::size_t(positions_->rank()));
-    towards_.resize(std::size_t(n_));
-    basis_star_.resize(along_.size());
-    b_.resize(along_.size());
+    v_dot_basis_.resize(positions_->rank());
+    v_dot_teacher_.resize(n_);
+    basis_dot_teacher_.resize(v_dot_basis_.size());
+    b_.resize(v_dot_basis_.size());
     for (Index k = 0; k < positions_->rank(); ++k)
-      basis_star_[std::size_t(k)] = dot(positions_->row(k), teacher_.data(), padded(s.d));
+      basis_dot_teacher_[k] = dot(positions_->row(k), teacher_.data(), padded(s.d));
     remeasure();
   }
 
   void seek(Workspace& ws, Index step) const {
-    if (!ws.feed.at(this, step)) ws.feed.seek(this, s_.seed, run_, step);
+    if (!ws.stream.at(this, step)) ws.stream.seek(this, s_.seed, run_, step);
   }
-  void forget(Workspace& ws) const { ws.feed.forget(); }
+  void forget(Workspace& ws) const { ws.stream.forget(); }
   Index stretch(const Workspace& ws, Index step) const {
-    return ws.feed.block_length() - step % ws.feed.block_length();
+    return ws.stream.block_length() - step % ws.stream.block_length();
   }
 
   Sample draw(Workspace& ws, Index) {
     Read<T> read;
     ws.x_scale = inverse_sqrt_d_;
     ws.largest_x = Workspace::largest_drawn;
-    switch (ws.feed.way()) {
-      case Feed<T>::Way::draw:
-        project(ws, ws.feed.draw_source(), ws.X.data(), ws.X.cols());
+    switch (ws.stream.mode()) {
+      case TokenStream<T>::Mode::fused:
+        project(ws, ws.stream.draw_source(), ws.X.data(), ws.X.cols());
         break;
-      case Feed<T>::Way::ahead:
-        project(ws, read, ws.feed.ahead(), s_.d);
+      case TokenStream<T>::Mode::prefetched:
+        project(ws, read, ws.stream.ahead(), s_.d);
         break;
-      case Feed<T>::Way::fill:
-        ws.feed.fill(ws.X.data(), ws.X.cols());
+      case TokenStream<T>::Mode::materialised:
+        ws.stream.fill(ws.X.data(), ws.X.cols());
         project(ws, read, ws.X.data(), ws.X.cols());
     }
-    return sample(ws, ws.feed.noise());
+    return sample(ws, ws.stream.noise());
   }
   // The caller's tokens: padded rows in ws.X, in the units of the model.
   Sample read(Workspace& ws) {
@@ -85,9 +85,9 @@ class SampledDynamics {
     return sample(ws, nullptr);
   }
   void draw_ahead(Workspace& ws) const {
-    if (ws.feed.way() == Feed<T>::Way::ahead) ws.feed.draw_ahead();
+    if (ws.stream.mode() == TokenStream<T>::Mode::prefetched) ws.stream.draw_ahead();
   }
-  void next(Workspace& ws) const { ws.feed.next(); }
+  void next(Workspace& ws) const { ws.stream.next(); }
 
   // False if the step is too large to be represented, or leaves no direction.
   bool move(Workspace& ws, double size, double gamma) {
@@ -98,14 +98,15 @@ class SampledDynamics {
   // Weak recovery: ||(e, m)|| >= eta, or ||m|| / sqrt L untied. The running products only tell when
   // to look.
   bool recovered(Index step) {
-    if (step % 4096 == 0) measure_towards();  // the running products keep their rounding small
+    if (step % 4096 == 0)
+      measure_teacher_products();  // the running products keep their rounding small
     return overlap_reached();
   }
 
   OrderParameters measure() const {
     OrderParameters o;
     const double d = double(s_.d);
-    std::vector<double> products(along_.size());
+    std::vector<double> products(v_dot_basis_.size());
     double a = 0;
     for (Index i = 0; i < n_; ++i) {
       if (i == 0 || !s_.spheres.one()) a = w_.exact_scale(i);
@@ -113,8 +114,7 @@ class SampledDynamics {
       o.q.push_back(a * a * dot(w_.row(i), w_.row(i), padded(s_.d)) / d);
       for (Index k = shared_ ? 0 : i;
            k < (shared_ ? positions_->rank() : std::min(i + 1, positions_->rank())); ++k)
-        products[std::size_t(k)] =
-            a * dot(w_.row(i), positions_->row(k), padded(s_.d)) / std::sqrt(d);
+        products[k] = a * dot(w_.row(i), positions_->row(k), padded(s_.d)) / std::sqrt(d);
     }
     for (Index l = 0; l < positions_->tokens(); ++l)
       o.e.push_back(positions_->along(l, products.data()));
@@ -132,19 +132,19 @@ class SampledDynamics {
   void teacher(double* out) const { std::copy_n(teacher_.data(), s_.d, checks::given("out", out)); }
   Matrix positions() const { return positions_->matrix(); }
 
-  Index state_size() const { return 2 * n_ + Index(along_.size()); }
+  Index state_size() const { return 2 * n_ + Index(v_dot_basis_.size()); }
   void save(double* state, void* w) const {
     T* v = static_cast<T*>(checks::given("w", w));
     checks::given("state", state);
     for (Index i = 0; i < n_; ++i) v = std::copy_n(w_.row(i), s_.d, v);
-    for (const LineVector<double>* part : {&w_.norm2(), &towards_, &along_})
+    for (const LineVector<double>* part : {&w_.norm2(), &v_dot_teacher_, &v_dot_basis_})
       state = std::copy(part->begin(), part->end(), state);
   }
   void restore(const double* state, const void* w) {
     check_state(state, w);
     w_.place(static_cast<const T*>(w), s_.d, state);
     state += n_;
-    for (auto* part : {&towards_, &along_}) {
+    for (auto* part : {&v_dot_teacher_, &v_dot_basis_}) {
       std::copy_n(state, part->size(), part->begin());
       state += part->size();
     }
@@ -175,32 +175,31 @@ class SampledDynamics {
   // Fields z* and z of this step, X in units of ws.x_scale.
   template <class Source>
   void project(Workspace& ws, Source& source, const T* x, Index x_stride) {
-    const double unit_x = ws.x_scale;
+    const double x_scale = ws.x_scale;
     offsets(ws);
     ws.x = x;
     ws.x_stride = x_stride;
     if (ws.sums) {
       double u, ustar;
       T* lanes_of = ws.accumulators.data();
-      if (task_.link().sums_only) {
+      if (task_.sums().link_of_sum) {
         project_sum<false>(source, L_, s_.d, row(0), teacher_.data(), x, x_stride, ws.sum.data(), u,
                            ustar, ws.rawstar.data(), lanes_of);
-        std::fill(ws.zstar.begin(), ws.zstar.end(), ustar * unit_x * inverse_L_);
+        std::fill(ws.zstar.begin(), ws.zstar.end(), ustar * x_scale * inverse_L_);
       } else {
         project_sum<true>(source, L_, s_.d, row(0), teacher_.data(), x, x_stride, ws.sum.data(), u,
                           ustar, ws.rawstar.data(), lanes_of);
-        for (Index l = 0; l < L_; ++l)
-          ws.zstar[std::size_t(l)] = ws.rawstar[std::size_t(l)] * unit_x;
+        for (Index l = 0; l < L_; ++l) ws.zstar[l] = ws.rawstar[l] * x_scale;
       }
       ws.rawstar[0] = ustar;
-      const double share = u * w_.scale(0) * unit_x * inverse_L_;
-      for (Index l = 0; l < L_; ++l) ws.z[std::size_t(l)] = share + ws.offset[std::size_t(l)];
+      const double share = u * w_.scale(0) * x_scale * inverse_L_;
+      for (Index l = 0; l < L_; ++l) ws.z[l] = share + ws.offset[l];
       return;
     }
     const auto out = [&](Index l, double raw, double rawstar) SEQSGD_LAMBDA_INLINE {
-      ws.z[std::size_t(l)] = w_.scale(shared_ ? 0 : l) * unit_x * raw + ws.offset[std::size_t(l)];
-      ws.rawstar[std::size_t(l)] = rawstar;
-      ws.zstar[std::size_t(l)] = rawstar * unit_x;
+      ws.z[l] = w_.scale(shared_ ? 0 : l) * x_scale * raw + ws.offset[l];
+      ws.rawstar[l] = rawstar;
+      ws.zstar[l] = rawstar * x_scale;
     };
     project_tokens(source, L_, s_.d, row(0), shared_ ? 0 : w_.stride(), teacher_.data(), x,
                    x_stride, ws.raw.data(), ws.rawstar.data(), out);
@@ -211,23 +210,23 @@ class SampledDynamics {
     if (s_.position == PositionKind::injected)
       std::copy(s_.c.begin(), s_.c.end(), ws.offset.begin());
     for (Index l = 0, n = positions_->tokens(); l < n; ++l)
-      ws.offset[std::size_t(l)] =
-          w_.scale(shared_ ? 0 : l) * inverse_sqrt_d_ * positions_->along(l, along_.data());
+      ws.offset[l] =
+          w_.scale(shared_ ? 0 : l) * inverse_sqrt_d_ * positions_->along(l, v_dot_basis_.data());
   }
 
   // Count the loss and move the weights by the step's delta.
-  bool move_shared(Workspace& ws, double gamma, double unit_x) {
+  bool move_shared(Workspace& ws, double gamma, double x_scale) {
     const Index tokens = ws.sums ? 1 : L_, r = positions_->rank();
-    const double cx = gamma * unit_x * w_.inverse_scale(0),
+    const double cx = gamma * x_scale * w_.inverse_scale(0),
                  cp = gamma * inverse_sqrt_d_ * w_.inverse_scale(0);
     for (Index l = 0; l < tokens; ++l) {
-      ws.rows[std::size_t(l)] = ws.sums ? ws.sum.data() : ws.x + l * ws.x_stride;
-      ws.c[std::size_t(l)] = T(cx * ws.delta[std::size_t(l)]);
+      ws.rows[l] = ws.sums ? ws.sum.data() : ws.x + l * ws.x_stride;
+      ws.c[l] = T(cx * ws.delta[l]);
     }
     if (r > 0) positions_->gather(ws.delta.data(), b_.data());
     for (Index k = 0; k < r; ++k) {
-      ws.rows[std::size_t(tokens + k)] = positions_->row(k);
-      ws.c[std::size_t(tokens + k)] = T(cp * b_[std::size_t(k)]);
+      ws.rows[tokens + k] = positions_->row(k);
+      ws.c[tokens + k] = T(cp * b_[k]);
     }
     if (!representable(ws, tokens + r)) return false;
     double radial = 0;
@@ -235,29 +234,27 @@ class SampledDynamics {
       for (Index l = 0; l < L_; ++l) radial += along_w(ws, l);
     const T a = s_.projected ? T(1 + gamma * radial / w_.radius2()) : T(1);
     if (s_.plan.eta > 0) {
-      double t = double(a) * towards_[0];
-      for (Index l = 0; l < tokens; ++l)
-        t -= double(ws.c[std::size_t(l)]) * ws.rawstar[std::size_t(l)];
-      for (Index k = 0; k < r; ++k)
-        t -= double(ws.c[std::size_t(tokens + k)]) * basis_star_[std::size_t(k)];
-      towards_[0] = t;
+      double t = double(a) * v_dot_teacher_[0];
+      for (Index l = 0; l < tokens; ++l) t -= double(ws.c[l]) * ws.rawstar[l];
+      for (Index k = 0; k < r; ++k) t -= double(ws.c[tokens + k]) * basis_dot_teacher_[k];
+      v_dot_teacher_[0] = t;
     }
-    w_.move(0, a, ws.rows.data(), ws.c.data(), tokens + r, r == 1 ? &along_[0] : nullptr);
-    const bool rescaled = w_.settle(0);
-    if (rescaled) measure_towards();
-    if (rescaled || r > 1) measure_along(0);
+    w_.move(0, a, ws.rows.data(), ws.c.data(), tokens + r, r == 1 ? &v_dot_basis_[0] : nullptr);
+    const bool rescaled = w_.rescale_if_far(0);
+    if (rescaled) measure_teacher_products();
+    if (rescaled || r > 1) measure_basis_products(0);
     return w_.sound(0);
   }
 
-  bool move_rows(Workspace& ws, double gamma, double unit_x) {
+  bool move_rows(Workspace& ws, double gamma, double x_scale) {
     const bool global = s_.spheres.one();
     const Index count = positions_->rank() > 0 ? 2 : 1;
     const double cp = gamma * inverse_sqrt_d_;
     double radial = 0;
     for (Index i = 0; i < n_; ++i) {
-      const double delta = ws.delta[std::size_t(i)] * w_.inverse_scale(i);
-      ws.c[std::size_t(2 * i)] = T(gamma * unit_x * delta);
-      ws.c[std::size_t(2 * i + 1)] = T(cp * delta);
+      const double delta = ws.delta[i] * w_.inverse_scale(i);
+      ws.c[2 * i] = T(gamma * x_scale * delta);
+      ws.c[2 * i + 1] = T(cp * delta);
       if (s_.projected && global) radial += along_w(ws, i);
     }
     if (!representable(ws, 2 * n_)) return false;
@@ -267,20 +264,20 @@ class SampledDynamics {
       const T a = s_.projected ? T(1 + gamma * radial / w_.radius2()) : T(1);
       const T* c = ws.c.data() + 2 * i;
       ws.rows[0] = ws.x + i * ws.x_stride;
-      double t = double(a) * towards_[std::size_t(i)] - double(c[0]) * ws.rawstar[std::size_t(i)];
+      double t = double(a) * v_dot_teacher_[i] - double(c[0]) * ws.rawstar[i];
       if (count == 2) {
         ws.rows[1] = positions_->row(i);
-        t -= double(c[1]) * basis_star_[std::size_t(i)];
+        t -= double(c[1]) * basis_dot_teacher_[i];
       }
-      towards_[std::size_t(i)] = t;
-      w_.move(i, a, ws.rows.data(), c, count, count == 2 ? &along_[std::size_t(i)] : nullptr);
+      v_dot_teacher_[i] = t;
+      w_.move(i, a, ws.rows.data(), c, count, count == 2 ? &v_dot_basis_[i] : nullptr);
       if (!global) {
-        rescaled |= w_.settle(i);
+        rescaled |= w_.rescale_if_far(i);
         sound &= w_.sound(i);
       }
     }
     if (global) {
-      rescaled = w_.settle(0);
+      rescaled = w_.rescale_if_far(0);
       sound = w_.sound(0);
     }
     if (rescaled) remeasure();
@@ -289,41 +286,39 @@ class SampledDynamics {
 
   // Token l's share of w . G: delta_l (x_l + p_l / sqrt d) . w
   double along_w(const Workspace& ws, Index l) const {
-    const double c = s_.position == PositionKind::injected ? s_.c[std::size_t(l)] : 0.0;
-    return ws.delta[std::size_t(l)] * (ws.z[std::size_t(l)] - c);
+    const double c = s_.position == PositionKind::injected ? s_.c[l] : 0.0;
+    return ws.delta[l] * (ws.z[l] - c);
   }
 
   // Whether squares of these steps still fit T.
   bool representable(const Workspace& ws, Index n) const {
     T sum = 0;
-    for (Index i = 0; i < n; ++i) sum += std::fabs(ws.c[std::size_t(i)]);
+    for (Index i = 0; i < n; ++i) sum += std::fabs(ws.c[i]);
     return double(sum) * std::max(ws.largest_x, positions_->largest()) <
            (sizeof(T) == 4 ? 1e15 : 1e145);  // false for NaN
   }
 
   // The running products v . w* and v . basis, afresh.
   void remeasure() {
-    measure_towards();
-    for (Index i = 0; i < n_; ++i) measure_along(i);
+    measure_teacher_products();
+    for (Index i = 0; i < n_; ++i) measure_basis_products(i);
   }
-  void measure_towards() {
-    for (Index i = 0; i < n_; ++i)
-      towards_[std::size_t(i)] = dot(row(i), teacher_.data(), padded(s_.d));
+  void measure_teacher_products() {
+    for (Index i = 0; i < n_; ++i) v_dot_teacher_[i] = dot(row(i), teacher_.data(), padded(s_.d));
   }
-  void measure_along(Index i) {
+  void measure_basis_products(Index i) {
     for (Index k = shared_ ? 0 : i;
          k < (shared_ ? positions_->rank() : std::min(i + 1, positions_->rank())); ++k)
-      along_[std::size_t(k)] = dot(row(i), positions_->row(k), padded(s_.d));
+      v_dot_basis_[k] = dot(row(i), positions_->row(k), padded(s_.d));
   }
 
   bool overlap_reached() const {
     constexpr double margin = sizeof(T) == 4 ? 5e-4 : 1e-8;
     const double d = double(s_.d), least = std::max(0.0, s_.plan.eta - margin);
     double s = 0;
-    for (Index i = 0; i < n_; ++i)
-      s += square_of(w_.scale(i) * towards_[std::size_t(i)] / d) / double(n_);
+    for (Index i = 0; i < n_; ++i) s += square_of(w_.scale(i) * v_dot_teacher_[i] / d) / double(n_);
     if (shared_)
-      for (double g : along_) s += square_of(w_.scale(0) * g) / d;
+      for (double g : v_dot_basis_) s += square_of(w_.scale(0) * g) / d;
     if (s < least * least) return false;
     s = 0;
     double a = 0;
@@ -348,10 +343,10 @@ class SampledDynamics {
   Sphere<T> w_;
   Rows<T> teacher_;
   std::shared_ptr<const Positions<T>> positions_;
-  LineVector<double> towards_;     // v_i . w*, followed only where weak recovery is asked for
-  LineVector<double> along_;       // v . basis_k (own row of P where rows have their own weights)
-  LineVector<double> basis_star_;  // basis_k . w*
-  LineVector<double> b_;           // scratch: sum_l delta_l p_l along the basis
+  LineVector<double> v_dot_teacher_;  // v_i . w*, followed only where weak recovery is asked for
+  LineVector<double> v_dot_basis_;  // v . basis_k (own row of P where rows have their own weights)
+  LineVector<double> basis_dot_teacher_;  // basis_k . w*
+  LineVector<double> b_;                  // scratch: sum_l delta_l p_l along the basis
 };
 
 }  // namespace SEQSGD_LEVEL

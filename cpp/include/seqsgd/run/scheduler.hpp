@@ -16,20 +16,20 @@
 #include <thread>
 #include <vector>
 
-#include "seqsgd/state/unit.hpp"
+#include "seqsgd/state/work_item.hpp"
 
 namespace seqsgd {
 inline namespace SEQSGD_LEVEL {
 
-class Ensemble {
+class Scheduler {
  public:
   using Watch = std::function<bool(Index run_steps)>;  // called in the caller's thread; true
                                                        // pauses, and is the last call
 
   // True when every unit has reached the target or has halted.
-  static bool advance(const std::vector<std::unique_ptr<Unit>>& units, Index target, int threads,
-                      const Watch& watch) {
-    Ensemble e(units, target);
+  static bool advance(const std::vector<std::unique_ptr<WorkItem>>& units, Index target,
+                      int threads, const Watch& watch) {
+    Scheduler e(units, target);
     if (e.queue_.empty()) return true;
     const int n = int(std::min<std::size_t>(std::size_t(std::max(1, threads)), e.queue_.size()));
     if (n == 1)
@@ -47,12 +47,12 @@ class Ensemble {
   static constexpr auto look = std::chrono::milliseconds(50);
   static constexpr double slice_seconds = 0.02;
 
-  Ensemble(const std::vector<std::unique_ptr<Unit>>& units, Index target) : target_(target) {
+  Scheduler(const std::vector<std::unique_ptr<WorkItem>>& units, Index target) : target_(target) {
     for (const auto& u : units)
       if (!u->done(target)) queue_.push_back(u.get());
   }
 
-  static Index steps_of(const Unit& u) {
+  static Index steps_of(const WorkItem& u) {
     Index s = 0;
     for (Index r = 0; r < u.runs(); ++r) s += u.progress(r).step;
     return s;
@@ -95,7 +95,7 @@ class Ensemble {
     Index budget = 1;  // nothing is known yet of how long a step takes
     auto looked = Clock::now();
     try {
-      while (Unit* u = take()) {
+      while (WorkItem* u = take()) {
         const auto begin = Clock::now();
         const Index before = steps_of(*u);
         u->advance(target_, budget, worker, pause_);
@@ -122,21 +122,21 @@ class Ensemble {
     finished_.notify_all();
   }
 
-  Unit* take() {
+  WorkItem* take() {
     std::lock_guard<std::mutex> lock(mutex_);
     if (pause_ || queue_.empty()) return nullptr;
-    Unit* u = queue_.front();
+    WorkItem* u = queue_.front();
     queue_.pop_front();
     return u;
   }
-  void give_back(Unit* u) {
+  void give_back(WorkItem* u) {
     if (u->done(target_)) return;
     std::lock_guard<std::mutex> lock(mutex_);
     queue_.push_back(u);
   }
 
   const Index target_;
-  std::deque<Unit*> queue_;
+  std::deque<WorkItem*> queue_;
   std::mutex mutex_;
   std::condition_variable finished_;
   std::atomic<bool> pause_{false};

@@ -33,9 +33,9 @@ inline Index steps_ahead(Index L, Index d) {
 }
 
 template <class T>
-class Feed {
+class TokenStream {
  public:
-  Feed(const TokenSettings& law, Index L, Index d, int noise_k)
+  TokenStream(const TokenSettings& law, Index L, Index d, int noise_k)
       : law_(law),
         L_(L),
         d_(d),
@@ -43,9 +43,9 @@ class Feed {
         ahead_(law.law == TokenLaw::gaussian ? steps_ahead(L, d) : 0),
         noise_k_(noise_k),
         chunk_(padded(ahead_ * L * d)),
-        tails_(std::size_t((ahead_ ? 2 * chunk_ : padded(block_ * L * (d % unit))) + unit)),
-        stock_(std::size_t(staged ? stretch : 0)),
-        noise_(std::size_t(padded(block_ * noise_k))) {
+        tails_((ahead_ ? 2 * chunk_ : padded(block_ * L * (d % draw_size))) + draw_size),
+        stock_(staged ? stretch : 0),
+        noise_(padded(block_ * noise_k)) {
     while ((Index(1) << log2_ahead_) < ahead_) ++log2_ahead_;
   }
 
@@ -53,9 +53,11 @@ class Feed {
   Index block_length() const { return block_; }
 
   // How a step's tokens are had: by drawing them while they are used, by `ahead()`, or by `fill`.
-  enum class Way { draw, ahead, fill };
-  Way way() const {
-    return law_.law != TokenLaw::gaussian ? Way::fill : ahead_ ? Way::ahead : Way::draw;
+  enum class Mode { fused, prefetched, materialised };
+  Mode mode() const {
+    return law_.law != TokenLaw::gaussian ? Mode::materialised
+           : ahead_                       ? Mode::prefetched
+                                          : Mode::fused;
   }
 
   // Go to a step of a run's stream.
@@ -73,9 +75,9 @@ class Feed {
 
   // This step's normals, to be drawn once.
   Draw<T>& draw_source() {
-    source_.tails = tails_.data() + in_block() * L_ * (d_ % unit);
+    source_.tails = tails_.data() + in_block() * L_ * (d_ % draw_size);
     source_.stock = stock_.data();
-    source_.left = L_ * (d_ / unit) * unit;
+    source_.left = L_ * (d_ / draw_size) * draw_size;
     return source_;
   }
   // This step's tokens, drawn already: (L, d) without gaps.
@@ -111,28 +113,28 @@ class Feed {
   // long for the processor to see beyond: all at once.
   Index share_end(Index i) const {
     return staged ? (i + 1 < ahead_ ? 0 : chunk_)
-                  : ((i + 1) * (chunk_ / unit) >> log2_ahead_) * unit;
+                  : ((i + 1) * (chunk_ / draw_size) >> log2_ahead_) * draw_size;
   }
-  Lanes lanes_of(Index block) const {
-    return Lanes(Address{seed_, Stream::data, run_, std::uint64_t(block)});
+  Xoshiro16 lanes_of(Index block) const {
+    return Xoshiro16(Address{seed_, Stream::data, run_, std::uint64_t(block)});
   }
   void begin_block() {
     if (!ahead_) source_.g = lanes_of(step_ / block_);
-    if (way() == Way::draw)
-      fill_normal(source_.g, tails_.data(), padded(block_ * L_ * (d_ % unit)));
+    if (mode() == Mode::fused)
+      fill_normal(source_.g, tails_.data(), padded(block_ * L_ * (d_ % draw_size)));
     if (noise_k_) {
-      Lanes g(Address{seed_, Stream::noise, run_, std::uint64_t(step_ / block_)});
+      Xoshiro16 g(Address{seed_, Stream::noise, run_, std::uint64_t(step_ / block_)});
       fill_normal(g, noise_.data(), padded(block_ * noise_k_));
     }
   }
   // From the beginning of a block to its step `in_block`.
   void skip_to(Index in_block) {
     const Index words = sizeof(T) == 4 ? 2 : 4;  // of every lane in a unit
-    if (way() == Way::fill) discard(in_block * L_ * row_words<T>(law_.law, d_));
-    if (way() == Way::draw) discard(in_block * L_ * (d_ / unit) * words);
-    if (way() == Way::ahead) {
+    if (mode() == Mode::materialised) discard(in_block * L_ * row_words<T>(law_.law, d_));
+    if (mode() == Mode::fused) discard(in_block * L_ * (d_ / draw_size) * words);
+    if (mode() == Mode::prefetched) {
       source_.g = lanes_of(step_ / block_);
-      discard(in_block / ahead_ * (chunk_ / unit) * words);
+      discard(in_block / ahead_ * (chunk_ / draw_size) * words);
       fill_normal(source_.g, tails_.data(), chunk_);
       current_ = drawn_ = 0;
       const Index here = step_;
@@ -141,7 +143,7 @@ class Feed {
   }
   void discard(Index words) {
     for (Index i = 0; i < words; ++i)
-      for (int g = 0; g < Lanes::groups; ++g) source_.g.next(g);
+      for (int g = 0; g < Xoshiro16::groups; ++g) source_.g.next(g);
   }
 
   TokenSettings law_;
