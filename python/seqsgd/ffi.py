@@ -59,7 +59,7 @@ __all__ = [
 IN_USE = -1
 """Another thread is inside the same simulator."""
 FAILED = -2
-"""A function of the user's raised, or memory ran out."""
+"""A user function raised, or memory ran out."""
 BAD_ARGUMENT = -3
 """A negative count, an address of 0 where one is needed, or a stream or block out of range."""
 

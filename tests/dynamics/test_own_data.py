@@ -118,14 +118,15 @@ def test_small_data_that_are_wrong_are_not_told_from_chance():
             lambda X: np.ma.array(X, mask=X == X[1, 2, 3]),
             None,
             TypeError,
-            "X: expected numbers without masked ones, got a masked array of shape (2, 3, 20), 1 "
+            "X: expected numbers without masked entries, got a masked array of shape (2, 3, 20), 1 "
             "masked",
         ),
         (
             lambda X: X,
             np.ma.array([1.0, 2.0], mask=[False, True]),
             TypeError,
-            "y: expected numbers without masked ones, got a masked array of shape (2,), 1 masked",
+            "y: expected numbers without masked entries, got a masked array of shape (2,), 1 "
+            "masked",
         ),
     ],
 )

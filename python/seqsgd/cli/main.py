@@ -69,10 +69,10 @@ def cli(context: click.Context) -> None:
 @click.option(
     "--output",
     metavar="STEM",
-    help="Write STEM.nc and STEM.png, after Ctrl-C STEM-interrupted.*; of a folder/, files of the "
-    "run file's name in it.",
+    help="Write STEM.nc and STEM.png, after Ctrl-C STEM-interrupted.*; for a folder/, name the "
+    "files in it like the run file.",
 )
-@click.option("--quiet", is_flag=True, help="No progress bar and no report.")
+@click.option("--quiet", is_flag=True, help="Show no progress bar and no report.")
 def run(
     file: Path | None, example: bool, sets: tuple[str, ...], output: str | None, quiet: bool
 ) -> None:
@@ -123,21 +123,20 @@ def run(
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Check everything, say how many cells and steps there are and how long they may take, "
-    "and stop.",
+    help="Check everything, print the numbers of cells and steps and the estimated time, and stop.",
 )
 @click.option(
     "--set",
     "sets",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a key of [base] or of the top, such as d=500 or rng=1. May be repeated.",
+    help="Change a key of [base] or a top-level key, such as d=500 or rng=1. May be repeated.",
 )
 @click.option("--store", metavar="FILE", help="Keep the results in FILE.")
 @click.option(
     "--output",
     metavar="FILE",
-    help="In the end write all results to FILE: netCDF (.nc) or zarr (.zarr).",
+    help="At the end, write all results to FILE: netCDF (.nc) or zarr (.zarr).",
 )
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Use N processes instead of threads."
@@ -147,7 +146,7 @@ def run(
     metavar="ADDRESS",
     help="Use the workers of a dask scheduler, such as tcp://host:8786.",
 )
-@click.option("--quiet", is_flag=True, help="No progress and no report.")
+@click.option("--quiet", is_flag=True, help="Show no progress and no report.")
 def sweep(file: Path | None, **options: Any) -> None:
     """Run a grid of simulations from a TOML file.
 
@@ -180,9 +179,9 @@ def _figure_names(context: click.Context, _: click.Parameter, incomplete: str) -
 @click.option(
     "--quick",
     is_flag=True,
-    help="A first look: under a minute a figure on two cores (the default).",
+    help="Quick size: under a minute per figure on two cores (the default).",
 )
-@click.option("--full", is_flag=True, help="The size of the paper: minutes a figure.")
+@click.option("--full", is_flag=True, help="Size of the paper: minutes per figure.")
 @click.option(
     "--output",
     default="figures",
@@ -196,19 +195,21 @@ def _figure_names(context: click.Context, _: click.Parameter, incomplete: str) -
     metavar="KEY=VALUE",
     help="Change a setting of one figure, such as d=500 or omegas=11. May be repeated.",
 )
-@click.option("--page", metavar="FILE", help="Then write a Markdown page of all figures in DIR.")
+@click.option(
+    "--page", metavar="FILE", help="Afterwards, write a Markdown page about all figures in DIR."
+)
 @click.option(
     "--redraw", is_flag=True, help="Draw and judge again from the data in DIR, without computing."
 )
 @click.option(
     "--force",
     is_flag=True,
-    help="Replace a figure of the full size, or of changed settings, by one of other settings.",
+    help="Replace a figure of full size, or with changed settings, by one with other settings.",
 )
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Use N threads (default: all cores)."
 )
-@click.option("--quiet", is_flag=True, help="No progress and no report.")
+@click.option("--quiet", is_flag=True, help="Show no progress and no report.")
 def figure(names: tuple[str, ...], **options: Any) -> None:
     """Make figures: those of the paper by number, others by name; `all` makes all, `list` lists
     them.

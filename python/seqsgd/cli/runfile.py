@@ -114,8 +114,8 @@ def parse(
     for v in variants:
         if v.label in seen:
             raise ConfigError(
-                f"case[{v.index}].label: two cases are called {v.label!r}; "
-                "tell them apart, for instance by {L}"
+                f"case[{v.index}].label: two cases have the label {v.label!r}; distinguish them, "
+                f"for instance by {{L}}"
             )
         seen.add(v.label)
     for key in sets:
@@ -298,10 +298,10 @@ def _notes(
 ) -> Iterator[str]:
     """Describe the effect of --set on cases that set the same key."""
     for where, by in {place: by for v in variants for place, by in v.overruled.items()}.items():
-        yield f"--set {by} holds instead of {where}"
+        yield f"--set {by} overrides {where}"
     for key in {k: None for _, without in built for k in without}:
         labels = _list(case.label for case, without in built if key in without)
-        yield f"--set {key} has no place in {labels}"
+        yield f"--set {key} does not apply to {labels}"
     equal: dict[str, list[str]] = {}
     for v, (case, _) in zip(variants, built, strict=True):
         equal.setdefault(repr((case.run.to_plain(), case.rng)), []).append(case.label)

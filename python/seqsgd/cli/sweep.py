@@ -37,7 +37,9 @@ def run_sweep(
     if written:
         (_files.check_netcdf if written.endswith(".nc") else _files.check_folder)("output", written)
     if workers is not None and dask is not None:
-        raise ConfigError("--dask: has workers of its own, so that --workers cannot be given too")
+        raise ConfigError(
+            "--dask: cannot be combined with --workers, since dask has its own workers"
+        )
     if dry_run:
         click.echo(str(plan(job.sweep, target, workers or job.workers)))
         return 0

@@ -79,9 +79,7 @@ def read(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> SweepFile:
         if key and any(
             key == k or key.startswith(f"{k}.") for axis in sweep.axes for k in axis.keys
         ):
-            raise ConfigError(
-                f"base.{key}: the grid sets this itself, so that --set would change nothing"
-            )
+            raise ConfigError(f"base.{key}: the grid sets this key, so --set would change nothing")
     return SweepFile(title, sweep, store, output, workers, every)
 
 

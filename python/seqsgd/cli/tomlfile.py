@@ -80,7 +80,7 @@ def put(tree: Any, key: str, value: Any, where: str) -> None:
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
             hint = _checks.nearest(parts[i + 1], WORDS)
-            raise ConfigError(f"{where}: base.{'.'.join(parts[: i + 1])} is no table{hint}")
+            raise ConfigError(f"{where}: base.{'.'.join(parts[: i + 1])} is not a table{hint}")
     tree[parts[-1]] = value
 
 
@@ -105,7 +105,7 @@ def path(of: Mapping[str, Any], key: str, default: str) -> str:
     """Return a path, like `text`, with any bytes that the file system accepts."""
     value = of.get(key, default)
     if not isinstance(value, str):
-        raise ConfigError(f"{key}: expected a text, got {_checks.short(value)}")
+        raise ConfigError(f"{key}: expected a string, got {_checks.short(value)}")
     return value
 
 

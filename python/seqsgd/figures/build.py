@@ -174,7 +174,7 @@ def check_spared(figure: Figure, settings: Settings, folder: str | os.PathLike[s
         found = {}
     if found.get("format") != "seqsgd figure" or found.get("figure") != figure.name:
         raise ValueError(
-            f"folder: {str(path)!r} is there and is not the data of figure {figure.name}; choose "
+            f"folder: {str(path)!r} exists and is not the data of figure {figure.name}; choose "
             "another folder, or --force (force=True) to replace it"
         )
     if found["size"] != "quick" and found["settings"] != settings.to_json():

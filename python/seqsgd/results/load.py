@@ -24,7 +24,7 @@ from .resultset import ResultSet
 _READERS = {
     "SQLite": "a database; if it is the store of a sweep, read it with open_sweep",
     "zip": "a zip archive; if it is a checkpoint, the same simulate(..., checkpoint=...) or "
-    "Simulator.load_state goes on from it",
+    "Simulator.load_state continues from it",
     "seqsgd sweep": "a sweep in netCDF; read it with xarray.open_dataset(..., engine='h5netcdf')",
     "seqsgd figure": "the data of a figure; read it with figures.load or xarray.open_dataset(..., "
     "engine='h5netcdf')",
@@ -119,7 +119,7 @@ def _current(dataset: xr.Dataset) -> xr.Dataset:
 def _told(result: Result) -> Result:
     if '"type": "function"' in str(result.dataset.attrs.get("task", "")):
         warnings.warn(
-            "task: holds functions of the user's, which a file does not keep; data and provenance "
+            "task: contains user functions, which a file does not keep; data and provenance "
             "are complete",
             UserWarning,
             stacklevel=3,

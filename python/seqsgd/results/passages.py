@@ -331,7 +331,9 @@ class FirstPassage:
             _told(self.median, self.interval()),
         ]
         if self.nonfinite:
-            lines.append(f"{self.nonfinite} of the censored runs met values that are not finite")
+            lines.append(
+                f"{self.nonfinite} of the censored runs stopped at values that are not finite"
+            )
         return "<seqsgd.FirstPassage>\n" + "\n".join(f"  {line}" for line in lines)
 
     def _sample(self) -> Any:

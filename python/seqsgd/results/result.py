@@ -108,7 +108,7 @@ class Result:
         passage = self._passage()
         if passage.nonfinite:
             warnings.warn(
-                f"{passage.nonfinite} of {passage.runs} runs met values that are not finite "
+                f"{passage.nonfinite} of {passage.runs} runs stopped at values that are not finite "
                 "before eta; they count as censored there, which biases what is said of the law "
                 "if they are many",
                 NonFiniteWarning,

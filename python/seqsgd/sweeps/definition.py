@@ -78,7 +78,7 @@ class Sweep:
         own = self._base.get("rng") is not None or any("rng" in axis.keys for axis in self.axes)
         if own and rng is not None:
             raise ConfigError(
-                "rng: expected it in one place, got it of the sweep and in base or grid"
+                "rng: expected it in one place, got it as an argument and in base or grid"
             )
         self.root = None if own or rng is None else Seed.of(rng)
         if self._base.get("rng") is not None:

@@ -35,7 +35,7 @@ LARGEST = 4096  # workers
 STUCK = 2.0  # seconds in which an executor should have noticed that a worker died
 START = 1.0  # seconds to start processes of our own
 ENDING = 10.0  # seconds until our workers are killed; told to stop, they may write checkpoints
-INSTEAD = "take executor=None or a ThreadPoolExecutor"
+INSTEAD = "use executor=None or a ThreadPoolExecutor"
 HURRY = 1.0  # the same after a second Ctrl-C
 
 
@@ -240,8 +240,8 @@ def check_processes() -> None:
     method = multiprocessing.get_start_method(allow_none=True)
     if method not in (None, *multiprocessing.get_all_start_methods()):
         raise SweepError(
-            f"executor: this is a worker process of {method}, which has no other processes than "
-            f"its own; {INSTEAD}"
+            f"executor: this is a worker process of {method}, which may not start other "
+            f"processes; {INSTEAD}"
         )
     main = sys.modules.get("__main__")
     path = getattr(main, "__file__", None)
@@ -253,7 +253,7 @@ def check_processes() -> None:
         and not os.path.exists(path)
     ):
         raise SweepError(
-            f"executor: worker processes read the main program again, and {path!r} is no file; "
+            f"executor: worker processes import the main program again, and {path!r} is no file; "
             f"put it into one, or {INSTEAD}"
         )
 
@@ -277,7 +277,7 @@ def unsent(error: BaseException) -> SweepError:
     return SweepError(
         f"executor: a cell or its result cannot be sent to a worker ({one_line(error)}); "
         "functions of your own must be in a module (a file) that workers can import, not in a "
-        "notebook or within a function; or take a ThreadPoolExecutor, or joblib's "
+        "notebook or within a function; or use a ThreadPoolExecutor, or joblib's "
         "get_reusable_executor()"
     )
 

@@ -52,8 +52,8 @@ def check(run: Run, seed: Seed, key: bytes) -> None:
     new = [where for where, f in functions.met.items() if id(f) not in _ran]
     if new and here != key and not functions.unknown:
         raise ValueError(
-            f"{new[0]}: another function in the worker than in the sweep: its module has changed "
-            f"since, or something it rests on is set elsewhere; {NAME_IT}"
+            f"{new[0]}: the worker has another version of the function than the sweep: its module "
+            f"has changed, or something that it depends on differs; {NAME_IT}"
         )
     if len(_ran) > 1000:  # of functions that come with each order
         _ran.clear()

@@ -80,7 +80,10 @@ class Axis:
 
 
 def parse(grid: Mapping[Any, Any]) -> tuple[Axis, ...]:
-    """Return the axes of a grid. At most LIMIT cells are allowed, checked before any list is made."""
+    """Return the axes of a grid.
+
+    At most LIMIT cells are allowed, checked before any list is made.
+    """
     if not isinstance(grid, Mapping):
         raise ConfigError(f"grid: expected a table of axes, got {_checks.short(grid)}")
     entries = [(_keys(key), value) for key, value in _flat(grid, ())]
@@ -91,7 +94,7 @@ def parse(grid: Mapping[Any, Any]) -> tuple[Axis, ...]:
                 raise ConfigError(f"grid.{key}: appears twice")
             if key == "threads":
                 raise ConfigError(
-                    "grid.threads: results do not depend on it, so that it cannot be an axis"
+                    "grid.threads: results do not depend on it, so it cannot be an axis"
                 )
             seen.add(key)
     columns = [_columns(keys, value) for keys, value in entries]
@@ -216,13 +219,13 @@ def _zipped(where: str, keys: tuple[str, ...], value: Any, rounded: bool) -> lis
         or len(value) != len(keys)
     ):
         raise ConfigError(
-            f"{where}: expected {len(keys)} lists that walk together, one for each name, got "
+            f"{where}: expected {len(keys)} lists of equal length, one for each name, got "
             f"{_checks.short(value)}"
         )
     columns = [_values(f"{where}[{i}]", v, rounded) for i, v in enumerate(value)]
     if len({len(c) for c in columns}) > 1:
         raise ConfigError(
-            f"{where}: expected lists of one length, got "
+            f"{where}: expected lists of equal length, got "
             f"{', '.join(f'{len(c)} values of {k}' for k, c in zip(keys, columns, strict=True))}"
         )
     return columns

@@ -138,7 +138,7 @@ class Reader:
                 "SELECT definition, keys, hash FROM sweeps ORDER BY id DESC LIMIT 1"
             ).fetchone()
         if row is None:
-            raise StoreError(f"store: {str(self.path)!r} holds no sweep")
+            raise StoreError(f"store: {str(self.path)!r} contains no sweep")
         definition, keys, name = row
         with self.whole():
             if hashlib.sha256(definition.encode() + keys).digest() != name:

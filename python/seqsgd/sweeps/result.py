@@ -172,7 +172,7 @@ class SweepResult:
 
     def _recorded(self, name: str) -> xr.DataArray:
         if name not in self.dataset:
-            raise AttributeError(f"{name}: this sweep has not recorded it")
+            raise AttributeError(f"{name}: this sweep did not record it")
         return self.dataset[name]
 
     def __getitem__(self, name: str) -> xr.DataArray:
@@ -399,7 +399,7 @@ class SweepResult:
         every cell in the group `provenance`.
         """
         target = _files.check_netcdf(
-            "path", path, "; for others there are to_zarr and dataset.to_dataframe()"
+            "path", path, "; for other formats use to_zarr or dataset.to_dataframe()"
         )
         dataset, words = self.dataset, self.provenance()
         with _files.atomic(target, netcdf_size(dataset, words)) as part:

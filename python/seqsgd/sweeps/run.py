@@ -351,9 +351,9 @@ def _interrupts(result: SweepResult, cells: int, path: Path | None) -> Iterator[
     except KeyboardInterrupt:
         done = result.cells_done
         how = (
-            f"they are in {str(path)!r}, and the same call goes on from there"
+            f"they are in {str(path)!r}, and the same call continues"
             if path is not None
-            else "with store=FILE the same call would go on from there"
+            else "with store=FILE the same call would continue"
         )
         raise SweepInterrupted(
             f"interrupted after {done} of {cells} cells; {how}", result

@@ -103,7 +103,7 @@ def check_format(path: Path, connection: sqlite3.Connection) -> bool:
         return False
     if application != APPLICATION:
         raise StoreError(
-            f"store: {str(path)!r} is a database of something else, not a store of sweeps"
+            f"store: {str(path)!r} is a database of another program, not a store of sweeps"
         )
     if version > FORMAT_VERSION:
         raise StoreError(

@@ -104,7 +104,7 @@ def spread(
     F = widening(A, covariance(s, right.K, generator)) * math.sqrt(right.lr / d)
     if F.shape[1] == 0:
         raise ValueError(
-            "noise: expected a learning rate at which the uninformative point is left, but it "
+            "noise: expected a learning rate at which the uninformative point is unstable, but it "
             "attracts"
         )
     if right.names == ("m",):
@@ -136,7 +136,7 @@ def noisy_times(
     if right.names != ("m",):
         raise ValueError(
             "noise: expected a task whose uninformative point is left exponentially (k = 2), or "
-            "one whose state is m alone"
+            "one whose state is only m"
         )
     D = right.lr / (2 * d) * float(covariance(right.setup, right.K, generator)[0, 0])
     rate, m0 = line_rate(right), starts[np.arange(samples) % len(starts), 0]

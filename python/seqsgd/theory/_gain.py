@@ -190,7 +190,7 @@ def gain(
     why = ""
     if not tied:
         why = (
-            f"<C_{k}, 1^(x){k}> = 0: the tied network sees nothing of order {k}, "
+            f"<C_{k}, 1^(x){k}> = 0: the tied network does not depend on order {k}, "
             f"{'the untied one does' if untied else 'nor does the untied one learn'}"
         )
     elif k % 2 == 0 and sign * C.ones < 0:

@@ -198,7 +198,7 @@ def _tensors(
     if polynomial is not None:
         return HermiteTensors(order, (polynomial.tensor(order),), True, "Hermite algebra")
     if order % 2 == 1 and _even(teacher):
-        return HermiteTensors(order, zeros(L, order, outputs), True, "zero, for the link is even")
+        return HermiteTensors(order, zeros(L, order, outputs), True, "zero, since the link is even")
     core = teacher._compiled()
     rule = cubature.rule(L, order, outputs, points, core.calls_python)
     if L == 1:

@@ -97,7 +97,7 @@ def rule(
     if L == 1:
         if order > 150:
             raise ValueError(
-                f"order: expected one up to 150 for a link that is integrated, got {order}"
+                f"order: expected at most 150 for a link that is integrated, got {order}"
             )
         return Rule(L, points or LINE, 16 * SAMPLES / (points or LINE), radius)
     if points is None:
@@ -106,7 +106,7 @@ def rule(
         if points < 2**13:
             raise ValueError(
                 f"order: C_{order} of {outputs} functions of {L} tokens takes long to integrate; "
-                "give `points` (at least 2^13) to have it"
+                "pass `points` (at least 2^13) to have it"
             )
     if grids >= L:
         volume = math.pi ** (L / 2) / math.gamma(L / 2 + 1) * radius**L

@@ -40,8 +40,8 @@ def check_count(n: int, what: str, limit: int = SPARSE_ENTRIES) -> None:
     """Refuse tensors that would not fit into memory."""
     if n > limit:
         raise ValueError(
-            f"order: {what} has {n} different entries, more than the {limit} that are stored; ask "
-            "for a lower order or a smaller L"
+            f"order: {what} has {n} different entries, more than the {limit} that are stored; use "
+            "a lower order or a smaller L"
         )
 
 
