@@ -329,7 +329,9 @@ main(["run", "job.toml"])
     ],
 )
 def test_a_full_disk(tmp_path, steps, there, said):
-    """As far as a limit of the process stands for it: one line, nothing half-written, and no crash."""
+    """As far as a limit of the process stands for it: one line, nothing half-written, and no
+    crash.
+    """
     write(
         tmp_path,
         FILE.replace("steps = 200", f"steps = {steps}").replace(
