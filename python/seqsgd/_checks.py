@@ -168,10 +168,10 @@ def dtype(name: str, value: object, options: Sequence[str]) -> str:
 def text(name: str, value: object) -> str:
     """A string that files can hold."""
     if not isinstance(value, str):
-        raise TypeError(f"{name}: expected a text, got {short(value)}")
+        raise TypeError(f"{name}: expected a string, got {short(value)}")
     if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
         raise ValueError(
-            f"{name}: expected a text without NUL and surrogate characters, got {short(value)}"
+            f"{name}: expected a string without NUL and surrogate characters, got {short(value)}"
         )
     return value
 
@@ -197,7 +197,7 @@ def unmasked(name: str, value: object) -> object:
         masked := int(np.count_nonzero(np.ma.getmaskarray(value)))
     ):
         raise TypeError(
-            f"{name}: expected numbers without masked ones, got {short(value)}, {masked} masked"
+            f"{name}: expected numbers without masked entries, got {short(value)}, {masked} masked"
         )
     return value
 

@@ -155,7 +155,7 @@ def _check_place(name: str, p: Path, longer: int) -> None:
     if not final.exists():
         return
     if not final.is_file():
-        raise ValueError(f"{name}: expected a file, got {str(p)!r}, which is a device or the like")
+        raise ValueError(f"{name}: expected a file, got {str(p)!r}, which is not a regular file")
     anybody = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
     if not final.stat().st_mode & anybody or not os.access(final, os.W_OK):  # root may write to all
         raise ValueError(f"{name}: the file {str(p)!r} is read-only")
@@ -205,9 +205,7 @@ def check_netcdf(name: str, path: str | os.PathLike[str], elsewise: str = "") ->
     if re.fullmatch(r"\.[A-Za-z]\w*", p.suffix) and p.suffix not in NETCDF:  # "lr0.1" has none
         raise ValueError(f"{name}: expected a name that ends in .nc, got {str(p)!r}{elsewise}")
     if p.is_file() and p.stat().st_size and kind(p) != "netCDF":
-        raise ValueError(
-            f"{name}: {str(p)!r} is there already and is no netCDF file; it is not replaced"
-        )
+        raise ValueError(f"{name}: {str(p)!r} exists and is not a netCDF file; it is not replaced")
     return p
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 # Why a result can be without a variable
-_NO_STOP = "it was not asked for; pass stop=WeakRecovery(eta)"
+_NO_STOP = "it was not recorded; pass stop=WeakRecovery(eta)"
 ABSENT = {
     "m": "nothing was recorded",
     "e": "the student has no positional encoding with vectors",
@@ -82,7 +82,10 @@ class Outcome:
 
     def early(self) -> list[str]:
         """Which runs stopped early because of what they did."""
-        kinds = (self.halted, "halted at eta"), (self.nonfinite, "met values that are not finite")
+        kinds = (
+            (self.halted, "halted at eta"),
+            (self.nonfinite, "stopped at values that are not finite"),
+        )
         return [f"{int(k.sum())} of {self.runs} runs {did}" for k, did in kinds if k.any()]
 
     def limit(self, there: Bools) -> str:
@@ -100,7 +103,7 @@ class Outcome:
         last = np.where(gone, self.done[self.computed], np.inf)
         first = np.flatnonzero(self.computed)[int(last.argmin())]
         of = f"the first of {self.runs} runs" if self.runs > 1 else "it"
-        for kind, does in ((self.halted, "halts"), (self.nonfinite, "meets values not finite")):
+        for kind, does in ((self.halted, "halts"), (self.nonfinite, "stops at values not finite")):
             if kind[first]:
                 in_all = f" ({int(kind.sum())} in all)" if self.runs > 1 else ""
                 return f"until {of} {does}{in_all}"
@@ -153,7 +156,7 @@ def mark(dataset: xr.Dataset, ended_by: str = "") -> xr.Dataset:
     if told:
         comment = (
             f"{'; '.join(told)}: NaN after that. "
-            "A mean or median over runs that leaves NaN out is one over the other runs"
+            "A mean or median that skips NaN is over the other runs only"
         )
         for variable in dataset.data_vars.values():
             if "step" in variable.dims:

@@ -1,4 +1,4 @@
-"""The exceptions and warnings a caller may want to catch by name."""
+"""Exceptions and warnings of the package."""
 
 from __future__ import annotations
 
@@ -17,23 +17,21 @@ __all__ = [
 
 
 class PrecisionWarning(UserWarning):
-    """A step of float32 SGD is so short that rounding would swallow part of it."""
+    """Steps of float32 SGD are so short that rounding would lose part of them."""
 
 
 class NonFiniteWarning(UserWarning):
-    """Some runs met a NaN or an overflow and stopped at that step; what they recorded before is
-    kept.
-    """
+    """Some runs stopped at a NaN or an overflow; their records before it are kept."""
 
 
 class ConfigError(ValueError):
-    """One entry of a run file (or of any plain dictionary) is wrong; the message starts with its
+    """An entry of a run file (or of any plain dictionary) is wrong; the message starts with its
     dotted path.
     """
 
 
 class _Interrupted(KeyboardInterrupt):
-    """A Ctrl-C that brings along what there is; it can be pickled, as a process pool does."""
+    """A Ctrl-C that carries the results so far; it can be pickled, as process pools do."""
 
     def __init__(self, message: str, result: Any) -> None:
         super().__init__(message)
@@ -50,30 +48,31 @@ class _Interrupted(KeyboardInterrupt):
 class SimulationInterrupted(_Interrupted):
     """Ctrl-C during :func:`seqsgd.simulate`.
 
-    It is a :class:`KeyboardInterrupt`, so code that does not know of it ends as usual.
+    It is a :class:`KeyboardInterrupt`, so code that does not catch it ends as usual.
 
     Attributes
     ----------
     result : Result
-        Everything recorded until then; NaN where the runs had not arrived.
+        Everything recorded until then; NaN at steps that were not done.
     """
 
     result: Any
 
 
 class StoreError(ValueError):
-    """The store of a sweep cannot be used: of another kind, newer, read-only, full or damaged.
+    """The store of a sweep cannot be used: it is another kind of file, newer, read-only, full or
+    damaged.
 
-    What was stored before is not lost.
+    Everything stored before is kept.
     """
 
 
 class SweepError(RuntimeError):
-    """A cell of a sweep failed and `errors="raise"` was asked for, or its executor is of no use."""
+    """A cell of a sweep failed with `errors="raise"`, or its executor cannot be used."""
 
 
 class SweepWarning(UserWarning):
-    """Some cells of a sweep failed, or have something to say."""
+    """Some cells of a sweep failed or raised warnings."""
 
 
 class SweepInterrupted(_Interrupted):
@@ -82,8 +81,8 @@ class SweepInterrupted(_Interrupted):
     Attributes
     ----------
     result : SweepResult
-        What there is. Pickled, that of a sweep without a store has all its numbers with it, and
-        that of others the path of the store.
+        The results so far. Pickled without a store, it contains all numbers; with a store, only the
+        path of the store.
     """
 
     result: Any

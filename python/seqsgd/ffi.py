@@ -1,33 +1,33 @@
-"""Plain C entry points of the compiled core, for loops that run without the GIL: numba, ctypes,
-cffi, C.
+"""Plain C entry points of the compiled core, for loops without the GIL in numba, ctypes, cffi or C.
 
 Every entry point is an `EntryPoint`: an address, a C prototype and a ctypes function. Simulations
-are made in Python and reach C as the integer ``Handle(simulator).address``. All other addresses are
-integers too (``array.ctypes.data``), so that the functions can be called from a function compiled
-by numba with ``nogil=True`` as they are.
+are made in Python; C identifies them by the integer ``Handle(simulator).address``. All other
+addresses are integers too (``array.ctypes.data``), so that functions compiled by numba with
+``nogil=True`` can call the entry points directly.
 
-- ``advance``: n steps on fresh draws; the steps done (fewer if a value was not finite).
-- ``observe``: a step on each of n given sequences X (n, L, d), C-contiguous, of the simulator's
-  dtype,
-  entries of variance 1/d, with labels y (n, k) float64 or 0 for the teacher's; losses (n,) float64
-  before each step; the steps done.
-- ``step``: steps done so far.
-- ``order_parameters``: overlaps m, squared norms q (as many as weight vectors), positional overlaps
-  e
-  (L, where there are any) and the last sample's loss (1), each float64 or 0 if not wanted.
-- ``weights``: weights (weight vectors, d) float64.
-- ``sizes``: six int64: L, d, k, number of weight vectors, of positional overlaps, bytes of a number
-  in X.
-- ``normals_float32``: n standard normals of the block addressed by (seed, stream < 256, run,
+- ``advance``: does n steps on fresh draws; returns the steps done (fewer if a value was not
+  finite).
+- ``observe``: does a step on each of n given sequences X (n, L, d), C-contiguous, of the
+  simulator's dtype, entries of variance 1/d, with labels y (n, k) float64 or 0 for the teacher's;
+  writes the losses (n,) float64 before each step; returns the steps done.
+- ``step``: returns the steps done so far.
+- ``order_parameters``: writes overlaps m, squared norms q (as many as weight vectors), positional
+  overlaps e (L, if there are any) and the last sample's loss (1), each float64, or 0 to leave it
+  out.
+- ``weights``: writes the weights (weight vectors, d) float64.
+- ``sizes``: writes six int64: L, d, k, number of weight vectors, number of positional overlaps,
+  bytes of a number in X.
+- ``normals_float32``: writes n standard normals of the block addressed by (seed, stream < 256, run,
   block < 2^56), docs: "Reproducibility".
 - ``normals_float64``: the same in double precision.
 
-All return int64; negative: `IN_USE`, `FAILED` or `BAD_ARGUMENT`, and nothing was done (after FAILED
-of ``advance`` or ``observe``: the steps before the one that failed). Functions of the user's in
-Python take the GIL when they are called. Nothing here answers Ctrl-C: keep n to what may run in one
-piece. Sizes of arrays are not checked: they cannot be. Nor is the scale of X: divide data of unit
-variance by sqrt(d). A loop until something has happened must end where ``advance`` returns 0 or
-less.
+All return int64. A negative value is `IN_USE`, `FAILED` or `BAD_ARGUMENT`, and nothing was done
+(except that FAILED of ``advance`` or ``observe`` keeps the steps before the failing one). Your own
+Python functions take the GIL when they are called.
+
+Entry points do not react to Ctrl-C: keep n small enough. They cannot check the sizes of arrays, nor
+do they check the scale of X: divide data of unit variance by sqrt(d). A loop that waits for an
+event must end when ``advance`` returns 0 or less.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ __all__ = [
 IN_USE = -1
 """Another thread is inside the same simulator."""
 FAILED = -2
-"""A function of the user's raised, or memory ran out."""
+"""A user function raised, or memory ran out."""
 BAD_ARGUMENT = -3
 """A negative count, an address of 0 where one is needed, or a stream or block out of range."""
 
@@ -72,14 +72,14 @@ _TYPES: dict[str, type[Any]] = {
 
 @dataclass(frozen=True)
 class EntryPoint:
-    """One C function.
+    """A C function of the core.
 
     Attributes
     ----------
     name : str
-        Its name here.
+        Its name in this module.
     address : int
-        Where it is, as long as the package is loaded.
+        Its address, valid as long as the package is loaded.
     prototype : str
         Its declaration in C.
     """
@@ -90,7 +90,7 @@ class EntryPoint:
 
     @property
     def ctypes(self) -> Any:
-        """As a ctypes function, which releases the GIL while it runs and is known to numba.
+        """The ctypes function, which releases the GIL while it runs and which numba accepts.
 
         Addresses are integers (size_t).
         """
@@ -100,14 +100,14 @@ class EntryPoint:
 
 
 class Handle:
-    """A simulator for C.
+    """A simulator as the entry points receive it.
 
     Parameters
     ----------
     simulator : Simulator
-        Stays the owner of its memory, with which `address` is valid; the handle keeps that memory
-        alive. After `simulator.load_state` has taken over another run's entropy the simulator works
-        on other memory: make a new handle.
+        The owner of the memory; the handle keeps that memory alive, and with it `address`. If
+        `simulator.load_state` takes the entropy of another run, the simulator gets new memory: make
+        a new handle then.
     """
 
     def __init__(self, simulator: Simulator) -> None:
@@ -117,12 +117,12 @@ class Handle:
 
     @property
     def address(self) -> int:
-        """The first argument of the entry points."""
+        """First argument of the entry points."""
         return int(self._core.address())
 
 
 def entry_points() -> dict[str, EntryPoint]:
-    """All entry points, by name."""
+    """Return all entry points, by name."""
     addresses = _core.entry_points()
     return {
         name: EntryPoint(name, addresses[name], prototype)

@@ -1,4 +1,4 @@
-"""What is there: names that models take, and the build for bug reports."""
+"""What is available: names that models accept, and the build for bug reports."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from .results import provenance
 
 
 def links() -> list[str]:
-    """Names that SSI takes."""
+    """List the names of links that SSI accepts."""
     return list(_core.link_names())
 
 
 def activations() -> list[str]:
-    """Names that Tied and Untied take; besides, "He0" to "He30"."""
+    """List the names of activations that Tied and Untied accept, except "He0" to "He30"."""
     return list(_core.activation_names())
 
 
 def losses() -> list[str]:
-    """Names that Task takes."""
+    """List the names of losses that Task accepts."""
     return list(_core.losses())
 
 
 def dynamics() -> list[str]:
-    """Names that simulate takes."""
+    """List the names of dynamics that simulate accepts."""
     return list(TRAITS)
 
 
 def build_config() -> dict[str, str]:
-    """Versions, compiler, instruction set and cores, as strings."""
+    """Return versions, compiler, instruction set and cores, as strings."""
     versions = provenance.versions()
     level = versions.pop("level", _core.level)
     return {
@@ -43,8 +43,8 @@ def build_config() -> dict[str, str]:
 
 
 def cmake_dir() -> str:
-    """Directory of the installed CMake package, for CMAKE_PREFIX_PATH or seqsgd_DIR of a C++
-    program.
+    """Return the folder of the installed CMake package, for CMAKE_PREFIX_PATH or seqsgd_DIR of a
+    C++ program.
     """
     compiled = Path(
         _core._cpu.__file__ or ""

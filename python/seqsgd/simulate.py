@@ -1,4 +1,4 @@
-"""simulate: many runs of one task in one call."""
+"""Simulate many runs of one task in one call."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def simulate(
     progress: bool | None = None,
     callback: Callback | None = None,
 ) -> Result:
-    """One-pass spherical SGD, many runs at once (docs: "The model and its letters", Step).
+    """Simulate one-pass spherical SGD, many runs at once (docs: "The model and its letters", Step).
 
     Parameters
     ----------
@@ -55,48 +55,48 @@ def simulate(
     d : int
         Token dimension.
     steps : int
-        SGD steps, one fresh sample X (L, d) each. 0 records the start alone.
+        Number of SGD steps, each on one fresh sample X (L, d). 0 records only the start.
     lr : float >= 0, PowerLaw, Decay or Piecewise
         Learning rate gamma.
     runs : int
-        Independent runs; each has its own teacher, start and data.
+        Number of independent runs. Each has its own teacher, start and data.
     rng : int, numpy SeedSequence, numpy Generator or None
-        All randomness comes from it; None takes fresh entropy, which the result notes. A Generator
-        is moved on by one call.
+        Source of all randomness. None draws fresh entropy and records it in the result. A Generator
+        is advanced by one call.
     dynamics : "sampled", "reduced" or "flow"
-        "sampled" draws every X and moves w. "reduced" follows the order parameters alone, with the
-        same law at any d, at a cost that does not depend on d (docs: "The reduced dynamics"):
-        Gaussian tokens only. "flow" integrates the limit d -> infinity from each start (docs:
-        "Risk, flow, landscapes, phases", Flow).
-    init : Overlap or Uniform
-    record : Every, LogSpaced, a list of steps, or None
-        None: about 200 records, evenly.
+        "sampled" draws every X and moves w. "reduced" follows only the order parameters: the law is
+        exact at any d, and the cost does not depend on d (docs: "The reduced dynamics"). It needs
+        Gaussian tokens. "flow" integrates the limit d -> infinity from each start (docs: "Risk,
+        flow, landscapes, phases", Flow).
+    init : Overlap or Uniform, optional
+    record : Every, LogSpaced, At, a list of steps, or None
+        Which steps to record. None records about 200 evenly spaced steps.
     stop : WeakRecovery, optional
-        Notes each run's first step at eta; with ``halt=True`` the run stops there.
+        Find the first step of each run at eta. With ``halt=True`` the run stops there.
     dtype : "float32" or "float64", or what NumPy takes for them
-        Of weights and tokens; of the normals alone with dynamics="reduced", whose state is float64.
-        Records are float64 always.
+        Type of weights and tokens. With dynamics="reduced" it is the type of the normals only; the
+        state is float64. Records are always float64.
     threads : int, optional
-        None: as many as there are cores to use, at most one per run. Results do not depend on it.
+        Number of threads. None uses all available cores, at most one per run. Results do not depend
+        on it.
     step : "normalized" or "projected"
-        Whether G or its component orthogonal to w moves w.
-    tokens : "gaussian", "rademacher", "uniform", StudentT or Correlated
+        Whether the gradient G, or its component orthogonal to w, moves w.
+    tokens : "gaussian", "rademacher", "uniform", StudentT or Correlated, optional
     first_run : int
-        Number of the first run: runs 0..63 in one call are the same, bit for bit, as 0..31 in one
+        Number of the first run. Runs 0..63 in one call have the same bits as runs 0..31 in one call
         and 32..63 in another.
     checkpoint : path, optional
-        A file that holds the state, renewed every `checkpoint_every` seconds, on Ctrl-C and at the
-        end. If it exists and belongs to the same arguments it is continued, bit for bit; `steps`
-        may be larger than before (then records taken so far stay where they were), and `threads`
-        may differ. Functions of your own must be the same; a warning says where that cannot be
-        known (`Named`).
+        File for the state, written every `checkpoint_every` seconds, on Ctrl-C and at the end. If
+        it exists and has the same arguments, the simulation continues from it, bit for bit. `steps`
+        may be larger than before (existing records stay where they are), and `threads` may differ.
+        Your own functions must be the same; a warning says if that cannot be checked (`Named`).
     progress : bool, optional
-        A progress bar on stderr. None: if somebody watches (a terminal).
+        Whether to show a progress bar on stderr. None shows one if stderr is a terminal.
     callback : callable, optional
-        `callback(run_steps_done, run_steps_in_all)`, about every 50 ms in the calling thread.
-        True (also NumPy's) ends the simulation with what was recorded, and the result then says
-        that it is not complete; False and None go on; anything else is a TypeError, which ends
-        the simulation.
+        Called as `callback(run_steps_done, run_steps_in_all)` about every 50 ms in the calling
+        thread. If it returns True (also NumPy's), the simulation ends, and the result has the
+        records so far and is marked as incomplete. False and None continue. Anything else raises
+        TypeError.
 
     Returns
     -------
@@ -105,18 +105,19 @@ def simulate(
     Raises
     ------
     TypeError, ValueError
-        One line that names the argument. Nothing has been allocated by then.
+        If an argument is wrong. One line names it; nothing has been allocated yet.
     MemoryError
         If runs, L and d do not fit into memory.
     SimulationInterrupted
-        On Ctrl-C, within 0.2 s; a KeyboardInterrupt whose `result` has everything recorded so far.
+        On Ctrl-C, within 0.2 s. It is a KeyboardInterrupt whose `result` has everything recorded so
+        far.
 
     Warns
     -----
     PrecisionWarning
         If steps are too short for float32.
     NonFiniteWarning
-        If runs were stopped by a NaN or an overflow.
+        If runs stopped at a NaN or an overflow.
     """
     run = Run(
         task,
@@ -197,14 +198,14 @@ class Execution:
             self.bar.close()
 
     def advance(self) -> None:
-        """To the end, or until a callback ends it."""
+        """Advance to the end, or until a callback stops it."""
         while not self.engine.advance(self.watch) and not self.ended:
             self.save()
             self.before = int(self.engine.steps_done().sum())
         self.save()
 
     def watch(self, run_steps: int) -> bool:
-        """Called by the engine now and then; true pauses it."""
+        """Return true to pause the engine, which calls this at intervals."""
         self.bar.update(self.before + run_steps - self.done)
         self.done = self.before + run_steps
         if self.callback is not None and _true(self.callback(self.done, self.total)):
@@ -242,9 +243,9 @@ class Execution:
 
 
 def _true(answer: object) -> bool:
-    """What a callback has answered.
+    """Return whether a callback asks to stop.
 
-    Numbers and texts are refused: a callback that ends in `f.write(...)` means nothing by it.
+    Numbers and texts are refused: a callback that ends in `f.write(...)` does not mean to stop.
     """
     if answer is None or isinstance(answer, bool):
         return bool(answer)
@@ -281,7 +282,7 @@ def _warn_nonfinite(result: Result, stacklevel: int) -> None:
 def _assemble(
     run: Run, seed: Seed, grid: Steps, engine: Dynamics, wall_time: float, ended_by: str = ""
 ) -> Result:
-    """Label what a dynamics recorded; `ended_by` says what ended it if it is not complete."""
+    """Label the records of a dynamics; `ended_by` says what ended an incomplete simulation."""
 
     variables = engine.variables()
     done = engine.steps_done()

@@ -1,4 +1,4 @@
-"""Simulator: one run, step by step, for use inside a larger program."""
+"""Advance one run step by step, for use inside a larger program."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ _GRID = np.zeros(1, dtype=np.int64)
 
 
 class Simulator:
-    """One run that moves when told to, on its own draws or on the caller's data.
+    """A single run that you advance yourself, on its own draws or on your data.
 
     With the same arguments, `advance` passes through the same states as run number `run` of
     :func:`simulate`, bit for bit. Different objects may be used from different threads at once;
-    calls on one object wait for each other. A copy (`copy.deepcopy`) and a pickled simulator go on
-    from the same state by themselves, bit for bit (on the same version and instruction set).
+    calls on one object wait for each other. A copy (`copy.deepcopy`) or an unpickled simulator
+    continues independently from the same state, bit for bit (on the same version and instruction
+    set).
 
     Parameters
     ----------
     task, d, lr, rng, init, dtype, step, tokens
-        As of :func:`simulate`.
+        As for :func:`simulate`.
     run : int
         Number of the run within `rng`.
     """
@@ -79,8 +80,22 @@ class Simulator:
     def advance(self, n: int) -> int:
         """Do n steps on fresh draws.
 
-        Returns how many were done: fewer if a value was not finite, which is also warned of. Ctrl-C
-        stops between two steps.
+        Ctrl-C stops between two steps.
+
+        Parameters
+        ----------
+        n : int
+            Number of steps.
+
+        Returns
+        -------
+        int
+            Steps done; fewer than n if a value was not finite.
+
+        Warns
+        -----
+        NonFiniteWarning
+            If a value was not finite.
         """
         n = _checks.integer("n", n, 0, 2**52)
         with self._lock:
@@ -97,27 +112,27 @@ class Simulator:
         Parameters
         ----------
         X : (n, L, d) array
-            Sequences in the units of the model: entries of mean 0 and variance 1/d. Data of unit
-            variance are to be divided by sqrt(d). Used in place if C-contiguous and of the
-            simulator's dtype, else copied.
+            Sequences in the units of the model: entries of mean 0 and variance 1/d. Divide data of
+            unit variance by sqrt(d). The array is used in place if it is C-contiguous and has the
+            simulator's dtype, otherwise copied.
         y : (n, k) array, optional
-            Labels; (n,) for k = 1 and (n, L, L) for a matrix are taken too. None: the teacher's,
-            without noise.
+            Labels; (n,) for k = 1 and (n, L, L) for a matrix are accepted too. None uses the
+            teacher's labels, without noise.
         check_scale : bool
-            Refuse X where the mean square of the first 10 000 entries or so of a call, or of
-            several short ones, is more than 3 times off 1/d (with correlated tokens: off theirs),
-            chance allowed for: Gaussian data in the right units are refused with a probability
-            below 2e-12. False: take any.
+            Whether to refuse X in wrong units. X is refused if the mean square of about the first
+            10 000 entries of a call, or of several short calls, differs from 1/d (for correlated
+            tokens: from theirs) by more than a factor of 3. Chance is allowed for: Gaussian data in
+            the right units are refused with a probability below 2e-12. False accepts any X.
 
         Returns
         -------
         losses : (n,) float64
-            Each before its step. NaN from a step on that was not finite.
+            Loss of each sample before its step; NaN from the first step on that was not finite.
 
         Raises
         ------
         TypeError, ValueError
-            If shapes or kinds do not fit, an entry is masked or not finite, or X is in other units.
+            If shapes or types do not fit, an entry is masked or not finite, or X is in other units.
             No step is done then.
         """
         L, d, k = self._run.L, self._run.d, self._run.task.k
@@ -143,10 +158,11 @@ class Simulator:
 
     @property
     def lr(self) -> float | models.Rate:
-        """Learning rate of the steps to come, as of :func:`simulate`; may be set.
+        """Learning rate of the next steps, as for :func:`simulate`; may be set.
 
-        A law counts steps from the start, not from now. Files of :meth:`save_state` belong to
-        simulators that have this rate."""
+        A schedule counts steps from the start of the run, not from now. Files of :meth:`save_state`
+        belong to simulators with this rate.
+        """
         return self._run.lr
 
     @lr.setter
@@ -158,26 +174,25 @@ class Simulator:
 
     @property
     def step(self) -> int:
-        """Steps done."""
+        """Number of steps done."""
         with self._lock:
             return int(self._core.step())
 
     @property
     def m(self) -> Any:
-        """Overlap w . w* / d: a float, untied (L,) float64."""
+        """Overlap w . w* / d: a float, for untied weights (L,) float64."""
         m = self._order("m")
         return m if self._untied else float(m[0])
 
     @property
     def q(self) -> _checks.Float64:
-        """Squared norms ||w_l||^2 / d, (L,) float64; tied: 1 up to rounding, (1,)."""
+        """Squared norms ||w_l||^2 / d, (L,) float64; for tied weights (1,), 1 up to rounding."""
         return self._order("q")
 
     @property
     def e(self) -> Any:
-        """Positional overlap p_l .
-
-        w / sqrt(d): a float with Opposite and tied weights (e = e_1 = -e_2), else (L,) float64.
+        """Positional overlap p_l . w / sqrt(d): a float with Opposite and tied weights (e = e_1 =
+        -e_2), otherwise (L,) float64.
         """
         e = self._order("e")
         if not e.size:
@@ -190,26 +205,26 @@ class Simulator:
 
     @property
     def loss(self) -> float:
-        """Loss of the last sample, before its step; NaN at the start."""
+        """Loss of the last sample, before its step; NaN before the first step."""
         return float(self._order("loss"))
 
     @property
     def w(self) -> _checks.Float64:
-        """Weights (d,), untied (L, d), float64, norm sqrt(d) each (a copy)."""
+        """Weights (d,), for untied students (L, d), float64, norm sqrt(d) each (a copy)."""
         with self._lock:
             w: _checks.Float64 = self._core.weights()[0]
         return w if self._untied else w[0]
 
     @property
     def teacher(self) -> _checks.Float64:
-        """w* (d,) float64, norm sqrt(d) (a copy)."""
+        """Hidden direction w* (d,), float64, norm sqrt(d) (a copy)."""
         with self._lock:
             w: _checks.Float64 = self._core.teacher()[0]
         return w
 
     @property
     def positions(self) -> _checks.Float64:
-        """P (L, d) float64 (a copy)."""
+        """Positions P (L, d), float64 (a copy)."""
         with self._lock:
             P: _checks.Float64 = self._core.positions()[0]
         if not P.size:
@@ -217,13 +232,14 @@ class Simulator:
         return P
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
-        """Write the state to a file, whole or not at all."""
+        """Write the state to a file, completely or not at all."""
         with self._lock:
             Checkpoint(path, self._run, self._seed).save(self, _GRID, 0.0)
 
     def load_state(self, path: str | os.PathLike[str]) -> None:
-        """Go to the state in a file written by a simulator with the same arguments; one made
-        without `rng` takes over the file's entropy.
+        """Restore the state from a file of a simulator with the same arguments.
+
+        A simulator made without `rng` also takes the file's entropy.
         """
         saved = Checkpoint(path, self._run, self._seed)
         if not saved.exists():
@@ -238,12 +254,14 @@ class Simulator:
             saved.restore(self)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """The state as arrays, for :meth:`restore` of a simulator with the same arguments."""
+        """Return the state as arrays, for :meth:`restore` of a simulator with the same
+        arguments.
+        """
         with self._lock:
             return dict(self._core.state())
 
     def restore(self, state: Any) -> None:
-        """Go back to what :meth:`state` gave, bit for bit."""
+        """Restore a state returned by :meth:`state`, bit for bit."""
         if not isinstance(state, Mapping):
             raise TypeError(f"state: expected what state() gave, got {_checks.short(state)}")
         with self._lock:
@@ -323,5 +341,5 @@ class Simulator:
 
 
 def _go_on(run_steps: int) -> bool:
-    """Python runs now and then, so that signals are seen."""
+    """Return to Python at intervals, so that signals are handled."""
     return False

@@ -199,7 +199,7 @@ def test_where_the_files_go(tmp_path, typed, output, stem):
 def test_files_that_are_not_to_be_replaced(tmp_path):
     write(tmp_path, FILE)
     for name, mode, said in (
-        ("out.nc", 0o644, "'out.nc' is there already and is no netCDF file; it is not replaced"),
+        ("out.nc", 0o644, "'out.nc' exists and is not a netCDF file; it is not replaced"),
         ("out.png", 0o444, "the file 'out.png' is read-only"),
     ):
         (tmp_path / name).write_text("mine")
@@ -245,7 +245,7 @@ def test_names_of_any_bytes(tmp_path):
     )
     assert (done.returncode, done.stderr) == (
         2,
-        b"seqsgd: title: expected a text without NUL and surrogate characters, got '\\udce9'\n",
+        b"seqsgd: title: expected a string without NUL and surrogate characters, got '\\udce9'\n",
     )
 
 
@@ -264,7 +264,7 @@ def test_a_set_that_cases_say_otherwise(tmp_path):
     done = seqsgd("run", write(tmp_path, TWO), "--set", "task.teacher.L=3", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (
         0,
-        "seqsgd: --set task.teacher.L holds instead of case[0].grid.task.teacher.L\n",
+        "seqsgd: --set task.teacher.L overrides case[0].grid.task.teacher.L\n",
     )
     r = sq.load(tmp_path / "out.nc")
     assert isinstance(r, sq.Result) and r.task.teacher.L == 3
@@ -334,7 +334,9 @@ main(["run", "job.toml"])
     ],
 )
 def test_a_full_disk(tmp_path, steps, there, said):
-    """As far as a limit of the process stands for it: one line, nothing half-written, and no crash."""
+    """As far as a limit of the process stands for it: one line, nothing half-written, and no
+    crash.
+    """
     write(
         tmp_path,
         FILE.replace("steps = 200", f"steps = {steps}").replace(

@@ -253,12 +253,12 @@ BAD = [
         "base.task.student: expected Tied, Untied, LinearAttention or Attention, got 'Tied'",
     ),
     ("base = 3", "base: expected a table, got 3"),
-    ("title = 3" + BASE, "title: expected a text, got 3"),
-    ("output = 3" + BASE, "output: expected a text, got 3"),
+    ("title = 3" + BASE, "title: expected a string, got 3"),
+    ("output = 3" + BASE, "output: expected a string, got 3"),
     ("case = 3" + BASE, "case: expected tables [[case]], got 3"),
     ("case = []" + BASE, "case: expected tables [[case]], got []"),
     ("case = [3]" + BASE, "case[0]: expected a table, got 3"),
-    (CASE + "label = 3", "case[0].label: expected a text, got 3"),
+    (CASE + "label = 3", "case[0].label: expected a string, got 3"),
     (CASE + "set = 3", "case[0].set: expected a table, got 3"),
     (CASE + "grid = { lr = 0.1 }", "case[0].grid.lr: expected a list of values, got 0.1"),
     (CASE + "grid = { lr = [] }", "case[0].grid.lr: expected a list of values, got []"),
@@ -307,7 +307,7 @@ BAD = [
     ),
     (
         replaced('link = "sum"', 'link = { type = "CLink", function = 1 }'),
-        "base.task.teacher.link: a function of the user's ('CLink') cannot be had from a file",
+        "base.task.teacher.link: a user function ('CLink') cannot be loaded from a file",
     ),
     # cases
     (
@@ -326,7 +326,7 @@ BAD = [
         CASE + "label = 'a'\nset = { dd = 1 }",
         "case[0].set.dd: unknown key, expected one of task, d, steps, ",
     ),
-    (CASE + 'set = { "lr.c" = 1 }', "case[0].set.lr.c: base.lr is no table"),
+    (CASE + 'set = { "lr.c" = 1 }', "case[0].set.lr.c: base.lr is not a table"),
     (
         CASE
         + (
@@ -363,17 +363,17 @@ BAD = [
     ),
     (
         CASE + 'label = "a\\u0000b"',
-        "case[0].label: expected a text without NUL and surrogate characters, got 'a\\x00b'",
+        "case[0].label: expected a string without NUL and surrogate characters, got 'a\\x00b'",
     ),
     (
         'title = "\\u0000"' + BASE,
-        "title: expected a text without NUL and surrogate characters, got '\\x00'",
+        "title: expected a string without NUL and surrogate characters, got '\\x00'",
     ),
     (CASE + "set = { checkpoint = 'x' }", "case[0]: checkpoint belongs to [base]"),
     (CASE + "grid = { checkpoint_every = [1] }", "case[0]: checkpoint_every belongs to [base]"),
     (
         CASE + "grid = { lr = { linspac = [0.1, 0.2, 3] } }",
-        "case[0].grid.lr.linspac: base.lr is no table; did you mean 'linspace'?",
+        "case[0].grid.lr.linspac: base.lr is not a table; did you mean 'linspace'?",
     ),
     (
         CASE + "grid = { lr = { linspace = [0.1, 0.2] } }",
@@ -391,7 +391,7 @@ BAD = [
     ("output = '.nc'" + BASE, "output: expected a name, got '.nc'"),
     (
         CASE + "label = 'a'\n[[case]]\nlabel = 'a'",
-        "case[1].label: two cases are called 'a'; tell them apart, for instance by {L}",
+        "case[1].label: two cases have the label 'a'; distinguish them, for instance by {L}",
     ),
     (CASE + "set = { d = 3 }\ngrid = { d = [3, 4] }", "case[0].grid.d: also in set"),
 ]
@@ -414,7 +414,7 @@ def test_refused_in_one_line(text, message):
         (BASE, ["d=0"], "base.d: expected an integer in [1, 1099511627776], got 0"),
         (BASE, ["d=many"], "base.d: expected an integer in [1, 1099511627776], got 'many'"),
         (BASE, ["base.x=1"], "base.x: unknown key, expected one of task, d, steps, "),
-        (BASE, ["d.x=1"], "base.d.x: base.d is no table"),
+        (BASE, ["d.x=1"], "base.d.x: base.d is not a table"),
         (
             BASE,
             ["case.label=1"],
@@ -430,7 +430,7 @@ def test_refused_in_one_line(text, message):
         (
             CASE + "[[case]]\nset = { lr = 1 }",
             ["lr.c=-2"],
-            "base.lr.c: base.lr is no table (in the case 'run')",
+            "base.lr.c: base.lr is not a table (in the case 'run')",
         ),
         (
             CASE + 'set = { "task.student" = { type = "LinearAttention" } }',
@@ -452,7 +452,7 @@ def test_refused_in_one_line(text, message):
         (
             BASE,
             ["title='\ud800'"],
-            "title: expected a text without NUL and surrogate characters, got '\\ud800'",
+            "title: expected a string without NUL and surrogate characters, got '\\ud800'",
         ),
         (BASE, ["record=" + "[" * 3000], "record: nested too deeply"),
     ],
@@ -603,8 +603,8 @@ def test_a_set_holds_in_every_case():
         ("d", 0.01, 20, 2),
     ]
     assert now.notes == (
-        "--set lr holds instead of case[1].set.lr",
-        "--set lr holds instead of case[2].grid.lr",
+        "--set lr overrides case[1].set.lr",
+        "--set lr overrides case[2].grid.lr",
         "the cases 'a', 'c, lr = 0.01, L=2' are the same with --set",
     )
 
@@ -612,7 +612,7 @@ def test_a_set_holds_in_every_case():
 def test_a_set_of_a_part_and_of_a_whole():
     part = plan(CASES, "task.student.sigma=tanh")
     assert [getattr(c.run.task.student, "sigma", None) for c in part.cases] == ["tanh"] * 6 + [None]
-    assert part.notes == ("--set task.student.sigma has no place in the cases 'd'",)
+    assert part.notes == ("--set task.student.sigma does not apply to the cases 'd'",)
     whole = plan(
         CASES, 'task.teacher={type="SSI", link="sum_h2", L=3}', 'task.student={type="Untied"}'
     )

@@ -104,7 +104,7 @@ def test_workers_and_options(tmp_path):
         (
             FILE,
             ["--set", "d=5"],
-            "base.d: the grid sets this itself, so that --set would change nothing",
+            "base.d: the grid sets this key, so --set would change nothing",
         ),
         (FILE, ["--set", "colour=1"], "base.colour: unknown key"),
         (FILE, ["--set", "runs=0"], "base.runs: expected an integer in [1, 4294967296], got 0"),
@@ -128,7 +128,7 @@ def test_workers_and_options(tmp_path):
         (
             FILE.replace("[100, 200, 300]", "[100, 200]"),
             [],
-            "grid.d, steps: expected lists of one length, got 3 values of d, 2 values of steps",
+            "grid.d, steps: expected lists of equal length, got 3 values of d, 2 values of steps",
         ),
         (
             FILE.replace("[1, 2]", "[]"),

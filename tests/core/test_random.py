@@ -94,7 +94,9 @@ def test_tails(dtype: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_no_correlation_within_a_block(dtype: str) -> None:
-    """2^21 draws: autocorrelation at lags 1 ... 1024 of x, x^2 and sign(x), and of x against x^2."""
+    """2^21 draws: autocorrelation at lags 1 ... 1024 of x, x^2 and sign(x), and of x against
+    x^2.
+    """
     x = normals(4, 1 << 21, dtype)
     p = [laws.autocorrelation(y, 1024) for y in (x, laws.squares(x), np.sign(x))]
     p.append([laws.correlation(x[k:], laws.squares(x[:-k])) for k in range(1, 65)])
@@ -185,7 +187,7 @@ def test_a_block_is_a_function_of_its_address() -> None:
 
 
 # --- the tests of laws themselves
-# ------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_anderson_darling_critical_values() -> None:

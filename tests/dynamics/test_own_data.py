@@ -118,14 +118,15 @@ def test_small_data_that_are_wrong_are_not_told_from_chance():
             lambda X: np.ma.array(X, mask=X == X[1, 2, 3]),
             None,
             TypeError,
-            "X: expected numbers without masked ones, got a masked array of shape (2, 3, 20), 1 "
+            "X: expected numbers without masked entries, got a masked array of shape (2, 3, 20), 1 "
             "masked",
         ),
         (
             lambda X: X,
             np.ma.array([1.0, 2.0], mask=[False, True]),
             TypeError,
-            "y: expected numbers without masked ones, got a masked array of shape (2,), 1 masked",
+            "y: expected numbers without masked entries, got a masked array of shape (2,), 1 "
+            "masked",
         ),
     ],
 )
@@ -167,7 +168,9 @@ def test_a_masked_array_with_nothing_masked_is_an_array():
 
 @pytest.mark.parametrize("L", [3, 30, 300])
 def test_correlated_tokens_are_fewer_numbers_than_there_are_entries(L):
-    """All tokens alike, d = 1: the mean square is that of one normal, beyond 6 in 1.4 % of draws."""
+    """All tokens alike, d = 1: the mean square is that of one normal, beyond 6 in 1.4 % of
+    draws.
+    """
     rng = np.random.default_rng(1)
     for z in rng.standard_normal(500):
         Units(1, sq.Correlated(np.ones((L, L)))).look(np.full((1, L, 1), z))

@@ -133,7 +133,7 @@ def test_in_the_general_step_a_learning_rate_5_percent_off_is_seen(
 
 
 # --- power, at the same size and rate
-# ----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["sum, d = 5", "one token", "rows", "global", "correlated sum"])

@@ -114,7 +114,7 @@ def test_a_larger_figure_is_not_replaced(made, tmp_path):
     assert json.loads(figures.load("5", tmp_path).attrs["settings"])["steps"] == 200
     figures.make("5", "quick", tmp_path, changes={**TINY, "steps": 200}, progress=False)
     path.write_text("thesis")
-    with pytest.raises(ValueError, match="is there and is not the data of figure 5"):
+    with pytest.raises(ValueError, match="exists and is not the data of figure 5"):
         figures.make("5", "quick", tmp_path, changes={**TINY, "steps": 200}, progress=False)
     assert path.read_text() == "thesis"
 
@@ -304,10 +304,10 @@ def test_command_line(tmp_path):
         (("99",), "figure: expected one of '1', '2'"),
         (("4", "--set", "cells"), "--set: expected NAME=VALUE, got 'cells'"),
         (("4", "--set", "cells=many"), "settings.cells: expected an integer >= 0, got 'many'"),
-        (("4", "5", "--set", "cells=10"), "--set: goes with one figure that is computed"),
+        (("4", "5", "--set", "cells=10"), "--set: needs exactly one figure that is computed"),
         (("4", "--page", "no/where.md"), "page: the folder 'no' does not exist"),
         (("4", "--redraw"), "there is no figure-4.nc"),
-        (("4", "--quick", "--full"), "--full: does not go with --quick"),
+        (("4", "--quick", "--full"), "--full: cannot be combined with --quick"),
         (("4", "--full", "--redraw"), "--redraw: computes nothing, does not go with --full"),
     ],
 )

@@ -165,7 +165,7 @@ def test_masked_arrays_are_refused_everywhere():
     }.items():
         with pytest.raises(
             TypeError,
-            match=rf"^{name}: expected numbers without masked ones, got a masked array of shape "
+            match=rf"^{name}: expected numbers without masked entries, got a masked array of shape "
             r".*, 1 masked$",
         ):
             make(masked)

@@ -124,7 +124,7 @@ def test_paths_that_are_none(tmp_path, writer):
     os.mkfifo(tmp_path / "pipe.nc")
     with pytest.raises(
         ValueError,
-        match=rf"^{name}: expected a file, got '.*pipe.nc', which is a device or the like$",
+        match=rf"^{name}: expected a file, got '.*pipe.nc', which is not a regular file$",
     ):
         write(tmp_path / "pipe.nc")
     assert stat.S_ISFIFO((tmp_path / "pipe.nc").stat().st_mode)
@@ -164,7 +164,7 @@ def test_a_file_of_another_kind_is_not_replaced(tmp_path, result, writer):
     for was in (b"\\documentclass{article}", b"PK", b"\x00" * 100):
         (tmp_path / "thesis").write_bytes(was)
         said = (
-            "is there already and is no netCDF file; it is not replaced"
+            "exists and is not a netCDF file; it is not replaced"
             if name == "path"
             else "is not a checkpoint of seqsgd"
         )
@@ -192,7 +192,7 @@ def test_what_reads_a_file_of_another_part(tmp_path, result):
         (
             "c",
             r"is a zip archive; if it is a checkpoint, the same simulate\(..., checkpoint=...\) or "
-            r"Simulator.load_state goes on from it",
+            r"Simulator.load_state continues from it",
         ),
         ("z.zarr", "is a folder; if it holds a sweep in zarr, read it with xarray.open_zarr"),
     ):

@@ -145,7 +145,9 @@ def test_runs_that_are_not_finite_end_curves_too(halt):
     assert legend(ax) == [
         "overlap $|m|$\nuntil the first of 3 runs meets values not\nfinite (1 in all)"
     ]
-    assert r.complete and "1 of 3 runs met values that are not finite" in r.m.attrs["comment"]
+    assert (
+        r.complete and "1 of 3 runs stopped at values that are not finite" in r.m.attrs["comment"]
+    )
     bad = np.isfinite(r.dataset.nonfinite_step.values)
     assert np.isposinf(r.weak_recovery.values[bad]).all() and r.censored.values[bad].all()
 

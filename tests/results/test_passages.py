@@ -357,7 +357,7 @@ def test_untied_rows_and_starts_above_eta():
 def test_without_a_stop_there_are_none():
     with pytest.raises(
         AttributeError,
-        match=r"^weak_recovery: this result has none \(it was not asked for; pass "
+        match=r"^weak_recovery: this result has none \(it was not recorded; pass "
         r"stop=WeakRecovery\(eta\)\)$",
     ):
         sq.simulate(TASK, **RUN).passage
@@ -378,7 +378,8 @@ def test_runs_that_blow_up_are_censored_and_told_of():
         )
     with pytest.warns(
         sq.NonFiniteWarning,
-        match="^1 of 3 runs met values that are not finite before eta; they count as censored "
+        match="^1 of 3 runs stopped at values that are not finite before eta; they count as "
+        "censored "
         "there",
     ) as caught:
         f = r.passage
@@ -386,8 +387,8 @@ def test_runs_that_blow_up_are_censored_and_told_of():
     bad = np.isfinite(r.dataset["nonfinite_step"].values)
     assert not f.reached[bad].any() and f.step[bad] == r.dataset["nonfinite_step"].values[bad] - 1
     assert f.nonfinite == 1 and f.number_censored >= 1
-    assert "1 of the censored runs met values that are not finite" in repr(f)
-    assert "1 of 3 runs met values that are not finite, and have no records" in repr(
+    assert "1 of the censored runs stopped at values that are not finite" in repr(f)
+    assert "1 of 3 runs stopped at values that are not finite, and have no records" in repr(
         r
     )  # no second warning
 

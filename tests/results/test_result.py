@@ -60,15 +60,15 @@ GOLDEN = """\
 <seqsgd.Result>
   task       Task(<&>)
   size       2 runs, 3 records from step 0 to 20, d = 100
-  m          0.1 -> 0.25 (median over runs, steps 0 to 10, until the first of 2 runs meets values not finite (1 in all))
+  m          0.1 -> 0.25 (median over runs, steps 0 to 10, until the first of 2 runs stops at values not finite (1 in all))
   recovery   1 of 2 runs reached eta = 0.5, median step 15
-  stopped    1 of 2 runs met values that are not finite, and have no records after that
+  stopped    1 of 2 runs stopped at values that are not finite, and have no records after that
   made       sampled, rng 7, 0.50 s, 80 steps/s"""
 
 GOLDEN_SET = """\
 <seqsgd.ResultSet of 2> two
-  a       0.1 -> 0.25 (median over runs, steps 0 to 10, until the first of 2 runs meets values not finite (1 in all))
-  longer  0.1 -> 0.25 (median over runs, steps 0 to 10, until the first of 2 runs meets values not finite (1 in all))"""
+  a       0.1 -> 0.25 (median over runs, steps 0 to 10, until the first of 2 runs stops at values not finite (1 in all))
+  longer  0.1 -> 0.25 (median over runs, steps 0 to 10, until the first of 2 runs stops at values not finite (1 in all))"""
 
 
 def test_repr_is_golden():
@@ -186,13 +186,17 @@ def test_sets_in_files(tmp_path, result):
         (
             lambda r: {"results": {"a\0": r}},
             ValueError,
-            "results: expected a text without NUL and surrogate characters, got ",
+            "results: expected a string without NUL and surrogate characters, got ",
         ),
-        (lambda r: {"results": {"a": r}, "title": 3}, TypeError, "title: expected a text, got 3$"),
+        (
+            lambda r: {"results": {"a": r}, "title": 3},
+            TypeError,
+            "title: expected a string, got 3$",
+        ),
         (
             lambda r: {"results": {"a": r}, "title": "\ud800"},
             ValueError,
-            "title: expected a text without NUL and surrogate characters, got ",
+            "title: expected a string without NUL and surrogate characters, got ",
         ),
         (
             lambda r: {"results": {"a": r}, "panels": ["a"]},
@@ -207,7 +211,7 @@ def test_sets_in_files(tmp_path, result):
         (
             lambda r: {"results": {"a": r}, "panels": {"a": None}},
             TypeError,
-            r"panels\['a'\]: expected a text, got None$",
+            r"panels\['a'\]: expected a string, got None$",
         ),
     ],
 )
@@ -264,15 +268,15 @@ def test_functions_are_named_but_not_kept(tmp_path):
     r = sq.simulate(sq.Task(sq.SSI(my_link, 1), sq.Tied((np.sin, np.cos))), **RUN | {"steps": 3})
     r.save(tmp_path / "r.nc")
     with pytest.warns(
-        UserWarning, match="^task: holds functions of the user's, which a file does not keep"
+        UserWarning, match="^task: contains user functions, which a file does not keep"
     ) as caught:
         again = sq.load(tmp_path / "r.nc")
     assert caught[0].filename == __file__
     assert "my_link" in repr(again)
     with pytest.raises(
         sq.ConfigError,
-        match=r"^task.teacher.link: a function of the user's \('test_result.my_link'\) cannot be "
-        r"had from a file$",
+        match=r"^task.teacher.link: a user function \('test_result.my_link'\) cannot be loaded "
+        r"from a file$",
     ):
         again.task
 

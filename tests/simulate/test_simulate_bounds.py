@@ -206,7 +206,7 @@ def test_nonfinite_values_stop_a_run_and_keep_its_records():
         "steps_done"
     ].values.tolist() == [24]
     assert np.isfinite(r.m[0, :3]).all() and np.isnan(r.m[0, 3:]).all()
-    assert "met values that are not finite" in repr(r)
+    assert "stopped at values that are not finite" in repr(r)
 
 
 def test_nonfinite_in_one_run_leaves_the_others():

@@ -397,7 +397,7 @@ def test_a_program_that_is_no_file_is_refused_at_once(tmp_path):
     )
     assert (
         done.stdout.startswith(
-            "executor: worker processes read the main program again, and '<stdin>' is no file; "
+            "executor: worker processes import the main program again, and '<stdin>' is no file; "
         )
         and done.stderr == ""
     )

@@ -197,11 +197,11 @@ def test_names_of_results_are_taken(dynamics):
         ({"d": {"values": [1, 2], "round": 1}}, "grid.d.round: expected true or false, got 1"),
         (
             {"d, steps": [[1, 2], [3]]},
-            "grid.d, steps: expected lists of one length, got 2 values of d, 1 values of steps",
+            "grid.d, steps: expected lists of equal length, got 2 values of d, 1 values of steps",
         ),
         (
             {"d, steps": [[1, 2]]},
-            "grid.d, steps: expected 2 lists that walk together, one for each name, got [[1, 2]]",
+            "grid.d, steps: expected 2 lists of equal length, one for each name, got [[1, 2]]",
         ),
         ({"d, d": [[1], [1]]}, "grid.d: appears twice"),
         ({"d": [1], ("d", "lr"): [[1], [1]]}, "grid.d: appears twice"),
@@ -238,7 +238,7 @@ def test_names_of_results_are_taken(dynamics):
         ({"rng": [-1]}, "grid.rng: expected an integer >= 0, got -1"),
         (
             {"threads": [1, 2]},
-            "grid.threads: results do not depend on it, so that it cannot be an axis",
+            "grid.threads: results do not depend on it, so it cannot be an axis",
         ),
         ({1: [1]}, "grid: expected keys that are dotted names such as 'task.teacher.L', got 1"),
         ([1], "grid: expected a table of axes, got [1]"),

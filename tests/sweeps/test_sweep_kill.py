@@ -68,7 +68,7 @@ while len(done) < kills:
         try:
             done.append(sq.open_sweep(path).cells_done)
         except sq.StoreError as e:  # killed while it was made
-            assert "is empty" in str(e) or "holds no sweep" in str(e), e
+            assert "is empty" in str(e) or "contains no sweep" in str(e), e
             done.append(0)
         assert done[-1] >= last, "a finished cell was lost"
         last = done[-1]

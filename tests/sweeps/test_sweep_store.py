@@ -45,7 +45,7 @@ def test_what_is_no_store_is_refused_and_left_alone(tmp_path):
     refused(
         text, f"{str(text)!r}: file is not a database; it is not a store of sweeps, or was damaged"
     )
-    refused(other, f"{str(other)!r} is a database of something else, not a store of sweeps")
+    refused(other, f"{str(other)!r} is a database of another program, not a store of sweeps")
     refused(folder, f"expected a file, got the folder {str(folder)!r}")
     refused(tmp_path / "no" / "where", f"the folder {str(tmp_path / 'no')!r} does not exist")
     for path in (text, other, tmp_path / "none"):

@@ -64,8 +64,8 @@ def configuration(task, seed=0):
 
 
 def increments(task, W, star, P, lr, n, rng):
-    """Expectations over n samples, and their standard errors, of the change of m, W W^T and W P^T in a
-    step, per unit of t, to first order in 1 / d: from the step itself.
+    """Expectations over n samples, and their standard errors, of the change of m, W W^T and W P^T
+    in a step, per unit of t, to first order in 1 / d: from the step itself.
     """
     L = len(W)
     root = np.linalg.cholesky(C3)

@@ -295,7 +295,8 @@ def test_what_does_not_fit_is_refused():
         (
             sq.Task(SUM_H2[2], sq.Tied("relu")),
             5.0,
-            "expected a learning rate at which the uninformative point is left, but it attracts",
+            "expected a learning rate at which the uninformative point is unstable, but it "
+            "attracts",
         ),
     ):
         with pytest.raises(ValueError, match=f"noise: {message}"):

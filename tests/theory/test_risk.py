@@ -179,7 +179,7 @@ def test_risk_against_monte_carlo(name):
     rng = np.random.default_rng(len(name))
     setup = engine(task, tokens).setup
     a, m = rng.uniform(-0.4, 0.4, setup.ne), rng.uniform(-0.8, 0.8, setup.nm)
-    q = rng.uniform(0.95, 1.05, task.L) if task.student.weights == "global" else None
+    q = rng.uniform(0.95, 1.05, task.L) if task.student.spheres == "one" else None
     e = None if not setup.ne else (a[0] if setup.names[0] == "e" else a)
     r = risk(task, e, m[0] if setup.tied else m, q=q, tokens=tokens, hessian=False)
     mean = setup.c + setup.E @ a

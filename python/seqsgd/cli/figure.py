@@ -1,4 +1,4 @@
-"""`seqsgd figure`, apart from its options."""
+"""The command `seqsgd figure`, without its options."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def run_figures(
     workers: int | None,
     quiet: bool,
 ) -> int:
-    """Returns the exit code. What the user wrote wrong raises before anything runs."""
+    """Make figures and return the exit code. Errors of the user raise before anything runs."""
     if names == ("list",):
         for name in figures.names():
             click.echo(f"{name:14s} {figures.figure(name).title}")
         return 0
     if quick and full:
-        raise ConfigError("--full: does not go with --quick")
+        raise ConfigError("--full: cannot be combined with --quick")
     if redraw and (quick or full or force):
         raise ConfigError(
-            "--redraw: computes nothing, does not go with "
+            "--redraw: computes nothing, cannot be combined with "
             f"--{'full' if full else 'quick' if quick else 'force'}"
         )
     size = "full" if full else "quick"
     wanted = [figures.figure(name) for name in (figures.names() if names == ("all",) else names)]
     changes = dict(_setting(text) for text in sets)
     if changes and (len(wanted) > 1 or redraw):
-        raise ConfigError("--set: goes with one figure that is computed")
+        raise ConfigError("--set: needs exactly one figure that is computed")
     for f in wanted:
         settings = f.settings(size, changes)
         if not (force or redraw):
@@ -68,8 +68,8 @@ def run_figures(
             )
         except KeyboardInterrupt:
             click.echo(
-                f"seqsgd: interrupted in figure {f.name}; what was finished is kept in "
-                f"{output!r}, the same command goes on from there",
+                f"seqsgd: interrupted in figure {f.name}; finished cells are kept in "
+                f"{output!r}; the same command continues",
                 err=True,
             )
             return 130

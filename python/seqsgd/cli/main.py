@@ -1,4 +1,4 @@
-"""The command line: run files in, data and picture out."""
+"""The command line: run files in, data and pictures out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ INTERRUPTED = "-interrupted"  # what files are called after Ctrl-C, beside a com
 
 
 class _Refused(click.ClickException):
-    """Something the user wrote is wrong."""
+    """An error of the user."""
 
     exit_code = 2
 
@@ -45,7 +45,9 @@ class _Refused(click.ClickException):
 @click.version_option(__version__, prog_name="seqsgd", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """One-pass spherical SGD for sequence single-index models and single-layer attention networks."""
+    """One-pass spherical SGD for sequence single-index models and single-layer attention
+    networks.
+    """
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(2)
@@ -69,10 +71,10 @@ def cli(context: click.Context) -> None:
 @click.option(
     "--output",
     metavar="STEM",
-    help="Write STEM.nc and STEM.png, after Ctrl-C STEM-interrupted.*; of a folder/, files of the "
-    "run file's name in it.",
+    help="Write STEM.nc and STEM.png, after Ctrl-C STEM-interrupted.*; for a folder/, name the "
+    "files in it like the run file.",
 )
-@click.option("--quiet", is_flag=True, help="No progress bar and no report.")
+@click.option("--quiet", is_flag=True, help="Show no progress bar and no report.")
 def run(
     file: Path | None, example: bool, sets: tuple[str, ...], output: str | None, quiet: bool
 ) -> None:
@@ -123,21 +125,20 @@ def run(
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Check everything, say how many cells and steps there are and how long they may take, "
-    "and stop.",
+    help="Check everything, print the numbers of cells and steps and the estimated time, and stop.",
 )
 @click.option(
     "--set",
     "sets",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a key of [base] or of the top, such as d=500 or rng=1. May be repeated.",
+    help="Change a key of [base] or a top-level key, such as d=500 or rng=1. May be repeated.",
 )
 @click.option("--store", metavar="FILE", help="Keep the results in FILE.")
 @click.option(
     "--output",
     metavar="FILE",
-    help="In the end write all results to FILE: netCDF (.nc) or zarr (.zarr).",
+    help="At the end, write all results to FILE: netCDF (.nc) or zarr (.zarr).",
 )
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Use N processes instead of threads."
@@ -147,11 +148,11 @@ def run(
     metavar="ADDRESS",
     help="Use the workers of a dask scheduler, such as tcp://host:8786.",
 )
-@click.option("--quiet", is_flag=True, help="No progress and no report.")
+@click.option("--quiet", is_flag=True, help="Show no progress and no report.")
 def sweep(file: Path | None, **options: Any) -> None:
     """Run a grid of simulations from a TOML file.
 
-    What the store has is not computed again: the same command continues after Ctrl-C, or a crash.
+    Cells in the store are not computed again: the same command continues after Ctrl-C or a crash.
     """
     from .sweep import run_sweep
 
@@ -167,7 +168,7 @@ def sweep(file: Path | None, **options: Any) -> None:
 
 
 def _figure_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """For the shell's completion."""
+    """Complete names of figures in the shell."""
     from .. import figures
 
     given = context.params.get("names") or ()
@@ -180,9 +181,9 @@ def _figure_names(context: click.Context, _: click.Parameter, incomplete: str) -
 @click.option(
     "--quick",
     is_flag=True,
-    help="A first look: under a minute a figure on two cores (the default).",
+    help="Quick size: under a minute per figure on two cores (the default).",
 )
-@click.option("--full", is_flag=True, help="The size of the paper: minutes a figure.")
+@click.option("--full", is_flag=True, help="Size of the paper: minutes per figure.")
 @click.option(
     "--output",
     default="figures",
@@ -196,24 +197,26 @@ def _figure_names(context: click.Context, _: click.Parameter, incomplete: str) -
     metavar="KEY=VALUE",
     help="Change a setting of one figure, such as d=500 or omegas=11. May be repeated.",
 )
-@click.option("--page", metavar="FILE", help="Then write a Markdown page of all figures in DIR.")
+@click.option(
+    "--page", metavar="FILE", help="Afterwards, write a Markdown page about all figures in DIR."
+)
 @click.option(
     "--redraw", is_flag=True, help="Draw and judge again from the data in DIR, without computing."
 )
 @click.option(
     "--force",
     is_flag=True,
-    help="Replace a figure of the full size, or of changed settings, by one of other settings.",
+    help="Replace a figure of full size, or with changed settings, by one with other settings.",
 )
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Use N threads (default: all cores)."
 )
-@click.option("--quiet", is_flag=True, help="No progress and no report.")
+@click.option("--quiet", is_flag=True, help="Show no progress and no report.")
 def figure(names: tuple[str, ...], **options: Any) -> None:
-    """Make figures of the paper by their numbers, or ours by their names; `all` for all of them,
-    `list` for what there is.
+    """Make figures: those of the paper by number, others by name; `all` makes all, `list` lists
+    them.
 
-    An interrupted figure goes on where it was by the same command.
+    The same command continues an interrupted figure where it stopped.
     """
     from .figure import run_figures
 
@@ -226,7 +229,7 @@ def figure(names: tuple[str, ...], **options: Any) -> None:
 
 @cli.command()
 def info() -> None:
-    """Say what is installed: for bug reports."""
+    """Print what is installed, for bug reports."""
     for name, value in build_config().items():
         click.echo(f"{name}: {value}")
 
@@ -239,19 +242,19 @@ def info() -> None:
     type=click.Choice([n.removesuffix(".toml") for n in (EXAMPLE, SWEEP_EXAMPLE)]),
 )
 def example(name: str) -> None:
-    """Print a file that comes with the package, to start your own from: learning_curves (for `run`,
-    the default) or transition (for `sweep`).
+    """Print an example file to start from: learning_curves (for `run`, the default) or transition
+    (for `sweep`).
     """
     click.echo(example_path(f"{name}.toml").read_text(encoding="utf-8"), nl=False)
 
 
 def example_path(name: str = EXAMPLE) -> Path:
-    """A file that comes with the package."""
+    """Return the path of an example file of the package."""
     return Path(str(files("seqsgd") / "examples" / name))
 
 
 def _all(plan: RunFile, quiet: bool) -> tuple[dict[str, Any], SimulationInterrupted | None]:
-    """Every case in turn, under one progress bar."""
+    """Run every case in sequence, under one progress bar."""
     drawing.agg_figure()  # loaded now, so that after Ctrl-C files are there at once
     import xarray  # noqa: F401
 
@@ -287,7 +290,7 @@ def _checkpoint(plan: RunFile, i: int) -> dict[str, Any]:
 
 
 def _check_checkpoint(plan: RunFile, i: int) -> None:
-    """Refuse a file of another run."""
+    """Refuse a checkpoint of another run."""
     if plan.checkpoint is not None:
         case = plan.cases[i]
         saved = Checkpoint(_checkpoint(plan, i)["checkpoint"], case.run, Seed.of(case.rng))
@@ -296,7 +299,7 @@ def _check_checkpoint(plan: RunFile, i: int) -> None:
 
 
 def _write(results: ResultSet, stem: str, several: bool) -> str:
-    """Data first: it is what cannot be made again from the rest."""
+    """Write the data first, since the picture can be drawn again from them."""
     data, picture = f"{stem}.nc", f"{stem}.png"
     (results if several else next(iter(results.values()))).save(data)
     try:
@@ -320,7 +323,7 @@ def _draw(results: ResultSet, picture: str, several: bool) -> None:
 
 
 class _Silent:
-    """No bar."""
+    """Stands in for a progress bar."""
 
     def case(self, case: Case) -> None:
         pass
@@ -364,10 +367,7 @@ def _bar(plan: RunFile, quiet: bool) -> Iterator[_Silent]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point.
-
-    Whatever goes wrong by the user's doing ends with one line on stderr and exit code 2.
-    """
+    """Run the command line; errors of the user end with one line on stderr and exit code 2."""
     try:
         with one_line_warnings():
             code = cli.main(arguments, prog_name="seqsgd", standalone_mode=False)

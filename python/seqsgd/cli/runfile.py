@@ -1,4 +1,4 @@
-"""Run files: a TOML file of one simulation, or of many that share a base."""
+"""Run files: TOML files of one simulation, or of many that share a base."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Case:
 
 @dataclass(frozen=True)
 class RunFile:
-    """A run file, every case of it checked.
+    """A checked run file.
 
     Attributes
     ----------
@@ -45,10 +45,10 @@ class RunFile:
         Stem of the files to write.
     cases : tuple of Case
     checkpoint : str or None
-        Path of the checkpoint, of several cases with their number put before the suffix.
+        Path of the checkpoint; with several cases, their number is put before the suffix.
     checkpoint_every : float
     notes : tuple of str
-        What a --set has changed in cases, or could not.
+        Effects of --set on cases: what it overrides, and where it does not apply.
     """
 
     title: str
@@ -65,7 +65,7 @@ def read(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> RunFile:
     Raises
     ------
     ConfigError
-        One line that starts with the dotted path of the key.
+        If an entry is wrong: one line that starts with the dotted path of its key.
     """
     p = Path(path)
     tree = toml(p)
@@ -74,7 +74,7 @@ def read(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> RunFile:
 
 
 def _sets(tree: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
-    """What --set says of every case; what it says of all together is put in its place."""
+    """Return the --set options that apply to every case; apply those that apply to the file."""
     held: dict[str, Any] = {}
     for item in sets:
         key, value = change(tree, item, _TOP)
@@ -89,7 +89,7 @@ def _sets(tree: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
 def parse(
     tree: Mapping[str, Any], default_output: str = "results", sets: Mapping[str, Any] | None = None
 ) -> RunFile:
-    """Check the contents of a run file; `sets` are values that hold for keys of base everywhere."""
+    """Check the contents of a run file; `sets` override keys of the base in every case."""
     known_keys(tree, _TOP, "")
     sets = {} if sets is None else sets
     title, output = text(tree, "title", ""), path(tree, "output", default_output)
@@ -114,8 +114,8 @@ def parse(
     for v in variants:
         if v.label in seen:
             raise ConfigError(
-                f"case[{v.index}].label: two cases are called {v.label!r}; "
-                "tell them apart, for instance by {L}"
+                f"case[{v.index}].label: two cases have the label {v.label!r}; distinguish them, "
+                f"for instance by {{L}}"
             )
         seen.add(v.label)
     for key in sets:
@@ -136,8 +136,8 @@ def parse(
 class _Variant:
     """One point of a case's grid.
 
-    `changes` is what it changes in the base, with the place that says so; `overruled` the places
-    where --set has the last word, with its key.
+    `changes` is what it changes in the base, with the entry that says so. `overruled` has the
+    entries that --set overrides, with their keys.
     """
 
     index: int
@@ -188,7 +188,7 @@ def _variants(entry: Mapping[str, Any], i: int, sets: Mapping[str, Any]) -> Iter
 
 
 def _points(where: str, value: Any) -> list[Any]:
-    """The values of one axis: a list, or a range as in sweep files."""
+    """Return the values of one axis: a list, or a range as in sweep files."""
     if isinstance(value, Mapping):
         return points(where, value)
     if not isinstance(value, list) or not value:
@@ -201,7 +201,7 @@ def _points(where: str, value: Any) -> list[Any]:
 
 
 def _part(value: Any, key: str) -> Any:
-    """What a table has under a dotted key, or the word for what it leaves to the default."""
+    """Return what a table has under a dotted key, or the word for a default."""
     for name in key.split(".") if key else ():
         value = value.get(name, "default") if isinstance(value, Mapping) else "default"
     return value
@@ -214,9 +214,9 @@ def _fill(
     changes: Mapping[str, tuple[str, Any]],
     where: str,
 ) -> str:
-    """The label with {L} and the like filled in.
+    """Fill {L} and the like into the label.
 
-    Points of a grid that it does not tell apart get their values appended.
+    Points of a grid with equal labels get their values appended.
     """
     last = [k.rsplit(".", 1)[-1] for k in changes]
     named = {
@@ -265,7 +265,7 @@ def _case(
     *,
     strict: bool = False,
 ) -> tuple[Case, frozenset[str]]:
-    """The case, and those of `sets` that it has no place for: an attention has no sigma."""
+    """Return the case, and those of `sets` that do not apply to it: an attention has no sigma."""
     tree = copy.deepcopy(dict(base))
     for key, (where, value) in v.changes.items():
         put(tree, key, copy.deepcopy(value), where)
@@ -296,12 +296,12 @@ def _notes(
     built: Sequence[tuple[Case, frozenset[str]]],
     sets: Mapping[str, Any],
 ) -> Iterator[str]:
-    """What a --set did to cases that say something else, in words."""
+    """Describe the effect of --set on cases that set the same key."""
     for where, by in {place: by for v in variants for place, by in v.overruled.items()}.items():
-        yield f"--set {by} holds instead of {where}"
+        yield f"--set {by} overrides {where}"
     for key in {k: None for _, without in built for k in without}:
         labels = _list(case.label for case, without in built if key in without)
-        yield f"--set {key} has no place in {labels}"
+        yield f"--set {key} does not apply to {labels}"
     equal: dict[str, list[str]] = {}
     for v, (case, _) in zip(variants, built, strict=True):
         equal.setdefault(repr((case.run.to_plain(), case.rng)), []).append(case.label)
@@ -320,7 +320,7 @@ def _list(labels: Iterable[str]) -> str:
 
 
 def _place(message: str, v: _Variant, sets: Mapping[str, Any], several: bool) -> str:
-    """Name the key of the case that said it, if one did and no --set has the last word."""
+    """Name the entry of the case that set a key, unless --set overrides it."""
     path = message.split(":", 1)[0].removeprefix("base.")
     said = any(_covers(key, path) for key in sets)
     for key, (where, _) in sorted(v.changes.items(), key=lambda item: -len(item[0])):
@@ -334,7 +334,7 @@ def _covers(key: str, path: str) -> bool:
 
 
 def _flat(of: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values; a table with a `type` is a value, and one that says a range."""
+    """Return dotted keys and values; a table with a `type`, or a range, is a value."""
     for key, value in of.items():
         if (
             isinstance(value, Mapping)

@@ -1,4 +1,4 @@
-"""`seqsgd sweep`, apart from its options."""
+"""The command `seqsgd sweep`, without its options."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run_sweep(
     dask: str | None,
     quiet: bool,
 ) -> int:
-    """Returns the exit code. What the user wrote wrong raises before anything runs."""
+    """Run a sweep and return the exit code. Errors of the user raise before anything runs."""
     job = read(file, sets)
     target = job.store if store is None else store
     written = job.output if output is None else output
@@ -37,7 +37,9 @@ def run_sweep(
     if written:
         (_files.check_netcdf if written.endswith(".nc") else _files.check_folder)("output", written)
     if workers is not None and dask is not None:
-        raise ConfigError("--dask: has workers of its own, so that --workers cannot be given too")
+        raise ConfigError(
+            "--dask: cannot be combined with --workers, since dask has its own workers"
+        )
     if dry_run:
         click.echo(str(plan(job.sweep, target, workers or job.workers)))
         return 0

@@ -20,18 +20,18 @@ _TOP = ("title", "store", "output", "rng", "workers", "checkpoint_every", "base"
 
 @dataclass(frozen=True)
 class SweepFile:
-    """A sweep file, every cell of it checked.
+    """A checked sweep file.
 
     Attributes
     ----------
     title : str
     sweep : Sweep
     store : str
-        The file to keep results in.
+        File that keeps the results.
     output : str
-        A netCDF file (.nc) or a zarr folder (.zarr) to write at the end, or nothing.
+        netCDF file (.nc) or zarr folder (.zarr) to write at the end, or "".
     workers : int or None
-        Processes; None: this one, with threads.
+        Number of processes; None uses this process, with threads.
     checkpoint_every : float
     """
 
@@ -49,7 +49,7 @@ def read(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> SweepFile:
     Raises
     ------
     ConfigError
-        One line that starts with the dotted path of the key.
+        If an entry is wrong: one line that starts with the dotted path of its key.
     """
     p = Path(path)
     tree = toml(p)
@@ -79,14 +79,12 @@ def read(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> SweepFile:
         if key and any(
             key == k or key.startswith(f"{k}.") for axis in sweep.axes for k in axis.keys
         ):
-            raise ConfigError(
-                f"base.{key}: the grid sets this itself, so that --set would change nothing"
-            )
+            raise ConfigError(f"base.{key}: the grid sets this key, so --set would change nothing")
     return SweepFile(title, sweep, store, output, workers, every)
 
 
 def check_output(output: str) -> None:
-    """Only what can be written."""
+    """Refuse an output of an unknown format, or one that cannot be written."""
     if output and Path(output).suffix not in (".nc", ".zarr"):
         raise ConfigError(f"output: expected a name that ends in .nc or .zarr, got {output!r}")
     if output.endswith(".zarr") and Path(output).exists():

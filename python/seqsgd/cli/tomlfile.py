@@ -1,4 +1,4 @@
-"""TOML files and what --set changes in them: what run files and sweep files have in common."""
+"""TOML files and the changes by --set, for run files and sweep files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TABLES = ("base", "case", "grid")
 
 
 def toml(p: Path) -> dict[str, Any]:
-    """The contents of a TOML file, with or without a byte order mark, whatever ends its lines."""
+    """Read a TOML file, with or without a byte order mark, with any line endings."""
     try:
         data = p.read_bytes()
     except OSError as e:
@@ -43,7 +43,9 @@ def _parsed(words: str, where: str) -> dict[str, Any]:
 
 
 def change(tree: dict[str, Any], text: str, top: Sequence[str]) -> tuple[str, Any]:
-    """The key of base that a --set is for, and the value; or "", and one of the top is changed."""
+    """Return the key of the base that a --set changes, and the value; or "", if it changed a
+    top-level entry.
+    """
     key, equals, raw = text.partition("=")
     key = key.strip()
     if not equals or not key:
@@ -60,7 +62,7 @@ def change(tree: dict[str, Any], text: str, top: Sequence[str]) -> tuple[str, An
 
 
 def toml_value(key: str, raw: str) -> Any:
-    """TOML syntax; bare words are strings."""
+    """Parse a value in TOML syntax; bare words are strings."""
     try:
         parsed = _parsed(f"value = {raw}", key)
         if set(parsed) == {"value"}:
@@ -78,12 +80,12 @@ def put(tree: Any, key: str, value: Any, where: str) -> None:
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
             hint = _checks.nearest(parts[i + 1], WORDS)
-            raise ConfigError(f"{where}: base.{'.'.join(parts[: i + 1])} is no table{hint}")
+            raise ConfigError(f"{where}: base.{'.'.join(parts[: i + 1])} is not a table{hint}")
     tree[parts[-1]] = value
 
 
 def table(value: Any, path: str) -> Mapping[str, Any]:
-    """A table, or a refusal."""
+    """Return a table, or refuse another value."""
     if value is None:
         raise ConfigError(f"{path}: missing")
     if not isinstance(value, Mapping):
@@ -92,7 +94,7 @@ def table(value: Any, path: str) -> Mapping[str, Any]:
 
 
 def text(of: Mapping[str, Any], key: str, default: str, prefix: str = "") -> str:
-    """A string of a table, or a refusal."""
+    """Return a string of a table, or refuse another value."""
     try:
         return _checks.text(f"{prefix}{key}", of.get(key, default))
     except (TypeError, ValueError) as e:
@@ -100,15 +102,15 @@ def text(of: Mapping[str, Any], key: str, default: str, prefix: str = "") -> str
 
 
 def path(of: Mapping[str, Any], key: str, default: str) -> str:
-    """As `text`, of any bytes that the file system takes."""
+    """Return a path, like `text`, with any bytes that the file system accepts."""
     value = of.get(key, default)
     if not isinstance(value, str):
-        raise ConfigError(f"{key}: expected a text, got {_checks.short(value)}")
+        raise ConfigError(f"{key}: expected a string, got {_checks.short(value)}")
     return value
 
 
 def known_keys(of: Mapping[str, Any], keys: Sequence[str], prefix: str) -> None:
-    """Refuse others."""
+    """Refuse unknown keys."""
     for key in of:
         if key not in keys:
             raise ConfigError(f"{prefix}{key}: unknown key, expected one of {', '.join(keys)}")

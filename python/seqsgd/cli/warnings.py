@@ -1,4 +1,4 @@
-"""Warnings as the command line says them: one line each, once, whoever has them."""
+"""Warnings on the command line: one line each, once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 
 @contextlib.contextmanager
 def one_line_warnings() -> Iterator[None]:
-    """Make a line on stderr of every warning, and of what matplotlib writes to its log."""
+    """Print each warning, and each message in matplotlib's log, as one line on stderr."""
     said: set[str] = set()
 
     def say(message: object) -> None:

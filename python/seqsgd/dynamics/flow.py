@@ -27,8 +27,8 @@ class Flow:
     """One solution of the ODE for each different start.
 
     A run starts where the run of the same number starts in the reduced dynamics, with the values
-    that overlaps have at this d. A checkpoint resumes between two starts; a run that is taken further goes on from where it ended, to the accuracy of
-    the integration.
+    that overlaps have at this d. A checkpoint resumes between two starts; a run that is taken
+    further goes on from where it ended, to the accuracy of the integration.
     """
 
     def __init__(self, run: Run, seed: Seed, grid: Steps) -> None:
@@ -58,7 +58,7 @@ class Flow:
             else L
         )
         weights = 1 if tied else L
-        state = positional + weights + (L if student.weights == "global" else 0)
+        state = positional + weights + (L if student.spheres == "one" else 0)
         if not tied and isinstance(run.tokens, Correlated):  # all overlaps between rows too
             state = 3 * L + L * (L - 1) // 2 + (L * (L - 1) if positional else 0)
         full = L * (2 * L + 4 * run.d) if matrix else 0
@@ -89,7 +89,7 @@ class Flow:
             Q[:, np.arange(run.L), np.arange(run.L)] = 1.0
             right = self._right(star[0] if setup.ne else None)
             return right.pack(drawn["m"], Q, E), star
-        norms = np.ones((run.runs, setup.L if run.task.student.weights == "global" else 0))
+        norms = np.ones((run.runs, setup.L if run.task.student.spheres == "one" else 0))
         return np.concatenate([e, drawn["m"], norms], axis=1), star
 
     @staticmethod

@@ -1,4 +1,5 @@
-"""The paper's figures, and ours, each from one file: settings, computation, picture, verdict.
+"""The figures of the paper and others, each from one file: settings, computation, picture,
+verdicts.
 
     made = seqsgd.figures.make("4", "quick", "out")
     print(made.caption)

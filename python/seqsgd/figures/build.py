@@ -1,4 +1,4 @@
-"""Making a figure: compute, keep, draw, and say what came out."""
+"""Build a figure: compute, keep, draw, and report."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ FORMAT = 2  # regions of figures 4 and 13 are numbered 1 to 6 from it on
 
 @dataclass(frozen=True)
 class BuiltFigure:
-    """A figure that was made.
+    """A complete figure: data, picture and findings.
 
     Attributes
     ----------
     figure : Figure
     data : Dataset
-        All that is drawn, with labels; attributes say what was run, where, and how long it took.
+        Everything drawn, with labels; attributes say what was run, where, and how long it took.
     findings : list of Finding
     files : dict of str to Path
         By suffix: nc, png, pdf, md.
@@ -52,17 +52,17 @@ class BuiltFigure:
 
     @property
     def settings(self) -> Settings:
-        """What it was computed with."""
+        """Settings of the computation."""
         return self.figure.quick.replaced(json.loads(self.data.attrs["settings"]))
 
     @property
     def title(self) -> str:
-        """Of the figure with these settings."""
+        """Title of the figure with these settings."""
         return self.figure.described(self.settings)[0]
 
     @property
     def about(self) -> str:
-        """What is run and what is drawn, in a few sentences, with these settings."""
+        """What was run and drawn, in a few sentences, with these settings."""
         return self.figure.described(self.settings)[1]
 
     @property
@@ -75,7 +75,7 @@ class BuiltFigure:
 
 
 def files(figure: Figure | str | int, folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """Where a figure is kept."""
+    """Return the paths of a figure's files."""
     figure = named(figure)
     return {
         suffix: Path(folder) / f"figure-{figure.name}.{suffix}"
@@ -102,25 +102,24 @@ def make(
     size : "quick" or "full"
         Under a minute on two cores, or the paper's.
     folder : path
-        Made if it does not exist. While a figure is computed its finished cells lie in it, and the
-        same call goes on from them.
+        Created if it does not exist. While a figure is computed, its finished cells are kept there,
+        and the same call continues from them.
     changes : mapping
-        Settings to change: names of `figure.settings(size)`.
+        Settings to change, by their names in `figure.settings(size)`.
     workers : int, optional
-        Threads. None: all cores.
+        Number of threads. None uses all cores.
     progress : bool, optional
-        A bar on stderr. None: on a terminal.
+        Whether to show a progress bar on stderr. None shows it on a terminal.
     force : bool
-        Whether to replace a figure of the full size, or of changed settings, by one of other
-        settings. One of the quick size, which is soon made again, is always replaced, and so is one
-        of the same settings.
+        Whether to replace a figure of full size, or with changed settings, by one with other
+        settings. A figure of quick size, or with the same settings, is always replaced.
 
     Raises
     ------
     ValueError, TypeError
-        A setting or argument that is wrong, or a figure that would be lost, before anything runs.
+        If a setting or argument is wrong, or a figure would be lost; before anything runs.
     SweepInterrupted, KeyboardInterrupt
-        On Ctrl-C. Finished cells are kept.
+        On Ctrl-C; finished cells are kept.
     """
     figure = named(figure)
     settings = figure.settings(size, changes)
@@ -161,7 +160,7 @@ def make(
 
 
 def check_spared(figure: Figure, settings: Settings, folder: str | os.PathLike[str]) -> None:
-    """Refuse to replace a figure that took long, or whose settings were chosen, by one of other
+    """Refuse to replace a figure of full size, or with changed settings, by one with other
     settings.
     """
 
@@ -175,7 +174,7 @@ def check_spared(figure: Figure, settings: Settings, folder: str | os.PathLike[s
         found = {}
     if found.get("format") != "seqsgd figure" or found.get("figure") != figure.name:
         raise ValueError(
-            f"folder: {str(path)!r} is there and is not the data of figure {figure.name}; choose "
+            f"folder: {str(path)!r} exists and is not the data of figure {figure.name}; choose "
             "another folder, or --force (force=True) to replace it"
         )
     if found["size"] != "quick" and found["settings"] != settings.to_json():
@@ -186,24 +185,25 @@ def check_spared(figure: Figure, settings: Settings, folder: str | os.PathLike[s
 
 
 def redraw(figure: Figure | str | int, folder: str | os.PathLike[str] = ".") -> BuiltFigure:
-    """Draw and judge again from FOLDER/figure-NAME.nc, without computing.
+    """Draw and judge a figure again from FOLDER/figure-NAME.nc, without computing.
 
     Raises
     ------
     ValueError
-        If there is no such file, or it is of another figure.
+        If there is no such file, or it belongs to another figure.
     """
     figure = named(figure)
     return _drawn(figure, load(figure, folder), files(figure, folder))
 
 
 def load(figure: Figure | str | int, folder: str | os.PathLike[str]) -> xr.Dataset:
-    """The dataset of a figure that was made.
+    """Load the dataset of a figure.
 
     Raises
     ------
     ValueError
-        If there is no such file, or it is of another figure, or of an earlier version of seqsgd.
+        If there is no such file, or it belongs to another figure or to an earlier version of
+        seqsgd.
     """
 
     figure = named(figure)
@@ -234,7 +234,7 @@ def _drawn(figure: Figure, data: xr.Dataset, paths: dict[str, Path]) -> BuiltFig
 
 
 def ran(data: xr.Dataset) -> str:
-    """What was run, on what, and how long it took."""
+    """Return in words what was run, on what, and how long it took."""
     a = data.attrs
     steps = f"{a['run_steps']:.3g} steps of SGD summed over runs, " if a["run_steps"] else ""
     settings = ", ".join(
@@ -254,7 +254,7 @@ def _plain(value: Any) -> str:
 
 
 def table(findings: list[Finding]) -> str:
-    """Findings as a Markdown table."""
+    """Return findings as a Markdown table."""
     rows = ["| claim | measured | verdict | why |", "|---|---|---|---|"]
     rows += [
         f"| {_cell(f.claim)} | {_cell(f.measured)} | **{f.verdict}** | {_cell(f.why)} |"

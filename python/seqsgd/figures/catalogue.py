@@ -1,4 +1,4 @@
-"""Which figures there are."""
+"""The list of figures."""
 
 from __future__ import annotations
 
@@ -32,17 +32,18 @@ MODULES = {
 
 
 def names() -> tuple[str, ...]:
-    """Names of all figures: the paper's numbers, then ours."""
+    """List the names of all figures: the paper's numbers, then the others."""
     return tuple(MODULES)
 
 
 def figure(name: str | int | Figure) -> Figure:
-    """A figure by its name.
+    """Return a figure by its name.
 
     Parameters
     ----------
     name : str or int
-        One of :func:`names`; the paper's figures by number too. A figure is returned as it is.
+        One of :func:`names`; for the paper's figures also the number. A Figure is returned
+        unchanged.
 
     Raises
     ------

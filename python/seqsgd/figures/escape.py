@@ -1,15 +1,15 @@
-"""Which pole SGD learns from the uninformative point, softmax attention with opposite positions and
-half square loss (*ours*).
+"""The pole that SGD learns from the uninformative point, for softmax attention with opposite
+positions and half square loss (*ours*).
 
 Near (e, m) = 0 the flow is linear, and noise of single samples adds up to m(t) = exp(lambda_m t) M,
 e(t) = exp(lambda_e t) E, t = lr tau / d, with M ~ N(m_0, lr S_mm / (2 d lambda_m)) and E ~ N(0, lr
-S_ee / (2 d lambda_e)), S the covariance of what a sample contributes. From starts (E, M) drawn so,
-the flow without noise goes to one pole or the other. With m_0 ~ 1/sqrt d all logarithms are (1/2)
-log d + O(1): the share of semantic runs is a step at lambda_m = lambda_e, smeared over a width of
-order 1 / log d, and shifted by as much since a start at m_0 > 0, e_0 = 0 favours m.
+S_ee / (2 d lambda_e)), S the covariance of what a sample contributes. From starts (E, M) with this
+law, the flow without noise goes to one pole or the other. With m_0 ~ 1/sqrt d all logarithms are
+(1/2) log d + O(1). So the fraction of semantic runs is a step at lambda_m = lambda_e, smeared over
+a width of order 1 / log d, and shifted by as much, since a start at m_0 > 0, e_0 = 0 favours m.
 
 The risk and V are quadratic in omega (docs: "Risk, flow, landscapes, phases", Landscape and
-phases), so three fields serve all of them.
+phases), so three fields are enough for all of them.
 """
 
 from __future__ import annotations
@@ -33,18 +33,20 @@ NODES = (0.0, 0.5, 1.0)
 
 
 def task(omega: float, loss: str = "half_square", a: float = 1.0) -> Task:
-    """Softmax attention with opposite positions learns the target of the phase diagram."""
+    """Return the task: softmax attention with opposite positions learns the target of the phase
+    diagram.
+    """
     return Task(PositionalSemantic(omega=omega, a=a), Attention(position=Opposite()), loss=loss)
 
 
 def _weights(omega: float) -> tuple[float, float, float]:
-    """Lagrange's for the three nodes."""
+    """Return Lagrange's weights for the three nodes."""
     return (2 * omega - 1) * (omega - 1), 4 * omega * (1 - omega), omega * (2 * omega - 1)
 
 
 @functools.lru_cache(maxsize=64)
 def _field(omega: float) -> Chebyshev:
-    """R, dR/de, dR/dm and V as a series in (e, m), as short as 1e-7 allows."""
+    """Return R, dR/de, dR/dm and V as a series in (e, m), as short as 1e-7 allows."""
     near = [field(task(node)).near for node in NODES]
     order = max(n.coefficients.shape[0] for n in near if n is not None)
     whole = np.zeros((order, order, 4))
@@ -66,8 +68,8 @@ def _field(omega: float) -> Chebyshev:
 
 
 def drift(omega: float, lr: float, x: Any) -> Any:
-    """d(e, m)/dt, inhibitive terms included (docs: "Risk, flow, landscapes, phases", Flow), at x of
-    shape (n, 2).
+    """Return d(e, m)/dt, inhibitive terms included (docs: "Risk, flow, landscapes, phases", Flow),
+    at x of shape (n, 2).
     """
     f = _field(omega)(x)
     g, V = f[:, 1:3], f[:, 3:]
@@ -75,7 +77,7 @@ def drift(omega: float, lr: float, x: Any) -> Any:
 
 
 def rates(omega: float, lr: float) -> Any:
-    """lambda_e and lambda_m."""
+    """Return lambda_e and lambda_m."""
     h = 1e-3
     return np.array(
         [
@@ -94,8 +96,8 @@ def _noise(omega: float) -> tuple[float, float]:
 def semantic_share(
     omega: float, d: float, lr: float, m0: float | None = None, seed: int = 0
 ) -> float:
-    """Probability that a run from (e, m) = (0, m_0), m_0 = 1/sqrt d if None, learns the semantic
-    pole.
+    """Return the probability that a run from (e, m) = (0, m_0), m_0 = 1/sqrt d if None, learns the
+    semantic pole.
     """
     growth = rates(omega, lr)
     noise = np.array(_noise(omega))

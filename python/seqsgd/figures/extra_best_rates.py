@@ -31,7 +31,9 @@ STUDENTS: Mapping[str, Student] = {"tied": Tied("relu"), "untied": Untied("relu"
 
 @dataclass(frozen=True)
 class BestRates(Settings):
-    """`d_1`, `lengths_1`: of the target of SIE 1; `rates` to begin with, a factor sqrt 2 apart."""
+    """Settings: `d_1`, `lengths_1` belong to the target of SIE 1; the search begins with `rates`
+    learning rates, a factor sqrt 2 apart.
+    """
 
     d_1: int = 10_000
     d_2: int = 3000
@@ -41,12 +43,12 @@ class BestRates(Settings):
     rates: int = 5
 
     def check(self) -> None:
-        """Refuse what cannot be computed."""
+        """Refuse settings that cannot be computed."""
         self._least(1, "d_1", "d_2", "lengths_1", "lengths_2", "runs", "rates")
 
 
 def compute(s: BestRates, runner: Runner) -> xr.Dataset:
-    """The search for both targets, with their predictions: dimension target, L joined."""
+    """Search for both targets, with their predictions: dimension target, L joined."""
 
     parts = []
     for i, (name, d, lengths) in enumerate(
@@ -73,12 +75,12 @@ def compute(s: BestRates, runner: Runner) -> xr.Dataset:
 
 
 def of(data: xr.Dataset, target: str) -> xr.Dataset:
-    """One target's lengths and rates."""
+    """Return one target's lengths and rates."""
     return data.sel(target=target).dropna("L", how="all", subset=["paper"])
 
 
 def _rates(ax: Axes, here: xr.Dataset) -> None:
-    """Median steps against the learning rate, for the smallest and the largest L."""
+    """Draw median steps against the learning rate, for the smallest and the largest L."""
     for i, L in enumerate(dict.fromkeys(here["L"].values[[0, -1]].tolist())):
         for j, network in enumerate(here["network"].values):
             one = here.sel(network=network, L=L)
@@ -117,7 +119,7 @@ def _rates(ax: Axes, here: xr.Dataset) -> None:
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """For each target: steps against the rate, the ratio of best rates, the gain."""
+    """Draw for each target: steps against the rate, the ratio of best rates, the gain."""
     figure, axes = panels(len(TARGETS), 3, size=(4.5, 3.6))
     for row, (name, (_, _, words)) in zip(axes, TARGETS.items(), strict=True):
         here = of(data, name)
@@ -151,7 +153,7 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """Exponents of the gain and of the ratio of rates beside both predictions."""
+    """Judge exponents of the gain and of the ratio of rates against both predictions."""
     out = []
     for name in TARGETS:
         here = of(data, name)
@@ -222,7 +224,7 @@ def _law(power: float) -> str:
 
 
 def _power(L: Any, y: Any) -> float:
-    """Exponent of a law; NaN at a single length."""
+    """Return the exponent of a law; NaN for a single length."""
     return (
         round(float(np.log(y[-1] / y[0]) / np.log(L[-1] / L[0])), 6) + 0.0
         if len(L) > 1 and L[-1] != L[0]

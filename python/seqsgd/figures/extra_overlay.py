@@ -1,4 +1,4 @@
-"""Sampled, reduced and flow laid over each other."""
+"""Sampled runs, reduced runs and the flow in one plot."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLACES = (0.25, 0.5, 1.0)  # parts of the time at which laws are compared
 
 @dataclass(frozen=True)
 class Overlaid(Settings):
-    """`times` and `lrs` of the four tasks, times t = lr tau / d.
+    """Settings: `times` and `lrs` of the four tasks, times t = lr tau / d.
 
     The reduced dynamics also runs at `far` times d.
     """
@@ -44,7 +44,7 @@ class Overlaid(Settings):
     records: int = 40
 
     def check(self) -> None:
-        """Refuse what cannot be computed."""
+        """Refuse settings that cannot be computed."""
         number = len(tasks())
         for name in ("times", "lrs"):
             if len(getattr(self, name)) != number:
@@ -63,7 +63,7 @@ class Overlaid(Settings):
 
 
 def tasks() -> dict[str, Task]:
-    """What is compared."""
+    """Return the tasks that are compared."""
     link = SSI("sum_h2", L=4, scale="1/sqrt(L)")
     return {
         "tied relu": Task(link, Tied("relu")),
@@ -76,7 +76,7 @@ def tasks() -> dict[str, Task]:
 
 
 def compute(s: Overlaid, runner: Runner) -> xr.Dataset:
-    """Overlaps at the same times by all three."""
+    """Compute overlaps at the same times by all three."""
 
     parts = []
     for i, (name, task) in enumerate(tasks().items()):
@@ -119,7 +119,7 @@ def compute(s: Overlaid, runner: Runner) -> xr.Dataset:
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """A panel for each task."""
+    """Draw a panel for each task."""
     figure, axes = panels(2, 2, size=(5.0, 3.5))
     for ax, name in zip(axes.flat, data["task"].values, strict=True):
         here = data.sel(task=name)
@@ -175,7 +175,7 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """Equal laws; the flow is the limit."""
+    """Judge whether the laws are equal and the flow is the limit."""
     out = []
     for name in data["task"].values:
         here = data.sel(task=name)
@@ -224,8 +224,8 @@ def judge(data: xr.Dataset) -> list[Finding]:
 
 
 def gaps(runs: Any, flow: Any) -> tuple[Any, Any]:
-    """Distance of the mean over runs to the flow, and the standard error of the mean, at all times
-    after the start; NaN with a single run.
+    """Return the distance of the mean over runs to the flow, and the standard error of the mean, at
+    all times after the start; NaN with a single run.
     """
     number = runs.shape[1]
     spread = runs.std(axis=1, ddof=1) if number > 1 else np.full(len(runs), np.nan)

@@ -28,7 +28,7 @@ CHANCES = np.linspace(0.005, 0.995, 100)
 
 @dataclass(frozen=True)
 class Laws(Settings):
-    """`lrs` of the three tasks; runs last `patience` times the predicted median."""
+    """Settings: `lrs` of the three tasks; runs have `patience` times the predicted median steps."""
 
     ds: tuple[int, ...] = (1000, 10_000, 100_000)
     lrs: tuple[float, ...] = (0.2, 0.2, 1.0)
@@ -36,7 +36,7 @@ class Laws(Settings):
     patience: float = 4.0
 
     def check(self) -> None:
-        """Refuse what cannot be computed."""
+        """Refuse settings that cannot be computed."""
         if len(self.lrs) != len(tasks()):
             raise ValueError(
                 f"settings.lrs: expected {len(tasks())} values, one for each task, got "
@@ -48,7 +48,7 @@ class Laws(Settings):
 
 
 def tasks() -> dict[str, Task]:
-    """Targets of SIE 2."""
+    """Return targets of SIE 2."""
     link = SSI("sum_h2", L=2, scale="1/sqrt(L)")
     return {
         "tied relu": Task(link, Tied("relu")),
@@ -62,7 +62,7 @@ WORDS = {"1/sqrt d": r"$m_0 = 1/\sqrt{d}$", "uniform": "at random"}
 
 
 def compute(s: Laws, runner: Runner) -> xr.Dataset:
-    """Passages and the predicted quantiles."""
+    """Compute passages and the predicted quantiles."""
 
     rows = []
     for (name, task), lr in zip(tasks().items(), s.lrs, strict=True):
@@ -96,7 +96,7 @@ def compute(s: Laws, runner: Runner) -> xr.Dataset:
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """Survival curves, steps over d log d, with their predictions."""
+    """Draw survival curves, steps over d log d, with their predictions."""
     figure, axes = panels(len(STARTS), len(tasks()), size=(4.4, 3.5), sharey=True)
     for row, start in zip(axes, STARTS, strict=True):
         for ax, name in zip(row, tasks(), strict=True):
@@ -144,8 +144,8 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def _widths(p: FirstPassage, draws: int = 1000) -> Any:
-    """Distances of the 10 % and 90 % quantiles of bootstrap samples; censored runs are later than
-    all.
+    """Return distances of the 10 % and 90 % quantiles of bootstrap samples; censored runs count as
+    later than all.
     """
     steps = np.where(p.reached, p.step.astype(float), np.inf)
     drawn = np.random.default_rng(0).choice(steps, (draws, p.runs))
@@ -154,7 +154,7 @@ def _widths(p: FirstPassage, draws: int = 1000) -> Any:
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """Medians and shape beside the law of the flow from a start with noise."""
+    """Judge medians and shape against the law of the flow from a start with noise."""
     out = []
     for name in tasks():
         for start in STARTS:
@@ -188,8 +188,8 @@ def judge(data: xr.Dataset) -> list[Finding]:
 
 
 def width(p: FirstPassage | None, predicted: float) -> Measured:
-    """Distance of the 10 % and 90 % quantiles of passages over the predicted one, bootstrapped over
-    runs.
+    """Return the distance of the 10 % and 90 % quantiles of passages over the predicted one, with a
+    bootstrap over runs.
     """
     if p is None or not predicted > 0:
         return Measured(NAN, lacking=arrived(p) if predicted > 0 else "no predicted width")

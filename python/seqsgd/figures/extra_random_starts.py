@@ -22,8 +22,8 @@ LINKS = ("sum_h2", "sum")
 
 @dataclass(frozen=True)
 class RandomStarts(Settings):
-    """Dimensions, steps and lengths of the two targets, SIE 2 and SIE 1; their learning rates are
-    those of figures 7 and 8.
+    """Settings: dimensions, steps and lengths of the two targets, SIE 2 and SIE 1; their learning
+    rates are those of figures 7 and 8.
     """
 
     ds: tuple[int, ...] = (3000, 1000)
@@ -34,7 +34,7 @@ class RandomStarts(Settings):
     curve_lengths: tuple[int, ...] = (1, 10)
 
     def check(self) -> None:
-        """Refuse what cannot be computed."""
+        """Refuse settings that cannot be computed."""
         for name in ("ds", "steps", "patience"):
             if len(getattr(self, name)) != len(LINKS):
                 raise ValueError(
@@ -62,7 +62,7 @@ def _one(s: RandomStarts, i: int) -> EqualRates:
 
 
 def compute(s: RandomStarts, runner: Runner) -> xr.Dataset:
-    """Figure 7's data for both targets."""
+    """Compute the data of figure 7 for both targets."""
 
     parts = [
         compute_one(_one(s, i), runner).drop_vars("link").expand_dims(link=[link])
@@ -82,7 +82,7 @@ def _of(data: xr.Dataset, link: str) -> xr.Dataset:
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """For each target overlaps of tied and untied weights, and the gain."""
+    """Draw for each target overlaps of tied and untied weights, and the gain."""
     figure, axes = panels(2, 3, size=(4.4, 3.5))
     for row, (link, name) in zip(
         axes,
@@ -106,7 +106,7 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """The findings of figures 7 and 8."""
+    """Judge the claims of figures 7 and 8."""
     return [
         Finding(f"SIE {2 - i}, random start: {f.claim}", f.measured, f.verdict, f.why)
         for i, link in enumerate(LINKS)

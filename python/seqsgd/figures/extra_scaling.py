@@ -32,10 +32,10 @@ START = {1: 1.0, 2: 1.0, 3: 2.5}  # c of m_0 = c / sqrt d
 
 @dataclass(frozen=True)
 class Scaling(Settings):
-    """For each exponent the powers of ten of d, first and last, and the points a decade.
+    """Settings: for each exponent the first and last powers of ten of d, and the points per decade.
 
-    Runs: as many as `budget` run-steps allow, 64 to `most`; they last four times the predicted
-    median.
+    There are as many runs as `budget` run-steps allow, 64 to `most`; they have four times the
+    predicted median steps.
     """
 
     first: tuple[float, ...] = (2.0, 2.0, 2.0)
@@ -45,7 +45,7 @@ class Scaling(Settings):
     most: int = 1024
 
     def check(self) -> None:
-        """Refuse what cannot be computed."""
+        """Refuse settings that cannot be computed."""
         for name in ("first", "last", "per_decade"):
             if len(getattr(self, name)) != 3:
                 raise ValueError(
@@ -70,8 +70,9 @@ class Scaling(Settings):
 
 
 def task(k: int) -> Task:
-    """He_k(u*)/sqrt(k!), u* = (z*_1 + z*_2)/sqrt 2, learnt by a He_k(u)/sqrt(k!): E[y f] = a m^k,
-    so that the SIE is k.
+    """Return the task: He_k(u*)/sqrt(k!), u* = (z*_1 + z*_2)/sqrt 2, learnt by a He_k(u)/sqrt(k!).
+
+    E[y f] = a m^k, so that the SIE is k.
     """
     terms = [
         (math.comb(k, j) * 2 ** (-k / 2) / math.sqrt(math.factorial(k)), {1: j, 2: k - j})
@@ -84,12 +85,12 @@ def task(k: int) -> Task:
 
 
 def rate(k: int) -> PowerLaw:
-    """gamma ~ d^-(k/2 - 1) for k >= 2."""
+    """Return gamma ~ d^-(k/2 - 1) for k >= 2."""
     return PowerLaw(RATE[k] / AMPLITUDE[k], d=min(0.0, 1 - k / 2))
 
 
 def compute(s: Scaling, runner: Runner) -> xr.Dataset:
-    """First passages and their predicted medians: dims (sie, place, run)."""
+    """Compute first passages and their predicted medians: dims (sie, place, run)."""
 
     rows = []
     for i, k in enumerate((1, 2, 3)):
@@ -138,7 +139,7 @@ def compute(s: Scaling, runner: Runner) -> xr.Dataset:
 
 
 def _series(data: xr.Dataset, k: int) -> tuple[Any, Any, list[Any]]:
-    """d, predicted medians and passages of an exponent."""
+    """Return d, predicted medians and passages of an exponent."""
     here = data.sel(sie=k)
     there = np.flatnonzero(np.isfinite(here["d"].values))
     return (
@@ -149,7 +150,7 @@ def _series(data: xr.Dataset, k: int) -> tuple[Any, Any, list[Any]]:
 
 
 def exponents(data: xr.Dataset, k: int, seed: int = 0) -> tuple[Measured, Measured]:
-    """Plain power law, and the predicted power with what is left of the medians over the
+    """Fit a plain power law, and the predicted power times a power law of the ratio of medians to
     prediction.
     """
     d, predicted, ps = _series(data, k)
@@ -163,7 +164,7 @@ def exponents(data: xr.Dataset, k: int, seed: int = 0) -> tuple[Measured, Measur
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """Medians against d; over the prediction."""
+    """Draw medians against d, and over the prediction."""
     figure, axes = panels(1, 3, size=(4.6, 3.9))
     for i, k in enumerate((1, 2, 3)):
         d, predicted, ps = _series(data, k)
@@ -221,7 +222,7 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """Exponents of d."""
+    """Judge exponents of d."""
     out = []
     claims = {
         1: "SIE 1: Theta(d) steps",

@@ -25,8 +25,8 @@ MUCH = 0.01  # share of undecided runs that is too large
 
 @dataclass(frozen=True)
 class Sharpening(Settings):
-    """`time` is the t = lr tau / d in which half of log d is left behind, so that a run has `time`
-    * (1/2) log d in all.
+    """Settings: `time` is the t = lr tau / d per unit of (1/2) log d, so a run has t = `time` *
+    (1/2) log d in all.
     """
 
     ds: tuple[int, ...] = (100, 1000, 10_000, 100_000, 1_000_000)
@@ -36,7 +36,7 @@ class Sharpening(Settings):
     time: float = 35.0
 
     def check(self) -> None:
-        """Refuse what cannot be computed."""
+        """Refuse settings that cannot be computed."""
         self._alike("ds", "runs")
         self._positive("lr", "time")
         self._least(2, "ds")
@@ -44,7 +44,7 @@ class Sharpening(Settings):
 
 
 def compute(s: Sharpening, runner: Runner) -> xr.Dataset:
-    """Counts of semantic runs for each d and omega, and the law."""
+    """Count semantic runs for each d and omega, and compute the law."""
 
     parts: list[xr.Dataset] = []
     for d, runs in zip(s.ds, s.runs, strict=True):
@@ -87,7 +87,7 @@ def compute(s: Sharpening, runner: Runner) -> xr.Dataset:
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """Shares against omega; the crossing and the width against d."""
+    """Draw fractions against omega; the crossing and the width against d."""
     figure, axes = panels(1, 2, size=(5.4, 4.2))
     ax = axes[0, 0]
     for i, d in enumerate(data["d"].values):
@@ -154,7 +154,9 @@ def _crossing(data: xr.Dataset, d: int) -> Measured:
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """The crossing goes to the switch, the transition sharpens, both as the law says."""
+    """Judge whether the crossing goes to the switch and the transition sharpens, as the law
+    predicts.
+    """
     ds = data["d"].values
     first, last, at = _crossing(data, ds[0]), _crossing(data, ds[-1]), float(data["switch"])
     nearer = less(last, first) if len(ds) > 1 and ds[-1] > ds[0] else unknown("one dimension only")

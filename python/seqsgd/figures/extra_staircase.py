@@ -1,4 +1,6 @@
-"""A staircase over three tokens: what tied weights, and one weight per token, make of its steps."""
+"""A staircase over three tokens: which of its steps tied weights, and one weight per token,
+learn.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,9 @@ ALONE = ("z1", "z1*z2", "z1*z2*z3")
 
 @dataclass(frozen=True)
 class Staircase(Settings):
-    """`row_lengths`: those of the untied network.
+    """Settings: `row_lengths` are those of the untied network.
 
-    `shift` is added to u, for `patience` times `steps`, at the first of them.
+    `shift` is added to u, for `patience` times `steps`, at the first of these lengths.
     """
 
     d: int = 1000
@@ -43,7 +45,7 @@ class Staircase(Settings):
     patience: float = 3.0
 
     def check(self) -> None:
-        """Refuse what cannot be computed."""
+        """Refuse settings that cannot be computed."""
         self._positive("lr", "patience")
         self._least(1, "d", "steps", "runs")
         self._least(3, "lengths", "row_lengths")
@@ -57,7 +59,7 @@ def _run(
     steps: float,
     link: str = LINK,
 ) -> xr.Dataset:
-    """The sweep over lengths, on to the end, with the flow at the same steps as `flow`."""
+    """Simulate the sweep over lengths to the end, with the flow at the same steps as `flow`."""
 
     comparison = Comparison(link, SCALE, "square", s.d, lengths, int(steps), s.runs)
     base = comparison.base(
@@ -100,8 +102,8 @@ def _run(
 
 
 def compute(s: Staircase, runner: Runner) -> xr.Dataset:
-    """Four experiments: tied, untied, untied with a shift of u, and tied on each product alone (L =
-    3); their variables end in those words.
+    """Compute four experiments: tied, untied, untied with a shift of u, and tied on each product
+    alone (L = 3); their variables end in those words.
     """
 
     first = s.row_lengths[:1]
@@ -136,7 +138,7 @@ def _named(data: xr.Dataset, word: str) -> xr.Dataset:
 
 
 def part(data: xr.Dataset, word: str) -> xr.Dataset:
-    """One of the experiments, its names without the word."""
+    """Return one of the experiments, without the word in its names."""
     kept = data[[f"{name}_{word}" for name in WORDS if f"{name}_{word}" in data.data_vars]]
     plain: xr.Dataset = kept.rename(
         {f"{name}_{word}": name for name in WORDS if f"{name}_{word}" in kept.variables}
@@ -145,14 +147,17 @@ def part(data: xr.Dataset, word: str) -> xr.Dataset:
 
 
 def row_passages(rows: xr.Dataset, L: int) -> Measured:
-    """Median step at which m_1 of an untied network passes eta, by interpolation between records."""
+    """Return the median step at which m_1 of an untied network passes eta, interpolated between
+    records.
+    """
     here = rows["m"].sel(L=L).isel(token=0).transpose("run", "step").values
     return middle([crossed(rows["step"].values, run) for run in here])
 
 
 def crossed(steps: Any, m: Any) -> float:
-    """Where m, linear between records, first passes eta; infinite if it does not, NaN if it may
-    have where m has no number.
+    """Return where m, linear between records, first passes eta.
+
+    It is infinite if m does not pass, NaN if it may have passed where m has no number.
     """
     over = np.flatnonzero(m >= ETA)
     if not len(over):
@@ -164,7 +169,7 @@ def crossed(steps: Any, m: Any) -> float:
 
 
 def _curve(ax: Axes, here: xr.Dataset, label: str, i: int) -> None:
-    """m of the runs, and of the flow."""
+    """Return m of the runs, and of the flow."""
     curve(ax, here["m"], label, i)
     later = here["step"].values > 0
     ax.plot(
@@ -184,8 +189,8 @@ def _rows(ax: Axes, data: xr.Dataset, title: str) -> None:
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """Overlaps against steps of all four, with the flow; steps and the overlap at the end against
-    L.
+    """Draw overlaps against steps of all four, with the flow; steps and the overlap at the end
+    against L.
     """
     figure, axes = panels(2, 3, size=(4.4, 3.5))
     tied, rows, shifted, alone = (part(data, word) for word in ("tied", "rows", "shifted", "alone"))
@@ -289,7 +294,7 @@ def _close(
     why: str,
     started: Answer | None = None,
 ) -> Finding:
-    """Agree if all intervals, widened by a tolerance, hold what is predicted."""
+    """Agree if all intervals, widened by a tolerance, contain the prediction."""
     predicted = np.asarray(predicted, dtype=float)
     said = "; ".join(
         f"L = {n}: {m}, predicted {_plain(p)}"
@@ -306,7 +311,7 @@ def _close(
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """Steps over L, the end, and which steps of the staircase each network takes."""
+    """Judge steps over L, the end, and which steps of the staircase each network learns."""
     tied, rows, shifted, alone = (part(data, word) for word in ("tied", "rows", "shifted", "alone"))
     lengths, row_lengths, floor = tied["L"].values, rows["L"].values, noise_floor(float(data["d"]))
     ps = [passage(tied["weak_recovery"].sel(L=L), tied["steps_done"].sel(L=L)) for L in lengths]
@@ -413,7 +418,9 @@ def judge(data: xr.Dataset) -> list[Finding]:
 
 
 def _started(first: list[Measured]) -> Answer:
-    """Whether runs passed the threshold, at every L: before that all is as it was at the start."""
+    """Return whether runs passed the threshold, at every L; before that nothing has changed from
+    the start.
+    """
     return every(less(0.0, m) for m in first)
 
 

@@ -29,7 +29,8 @@ TICKS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class Landscapes(Settings):
-    """Targets He_k(z_1) + He_k(z_2) for k in `degrees`; points a side of the grids.
+    """Settings: targets He_k(z_1) + He_k(z_2) for k in `degrees`; points along each side of the
+    grids.
 
     Nothing here is random.
     """
@@ -38,23 +39,23 @@ class Landscapes(Settings):
     points: int = 121
 
     def check(self) -> None:
-        """Refuse what has no landscape."""
+        """Refuse settings without a landscape."""
         self._least(1, "degrees")
         self._least(3, "points")
 
 
 def target(k: int) -> SSI:
-    """He_k(z_1) + He_k(z_2)."""
+    """Return He_k(z_1) + He_k(z_2)."""
     return SSI(Hermite([(1.0, {1: k}), (1.0, {2: k})]), L=2)
 
 
 def task(k: int, position: Opposite | Injected | None = None) -> Task:
-    """Trace attention learns He_k + He_k."""
+    """Return the task: trace attention learns He_k + He_k."""
     return Task(target(k), Attention("trace", position=position))
 
 
 def compute(s: Landscapes, runner: Runner) -> xr.Dataset:
-    """Risks on [-1, 1] and on the disc; Hessians and flatness indices at the origin."""
+    """Compute risks on [-1, 1] and on the disc; Hessians and flatness indices at the origin."""
 
     m = np.linspace(-1, 1, s.points)
     E, M = np.meshgrid(m, m, indexing="ij")
@@ -93,7 +94,7 @@ def compute(s: Landscapes, runner: Runner) -> xr.Dataset:
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """A row for each target: the line without encoding, the disc with it."""
+    """Draw a row for each target: the line without encoding, the disc with it."""
     figure, axes = panels(len(data["degree"]), 2, size=(5.2, 4.0))
     for row, k in zip(axes, data["degree"].values, strict=True):
         here = data.sel(degree=k)
@@ -117,14 +118,14 @@ def _zero(x: float) -> float:
 
 
 def line(ax: Any, m: Any, R: Any, label: str | None = None, i: int = 0) -> None:
-    """R(m) less R(0)."""
+    """Return R(m) - R(0)."""
     ax.plot(m, R - np.interp(0.0, m, R), color=COLOURS[i], linestyle=STYLES[i], label=label)
     ax.set(xlabel="overlap $m$", ylabel="$R(m) - R(0)$", xticks=TICKS)
     ax.grid(alpha=0.25)
 
 
 def disc(figure: Any, ax: Any, x: Any, R: Any) -> None:
-    """R(e, m) less R(0, 0) on the disc."""
+    """Return R(e, m) - R(0, 0) on the disc."""
     centre = R[len(x) // 2, len(x) // 2]
     levels = np.linspace(float(np.nanmin(R - centre)), float(np.nanmax(R - centre)), 25)
     filled = ax.contourf(x, x, (R - centre).T, levels=levels, cmap="cividis")
@@ -149,17 +150,17 @@ def disc(figure: Any, ax: Any, x: Any, R: Any) -> None:
 
 
 def index(kappa: Any) -> float:
-    """A flatness index; NaN where none was found (0 in the data)."""
+    """Return a flatness index; NaN if none was found (0 in the data)."""
     return float(kappa) or math.nan
 
 
 def written(kappa: Any) -> str:
-    """The same as text."""
+    """Return the index as text."""
     return f"{index(kappa):g}" if index(kappa) == index(kappa) else "not found"
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """Flatness indices, and whether the encoding opens a way down."""
+    """Judge flatness indices, and whether the encoding opens a way down."""
     out = []
     for k in data["degree"].values:
         here = data.sel(degree=k)

@@ -27,8 +27,8 @@ ETA = 0.3
 
 @dataclass(frozen=True)
 class Encoding(Settings):
-    """`lr` is fixed, at about a quarter of the largest; runs last `patience` times the predicted
-    median of the encoded student.
+    """Settings: `lr` is fixed, at about a quarter of the largest; runs have `patience` times the
+    predicted median steps of the encoded student.
     """
 
     ds: tuple[int, ...] = (100, 200, 400, 800, 1600)
@@ -49,13 +49,13 @@ class Encoding(Settings):
 
 
 def task(encoded: bool) -> Task:
-    """Trace attention learns 4/3 + He_4(z_1) + 2 He_4(z_2)."""
+    """Return the task: trace attention learns 4/3 + He_4(z_1) + 2 He_4(z_2)."""
     link = SSI(Hermite([(4 / 3, {}), (1.0, {1: 4}), (2.0, {2: 4})]), L=2)
     return Task(link, Attention("trace", position=Opposite() if encoded else None))
 
 
 def compute(s: Encoding, runner: Runner) -> xr.Dataset:
-    """Passages of both students for each d, curves for one d, the landscapes."""
+    """Compute passages of both students for each d, curves for one d, and the landscapes."""
 
     names = ("none", "opposite")
     both = dict(zip(names, (task(False), task(True)), strict=True))
@@ -111,13 +111,13 @@ def compute(s: Encoding, runner: Runner) -> xr.Dataset:
 
 
 def passages(data: xr.Dataset, encoding: str) -> list[FirstPassage | None]:
-    """In the order of d."""
+    """Return the passages in the order of d."""
     here = data.sel(encoding=encoding)
     return [passage(here["passed"].sel(d=n), here["ended"].sel(d=n)) for n in data["d"].values]
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """Landscapes above; overlaps and steps below."""
+    """Draw landscapes above; overlaps and steps below."""
     figure, axes = panels(2, 2, size=(5.2, 3.9))
     line(axes[0, 0], data["at"].values, data["line"].values)
     axes[0, 0].set_title(rf"no encoding: $\kappa$ = {int(data['kappa'].sel(encoding='none'))}")
@@ -187,7 +187,7 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """Indices; growth of the steps with d; what the student without encoding does."""
+    """Judge indices, growth of the steps with d, and the student without encoding."""
     none, opposite = (index(data["kappa"].sel(encoding=name)) for name in ("none", "opposite"))
     out = [
         finding(
@@ -232,8 +232,8 @@ def judge(data: xr.Dataset) -> list[Finding]:
 
 
 def attracts(b: float, error: float) -> Answer:
-    """The claim of d^3 steps fails where the flow is drawn to m = 0; that it is not does not show
-    the claim.
+    """Judge the claim of d^3 steps: it is false if m = 0 attracts the flow, and undecided
+    otherwise.
     """
     drawn = fact(b >= -3 * error, b, error)
     return (

@@ -37,11 +37,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TiedUntied(Settings):
-    """`lr` is that of the untied network; the tied one has lr sqrt L.
+    """Settings: `lr` is that of the untied network; the tied one has lr sqrt L.
 
-    Passages of the untied network run `patience` times `steps`.
+    First passages of the untied network have `patience` times `steps`.
 
-    `best_*`: the search over learning rates; `check_*`: a cell that the sampled dynamics repeats.
+    `best_*` belong to the search over learning rates, `check_*` to a cell that the sampled dynamics
+    repeats.
     """
 
     d: int = 1000
@@ -60,7 +61,7 @@ class TiedUntied(Settings):
     check_runs: int = 48
 
     def check(self) -> None:
-        """Refuse what cannot be computed."""
+        """Refuse settings that cannot be computed."""
         self._positive("lr", "check_lr", "patience")
         self._least(1, "d", "check_d")
         self._least(
@@ -82,7 +83,7 @@ def _race(s: TiedUntied) -> Comparison:
 
 
 def compute(s: TiedUntied, runner: Runner) -> xr.Dataset:
-    """Curves, passages, the search, the check."""
+    """Compute curves, passages, the search and the check."""
     of = networks(s.lr, s.patience, tied_power=0.5)
     passed = first_passages(runner, _race(s), of, s.seed)
     drawn = curves(runner, _race(s), of, s.curve_lengths, s.seed + 1).rename(
@@ -109,7 +110,7 @@ def compute(s: TiedUntied, runner: Runner) -> xr.Dataset:
 
 
 def best_data(data: xr.Dataset) -> xr.Dataset:
-    """The search under the names of gains.best_gain."""
+    """Return the search under the names of gains.best_gain."""
     kept = data[["best_passed", "best_ended", "best_lr"]]
     return kept.rename(
         best_L="L",
@@ -122,7 +123,7 @@ def best_data(data: xr.Dataset) -> xr.Dataset:
 
 
 def draw_best(ax: Any, found: xr.Dataset) -> None:
-    """Gain at the best rates beside both predictions."""
+    """Draw the gain at the best rates and both predictions."""
     L = found["L"].values.astype(float)
     points(ax, L, best_gain(found)[0], "measured", 0)
     reference(ax, L, L**2, r"paper: ratio of rates $\rho$, gain $L^2$", 0)
@@ -140,7 +141,7 @@ def draw_best(ax: Any, found: xr.Dataset) -> None:
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """Overlaps against steps, and gains against L."""
+    """Draw overlaps against steps, and gains against L."""
     figure, axes = panels(2, 3, size=(4.6, 3.6))
     for ax, network in zip(axes.flat, data["network"].values, strict=False):
         draw_curves(ax, _curves(data), str(network))
@@ -183,7 +184,7 @@ def _curves(data: xr.Dataset) -> xr.Dataset:
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """Exponents of the gain in L; reduced against sampled."""
+    """Judge exponents of the gain in L, and reduced against sampled."""
     found = best_data(data)
     table = best_table(found)
     rows, exponent = best_gain(found, table)

@@ -26,7 +26,7 @@ FINE, WHOLE = (
 
 @dataclass(frozen=True)
 class Phases(Settings):
-    """Cells along a in [a_min, 1] and omega in [0, 1]; nothing here is random.
+    """Settings: cells along a in [a_min, 1] and omega in [0, 1]; nothing here is random.
 
     Below a_min all is region 6.
     """
@@ -35,7 +35,7 @@ class Phases(Settings):
     a_min: float = 0.65
 
     def check(self) -> None:
-        """Refuse a plane that is none."""
+        """Refuse an empty plane."""
         self._least(2, "cells")
         self._positive("a_min")
         if not self.a_min < 1:
@@ -47,7 +47,7 @@ def _diagram(s: Phases) -> theory.PhaseDiagram:
 
 
 def compute(s: Phases, runner: Runner) -> xr.Dataset:
-    """Regions and boundaries."""
+    """Compute regions and boundaries."""
 
     found = _diagram(s)
     data = xr.Dataset(
@@ -72,7 +72,7 @@ def compute(s: Phases, runner: Runner) -> xr.Dataset:
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """The regions and their boundaries."""
+    """Draw the regions and their boundaries."""
     figure, axes = panels(size=(9.2, 5.0))
     diagram = theory.PhaseDiagram(
         data["a"].values,
@@ -87,7 +87,7 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """Six regions; the switch at a = 1."""
+    """Judge the six regions and the switch at a = 1."""
     curve, region, sliver = (
         data[name].values.astype(float) for name in ("curve_direction", "region", "between")
     )

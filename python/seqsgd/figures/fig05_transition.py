@@ -28,11 +28,12 @@ DECIDED = 0.5  # a run whose ||(e, m)|| stays below this has learnt neither
 
 @dataclass(frozen=True)
 class Transition(Settings):
-    """`rates` are learning rates, the authors' first; `omegas` a number of values from 0 to 1.
+    """Settings: `rates` are learning rates, the authors' first; `omegas` is the number of values
+    from 0 to 1.
 
-    `surface_omega` is that of the landscape, with `paths` trajectories. `law_omegas`: points of the
-    prediction. `check_*`: cells that the sampled dynamics repeats, with the half square loss and
-    the last rate.
+    `surface_omega` is omega of the landscape, with `paths` trajectories. `law_omegas` is the number
+    of points of the prediction. `check_*` belong to cells that the sampled dynamics repeats, with
+    the half square loss and the last rate.
     """
 
     d: int = 1000
@@ -48,15 +49,15 @@ class Transition(Settings):
     check_steps: int = 30_000
 
     def check(self) -> None:
-        """Refuse what cannot be computed."""
+        """Refuse settings that cannot be computed."""
         self._positive("rates")
         self._least(1, "d", "steps", "runs", "paths", "check_runs", "check_steps")
         self._least(2, "omegas", "law_omegas")
 
 
 def switch(loss: str) -> tuple[float, float]:
-    """omega where both directions leave the uninformative point equally fast, that of equal second
-    derivatives of the risk, and its error.
+    """Return omega at which both directions leave the uninformative point equally fast (equal
+    second derivatives of the risk), and its error.
     """
 
     def difference(omega: float) -> float:
@@ -71,7 +72,7 @@ def switch(loss: str) -> tuple[float, float]:
 
 
 def compute(s: Transition, runner: Runner) -> xr.Dataset:
-    """Ends of all runs; trajectories; the risk on the disc."""
+    """Compute ends of all runs, trajectories, and the risk on the disc."""
 
     base: dict[str, Any] = {
         "task": task(0.5, "half_square"),
@@ -155,8 +156,8 @@ def compute(s: Transition, runner: Runner) -> xr.Dataset:
 
 
 def pole_change(here: xr.Dataset) -> Measured:
-    """omega at which the share of semantic runs crosses 1/2, for one loss and rate; nothing if a
-    run has no end.
+    """Return omega at which the fraction of semantic runs crosses 1/2, for one loss and rate; None
+    if a run has no end.
     """
     ends = here["m"].transpose("omega", "run").values + here["e"].transpose("omega", "run").values
     if without := int(np.isnan(ends).sum()):
@@ -165,17 +166,17 @@ def pole_change(here: xr.Dataset) -> Measured:
 
 
 def semantic(data: xr.Dataset) -> xr.DataArray:
-    """Runs nearer to the semantic pole: dims (loss, lr, omega, run)."""
+    """Return which runs are nearer to the semantic pole: dims (loss, lr, omega, run)."""
     return data["m"] > data["e"]
 
 
 def undecided(data: xr.Dataset) -> xr.DataArray:
-    """Runs that are far from both poles."""
+    """Return which runs are far from both poles."""
     return (data["m"] ** 2 + data["e"] ** 2) ** 0.5 < DECIDED
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """The landscape with trajectories; the share of semantic runs for each loss."""
+    """Draw the landscape with trajectories, and the fraction of semantic runs for each loss."""
     figure, axes = panels(1, 3, size=(4.9, 4.3))
     _landscape(figure, axes[0, 0], data)
     counts, of = semantic(data).sum("run"), data.sizes["run"]
@@ -276,8 +277,8 @@ FINEST = 0.05
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """Where the share crosses 1/2, for both losses and all rates, beside the switch and the
-    escape's law; reduced against sampled.
+    """Judge where the fraction crosses 1/2, for both losses and all rates, against the switch and
+    the escape's law; and reduced against sampled.
     """
     out = []
     d = int(data["d"])
@@ -352,8 +353,8 @@ def judge(data: xr.Dataset) -> list[Finding]:
 
 
 def crossing_of(omega: Any, share: Any) -> float:
-    """Where a falling share first is 1/2, by linear interpolation; NaN if it is not, or between
-    points that are farther apart than `FINEST`.
+    """Return where a falling fraction first is 1/2, by linear interpolation; NaN if it never is, or
+    between points farther apart than `FINEST`.
     """
     below = np.flatnonzero(np.asarray(share) < 0.5)
     if not below.size or below[0] == 0:
@@ -368,7 +369,7 @@ RATES = Transition().rates
 
 
 def about(s: Transition) -> str:
-    """Caption for these rates."""
+    """Return the caption for these rates."""
     rates = (
         "the authors' learning rate and at ten times it"
         if s.rates == RATES

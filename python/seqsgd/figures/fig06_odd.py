@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Odd(Settings):
-    """He_k(z_1) + He_k(z_2), k in `degrees`, with `c` injected to both tokens; `steps` and `lrs`
-    for each k. Runs start at m_0 = -`starts` / sqrt d, the side on which the risk falls for c > 0.
+    """Settings: He_k(z_1) + He_k(z_2), k in `degrees`, with `c` injected to both tokens; `steps`
+    and `lrs` for each k.
+
+    Runs start at m_0 = -`starts` / sqrt d, the side on which the risk falls for c > 0.
     """
 
     degrees: tuple[int, ...] = (1, 3)
@@ -37,7 +39,7 @@ class Odd(Settings):
     runs: int = 16
 
     def check(self) -> None:
-        """Refuse targets that are not odd, and an encoding that is none."""
+        """Refuse targets that are not odd, and an empty encoding."""
         for k in self.degrees:
             if k % 2 == 0:
                 raise ValueError(f"settings.degrees: expected odd numbers, got {k}")
@@ -48,7 +50,7 @@ class Odd(Settings):
 
 
 def compute(s: Odd, runner: Runner) -> xr.Dataset:
-    """Risks and overlaps of both students."""
+    """Compute risks and overlaps of both students."""
 
     m = np.linspace(-1, 1, s.points)
     parts = []
@@ -99,7 +101,7 @@ def compute(s: Odd, runner: Runner) -> xr.Dataset:
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """A row for each target: the risk, the overlap against steps."""
+    """Draw a row for each target: the risk, and the overlap against steps."""
     figure, axes = panels(len(data["degree"]), 2, size=(5.0, 3.5))
     labels = {"none": "no encoding", "injected": f"injected $c$ = {float(data['c']):g}"}
     for row, k in zip(axes, data["degree"].values, strict=True):
@@ -128,14 +130,14 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def _end(data: xr.Dataset, k: int, encoding: str) -> Measured:
-    """m of all runs at the last step of this target."""
+    """Return m of all runs at the last step of this target."""
     here = data.sel(degree=k, encoding=encoding)
     return middle(here["m"].isel(step=here["step"].values == float(here["last"])))
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """Attention is even in z, so that odd targets are invisible until something breaks the
-    symmetry.
+    """Judge whether attention, which is even in z, cannot see odd targets until something breaks
+    the symmetry.
     """
     out = []
     for k in data["degree"].values:

@@ -40,10 +40,10 @@ FORMULAS = {"sum_h2": "y = sum_l h2(z_l)", "sum": "y = sum_l z_l / sqrt L"}
 
 @dataclass(frozen=True)
 class EqualRates(Settings):
-    """`link` is sum_h2, or sum with the factor 1/sqrt L; `start` is overlap (m_0 = 1/sqrt d) or
-    uniform. Passages of the untied network run `patience` times `steps`.
+    """Settings: `link` is sum_h2, or sum with the factor 1/sqrt L; `start` is overlap (m_0 = 1/sqrt
+    d) or uniform. First passages of the untied network have `patience` times `steps`.
 
-    `check_*`: cells that the sampled dynamics repeats; no lengths, no check.
+    `check_*` belong to cells that the sampled dynamics repeats; without lengths there is no check.
     """
 
     link: str = "sum_h2"
@@ -59,7 +59,7 @@ class EqualRates(Settings):
     check_runs: int = 32
 
     def check(self) -> None:
-        """Refuse what cannot be computed."""
+        """Refuse settings that cannot be computed."""
         if self.start not in STARTS:
             raise ValueError(f"settings.start: expected 'overlap' or 'uniform', got {self.start!r}")
         if self.link not in SCALES:
@@ -71,14 +71,14 @@ class EqualRates(Settings):
 
 
 def comparison(s: EqualRates) -> Comparison:
-    """What is learnt."""
+    """Return what is learnt."""
     return Comparison(
         s.link, SCALES[s.link], "square", s.d, s.lengths, s.steps, s.runs, STARTS[s.start]
     )
 
 
 def compute(s: EqualRates, runner: Runner) -> xr.Dataset:
-    """Passages and curves; the check."""
+    """Compute passages, curves and the check."""
     what, of = comparison(s), networks(s.lr, s.patience)
     data = first_passages(runner, what, of, s.seed).merge(
         curves(runner, what, of, s.curve_lengths, s.seed + 1).rename(L="curve_L", run="curve_run")
@@ -99,9 +99,9 @@ def compute(s: EqualRates, runner: Runner) -> xr.Dataset:
 
 
 def law(link: str, L: Any, network: str) -> float:
-    """Exponent in L of the predicted gain at equal rates, by the paper rho sqrt L at SIE 1 and rho
-    beyond, from the Hermite tensors; for the flattened vector, whose rate is L times larger on
-    rows, one less.
+    """Return the exponent in L of the predicted gain at equal rates, from the Hermite tensors. In
+    the paper the gain is rho sqrt L at SIE 1 and rho beyond. For the flattened vector, whose rate
+    is L times larger on rows, the exponent is one less.
     """
     ends = [
         float(theory.gain(SSI(link, L=int(n), scale=SCALES[link]), "relu").equal_lr)
@@ -112,7 +112,7 @@ def law(link: str, L: Any, network: str) -> float:
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """Overlaps against steps, and the gain."""
+    """Draw overlaps against steps, and the gain."""
     figure, axes = panels(1, 4, size=(4.0, 3.6))
     for ax, network in zip(axes[0], data["network"].values, strict=False):
         draw_curves(ax, data[["overlap"]].rename(curve_run="run"), str(network))

@@ -27,7 +27,7 @@ FORMULAS = {"sum": "z_l", "sum_h2": "h2(z_l)"}
 
 @dataclass(frozen=True)
 class BeyondBound(Settings):
-    """`lr` times L is the rate that is pushed; `link` with the factor 1/sqrt L."""
+    """Settings: `lr` times L is the increased rate; `link` has the factor 1/sqrt L."""
 
     link: str = "sum"
     d: int = 3000
@@ -37,7 +37,7 @@ class BeyondBound(Settings):
     lengths: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100, 200)
 
     def check(self) -> None:
-        """Refuse what cannot be computed."""
+        """Refuse settings that cannot be computed."""
         if self.link not in FORMULAS:
             raise ValueError(
                 f"settings.link: expected one of {', '.join(FORMULAS)}, got {self.link!r}"
@@ -47,7 +47,7 @@ class BeyondBound(Settings):
 
 
 def of(s: BeyondBound) -> tuple[Network, ...]:
-    """The networks, and what their rate is on rows of norm sqrt d."""
+    """Return the networks, and their rates on rows of norm sqrt d."""
     return (
         Network("tied, lr", Tied("relu"), s.lr),
         Network("untied, lr", Untied("relu"), s.lr),
@@ -59,7 +59,7 @@ def of(s: BeyondBound) -> tuple[Network, ...]:
 
 
 def compute(s: BeyondBound, runner: Runner) -> xr.Dataset:
-    """Overlaps against steps."""
+    """Compute overlaps against steps."""
     comparison = Comparison(s.link, "1/sqrt(L)", "square", s.d, s.lengths, s.steps, s.runs)
     data = curves(runner, comparison, of(s), s.lengths, s.seed).assign_coords(d=s.d, lr=s.lr)
     data["flow"] = (
@@ -75,7 +75,7 @@ def compute(s: BeyondBound, runner: Runner) -> xr.Dataset:
 
 
 def _flow(s: BeyondBound, L: int, lr: float, steps: float) -> float:
-    """Overlap at the end of the tied flow; that of rows that start alike is the same, L times
+    """Return the overlap at the end of the tied flow; that of equal rows is the same, L times
     slower.
     """
     task = Task(SSI(s.link, L=L, scale="1/sqrt(L)"), Tied("relu"), loss="square")
@@ -87,14 +87,14 @@ def _sie(link: str) -> int:
 
 
 def end(data: xr.Dataset, network: str) -> list[Measured]:
-    """Median overlap at the end, with its distribution-free interval, for every L."""
+    """Return the median overlap at the end, with its distribution-free interval, for every L."""
     return [
         middle(data["overlap"].sel(network=network, L=L).isel(step=-1)) for L in data["L"].values
     ]
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """Overlap at the end against L; overlaps against steps."""
+    """Draw the overlap at the end against L, and overlaps against steps."""
     L = data["L"].values
     shown = L[np.unique(np.linspace(0, len(L) - 1, SHOWN).astype(int))]
     figure, axes = panels(1, 1 + len(shown), size=(4.3, 3.7))
@@ -134,7 +134,7 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """Whether a rate L times larger still learns at the largest L."""
+    """Judge whether a rate L times larger still learns at the largest L."""
     first, last = data["L"].values[[0, -1]]
     tied = end(data, "tied, lr")[-1]
     learnt = less(2 / float(data["d"]) ** 0.5, tied).so_far(
@@ -216,7 +216,7 @@ def judge(data: xr.Dataset) -> list[Finding]:
 
 
 def words(s: BeyondBound) -> tuple[str, str]:
-    """Title and caption for these settings."""
+    """Return title and caption for these settings."""
     paper = (
         " Which target the paper takes is not known to us: SIE 1 is the one that is learnt in so "
         "few steps."

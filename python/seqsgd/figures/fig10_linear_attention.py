@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Linear(Settings):
-    """Passages of the untied network run `patience` times `steps`."""
+    """Settings: first passages of the untied network have `patience` times `steps`."""
 
     d: int = 1000
     lr: float = 5e-4
@@ -44,7 +44,7 @@ class Linear(Settings):
     curve_steps: int = 20_000_000
 
     def check(self) -> None:
-        """Refuse what cannot be computed."""
+        """Refuse settings that cannot be computed."""
         self._positive("lr", "patience")
         self._least(1, "d", "steps", "runs", "lengths", "curve_lengths", "curve_steps")
 
@@ -53,9 +53,9 @@ SOFTMAX, TIED, UNTIED = "softmax, trace", "linear, tied", "linear, untied"
 
 
 def compute(s: Linear, runner: Runner) -> xr.Dataset:
-    """Passages and curves of the three students.
+    """Compute passages and curves of the three students.
 
-    Softmax is the costly one: where it has a curve for all steps, its passages are read off there.
+    Softmax is expensive: if it has a curve for all steps, its passages are read from the curve.
     """
 
     of = (
@@ -97,13 +97,13 @@ def compute(s: Linear, runner: Runner) -> xr.Dataset:
 
 
 def _steps(s: Linear, network: Network, L: int) -> float:
-    """The plain square loss at lr is the half square loss at 2 lr."""
+    """Return the steps; the plain square loss at lr is the half square loss at 2 lr."""
     law = theory.complexity(Task(SSI("sum_h2", L=L, scale="1/sqrt(L)"), network.student))
     return float(law.steps(s.d, 2 * s.lr, ETA, s.d**-0.5))
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """Overlaps against steps; median steps against L."""
+    """Draw overlaps against steps, and median steps against L."""
     figure, axes = panels(1, 4, size=(4.0, 3.6))
     for ax, network in zip(axes[0], data["network"].values, strict=False):
         draw_curves(ax, data[["overlap"]].rename(curve_run="run"), str(network))
@@ -140,7 +140,7 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """How the ratio grows with L, and its values beside the flow's near the origin."""
+    """Judge how the ratio grows with L, and its values against the flow's near the origin."""
     lengths = [int(L) for L in data["L"].values]
     found, exponent = gains(data, UNTIED, SOFTMAX), gain_exponent(data, UNTIED, SOFTMAX)
     words = (

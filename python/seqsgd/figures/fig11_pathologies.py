@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pathologies(Settings):
-    """z_1 - z_2 at `lengths` for `steps[0]` steps, (z_1^2 - z_2^2)/sqrt 2 at L = 2 for `steps[1]`."""
+    """Settings: z_1 - z_2 at `lengths` for `steps[0]` steps, (z_1^2 - z_2^2)/sqrt 2 at L = 2 for
+    `steps[1]`.
+    """
 
     d: int = 1000
     lr: float = 5e-3
@@ -31,7 +33,7 @@ class Pathologies(Settings):
     lengths: tuple[int, ...] = (2, 5, 10)
 
     def check(self) -> None:
-        """Refuse what cannot be computed."""
+        """Refuse settings that cannot be computed."""
         if len(self.steps) != len(LINKS):
             raise ValueError(
                 f"settings.steps: expected {len(LINKS)} values, one for each target, got "
@@ -46,8 +48,8 @@ LINKS = ("z1-z2", "h2_difference")
 
 
 def compute(s: Pathologies, runner: Runner) -> xr.Dataset:
-    """Overlaps against steps: `overlap` (L) of the first target, `overlap_2` of the second, with
-    their own steps.
+    """Compute overlaps against steps: `overlap` (L) of the first target, `overlap_2` of the second,
+    with their own steps.
     """
     of = networks(s.lr)
     one, two = (
@@ -66,12 +68,12 @@ def compute(s: Pathologies, runner: Runner) -> xr.Dataset:
 
 
 def second(data: xr.Dataset) -> xr.Dataset:
-    """The second target under the names of the first, L = 2."""
+    """Return the second target under the names of the first, L = 2."""
     return data[["overlap_2"]].rename(overlap_2="overlap", step_2="step").expand_dims(L=[2])
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """Overlaps of both networks."""
+    """Draw overlaps of both networks."""
     cases = [(rf"$z_1 - z_2$, $L$ = {L}", data[["overlap"]].sel(L=L)) for L in data["L"].values] + [
         (r"$(z_1^2 - z_2^2)/\sqrt{2}$, $L$ = 2", second(data).sel(L=2))
     ]
@@ -87,7 +89,7 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """Tied stays at 1/sqrt d, untied learns."""
+    """Judge whether the tied network stays at 1/sqrt d and the untied one learns."""
     out = []
     floor = noise_floor(float(data["d"]))
     for link, here in ((LINKS[0], data[["overlap"]]), (LINKS[1], second(data))):

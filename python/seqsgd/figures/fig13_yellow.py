@@ -27,7 +27,7 @@ ARRIVED = 0.8
 
 @dataclass(frozen=True)
 class MissedMinimum(Settings):
-    """`points`: a side of the grid of the risk."""
+    """Settings: `points` along each side of the grid of the risk."""
 
     omega: float = 0.95
     a: float = 0.76
@@ -38,14 +38,14 @@ class MissedMinimum(Settings):
     points: int = 121
 
     def check(self) -> None:
-        """Refuse what cannot be computed."""
+        """Refuse settings that cannot be computed."""
         self._positive("lr", "a")
         self._least(1, "d", "steps", "runs")
         self._least(3, "points")
 
 
 def compute(s: MissedMinimum, runner: Runner) -> xr.Dataset:
-    """Trajectories for both losses; the risk on the disc; the phase."""
+    """Compute trajectories for both losses, the risk on the disc, and the phase."""
 
     base: dict[str, Any] = {
         "task": task(s.omega, a=s.a),
@@ -90,7 +90,7 @@ def compute(s: MissedMinimum, runner: Runner) -> xr.Dataset:
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """Trajectories on the risk, and overlaps against steps, for each loss."""
+    """Draw trajectories on the risk, and overlaps against steps, for each loss."""
     figure, axes = panels(1, 3, size=(4.9, 4.2))
     x = data["at"].values
     filled = axes[0, 0].contourf(x, x, data["risk"].values.T, levels=24, cmap="Greys_r")
@@ -144,7 +144,7 @@ def draw(data: xr.Dataset) -> Picture:
 
 
 def judge(data: xr.Dataset) -> list[Finding]:
-    """The region, the first direction, and where runs end."""
+    """Judge the region, the first direction, and where runs end."""
     region, pole, grow = float(data["region"]), data["pole"].values, data["growth"].values
     there = f"omega = {float(data['omega']):g}, a = {float(data['a']):g}"
     name = (
@@ -190,7 +190,7 @@ def judge(data: xr.Dataset) -> list[Finding]:
 
 
 def _ends(data: xr.Dataset) -> str:
-    """Where runs are at the end."""
+    """Return where runs are at the end."""
     e, m = (np.abs(data[letter].isel(step=-1).values) for letter in ("e", "m"))
     here = np.isfinite(e) & np.isfinite(m)
     semantic, positional = (
@@ -203,8 +203,8 @@ def _ends(data: xr.Dataset) -> str:
 
 
 def _first(data: xr.Dataset) -> Measured:
-    """Share of runs with |e| > |m| at their first record with ||(e, m)|| >= 0.5; the interval
-    leaves those that did not come there to either side.
+    """Return the fraction of runs with |e| > |m| at their first record with ||(e, m)|| >= 0.5; the
+    interval counts runs that did not reach it on either side.
     """
     e, m = (np.abs(data[letter].transpose("run", "step").values) for letter in ("e", "m"))
     out = np.hypot(e, m) >= 0.5
@@ -219,7 +219,7 @@ def _first(data: xr.Dataset) -> Measured:
 
 
 def words(s: MissedMinimum) -> tuple[str, str]:
-    """Title and caption for these settings."""
+    """Return title and caption for these settings."""
     paper = (s.omega, s.a) == (MissedMinimum().omega, MissedMinimum().a)
     return (
         "A semantic minimum that the first direction misses"

@@ -1,4 +1,4 @@
-"""Tied against untied networks over L: the experiment of several figures."""
+"""Tied against untied networks over L: the common experiment of several figures."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Network:
     label : str
     student : Student
     lr : float or Rate
-        May depend on d and L.
+        Learning rate, which may depend on d and L.
     patience : float
-        Steps of first passages, as a multiple of those of the figure.
+        Steps of first passages, as a multiple of the figure's steps.
     """
 
     label: str
@@ -62,8 +62,10 @@ class Network:
 def networks(
     lr: float, patience: float = 1.0, tied_power: float = 0.0, activation: str = "relu"
 ) -> tuple[Network, ...]:
-    """Tied, untied by rows, and untied on one common sphere with a rate meant for the flattened
-    vector of norm sqrt d, which is lr L on rows of norm sqrt d.
+    """Return three networks: tied, untied by rows, and untied on one common sphere.
+
+    The last has the rate of the flattened vector of norm sqrt d, which is lr L on rows of norm sqrt
+    d.
     """
     return (
         Network("tied", Tied(activation), PowerLaw(lr, L=tied_power)),
@@ -76,7 +78,7 @@ def networks(
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the networks learn, and from where."""
+    """What the networks learn, and from which start."""
 
     link: str
     scale: Any
@@ -108,7 +110,7 @@ class Comparison:
 def first_passages(
     runner: Runner, comparison: Comparison, of: Sequence[Network], seed: int, **more: Any
 ) -> xr.Dataset:
-    """Steps until eta, halted there: `passed` (not finite if censored) and `ended`, dims (network,
+    """Simulate until eta, with halt: `passed` (not finite if censored) and `ended`, dims (network,
     L, run).
     """
 
@@ -130,8 +132,8 @@ def curves(
     seed: int,
     **more: Any,
 ) -> xr.Dataset:
-    """Overlaps |m|, untied ||m||/sqrt L, against steps: `overlap`, dims (network, L, run, step);
-    with a `stop` first passages too, as of `first_passages`.
+    """Simulate overlaps |m|, untied ||m||/sqrt L, against steps: `overlap`, dims (network, L, run,
+    step); with a `stop` also the first passages, as in `first_passages`.
     """
 
     parts = []
@@ -158,7 +160,7 @@ def _by_network(parts: list[xr.Dataset], of: Sequence[Network]) -> xr.Dataset:
 
 
 def size(data: xr.Dataset) -> xr.DataArray:
-    """|m|; with a weight per token ||m|| / sqrt L."""
+    """Return |m|; with a weight per token ||m|| / sqrt L."""
     if "token" in data["m"].dims:
         mean: xr.DataArray = (data["m"] ** 2).mean("token") ** 0.5
         return mean
@@ -167,24 +169,24 @@ def size(data: xr.Dataset) -> xr.DataArray:
 
 
 def passages(data: xr.Dataset, network: str) -> list[FirstPassage | None]:
-    """Of a network, in the order of L; None where there is no run."""
+    """Return the passages of a network, in the order of L; None where there is no run."""
     here = data.sel(network=network)
     return [passage(here["passed"].sel(L=L), here["ended"].sel(L=L)) for L in data["L"].values]
 
 
 def gain_exponent(data: xr.Dataset, over: str, under: str = "tied") -> Measured:
-    """Exponent in L of the ratio of median steps."""
+    """Return the exponent in L of the ratio of median steps."""
     return slope(data["L"].values.tolist(), passages(data, over), passages(data, under))
 
 
 def gains(data: xr.Dataset, over: str, under: str = "tied") -> list[Measured]:
-    """Ratios of median steps, in the order of L; NaN where a median was not reached."""
+    """Return ratios of median steps, in the order of L; NaN if a median was not reached."""
     return [ratio(a, b) for a, b in zip(passages(data, over), passages(data, under), strict=True)]
 
 
 def check(runner: Runner, comparison: Comparison, of: Sequence[Network], seed: int) -> xr.Dataset:
-    """First passages of both dynamics at the one L of a comparison, infinite where there was none:
-    `check_sampled` and, with eight times as many runs, `check_reduced`.
+    """Simulate first passages with both dynamics at the one L of a comparison, infinite where there
+    was none: `check_sampled` and, with eight times as many runs, `check_reduced`.
     """
 
     out = {}
@@ -199,7 +201,7 @@ def check(runner: Runner, comparison: Comparison, of: Sequence[Network], seed: i
 
 
 def judge_check(data: xr.Dataset) -> Finding:
-    """Whether both dynamics of a check have the same law."""
+    """Return whether both dynamics of a check have the same law."""
     pairs = [
         (data["check_reduced"].sel(check_network=n), data["check_sampled"].sel(check_network=n))
         for n in data["check_network"].values
@@ -210,7 +212,7 @@ def judge_check(data: xr.Dataset) -> Finding:
 
 
 def draw_curves(ax: Axes, data: xr.Dataset, network: str) -> None:
-    """Overlap against steps for each L."""
+    """Draw overlaps against steps for each L."""
     for i, L in enumerate(data["curve_L"].values):
         curve(ax, data["overlap"].sel(network=network, curve_L=L), f"L = {L}", i)
     ax.axhline(ETA, color="black", linewidth=0.8, linestyle=":")
@@ -226,8 +228,9 @@ def draw_curves(ax: Axes, data: xr.Dataset, network: str) -> None:
 
 
 def draw_gains(ax: Axes, data: xr.Dataset, laws: Mapping[str, tuple[float, str]]) -> None:
-    """Gain over the tied network against L; `laws`: for each network the predicted exponent and its
-    words.
+    """Draw gains over the tied network against L.
+
+    `laws` has for each network the predicted exponent and its words.
     """
     L = data["L"].values.astype(float)
     for i, (network, (power, words)) in enumerate(laws.items()):
@@ -245,7 +248,7 @@ def draw_gains(ax: Axes, data: xr.Dataset, laws: Mapping[str, tuple[float, str]]
 
 
 def decimal_ticks(ax: Axes, x: Array) -> None:
-    """On logarithmic axes, ticks at all of x, and at 1, 2, 5 times powers of ten upwards."""
+    """Set ticks of logarithmic axes: at all of x, and at 1, 2, 5 times powers of ten upwards."""
     ax.set_xticks(x, [f"{v:g}" for v in x])
     low, high = ax.get_ylim()
     y = [v for k in range(-6, 12) for v in (10.0**k, 2 * 10.0**k, 5 * 10.0**k) if low <= v <= high]
@@ -256,9 +259,11 @@ def decimal_ticks(ax: Axes, x: Array) -> None:
 def search(
     runner: Runner, comparison: Comparison, of: Mapping[str, Student], seed: int, rates: int = 5
 ) -> xr.Dataset:
-    """First passages at learning rates a factor sqrt 2 apart, `rates` around the flow's best of the
-    tied network and then as far as the least median asks: `passed`, `ended` (network, L, rate,
-    run), `lr` (network, L, rate), NaN where fewer were needed.
+    """Simulate first passages at learning rates spaced by a factor sqrt 2.
+
+    The first `rates` are centred at the flow's best rate of the tied network; the grid is extended
+    until the smallest median is interior. Returns `passed`, `ended` (network, L, rate, run), `lr`
+    (network, L, rate), NaN for rates that were not needed.
     """
 
     by_length = []
@@ -286,8 +291,8 @@ def search(
 def _tried(
     runner: Runner, base: dict[str, Any], centre: float, rates: int, seed: int
 ) -> xr.Dataset:
-    """Rates centre FACTOR^k for k = -rates // 2, ..., and further while the least median is at an
-    end, at most twice as many.
+    """Return rates centre FACTOR^k for k = -rates // 2, ..., extended while the smallest median is
+    at an end, to at most twice as many.
     """
 
     def run(ks: Sequence[int], seed: int) -> xr.Dataset:
@@ -317,8 +322,8 @@ def _tried(
 
 
 def best(lrs: Array, medians: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Learning rate and median at the vertex of the parabola, in logarithms, through the least
-    median and its neighbours; NaN if no median was reached.
+    """Return learning rate and median at the vertex of the parabola, in log-log scale, through the
+    smallest median and its neighbours; NaN if no median was reached.
     """
     if not np.isfinite(medians).any():
         return NAN, NAN
@@ -338,13 +343,13 @@ def best(lrs: Array, medians: npt.NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _inside(medians: npt.NDArray[np.float64]) -> bool:
-    """Whether the least median has a neighbour on both sides."""
+    """Return whether the smallest median has a neighbour on both sides."""
     return bool(np.isfinite(medians).any()) and 0 < int(np.nanargmin(medians)) < len(medians) - 1
 
 
 def best_table(data: xr.Dataset, draws: int = 400, seed: int = 0) -> dict[str, Array]:
-    """For each network its best rate and steps at every L, first entry measured, then bootstrap
-    draws: (L, 1 + draws) each, under `lr NAME` and `steps NAME`.
+    """Return for each network its best rate and steps at every L, (L, 1 + draws) each, under `lr
+    NAME` and `steps NAME`: the first entry is measured, the others are bootstrap draws.
     """
     rng = np.random.default_rng(seed)
     out: dict[str, Array] = {}
@@ -369,8 +374,8 @@ def best_table(data: xr.Dataset, draws: int = 400, seed: int = 0) -> dict[str, A
 def best_gain(
     data: xr.Dataset, table: dict[str, Array] | None = None
 ) -> tuple[list[Measured], Measured]:
-    """Gain at the best rate of each, for every L, and its exponent in L; `table` is that of the
-    data, if it is there already.
+    """Return the gain at the best rate of each, for every L, and its exponent in L; `table` may
+    pass that of the data.
     """
     return _compared(data, table, "steps", "untied", "tied")
 
@@ -378,8 +383,8 @@ def best_gain(
 def best_ratio(
     data: xr.Dataset, table: dict[str, Array] | None = None
 ) -> tuple[list[Measured], Measured]:
-    """Best rate of the tied network over that of the untied one, for every L, and its exponent in
-    L.
+    """Return the best rate of the tied network over that of the untied one, for every L, and its
+    exponent in L.
     """
     return _compared(data, table, "lr", "tied", "untied")
 
@@ -397,7 +402,7 @@ def _compared(
 
 
 def _searched_runs(data: xr.Dataset) -> list[int]:
-    """Runs at each rate of a search, in the order of L."""
+    """Return the number of runs at each rate of a search, in the order of L."""
     out = []
     for L in data["L"].values:
         here = data["ended"].sel(L=L).notnull().sum("run").values
@@ -406,7 +411,9 @@ def _searched_runs(data: xr.Dataset) -> list[int]:
 
 
 def _gain(row: Array, runs: int) -> Measured:
-    """From the logarithms of a ratio, measured and drawn; a draw without one leaves no interval."""
+    """Return the gain from the logarithms of a ratio, measured and drawn; if a draw has no ratio
+    there is no interval.
+    """
     basis = f"{runs} runs at each rate"
     if not np.isfinite(row[0]):
         return Measured(NAN, lacking=f"no best rate inside those that were tried, {basis}")

@@ -1,5 +1,5 @@
-"""One look for all figures: colours that colour-blind people tell apart, with line styles and
-markers that stay apart in grey.
+"""The common style of all figures: colours that colour-blind readers distinguish, with line styles
+and markers that differ in grey.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ __all__ = [
 def panels(
     rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4.8, 3.8), **options: Any
 ) -> tuple[Figure, Any]:
-    """A picture of rows x columns panels of `size` inches each; the panels as an array of shape
-    (rows, columns).
+    """Create a picture of rows x columns panels of `size` inches each; return the panels as an
+    array of shape (rows, columns).
     """
     figure = drawing.agg_figure(figsize=(columns * size[0], rows * size[1]), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
@@ -48,10 +48,10 @@ def panels(
 def band(
     ax: Axes, x: npt.ArrayLike, runs: npt.ArrayLike, label: str, i: int, **options: Any
 ) -> None:
-    """Median and 10-90 % band over runs; `runs` has shape (run, x).
+    """Draw the median and the 10-90 % band over runs; `runs` has shape (run, x).
 
-    It ends before the first x at which a run has no number: those that are left are not like the
-    others.
+    Both end before the first x at which a run has no number: the remaining runs are not
+    representative.
     """
     values, places = np.asarray(runs, dtype=float), np.asarray(x, dtype=float)
     there = np.isfinite(values).any(axis=0)  # an x of another curve has none
@@ -80,7 +80,9 @@ def band(
 
 
 def curve(ax: Axes, path: xr.DataArray, label: str, i: int, **options: Any) -> None:
-    """`band` of a variable over `step` and one more dimension, the runs, from the first step on."""
+    """Draw the `band` of a variable over `step` and one more dimension, the runs, from the first
+    step on.
+    """
     steps = path["step"].values
     later = steps > 0
     band(ax, steps[later], path.transpose(..., "step").values[:, later], label, i, **options)
@@ -89,7 +91,7 @@ def curve(ax: Axes, path: xr.DataArray, label: str, i: int, **options: Any) -> N
 def points(
     ax: Axes, x: npt.ArrayLike, found: Sequence[Measured], label: str, i: int, **options: Any
 ) -> None:
-    """Numbers with their intervals; without a bar where there is no interval."""
+    """Draw numbers with their intervals; without a bar if there is no interval."""
     places, (middle, bottom, top) = np.asarray(x, dtype=float), columns(found)
     seen = np.isfinite(middle)
     with np.errstate(invalid="ignore"):
@@ -110,7 +112,7 @@ def points(
 
 
 def legend(ax: Axes, note: str = "", **options: Any) -> None:
-    """A legend headed by what its bands and bars are, if there is anything to name."""
+    """Draw a legend headed by the meaning of bands and bars, if there is anything to name."""
     if ax.get_legend_handles_labels()[0]:
         made = ax.legend(**({"fontsize": "small", "title": note or None} | options))
         made.get_title().set_fontsize(options.get("fontsize", "small"))
@@ -123,7 +125,7 @@ BARS = "bars: 95 % intervals, {} runs"
 def reference(
     ax: Axes, x: npt.ArrayLike, y: npt.ArrayLike, label: str, i: int = 0, **options: Any
 ) -> None:
-    """A predicted law: a thin black line."""
+    """Draw a predicted law as a thin black line."""
     ax.plot(
         np.asarray(x),
         np.asarray(y),
@@ -141,5 +143,5 @@ def reference(
 
 
 def shade(i: int) -> str:
-    """The i-th colour."""
+    """Return the i-th colour."""
     return COLOURS[i % len(COLOURS)]

@@ -72,8 +72,8 @@ def rebuild(value: Any, path: str, family: str) -> Any:
         return value
     if value.get("type") in _FUNCTIONS:
         raise ConfigError(
-            f"{path}: a function of the user's "
-            f"({_checks.short(value.get('name', value['type']))}) cannot be had from a file"
+            f"{path}: a user function ({_checks.short(value.get('name', value['type']))}) cannot "
+            "be loaded from a file"
         )
     return _construct(_class(value, path, family), value, path)
 

@@ -1,4 +1,4 @@
-"""What every picture needs of matplotlib: a backend or none, and texts as they were typed."""
+"""What every picture needs of matplotlib: a backend if possible, and texts as they were typed."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _unknown: str | None = None  # what the environment names, where matplotlib does
 
 
 def load() -> None:
-    """Import matplotlib whatever the environment says of its backend.
+    """Import matplotlib, even if the environment names a backend that is missing.
 
-    A shell opened from a notebook hands on the notebook's backend, which is an error at import
-    where its package is missing.
+    A shell opened from a notebook inherits the notebook's backend, which fails at import if its
+    package is missing.
     """
     global _unknown
     if "matplotlib" in sys.modules:
@@ -46,7 +46,7 @@ def load() -> None:
 
 
 def figure(**options: Any) -> Figure:
-    """A new figure of pyplot's, with the user's backend."""
+    """Create a pyplot figure, with the user's backend."""
     load()
     wanted = os.environ.get(VARIABLE)
     wrong = f"{VARIABLE}: expected a backend that matplotlib has here, got {wanted!r}"
@@ -61,7 +61,7 @@ def figure(**options: Any) -> Figure:
 
 
 def axes(ax: Any, *, figsize: tuple[float, float] | None = None, **options: Any) -> Axes:
-    """Axes to draw into: those that were given, or of a new figure of pyplot's."""
+    """Return the given axes, or those of a new pyplot figure."""
     if ax is None:
         made: Axes = figure(layout="tight", figsize=figsize).subplots(**options)
         return made
@@ -70,7 +70,7 @@ def axes(ax: Any, *, figsize: tuple[float, float] | None = None, **options: Any)
 
 
 def checked(name: str, value: Any, kind: str) -> Any:
-    """A matplotlib object of a kind such as axes.Axes, or a refusal."""
+    """Check the type of a matplotlib object such as axes.Axes."""
     load()
     from importlib import import_module
 
@@ -93,7 +93,7 @@ def check_color(name: str, value: Any) -> None:
 
 
 def agg_figure(**options: Any) -> Figure:
-    """A figure for files: pyplot does not know it, and no screen is needed."""
+    """Create a figure for files: pyplot does not manage it, and no display is needed."""
     load()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -104,7 +104,9 @@ def agg_figure(**options: Any) -> Figure:
 
 
 def text(label: object) -> str:
-    """A text for matplotlib: formulas that it can read stay, other dollars are themselves."""
+    """Escape a text for matplotlib: formulas that it can parse stay, other dollars are plain
+    text.
+    """
     words = str(label)
     if "$" not in words:
         return words

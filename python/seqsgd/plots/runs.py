@@ -1,9 +1,9 @@
 """Learning curves: median line and 10-90 % band over runs; survival curves of first passages.
 
-Colours that colour-blind people tell apart, and line styles and markers for everybody.
+The colours are distinguishable for colour-blind readers; line styles and markers differ too.
 
-A curve ends at the last record that all runs have: beyond it, the median would be one of the runs
-that happened to go on.
+A curve ends at the last record that all runs have: beyond it, the median would be over only the
+runs that continued.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def plot_result(
 
 
 def _check_there(what: str, datasets: list[xr.Dataset]) -> None:
-    """Refuse what none of them has."""
+    """Refuse a variable that none of the results has."""
     if datasets and not any(what in d for d in datasets):
         raise ValueError(
             f"what: expected something that was recorded, got {what!r} ({ABSENT[what]})"
@@ -226,7 +226,7 @@ def _curves(ax: Axes) -> list[Any]:
 
 
 def _shown(label: str) -> str:
-    """A label as it was typed; matplotlib leaves those with an underscore first out of the legend."""
+    """Return a label as it was typed; matplotlib hides labels that begin with an underscore."""
     typed = drawing.text(label)
     return f" {typed}" if typed.startswith("_") and typed != "_nolegend_" else typed
 
@@ -237,7 +237,7 @@ def _letter(name: str, dataset: xr.Dataset) -> str:
 
 
 def _dress(ax: Axes, datasets: list[xr.Dataset], names: list[str], time: bool, look: Look) -> None:
-    """Axis labels, scale and legend."""
+    """Set axis labels, scale and legend."""
     ax.set_xlabel(_abscissa(time))
     if any(_log_spaced(r["step"].values) for r in datasets):
         ax.set_xscale("symlog" if time else "log")
@@ -252,7 +252,7 @@ def _abscissa(time: bool) -> str:
 
 
 def _ordinate(datasets: list[xr.Dataset], names: list[str]) -> str:
-    """The letters of all that is drawn, each once."""
+    """Return the letters of everything drawn, each once."""
     first, *others = dict.fromkeys(
         _letter(name, r) for name in names for r in datasets if name in r
     ) or [""]
@@ -260,6 +260,6 @@ def _ordinate(datasets: list[xr.Dataset], names: list[str]) -> str:
 
 
 def _log_spaced(steps: Any) -> bool:
-    """Whether gaps between records grow about as the steps do."""
+    """Return whether gaps between records grow about as the steps do."""
     inner = steps[steps > 0]
     return len(inner) > 3 and inner[-2] > 0 and (inner[-2] - inner[-3]) > 3 * (inner[1] - inner[0])

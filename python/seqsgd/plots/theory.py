@@ -1,5 +1,5 @@
-"""Pictures of flows, landscapes and phases, in colours that colour-blind people tell apart and
-shades that stay apart in grey.
+"""Pictures of flows, landscapes and phases, in colours that colour-blind readers distinguish and
+shades that differ in grey.
 """
 
 from __future__ import annotations
@@ -130,7 +130,9 @@ def _contours(landscape: Any, ax: Axes, legend: bool) -> Axes:
 
 
 def clip_to_disc(ax: Axes, *drawn: Any) -> None:
-    """Cut contours of the square off at the unit circle, which is drawn: no steps at its edge."""
+    """Clip contours of the square at the unit circle, which is drawn, so that its edge has no
+    steps.
+    """
     circle = Circle((0, 0), 1, fill=False, linewidth=1.2, zorder=4)
     ax.add_patch(circle)
     for artist in drawn:
@@ -138,7 +140,7 @@ def clip_to_disc(ax: Axes, *drawn: Any) -> None:
 
 
 def _streams(ax: Axes, x: Any, e: Any, m: Any) -> None:
-    """Flow lines, white with a dark rim: they show on both ends of the colours and in grey."""
+    """Draw flow lines, white with a dark outline, which are visible on all colours and in grey."""
     before = len(ax.patches)
     lines = ax.streamplot(
         x, x, e, m, color="white", density=0.9, linewidth=0.9, arrowsize=1.2, zorder=3.1
@@ -225,7 +227,7 @@ def _mark(ax: Axes, kind: str, x: float, y: float) -> None:
 
 
 def _set(ax: Axes, f: Any, x: Any, y: Any) -> None:
-    """A curve of critical points, or the points of a region."""
+    """Draw a curve of critical points, or the points of a region."""
     style: dict[str, Any] = (
         {"linewidth": 3}
         if f.dimension == 1
@@ -239,7 +241,7 @@ def _name(f: Any) -> str:
 
 
 def _legend(ax: Axes, outside: bool = False) -> None:
-    """Every label once; `outside`: below the axes, off the data."""
+    """Draw a legend with every label once; `outside` puts it below the axes."""
     handles, labels = ax.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if unique:
@@ -328,7 +330,9 @@ def plot_phases(diagram: Any, regions: tuple[str, ...], ax: Axes | None, legend:
 
 
 def _number(ax: Axes, diagram: Any, i: int) -> None:
-    """The number of a region in its thickest place, or beside it on a leader where that is narrow."""
+    """Write the number of a region at its thickest place, or next to it with a leader line if it is
+    narrow.
+    """
 
     inside = np.pad(diagram.region == i, 1)
     depth = scipy.ndimage.distance_transform_edt(inside)[1:-1, 1:-1]

@@ -1,4 +1,4 @@
-"""What a figure is: settings, a computation, a picture, and what the data say of the claim."""
+"""The definition of a figure: settings, a computation, a picture, and findings on each claim."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ SIZES = ("quick", "full")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a figure is computed with; each figure has its own subclass.
+    """Settings of a figure; each figure has its own subclass.
 
     Attributes
     ----------
     seed : int
-        Of all simulations of the figure.
+        Seed of all simulations of the figure.
     """
 
     seed: int = 0
 
     def replaced(self, changes: Mapping[str, Any]) -> Settings:
-        """A copy with some values changed.
+        """Return a copy with some values changed.
 
-        Lists become tuples; a value is of the kind that it replaces.
+        Lists become tuples; a value must have the type of the one it replaces.
 
         Raises
         ------
         ValueError, TypeError
-            An unknown name, or a value of another kind.
+            If a name is unknown, or a value has another type.
         """
         changed = dataclasses.replace(
             self, **{name: self._value(name, value) for name, value in changes.items()}
@@ -49,10 +49,10 @@ class Settings:
         return changed
 
     def check(self) -> None:
-        """Refuse what a figure cannot be made with, before anything runs; each figure has its own."""
+        """Refuse invalid settings before anything runs; each figure has its own checks."""
 
     def _alike(self, *names: str) -> None:
-        """Refuse lists that go together and are not equally long."""
+        """Refuse lists that belong together and have different lengths."""
         lengths = [len(getattr(self, name)) for name in names]
         for name, length in zip(names, lengths, strict=True):
             if length != lengths[0]:
@@ -92,7 +92,7 @@ class Settings:
         return _like(f"settings.{name}", known[name], value)
 
     def to_json(self) -> str:
-        """As text, for the attributes of a dataset."""
+        """Return the settings as text, for the attributes of a dataset."""
         return json.dumps(dataclasses.asdict(self))
 
 
@@ -114,17 +114,17 @@ def _like(name: str, old: Any, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Finding:
-    """One claim beside what was measured.
+    """A claim, its measurement and the verdict.
 
     Attributes
     ----------
     claim : str
-        What the paper, or a law, says.
+        Claim of the paper or prediction of a law.
     measured : str
-        What came out, with its interval.
+        Measured value, with its interval.
     verdict : {"agree", "disagree", "cannot tell"}
     why : str
-        What the verdict rests on, or where the difference comes from.
+        Reason for the verdict, or cause of the difference.
     """
 
     claim: str
@@ -138,26 +138,26 @@ class Finding:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure, before it is made.
+    """The definition of a figure.
 
     Attributes
     ----------
     name : str
-        The paper's number of it, or a word for those that are ours.
+        The paper's number, or a word for figures that are not in the paper.
     title : str
     about : str
-        What is run and what is drawn, in a few sentences, for the full size.
+        What is simulated and what is drawn, in a few sentences, for the full size.
     quick, full : Settings
-        The size for a first look, under a minute on two cores, and that of the paper.
+        Settings for a quick version, under a minute on two cores, and for the paper's size.
     compute : callable
-        (settings, runner) -> Dataset, from which alone the picture and the findings are made.
+        (settings, runner) -> Dataset. Picture and findings use only this dataset.
     draw : callable
         Dataset -> matplotlib figure.
     judge : callable
-        Dataset -> findings; each comes from :mod:`seqsgd.report.verdicts`, which demands data for
+        Dataset -> findings; each comes from :mod:`seqsgd.report.verdicts`, which requires data for
         a verdict.
     words : callable, optional
-        Settings -> (title, about), where these depend on the settings.
+        Settings -> (title, about), if these depend on the settings.
     """
 
     name: str
@@ -171,11 +171,11 @@ class Figure:
     words: Callable[[Any], tuple[str, str]] | None = None
 
     def described(self, settings: Settings) -> tuple[str, str]:
-        """Title and `about` for these settings."""
+        """Return title and `about` for these settings."""
         return self.words(settings) if self.words else (self.title, self.about)
 
     def settings(self, size: str = "quick", changes: Mapping[str, Any] | None = None) -> Settings:
-        """The settings of a size, with changes."""
+        """Return the settings of a size, with changes."""
         _checks.choice("size", size, SIZES)
         chosen: Settings = getattr(self, size)
         return chosen.replaced(changes or {})

@@ -1,6 +1,4 @@
-"""Where figures run their simulations: on several cores, resumable, with the time and the work
-counted.
-"""
+"""Run the simulations of figures: on several cores, resumable, with a count of time and work."""
 
 from __future__ import annotations
 
@@ -23,15 +21,15 @@ if TYPE_CHECKING:
 class Runner:
     """Runs sweeps for a figure.
 
-    Finished cells lie in `store` until the figure is made, so that an interrupted figure goes on
-    where it was.
+    Finished cells stay in `store` until the figure is complete, so that an interrupted figure
+    continues where it stopped.
 
     Attributes
     ----------
     workers : int
-        Threads that share the cells; the core runs without the interpreter's lock.
+        Number of threads that share the cells; the core releases the GIL.
     run_steps : float
-        Steps of SGD, summed over runs, that the figure rests on.
+        Number of SGD steps of the figure, summed over runs.
     """
 
     def __init__(self, store: Path, workers: int, progress: bool | None = None) -> None:
@@ -45,12 +43,14 @@ class Runner:
 
     @property
     def seconds(self) -> float:
-        """Wall time of the figure so far, of earlier attempts too."""
+        """Wall time of the figure so far, including earlier attempts."""
         return float(self._before + time.perf_counter() - self._begin)
 
     def sweep(self, base: Mapping[str, Any], grid: Mapping[Any, Any], rng: int) -> xr.Dataset:
-        """The dataset of :func:`seqsgd.sweep`, read at once, without `time` (datasets of several
-        sweeps would differ in it). A cell that fails raises SweepError.
+        """Run a sweep and return its dataset, loaded, without `time` (datasets of several sweeps
+        would differ in it).
+
+        Raises SweepError if a cell fails.
         """
         with ThreadPoolExecutor(self.workers) as executor:
             result = sweep(
@@ -75,8 +75,8 @@ class Runner:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Forget the cells of a figure that is made; keep those of one that is not, with the time
-        they took.
+        """Delete the cells of a complete figure; keep those of an incomplete one, with their
+        time.
         """
         if kind is None:
             for file in self._store.parent.glob(f"{self._store.name}*"):

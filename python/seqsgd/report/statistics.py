@@ -1,4 +1,4 @@
-"""What is measured from runs, with 95 % intervals and with the data that it rests on."""
+"""Measurements from runs, with 95 % intervals and the data behind them."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ EXACT = "exact"  # the basis of a number without noise, whose interval needs no 
 
 @dataclass(frozen=True)
 class Measured:
-    """A number, its 95 % interval, and what they rest on.
+    """A number, its 95 % interval, and the data behind them.
 
     Attributes
     ----------
     value, low, high : float
-        inf where something was not reached; NaN where there is no number, or no interval.
+        inf if something was not reached; NaN if there is no number, or no interval.
     basis : str
-        The data behind it, with their number. Without it no verdict rests on the number.
+        The data, with their number. Without data there is no verdict.
     lacking : str
-        Why no verdict can rest on it; empty if one can.
+        Why the data do not allow a verdict; empty if they do.
     """
 
     value: float
@@ -54,7 +54,9 @@ class Measured:
         )
 
     def _digits(self) -> int:
-        """Significant digits that show the interval: three, or up to six where it is narrow."""
+        """Return the significant digits that show the interval: three, or up to six if it is
+        narrow.
+        """
         width, size = self.high - self.low, max(abs(self.low), abs(self.high))
         if not (np.isfinite(width) and width > 0 and size > 0):
             return 3
@@ -62,7 +64,7 @@ class Measured:
 
     @property
     def missing(self) -> str:
-        """What is missing for a verdict; empty if nothing is."""
+        """Return what is missing for a verdict; empty if nothing is."""
         if self.lacking:
             return self.lacking
         if not self.basis:
@@ -74,21 +76,21 @@ class Measured:
         return ""
 
     def holds(self, predicted: float) -> bool:
-        """Whether the interval holds a number."""
+        """Return whether the interval contains a number."""
         return self.low <= predicted <= self.high
 
     def times(self, factor: float) -> Measured:
-        """The number and its interval multiplied by a number."""
+        """Return the number and its interval multiplied by a number."""
         ends = sorted((self.low * factor, self.high * factor))
         return replace(self, value=self.value * factor, low=ends[0], high=ends[1])
 
     def plus(self, term: float) -> Measured:
-        """The number and its interval moved."""
+        """Return the number and its interval shifted."""
         return replace(self, value=self.value + term, low=self.low + term, high=self.high + term)
 
 
 def columns(found: Sequence[Measured]) -> tuple[Array, Array, Array]:
-    """Values, low and high ends."""
+    """Return values, low and high ends."""
     y, low, high = np.array([[m.value, m.low, m.high] for m in found], dtype=float).reshape(-1, 3).T
     return y, low, high
 
@@ -98,17 +100,17 @@ def _short(x: float, digits: int = 3) -> str:
 
 
 def count(n: int, word: str = "run") -> str:
-    """1 run, 2 runs."""
+    """Return a count with its noun: 1 run, 2 runs."""
     return f"{n} {word}{'s' * (n != 1)}"
 
 
 def few(runs: int) -> str:
-    """What is lacking where an interval has too few runs; empty if it has enough."""
+    """Return what is lacking if an interval has too few runs; empty if it has enough."""
     return "" if runs >= RUNS else f"{count(runs)}, and a 95 % interval needs {RUNS}"
 
 
 def share(number: int, of: int) -> Measured:
-    """A share of runs: Wilson's interval."""
+    """Return a fraction of runs with Wilson's interval."""
 
     if not of:
         return Measured(NAN, lacking="0 runs")
@@ -117,8 +119,9 @@ def share(number: int, of: int) -> Measured:
 
 
 def passage(step: npt.ArrayLike, last: npt.ArrayLike) -> FirstPassage | None:
-    """From `weak_recovery` (not finite where censored) and `steps_done` (NaN where there is no run)
-    of one cell; None if there is no run.
+    """Return the passages of one cell; None if it has no run.
+
+    `weak_recovery` is not finite where censored; `steps_done` is NaN where there is no run.
     """
     step, last = np.asarray(step, dtype=float), np.asarray(last, dtype=float)
     here = np.isfinite(last)
@@ -129,17 +132,21 @@ def passage(step: npt.ArrayLike, last: npt.ArrayLike) -> FirstPassage | None:
 
 
 def arrived(p: FirstPassage | None) -> str:
-    """How many runs arrived."""
+    """Return in words how many runs passed."""
     return f"{p.number_reached} of {count(p.runs)} arrived" if p else "0 runs"
 
 
 def middle_step(p: FirstPassage | None) -> float:
-    """Kaplan-Meier median; infinite where fewer than half of the runs passed, NaN without runs."""
+    """Return the Kaplan-Meier median; infinite if fewer than half of the runs passed, NaN without
+    runs.
+    """
     return float(p.median) if p else NAN
 
 
 def median(p: FirstPassage | None) -> Measured:
-    """Kaplan-Meier median with its interval; infinite where fewer than half of the runs passed."""
+    """Return the Kaplan-Meier median with its interval; infinite if fewer than half of the runs
+    passed.
+    """
     value = middle_step(p)
     if p is None or not np.isfinite(value):
         return Measured(value, lacking=arrived(p))
@@ -148,14 +155,16 @@ def median(p: FirstPassage | None) -> Measured:
 
 
 def resampled_medians(p: FirstPassage, rng: np.random.Generator, draws: int = DRAWS) -> Array:
-    """Medians of bootstrap samples of runs, marks of censoring kept; shape (draws,)."""
+    """Return medians of bootstrap samples of runs, which stay censored or not; shape (draws,)."""
     return np.concatenate([np.asarray(m, dtype=float) for m in p._medians(draws, rng)])
 
 
 def drawn_medians(
     ps: Sequence[FirstPassage | None], rng: np.random.Generator, draws: int = DRAWS
 ) -> Array:
-    """Medians, measured and then of bootstrap samples: (places, 1 + draws); NaN without runs."""
+    """Return medians, measured and then of bootstrap samples: (places, 1 + draws); NaN without
+    runs.
+    """
     rows = [
         [float(p.median), *resampled_medians(p, rng, draws)] if p else [NAN] * (1 + draws)
         for p in ps
@@ -164,13 +173,13 @@ def drawn_medians(
 
 
 def log_medians(ps: Sequence[FirstPassage | None], rng: np.random.Generator) -> Array:
-    """Logarithms of :func:`drawn_medians`."""
+    """Return logarithms of :func:`drawn_medians`."""
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(drawn_medians(ps, rng)))
 
 
 def ratio(over: FirstPassage | None, under: FirstPassage | None, seed: int = 0) -> Measured:
-    """Ratio of median steps, bootstrapped over runs."""
+    """Return the ratio of median steps, with a bootstrap over runs."""
     a, b = median(over), median(under)
     basis = f"{arrived(over)} over {arrived(under)}"
     if over is None or under is None or not (np.isfinite(a.value) and np.isfinite(b.value)):
@@ -191,10 +200,10 @@ def slope(
     under: Sequence[FirstPassage | None] | None = None,
     seed: int = 0,
 ) -> Measured:
-    """Exponent of a power law of medians in x, or of their ratios: least squares on logarithms,
-    weighted by the bootstrap's spread; percentile interval.
+    """Fit the exponent of a power law of medians in x, or of their ratios.
 
-    Points where a median was not reached are left out; with fewer than two left there is none.
+    Least squares on logarithms, weighted by the bootstrap's spread, with a percentile interval.
+    Points without a median are left out; with fewer than two points there is no exponent.
     """
     rng = np.random.default_rng(seed)
     y, runs = log_medians(over, rng), sizes(over)
@@ -214,13 +223,13 @@ def slope(
 
 
 def sizes(ps: Sequence[FirstPassage | None]) -> npt.NDArray[np.int64]:
-    """Runs at each place."""
+    """Return the number of runs at each place."""
     return np.array([p.runs if p else 0 for p in ps], dtype=np.int64)
 
 
 def fitted(log_x: Array, y: Array, runs: npt.ArrayLike) -> Measured:
-    """Slope of y[:, 0] on log_x, with the interval from the draws y[:, 1:], at places with that
-    many runs each.
+    """Fit the slope of y[:, 0] on log_x, with the interval from the draws y[:, 1:], at places with
+    the given numbers of runs.
     """
     seen, number = np.isfinite(y).all(axis=1), np.broadcast_to(np.asarray(runs, dtype=int), len(y))
     k = int(seen.sum())
@@ -245,8 +254,8 @@ def fitted(log_x: Array, y: Array, runs: npt.ArrayLike) -> Measured:
 
 
 def power(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-    """Exponent of numbers that are known without noise: least squares on logarithms; NaN if there
-    are not two.
+    """Fit the exponent of numbers without noise: least squares on logarithms; NaN if there are
+    fewer than two.
     """
     a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     seen = np.isfinite(a) & np.isfinite(b) & (a > 0) & (b > 0)
@@ -258,11 +267,11 @@ def power(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
 def crossing(
     x: npt.ArrayLike, counts: npt.ArrayLike, of: int, seed: int = 0, draws: int = 300
 ) -> Measured:
-    """Where a falling share crosses 1/2: a logistic curve by maximum likelihood, interval by
-    parametric bootstrap.
+    """Find where a falling fraction crosses 1/2: a logistic curve by maximum likelihood, with an
+    interval by parametric bootstrap.
 
-    Where the share falls from 1 to 0 between two neighbours nothing tells where it does: the
-    interval has both.
+    If the fraction falls from 1 to 0 between two neighbours, its position between them is unknown:
+    the interval contains both.
     """
     x, counts = np.asarray(x, dtype=float), np.asarray(counts, dtype=float)
     basis = f"{count(len(x), 'point')} of {count(of)}"
@@ -295,7 +304,7 @@ def crossing(
 
 
 def _ends(x: Array, counts: Array, of: int) -> tuple[float, float]:
-    """Between which the share crosses 1/2: one number, the two neighbours of a jump, or anywhere."""
+    """Return the limits of the crossing: one number, the two neighbours of a jump, or anywhere."""
     found, gap = _logistic(x, counts, of), _gap(x, counts, of)
     if found is None:
         return -np.inf, np.inf
@@ -303,14 +312,14 @@ def _ends(x: Array, counts: Array, of: int) -> tuple[float, float]:
 
 
 def _gap(x: Array, counts: Array, of: int) -> tuple[float, float] | None:
-    """The neighbours between which a share falls from 1 to 0 at once, if it does."""
+    """Return the neighbours between which a fraction falls from 1 to 0 at once, if it does."""
     inner = (counts > 0) & (counts < of)
     fall = np.flatnonzero((counts[:-1] == of) & (counts[1:] == 0))
     return None if inner.any() or len(fall) != 1 else (float(x[fall[0]]), float(x[fall[0] + 1]))
 
 
 def _logistic(x: Array, counts: Array, of: int) -> tuple[float, float] | None:
-    """Centre and (falling) slope; None if the share does not fall through 1/2."""
+    """Return centre and (falling) slope; None if the fraction does not fall through 1/2."""
 
     total = counts.sum() / of
     if len(x) < 2 or not 0 < total < len(x) or counts[0] / of <= 0.5 or (counts / of > 0.5).all():
@@ -335,11 +344,11 @@ def _logistic(x: Array, counts: Array, of: int) -> tuple[float, float] | None:
 
 
 def middle(runs: npt.ArrayLike) -> Measured:
-    """Median of plain numbers with its distribution-free interval, of order statistics: at least 95
-    %.
+    """Return the median of plain numbers with its distribution-free interval, of order statistics:
+    at least 95 %.
 
-    Infinite numbers are later than all; a run without a number (NaN) is not left out, but leaves no
-    interval.
+    Infinite numbers count as larger than all others. A run without a number (NaN) is not left out,
+    but then there is no interval.
     """
 
     x = np.sort(np.asarray(runs, dtype=float).ravel())
@@ -359,7 +368,7 @@ def middle(runs: npt.ArrayLike) -> Measured:
 
 
 def noise_floor(d: float) -> Measured:
-    """4/sqrt d, above which an overlap is more than that of a random direction; no bound where d is
+    """Return 4/sqrt d, above which an overlap exceeds that of a random direction; no bound if d is
     small.
     """
     bound = 4 / float(d) ** 0.5 if d > 0 else NAN

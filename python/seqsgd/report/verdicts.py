@@ -1,8 +1,9 @@
-"""From measurements to verdicts: the only room where a finding is made.
+"""From measurements to verdicts: findings are made only here.
 
-Every statement is an :class:`Answer`: yes, no, or not known, with the data that it rests on and
-what it lacks. The functions that make one demand the data, so that nothing is ever judged where
-nobody arrived: what lacks data is not known, and *and* and *or* of answers hand that on.
+Every statement is an :class:`Answer`: yes, no or unknown, with the data behind it and the data that
+it lacks. The functions that make an answer require the data, so that nothing is judged without any
+run that passed. A statement that lacks data is unknown, and *and* and *or* of answers propagate
+that.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ LEVEL = 1e-3  # false alarms of a test
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether a statement holds.
+    """Whether a statement is true.
 
     Attributes
     ----------
-    holds : bool, or None if it cannot be told
+    holds : bool, or None if it is unknown
     basis : tuple of str
         The data it rests on.
     lacking : tuple of str
-        Why it cannot be told.
+        Why it is unknown.
     """
 
     holds: bool | None
@@ -64,24 +65,28 @@ class Answer:
         return Answer(holds, basis, lacking)
 
     def given(self, *conditions: Answer) -> Answer:
-        """The same where the conditions hold without which it says nothing; else it is not known."""
+        """Return the same answer if the conditions hold without which it means nothing; otherwise
+        unknown.
+        """
         for condition in conditions:
             if condition.holds is not True:
                 return Answer(None, (), condition.lacking or ("what it rests on does not hold",))
         return self
 
     def so_far(self, waiting: str) -> Answer:
-        """The same where a no may still become a yes with more steps: then it is not known."""
+        """Return the same answer, but unknown instead of a no that more steps may turn into a
+        yes.
+        """
         return Answer(None, self.basis, (waiting,)) if self.holds is False else self
 
 
 def unknown(lacking: str) -> Answer:
-    """What cannot be told, and why."""
+    """Return an unknown answer and its reason."""
     return Answer(None, (), (lacking,))
 
 
 def every(answers: Iterable[Answer]) -> Answer:
-    """Whether all hold; not known of none."""
+    """Return whether all answers are yes; unknown for no answers."""
     found = list(answers)
     if not found:
         return unknown("nothing was measured")
@@ -92,7 +97,7 @@ def every(answers: Iterable[Answer]) -> Answer:
 
 
 def finding(claim: str, measured: str, answer: Answer, why: str = "") -> Finding:
-    """A claim beside what was measured, with the data it rests on, and the verdict."""
+    """Return a finding: the claim, the measurement, the data behind it, and the verdict."""
     verdict = "cannot tell" if answer.holds is None else "agree" if answer.holds else "disagree"
     basis = ", ".join(b for b in answer.basis if b != EXACT)
     reasons = "; ".join(answer.lacking)
@@ -101,8 +106,8 @@ def finding(claim: str, measured: str, answer: Answer, why: str = "") -> Finding
 
 
 def fact(holds: bool | np.bool_, *numbers: npt.ArrayLike, lacking: str = "") -> Answer:
-    """A statement on numbers without noise; not known if one of them is missing, or there is
-    something lacking.
+    """Return a statement on numbers without noise; unknown if one of them is missing, or something
+    is lacking.
     """
     values = [np.asarray(x, dtype=float) for x in numbers]
     if not values or not all(v.size and np.isfinite(v).all() for v in values):
@@ -118,8 +123,10 @@ def within(
     absolute: float = 0.0,
     coarse: float | None = None,
 ) -> Answer:
-    """Whether an interval, widened by the tolerance (relative and absolute), holds a prediction;
-    not known if it is wider than `coarse`, by default the prediction itself.
+    """Return whether an interval, widened by the tolerance (relative and absolute), contains a
+    prediction.
+
+    It is unknown if the interval is wider than `coarse`, by default the prediction itself.
     """
     if measured.missing:
         return unknown(measured.missing)
@@ -135,8 +142,8 @@ def within(
 
 
 def close_to(measured: Measured, predicted: float, by: float) -> Answer:
-    """Whether a number is surely nearer to a prediction than `by`, or surely not: the interval lies
-    inside, or outside.
+    """Return whether a number is surely nearer to a prediction than `by`, or surely not: the
+    interval lies inside, or outside.
     """
     if measured.missing:
         return unknown(measured.missing)
@@ -153,7 +160,7 @@ def close_to(measured: Measured, predicted: float, by: float) -> Answer:
 
 
 def between(measured: Measured, low: float, high: float) -> Answer:
-    """Whether an interval meets that from low to high."""
+    """Return whether an interval meets that from low to high."""
     if measured.missing:
         return unknown(measured.missing)
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -162,7 +169,7 @@ def between(measured: Measured, low: float, high: float) -> Answer:
 
 
 def less(a: Measured | float, b: Measured | float) -> Answer:
-    """Whether a lies below b; not known where their intervals overlap."""
+    """Return whether a lies below b; unknown if their intervals overlap."""
     basis: list[str] = []
     for x in (a, b):
         if isinstance(x, Measured):
@@ -190,9 +197,10 @@ def against(
     coarse: float | None = None,
     why: str = "",
 ) -> Finding:
-    """A finding from a number: agree if its interval, widened by `tolerance` times the prediction,
-    holds the prediction; cannot tell if it is wider than `coarse`, by default the prediction
-    itself.
+    """Return a finding from a number.
+
+    It is agree if its interval, widened by `tolerance` times the prediction, contains the
+    prediction, and cannot tell if it is wider than `coarse`, by default the prediction itself.
     """
     return finding(
         claim,
@@ -205,12 +213,13 @@ def against(
 def same_law(
     claim: str, pairs: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], level: float = LEVEL
 ) -> Finding:
-    """Two dynamics compared at several places: Kolmogorov-Smirnov tests with Bonferroni's
-    correction, false alarms with probability `level`. Infinite is later than all, NaN is left out.
+    """Compare the distributions of two dynamics at several places: Kolmogorov-Smirnov tests with
+    Bonferroni's correction, false-alarm rate `level`.
 
-    A place where no outcome of so many runs, with so many of them equal, could be refused says
-    nothing; then the whole cannot agree. Without equal numbers n against n runs can be refused at
-    level 1e-3 from n = 7 on (two to six places 8), n against 8 n from n = 3 on (two places 4).
+    Infinite counts as larger than all others, NaN is left out. If no outcome of so many runs, with
+    so many of them equal, could be rejected at a place, that place decides nothing, and the whole
+    cannot agree. If all numbers differ, n against n runs can be rejected at level 1e-3 from n = 7
+    on (two to six places 8), n against 8 n from n = 3 on (two places 4).
     """
 
     samples = [tuple(_kept(x) for x in pair) for pair in pairs]
@@ -251,8 +260,8 @@ def _kept(x: npt.ArrayLike) -> Array:
 
 
 def least(a: Array, b: Array) -> float:
-    """The least p-value that a Kolmogorov-Smirnov test could give of samples of these sizes with
-    these ties: 1 if all are equal, or there are none.
+    """Return the least p-value that a Kolmogorov-Smirnov test could give of samples of these sizes
+    with these ties: 1 if all are equal, or there are none.
     """
 
     n, k = len(a), len(b)
@@ -285,8 +294,8 @@ def as_predicted(
     given: Answer | None = None,
     why: str = "",
 ) -> Finding:
-    """Counts of runs beside predicted shares: chi-square over the cells with at least `fewest`
-    expected on each side; not known unless `given` holds.
+    """Compare counts of runs with predicted fractions: chi-square over the cells with at least
+    `fewest` expected on each side; unknown unless `given` holds.
     """
 
     found, n, p = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (counts, of, chances)))

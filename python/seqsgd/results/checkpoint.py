@@ -1,7 +1,7 @@
-"""Checkpoints: the state of a simulation in one file, to go on bit for bit.
+"""Checkpoints: the state of a simulation in one file, to continue bit for bit.
 
-NumPy arrays and JSON only; nothing in it is executed when read. Functions of the user's are noted
-by what they are made of (see `models.identity`), and compared when a run is continued.
+A file holds only NumPy arrays and JSON; reading it executes nothing. Your own functions are
+recorded by what they consist of (see `models.identity`), and compared when a run is continued.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _FREE = ("steps", "threads")  # may differ when a run is continued
 
 
 class Checkpoint:
-    """A file that belongs to one run.
+    """The checkpoint file of one simulation.
 
     Parameters
     ----------
     path : path
-        Written atomically.
+        The file, written atomically.
     run, seed
-        What the file must be of.
+        What the file must belong to.
     """
 
     trusting = False  # whether functions that cannot be looked into are known to be the same
@@ -49,11 +49,11 @@ class Checkpoint:
         self._loaded: tuple[Steps, dict[str, npt.NDArray[Any]]] | None = None
 
     def exists(self) -> bool:
-        """Whether there is a file to continue from."""
+        """Return whether there is a file to continue from."""
         return self.path.exists()
 
     def grid(self, grid: Steps) -> Steps:
-        """The record steps: what a file has for the steps it covers, and the present ones beyond."""
+        """Return the record steps: the file's for the steps it covers, the present ones beyond."""
         if self._loaded is None:
             return grid
         old, state = self._loaded
@@ -61,7 +61,7 @@ class Checkpoint:
         return np.concatenate([old[old <= reached], grid[grid > reached]])
 
     def restore(self, engine: Resumable) -> None:
-        """Put what was read into a simulation built on :meth:`grid`."""
+        """Put the loaded state into a simulation built on :meth:`grid`."""
         if self._loaded is not None:
             try:
                 engine.restore(
@@ -91,7 +91,7 @@ class Checkpoint:
             )
 
     def _configuration(self) -> dict[str, Any]:
-        """All that decides the bits of a run."""
+        """Return everything that determines the bits of a run."""
         run = {k: _nameless(v) for k, v in self.run.to_plain().items() if k not in _FREE}
         return run | {
             "rng": self.seed.to_plain(),
@@ -100,7 +100,7 @@ class Checkpoint:
         }
 
     def _functions(self) -> tuple[dict[str, Any], Functions]:
-        """What the user's functions are made of, by place, and what could not be looked into."""
+        """Return what the user functions consist of, by place, and what could not be inspected."""
         functions = Functions(loose=True)
         found: dict[str, Any] = {}
         _collect(canonical(self.run, "", functions), "", found)
@@ -115,7 +115,7 @@ class Checkpoint:
         return ValueError(f"checkpoint: {str(self.path)!r} is not a checkpoint of seqsgd{damaged}")
 
     def load(self, *, adopt: bool) -> None:
-        """Read the file; `adopt` takes its entropy over instead of comparing it."""
+        """Read the file; `adopt` uses its entropy instead of comparing it."""
         try:
             with open(self.path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
@@ -165,7 +165,7 @@ class Checkpoint:
         self._loaded = grid, arrays
 
     def _compare(self, noted: dict[str, Any]) -> None:
-        """Refuse other functions than those of the file."""
+        """Refuse functions that differ from those of the file."""
         here, functions = self._functions()
         for where, there in noted.items():
             if here.get(where) != there:
@@ -184,7 +184,7 @@ class Checkpoint:
 
 
 def _record(grid: npt.NDArray[Any]) -> Steps:
-    """The record steps of a file, if they can be any."""
+    """Return the record steps of a file, if they are valid."""
     if (
         grid.dtype != np.int64
         or grid.ndim != 1
@@ -195,7 +195,7 @@ def _record(grid: npt.NDArray[Any]) -> Steps:
 
 
 def _nameless(plain: Any) -> Any:
-    """Functions without their names: moved to another file they are the same."""
+    """Return functions without their names: moving one to another file keeps it the same."""
     if isinstance(plain, Mapping):
         if plain.get("type") == "function":
             return "a function"
@@ -204,7 +204,7 @@ def _nameless(plain: Any) -> Any:
 
 
 def _collect(plain: Any, where: str, found: dict[str, Any]) -> None:
-    """The functions in the canonical form of a model, by dotted path."""
+    """Collect the functions in the canonical form of a model, by dotted path."""
     if isinstance(plain, Mapping):
         if plain.get("type") in ("function", "Named"):
             found[where] = [v for k, v in plain.items() if k != "type"]
@@ -213,7 +213,7 @@ def _collect(plain: Any, where: str, found: dict[str, Any]) -> None:
 
 
 def _differences(a: Any, b: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
-    """Dotted path and both values of everything in which two plain dictionaries differ."""
+    """Yield dotted path and both values of every difference between two plain dictionaries."""
     if isinstance(a, Mapping) and isinstance(b, Mapping) and a.get("type") == b.get("type"):
         for key in {**a, **b}:
             yield from _differences(a.get(key), b.get(key), f"{path}.{key}" if path else key)

@@ -1,4 +1,4 @@
-"""Datasets in netCDF4 files: one, or a group for each of several."""
+"""Datasets in netCDF4 files: one, or one group for each of several."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def _target(path: str | os.PathLike[str], name: str) -> Path:
 
 
 def netcdf_size(*datasets: xr.Dataset) -> int:
-    """Bytes that datasets take in one netCDF4 file without compression, rather too many.
+    """Return an upper estimate of the bytes of datasets in one netCDF4 file without compression.
 
-    Names, dimensions and short attributes come to 10 to 15 kB for each dataset.
+    Names, dimensions and short attributes take 10 to 15 kB per dataset.
     """
     texts = sum(len(str(a)) for d in datasets for a in d.attrs.values())
     return (

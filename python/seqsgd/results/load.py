@@ -24,7 +24,7 @@ from .resultset import ResultSet
 _READERS = {
     "SQLite": "a database; if it is the store of a sweep, read it with open_sweep",
     "zip": "a zip archive; if it is a checkpoint, the same simulate(..., checkpoint=...) or "
-    "Simulator.load_state goes on from it",
+    "Simulator.load_state continues from it",
     "seqsgd sweep": "a sweep in netCDF; read it with xarray.open_dataset(..., engine='h5netcdf')",
     "seqsgd figure": "the data of a figure; read it with figures.load or xarray.open_dataset(..., "
     "engine='h5netcdf')",
@@ -32,17 +32,16 @@ _READERS = {
 
 
 def load(path: str | os.PathLike[str]) -> Result | ResultSet:
-    """Read a file written by `Result.save`, `ResultSet.save` or the command line, fully into
-    memory.
+    """Load a file written by `Result.save`, `ResultSet.save` or the command line into memory.
 
     Raises
     ------
     FileNotFoundError, TypeError
-        If there is no such file, or `path` is no path.
+        If there is no such file, or `path` is not a path.
     ValueError
-        If it is a file of something else, or was written by a newer version of the format. A
-        warning says when the task holds functions of the user's, which no file keeps: data and
-        provenance are all there, `task` and `arguments` are not.
+        If it is another kind of file, or its format is newer. A warning says if the task contains
+        your own functions, which files do not keep: data and provenance are complete, but `task`
+        and `arguments` are not available.
     """
     p = _files.check_path("path", path)
     if p.is_dir():
@@ -101,7 +100,7 @@ def _unreadable(path: Path, why: Exception) -> ValueError:
 
 
 def _sound(path: Path, dataset: xr.Dataset) -> None:
-    """Refuse a provenance that is none."""
+    """Refuse an invalid provenance."""
     for name in ("task", "arguments"):
         try:
             there = isinstance(json.loads(dataset.attrs[name]), dict)
@@ -120,7 +119,7 @@ def _current(dataset: xr.Dataset) -> xr.Dataset:
 def _told(result: Result) -> Result:
     if '"type": "function"' in str(result.dataset.attrs.get("task", "")):
         warnings.warn(
-            "task: holds functions of the user's, which a file does not keep; data and provenance "
+            "task: contains user functions, which a file does not keep; data and provenance "
             "are complete",
             UserWarning,
             stacklevel=3,
@@ -129,7 +128,7 @@ def _told(result: Result) -> Result:
 
 
 def _renewed(dataset: xr.Dataset) -> xr.Dataset:
-    """A dataset of format 1, which had NaN for steps that were not reached, as it is written now."""
+    """Convert a dataset of format 1, which had NaN for steps that were not reached."""
     if "weak_recovery" in dataset and "censored" in dataset:
         passed, below = dataset["weak_recovery"], dataset["censored"].values.astype(bool)
         values = np.where(below & np.isnan(passed.values), np.inf, passed.values)

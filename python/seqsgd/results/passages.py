@@ -1,5 +1,5 @@
-"""First passages of many runs, some of them censored: what can be said of the step of weak
-recovery, and how surely.
+"""First passages of many runs, some of them censored: estimates of the step of weak recovery and
+their uncertainty.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHUNK = 2**20  # numbers held at once while resampling
 
 
 class Curve(NamedTuple):
-    """A survival curve: P(tau > step) at `step`, constant up to the next; all (n,) float64."""
+    """Survival curve P(tau > step) at `step`, constant up to the next step; all (n,) float64."""
 
     step: _Array
     survival: _Array
@@ -36,7 +36,7 @@ class Curve(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A confidence interval; an end may be inf: not reached."""
+    """Confidence interval; an end is inf if it was not reached."""
 
     low: float
     high: float
@@ -50,8 +50,8 @@ class Estimate(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Of two samples: p-value of the log-rank test that their laws are the same, the ratio of
-    medians and its confidence interval.
+    """Comparison of two samples: p-value of the log-rank test that their distributions are equal,
+    the ratio of medians and its confidence interval.
     """
 
     pvalue: float
@@ -64,25 +64,25 @@ class Comparison(NamedTuple):
 class FirstPassage:
     """Steps of first passage tau of independent runs, some censored; `Result.passage` makes it.
 
-    A censored run is known to have tau > step, and no more. All summaries come from the
-    Kaplan-Meier estimate of P(tau > step), which is right if censoring has nothing to do with what
-    the run would have done next: as when runs end at a step fixed beforehand, or are interrupted.
+    For a censored run we only know that tau > step. All summaries come from the Kaplan-Meier
+    estimate of P(tau > step). It is right if censoring is independent of what the run would have
+    done next, for instance if runs end at a step fixed beforehand, or are interrupted.
 
-    A run that was stopped by values that are not finite counts as censored at its last finite step,
-    the only thing known of it. That is informative censoring (such runs are not like the others),
-    so `Result.passage` warns of it and `nonfinite` tells how many there are.
+    A run that stopped at values that are not finite counts as censored at its last finite step,
+    since nothing more is known of it. This is informative censoring (such runs differ from the
+    others), so `Result.passage` warns of it, and `nonfinite` is the number of such runs.
 
     Parameters
     ----------
     step : (n,) array
-        Step of passage of each run, or the last step of a run that had not passed by then. Copied
-        to float64, read-only.
+        Step of passage of each run, or the last step of a censored run. Copied to float64,
+        read-only.
     reached : (n,) array of bool
-        Whether it is the former.
+        True for a passage, False for a censored run.
     eta : float, optional
-        The threshold, for captions only.
+        Threshold, used only in captions.
     nonfinite : int
-        How many of the censored runs met values that are not finite.
+        Number of censored runs that stopped at values that are not finite.
     """
 
     step: Any
@@ -120,20 +120,23 @@ class FirstPassage:
 
     @property
     def number_reached(self) -> int:
-        """Runs that passed."""
+        """Number of runs that passed."""
         return int(self.reached.sum())
 
     @property
     def number_censored(self) -> int:
-        """Runs that ended before they passed, those with values that are not finite among them."""
+        """Number of runs that ended before they passed, including those with values that are not
+        finite.
+        """
         return self.runs - self.number_reached
 
     def curve(self, confidence: float = 0.95) -> Curve:
-        """Kaplan-Meier survival curve P(tau > step) with a pointwise confidence band.
+        """Compute the Kaplan-Meier survival curve P(tau > step) with a pointwise confidence band.
 
-        The band is the exponential Greenwood (log-log) one of :func:`scipy.stats.ecdf`, where that
-        is defined. Before the first passage it is [1, 1]; where the curve ends at 0 it goes from 0
-        to the upper end of the step before, which bounds a decreasing curve still.
+        Where it is defined, the band is the exponential Greenwood (log-log) band of
+        :func:`scipy.stats.ecdf`. Before the first passage it is [1, 1]. Where the curve ends at 0,
+        the band goes from 0 to the upper end at the previous step, which still bounds a decreasing
+        curve.
 
         Parameters
         ----------
@@ -142,8 +145,8 @@ class FirstPassage:
         Returns
         -------
         Curve
-            `step` begins with 0 and has every step at which a run passed or ended. Nothing is known
-            beyond the last one, unless the curve is 0 there.
+            `step` begins with 0 and contains every step at which a run passed or ended. Beyond the
+            last one the curve is unknown, unless it is 0 there.
         """
 
         _checks.number("confidence", confidence, 0, 1, open_low=True, open_high=True)
@@ -173,7 +176,7 @@ class FirstPassage:
         return out
 
     def quantile(self, p: npt.ArrayLike) -> Any:
-        """The first step by which a share p of runs has passed, after Kaplan-Meier.
+        """Estimate the first step by which a fraction p of runs has passed (Kaplan-Meier).
 
         Parameters
         ----------
@@ -182,8 +185,8 @@ class FirstPassage:
         Returns
         -------
         float, or array of the shape of p
-            **inf where the share is not reached** within the steps that were done: it is never a
-            number made up from censored runs.
+            **inf if the fraction was not reached** within the steps done: it is never a number made
+            from censored runs.
         """
         shares = np.asarray(p, dtype=np.float64)
         for x in shares.flat:
@@ -196,34 +199,34 @@ class FirstPassage:
 
     @property
     def median(self) -> float:
-        """The median step of passage; inf if half of the runs did not get there."""
+        """Median step of passage; inf if fewer than half of the runs passed."""
         return float(self.quantile(0.5))
 
     def interval(self, p: float = 0.5, confidence: float = 0.95) -> Interval:
-        """Confidence interval of a quantile: where the band of the survival curve crosses 1 - p
-        (Brookmeyer and Crowley 1982). An end that the band does not reach is inf.
+        """Compute the confidence interval of a quantile: where the band of the survival curve
+        crosses 1 - p (Brookmeyer and Crowley 1982). An end that the band does not reach is inf.
         """
         _checks.number("p", p, 0, 1, open_low=True)
         curve = self.curve(confidence)
         return Interval(_first(curve.step, curve.low, 1 - p), _first(curve.step, curve.high, 1 - p))
 
     def restricted_mean(self, horizon: float | None = None) -> Estimate:
-        """Mean of min(tau, horizon): the area below the survival curve up to the horizon, with
-        Greenwood's standard error.
+        """Estimate the mean of min(tau, horizon), the area below the survival curve up to the
+        horizon, with Greenwood's standard error.
 
-        It is the mean to ask for where runs are censored: the mean of tau itself depends on what
-        was not seen.
+        Use it in place of the mean if runs are censored: the mean of tau itself depends on
+        unobserved steps.
 
         Parameters
         ----------
         horizon : float >= 0, optional
-            In steps, at most the longest run's unless the curve ends at 0. None: the longest run's.
-            Two samples are comparable at the same horizon only.
+            In steps, at most the length of the longest run unless the curve ends at 0. None uses
+            that length. Compare two samples only at the same horizon.
 
         Raises
         ------
         ValueError
-            If the horizon is beyond what was seen.
+            If the horizon is beyond the longest run.
         """
         curve, last = self.curve(), float(self.step.max())
         h = last if horizon is None else _checks.number("horizon", horizon, 0)
@@ -255,26 +258,26 @@ class FirstPassage:
         resamples: int = 2000,
         rng: int | np.random.Generator = 0,
     ) -> Comparison:
-        """Log-rank test against another sample, and the ratio of medians, this over the other.
+        """Compare with another sample: log-rank test, and ratio of medians (this over the other).
 
         Parameters
         ----------
         other : FirstPassage
         confidence : float in (0, 1)
         resamples : int
-            Of the bootstrap: runs are drawn again with replacement, each with its mark of
-            censoring, and percentiles taken of the ratios of Kaplan-Meier medians.
+            Number of bootstrap samples. Runs are drawn with replacement and stay censored or not;
+            the interval consists of percentiles of the ratios of Kaplan-Meier medians.
         rng : int or numpy Generator
-            For the bootstrap.
+            Randomness of the bootstrap.
 
         Returns
         -------
         Comparison
-            `pvalue` (two-sided, :func:`scipy.stats.logrank`) is NaN if no run of either passed, and
-            1 if runs passed but there is nothing to tell the samples apart by, as where all pass at
+            `pvalue` (two-sided, :func:`scipy.stats.logrank`) is NaN if no run of either sample
+            passed, and 1 if nothing distinguishes the samples, for instance if all runs pass at
             once. `ratio` is NaN if a median is not reached, or both are 0. `low` and `high` count
-            resamples without a ratio as 0 or infinitely much, so that they may be 0 and inf:
-            nothing is known on that side.
+            resamples without a ratio as 0 or inf; a 0 or inf means that the ratio is not bounded on
+            that side.
         """
         _checks.instance("other", other, FirstPassage, "a FirstPassage")
         confidence = _checks.number("confidence", confidence, 0, 1, open_low=True, open_high=True)
@@ -301,22 +304,22 @@ class FirstPassage:
         band: bool = True,
         legend: bool = True,
     ) -> Axes:
-        """The survival curve, its band, and a tick where runs were censored.
+        """Draw the survival curve, its confidence band, and a tick where runs were censored.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            None: a new figure of pyplot's. Several calls on the same axes take different colours
-            and line styles.
+            Axes to draw into. None creates a new pyplot figure. Several calls on the same axes use
+            different colours and line styles.
         confidence : float in (0, 1)
         label : str, optional
-            None: how many runs passed.
+            Label in the legend. None states how many runs passed.
         color : matplotlib colour, optional
-            None: the next one of the axes' colour cycle.
+            Colour of line and band. None takes the next one of the axes' colour cycle.
         band : bool
             Whether to shade the confidence band.
         legend : bool
-            Whether to draw one.
+            Whether to draw a legend.
         """
         shade = (0.0, 1.0) if _checks.boolean("band", band) else None
         return plot_passage(self, ax, confidence, label, Look(color, shade, legend))
@@ -328,7 +331,9 @@ class FirstPassage:
             _told(self.median, self.interval()),
         ]
         if self.nonfinite:
-            lines.append(f"{self.nonfinite} of the censored runs met values that are not finite")
+            lines.append(
+                f"{self.nonfinite} of the censored runs stopped at values that are not finite"
+            )
         return "<seqsgd.FirstPassage>\n" + "\n".join(f"  {line}" for line in lines)
 
     def _sample(self) -> Any:
@@ -338,10 +343,10 @@ class FirstPassage:
         )
 
     def _medians(self, resamples: int, rng: np.random.Generator) -> Iterator[_Array]:
-        """Kaplan-Meier medians of resamples.
+        """Yield Kaplan-Meier medians of bootstrap samples.
 
-        A resample is the numbers of times each run was drawn; runs stand in the order of steps,
-        censored ones last among equals.
+        A sample counts how often each run was drawn. Runs are ordered by step, censored ones last
+        among equal steps.
         """
         order = np.lexsort((~self.reached, self.step))
         step, reached, n = np.append(self.step[order], math.inf), self.reached[order], self.runs
@@ -354,9 +359,9 @@ class FirstPassage:
 
 
 def _logrank(x: FirstPassage, y: FirstPassage) -> float:
-    """p-value of the log-rank test; 1 where its statistic has no variance.
+    """Return the p-value of the log-rank test; 1 where its statistic has no variance.
 
-    As where all that are left pass at once: as many passed as were expected to.
+    This is so if all remaining runs pass at once: as many passed as expected.
     """
 
     passed = np.concatenate([x.step[x.reached], y.step[y.reached]])
@@ -368,7 +373,7 @@ def _logrank(x: FirstPassage, y: FirstPassage) -> float:
 
 
 def _first(step: _Array, values: _Array, level: float) -> float:
-    """First step at which a decreasing curve is at or below the level; inf if none."""
+    """Return the first step at which a decreasing curve is at or below the level; inf if none."""
     there = np.flatnonzero(values <= level + _EQUAL)
     return float(step[there[0]]) if there.size else math.inf
 
@@ -389,7 +394,8 @@ def _told(median: float, interval: Interval) -> str:
 
 
 def of_dataset(dataset: xr.Dataset, eta: float | None) -> FirstPassage:
-    """The passages in a result's dataset: of its `weak_recovery`, `steps_done`, `nonfinite_step`.
+    """Return the passages in a result's dataset, from `weak_recovery`, `steps_done` and
+    `nonfinite_step`.
 
     Runs of a sweep that were not computed are left out.
     """

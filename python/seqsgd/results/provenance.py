@@ -1,4 +1,4 @@
-"""Where a result comes from: all that is needed to have it again."""
+"""Where a result comes from: everything needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ FORMAT_VERSION = 2  # 1 had NaN where weak_recovery is inf, and no `complete`
 
 
 def attributes(run: Run, seed: Seed, wall_time: float, run_steps: int) -> dict[str, Any]:
-    """Attributes of a result: strings and numbers only, so that every netCDF reader takes them."""
+    """Return the attributes of a result: strings and numbers only, which every netCDF reader
+    accepts.
+    """
     plain = run.to_plain()
     arguments = {key: value for key, value in plain.items() if key not in ("type", "task")} | {
         "rng": seed.to_plain()
@@ -41,7 +43,7 @@ def attributes(run: Run, seed: Seed, wall_time: float, run_steps: int) -> dict[s
 
 
 def versions() -> dict[str, str]:
-    """Versions of what took part."""
+    """Return the versions of the libraries used."""
     build = {k: str(v) for k, v in _core.build_info().items() if k != "version"}
     return {
         "seqsgd": _version.__version__,

@@ -25,22 +25,23 @@ if TYPE_CHECKING:
 
 
 class Result:
-    """What a simulation recorded.
+    """Records of a simulation, with labels and provenance.
 
     Attributes
     ----------
     dataset : xarray.Dataset
-        Dimensions run, step and token (1..L), float64. `m` (run, step), untied (run, step, token);
-        `e` with a positional encoding: (run, step) with Opposite and one weight (e = e_1 = -e_2),
-        else (run, step, token); `q` untied; `loss` (run, step): mean one-pass loss of the steps
-        since the record before. Per run `steps_done`, `nonfinite_step` (NaN if none), and with a
-        stop `weak_recovery` and `censored`, which `passage` sums up. The coordinate `time` on step
-        is the integral of the learning rate over steps, divided by d. Attributes: the provenance;
-        `complete` (0 or 1) and, where it is 0, `ended_by` ("Ctrl-C" or "callback").
+        Dimensions run, step and token (1..L), float64. `m` is (run, step), for untied weights (run,
+        step, token). `e`, with a positional encoding, is (run, step) for Opposite and one weight (e
+        = e_1 = -e_2), otherwise (run, step, token). `q` exists for untied weights. `loss` (run,
+        step) is the mean one-pass loss of the steps since the previous record. Each run has
+        `steps_done` and `nonfinite_step` (NaN if none). With a stop it has `weak_recovery` and
+        `censored`, which `passage` summarises. The coordinate `time` along step is the integral of
+        the learning rate over steps, divided by d. Attributes are the provenance, `complete` (0 or
+        1) and, if it is 0, `ended_by` ("Ctrl-C" or "callback").
 
-        Records are NaN where a run did not arrive: after it halted at eta (`WeakRecovery(eta,
-        halt=True)`), met values that are not finite, or was interrupted. ``m.mean("run")`` then
-        leaves it out; the attribute `comment` of the records says how many runs that are.
+        Records are NaN at steps that a run did not do: after it halted at eta (`WeakRecovery(eta,
+        halt=True)`), stopped at values that are not finite, or was interrupted. ``m.mean("run")``
+        leaves such runs out; the attribute `comment` of the records says how many there are.
     """
 
     def __init__(self, dataset: xr.Dataset) -> None:
@@ -56,9 +57,9 @@ class Result:
 
     @property
     def complete(self) -> bool:
-        """Whether every run came to its end, and none was interrupted.
+        """Whether every run reached its end, and none was interrupted.
 
-        That is all steps, eta if it halts there, or values that are not finite.
+        The end is the last step, eta if it halts there, or values that are not finite.
         """
         return outcome(self.dataset).complete
 
@@ -79,35 +80,35 @@ class Result:
 
     @property
     def loss(self) -> xr.DataArray:
-        """Mean one-pass loss since the record before."""
+        """Mean one-pass loss since the previous record."""
         return self._variable("loss")
 
     @property
     def weak_recovery(self) -> xr.DataArray:
-        """First step at which ||(e, m)|| >= eta, per run, float; inf where it was not reached (see
-        `censored`).
+        """First step at which ||(e, m)|| >= eta, for each run, float; inf if it was not reached
+        (see `censored`).
         """
         return self._variable("weak_recovery")
 
     @property
     def censored(self) -> xr.DataArray:
-        """Whether a run ended without weak recovery: all that is known is that its step is larger
-        than `steps_done`.
+        """Whether a run ended without weak recovery: its step of recovery is larger than
+        `steps_done`.
         """
         return self._variable("censored")
 
     @property
     def passage(self) -> FirstPassage:
-        """The steps of weak recovery as a censored sample: survival curve, median, quantiles,
-        restricted mean, comparison (docs: "First passages").
+        """Steps of weak recovery as a censored sample, with survival curve, median, quantiles,
+        restricted mean and comparison (docs: "First passages").
 
-        Runs that met values that are not finite before they got there count as censored at their
-        last finite step; a NonFiniteWarning says so.
+        Runs that stopped at values that are not finite before they reached eta count as censored at
+        their last finite step; a NonFiniteWarning says so.
         """
         passage = self._passage()
         if passage.nonfinite:
             warnings.warn(
-                f"{passage.nonfinite} of {passage.runs} runs met values that are not finite "
+                f"{passage.nonfinite} of {passage.runs} runs stopped at values that are not finite "
                 "before eta; they count as censored there, which biases what is said of the law "
                 "if they are many",
                 NonFiniteWarning,
@@ -132,15 +133,15 @@ class Result:
     def task(self) -> Task:
         """The task, rebuilt from the provenance.
 
-        ConfigError if it holds functions of the user's, which files do not keep.
+        Raises ConfigError if it contains your own functions, which files do not keep.
         """
         task: Task = rebuild(json.loads(self.dataset.attrs["task"]), "task", "task")
         return task
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """All arguments, so that `simulate(**result.arguments)` runs it again (rebuilt as `task`
-        is).
+        """All arguments, so that `simulate(**result.arguments)` repeats the simulation (rebuilt
+        like `task`).
         """
         plain = json.loads(self.dataset.attrs["arguments"])
         rng = Seed.from_plain(plain.pop("rng"))
@@ -161,54 +162,55 @@ class Result:
         band: tuple[float, float] | None = (0.1, 0.9),
         legend: bool = True,
     ) -> Axes:
-        """Median over runs and the band from the 10 % to the 90 % quantile.
+        """Draw the median over runs and the band from the 10 % to the 90 % quantile.
 
-        Curves end at the last record that all runs have; the legend says why, if that is not the
-        last one: the first run halts there, meets values that are not finite, or was interrupted.
+        Curves end at the last record that all runs have. If that is not the last record, the legend
+        says why: the first run halts there, stops at values that are not finite, or was
+        interrupted.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            None: a new figure of pyplot's. Several calls on the same axes take different colours,
-            line styles and markers.
+            Axes to draw into. None creates a new pyplot figure. Several calls on the same axes use
+            different colours, line styles and markers.
         what : "m", "e", "loss", optional
-            None: m, and e where there is one. Sizes |m| and |e| are drawn, without the sign; of
-            several tokens the root mean square.
+            What to draw. None draws m, and e if there is one. Absolute values |m| and |e| are
+            drawn; for several tokens their root mean square.
         time : bool
-            Against t = (integral of lr) / d instead of the step.
+            Whether to draw against t = (integral of lr) / d instead of the step.
         label : str, optional
-            In the legend. None: the letter of what is drawn.
+            Label in the legend. None uses the letter of what is drawn.
         color : matplotlib colour, optional
-            Of lines and bands. None: the next ones of the axes' colour cycle.
+            Colour of lines and bands. None takes the next ones of the axes' colour cycle.
         band : (float, float), optional
-            Quantiles over runs between which the band lies. None: no band.
+            Quantiles over runs that bound the band. None draws no band.
         legend : bool
-            Whether to draw one.
+            Whether to draw a legend.
         """
         return plot_result(self.dataset, ax, what, time, label, Look(color, band, legend))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a netCDF4 file, whole or not at all. :func:`seqsgd.load` reads it.
+        """Write a netCDF4 file, completely or not at all. :func:`seqsgd.load` reads it.
 
         Parameters
         ----------
         path : path
-            A name that ends in .nc, .nc4, .h5 or .hdf5, or has no suffix. A link is followed; a
-            file that is replaced keeps its mode.
+            File name that ends in .nc, .nc4, .h5 or .hdf5, or has no suffix. A symbolic link is
+            followed; a replaced file keeps its permissions.
 
         Raises
         ------
         ValueError
-            If the suffix is of another format (for CSV: `dataset.to_dataframe().to_csv(path)`), or
-            the file that is there is read-only or no netCDF file.
+            If the suffix is that of another format (for CSV use
+            `dataset.to_dataframe().to_csv(path)`), or an existing file is read-only or not netCDF.
         OSError
-            If the file cannot be written, for instance because the disk is full; what was there
-            before stays.
+            If the file cannot be written, for instance because the disk is full. An existing file
+            stays as it was.
         """
         files.save(self.dataset, path)
 
     def _rows(self) -> list[tuple[str, str]]:
-        """What repr and HTML repr say."""
+        """Return the lines of repr and HTML repr."""
         d, a = self.dataset, self.dataset.attrs
         arguments = json.loads(a.get("arguments", "{}"))
         rows = [("task", str(a.get("task_repr", "unknown"))), ("size", _size(d, arguments))]
@@ -253,7 +255,10 @@ class Result:
             f"style='text-align:left'>{html.escape(t)}</td></tr>"
             for n, t in self._rows()
         )
-        return f"<div><strong>seqsgd.Result</strong><table>{body}</table><details><summary>dataset</summary>{self.dataset._repr_html_()}</details></div>"
+        return (
+            f"<div><strong>seqsgd.Result</strong><table>{body}</table><details>"
+            f"<summary>dataset</summary>{self.dataset._repr_html_()}</details></div>"
+        )
 
 
 def _size(d: xr.Dataset, arguments: dict[str, Any]) -> str:
@@ -267,7 +272,7 @@ def _size(d: xr.Dataset, arguments: dict[str, Any]) -> str:
 
 
 def _course(m: Any, steps: Any, ended: Outcome) -> str:
-    """Medians over all runs at the first and the last record that all of them have."""
+    """Return medians over all runs at the first and the last record that all of them have."""
     there = np.isfinite(m)
     whole = np.flatnonzero(there.all(axis=0))
     if not len(m) or not whole.size:

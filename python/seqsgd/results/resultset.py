@@ -18,20 +18,21 @@ if TYPE_CHECKING:
 
 
 class ResultSet(Mapping[str, Result]):
-    """A mapping from labels to results, in order.
+    """Results under their labels: an ordered mapping.
 
     Parameters
     ----------
     results : mapping of str to Result
     title : str
-        Goes above the picture.
+        Title of the picture.
     panels : mapping of str to str, optional
-        For each label the title of the panel it is drawn in. None: all in one panel.
+        Title of the panel for each label. None draws all in one panel.
 
     Raises
     ------
     TypeError, ValueError
-        If a label, a title or a result is none, or `panels` has a label that `results` has not.
+        If a label, a title or a result has the wrong type, or `panels` has a label that `results`
+        lacks.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class ResultSet(Mapping[str, Result]):
 
     @property
     def complete(self) -> bool:
-        """Whether all results are."""
+        """Whether all results are complete."""
         return all(result.complete for result in self.values())
 
     def plot(
@@ -82,29 +83,28 @@ class ResultSet(Mapping[str, Result]):
         band: tuple[float, float] | None = (0.1, 0.9),
         legend: bool = True,
     ) -> Figure:
-        """All results as curves with bands, as `Result.plot` draws them, in the panels they belong
-        to.
+        """Draw all results as `Result.plot` does, each in its panel.
 
         Parameters
         ----------
         figure : matplotlib Figure, optional
-            Drawn into, and nothing else of it is changed. None: a new one of pyplot's.
+            Figure to draw into; its size and layout stay. None creates a new pyplot figure.
         what : "m", "e" or "loss"
         time : bool
-            Against t = (integral of lr) / d instead of the step.
+            Whether to draw against t = (integral of lr) / d instead of the step.
         band : (float, float), optional
-            Quantiles over runs between which the band lies. None: no band.
+            Quantiles over runs that bound the band. None draws no band.
         legend : bool
-            Whether to draw one.
+            Whether to draw a legend.
         """
         return plot_set(
             self._datasets(), self.title, self.panels, figure, what, time, Look(None, band, legend)
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one netCDF4 file with a group for each result, whole or not at all.
+        """Write one netCDF4 file with a group for each result, completely or not at all.
 
-        :func:`seqsgd.load` reads it. `path` is as of :meth:`Result.save`.
+        :func:`seqsgd.load` reads it. `path` is as for :meth:`Result.save`.
         """
         files.save_groups(self._datasets(), self.title, self.panels, path)
 

@@ -1,4 +1,4 @@
-"""Sweeps: thousands of cells over any executor, in a store that loses nothing (docs: "Sweeps")."""
+"""Sweeps: thousands of cells on any executor, kept in a store (docs: "Sweeps")."""
 
 from .definition import Sweep
 from .jobs import JobExecutor

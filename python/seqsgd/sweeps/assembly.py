@@ -1,4 +1,4 @@
-"""One array over the whole grid from thousands of pieces."""
+"""Assemble one array over the whole grid from thousands of pieces."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Index = slice | Array
 
 
 class Part(NamedTuple):
-    """Runs of a stored piece (from, to) that belong to runs of a cell (from, to), in numbers of
-    runs.
+    """The runs of a stored piece (from, to) that are runs of a cell (from, to), as ranges of run
+    numbers.
     """
 
     stored: Stored
@@ -39,8 +39,8 @@ class Variable(NamedTuple):
 
 
 class Assembly:
-    """Where everything is: pieces to cells, records to a common axis of steps, runs to a common
-    axis of runs.
+    """Positions of all pieces: of pieces in cells, of records on a common axis of steps, of runs on
+    a common axis of runs.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class Assembly:
         shape: tuple[int, ...],
         names: Sequence[str],
     ) -> dict[str, Array]:
-        """Arrays of a block of the grid: `cells` says which cell comes to which position of the
+        """Load the arrays of a block of the grid; `cells` gives the cell at each position of the
         block.
         """
         out: dict[str, Array] = {}
@@ -181,7 +181,7 @@ class Assembly:
         return slice(at, at + part.runs)
 
     def everything(self) -> dict[str, Array]:
-        """All variables, in one pass."""
+        """Load all variables in one pass."""
         return self.load(
             zip(np.ndindex(*self.shape), itertools.count(), strict=False),
             self.shape,
@@ -189,8 +189,8 @@ class Assembly:
         )
 
     def time(self) -> tuple[tuple[int, ...], Array]:
-        """Times of the records: the axes (by number) along which they differ, and an array over
-        these and step.
+        """Return the times of the records: the axes (by number) along which they differ, and an
+        array over these and step.
         """
         rows, number = self._times()
         ids = np.array(
@@ -209,8 +209,9 @@ class Assembly:
         return tuple(axes), rows[ids.reshape([ids.shape[a] for a in axes])]
 
     def _times(self) -> tuple[Array, dict[int, int]]:
-        """Different laws of time (NaN where no cell has a record; the last row is for cells that
-        are not there), and which of them each grid follows.
+        """Return the distinct time grids, and which of them each record grid uses.
+
+        Times are NaN where no cell has a record. The last row is for missing cells.
         """
         rows: list[Array] = []
         number: dict[int, int] = {}
@@ -234,12 +235,12 @@ class Assembly:
         return np.array([*rows, np.full(len(self.step), np.nan)]), number
 
     def lazy(self, name: str) -> Any:
-        """A variable that is read when it is looked at."""
+        """Return a variable that is read on access."""
         return indexing.LazilyIndexedArray(_Lazy(self, name))
 
 
 class _Lazy(BackendArray):
-    """What xarray reads from by basic indices."""
+    """Backend array of xarray, read by basic indices."""
 
     def __init__(self, assembly: Assembly, name: str) -> None:
         self._assembly, self._name = assembly, name
@@ -265,7 +266,9 @@ class _Lazy(BackendArray):
 
 
 def _choose(stored: Sequence[Stored], first: int, runs: int) -> list[Part]:
-    """Pieces that cover runs first .. first + runs - 1 as far as there are some, none twice."""
+    """Choose pieces that cover runs first .. first + runs - 1 as far as they exist, without
+    overlap.
+    """
     for s in stored:
         if not s.split and (s.first, s.runs) == (first, runs):
             return [Part(s, first, runs)]
@@ -284,7 +287,7 @@ def _agree(a: Array, b: Array) -> bool:
 
 
 def _numbers(spans: set[tuple[int, int]]) -> Array:
-    """All run numbers that occur."""
+    """Return all run numbers that occur."""
     if len(spans) == 1:
         ((first, runs),) = spans
         return np.arange(first, first + runs)
@@ -300,7 +303,7 @@ def _positions(run: Array) -> dict[int, int]:
 
 
 def _index(all_steps: Array, steps: Array) -> Index:
-    """Where records lie among all steps: a slice if they are neighbours."""
+    """Return the positions of records among all steps, as a slice if they are contiguous."""
     at = np.searchsorted(all_steps, steps)
     if len(at) and at[-1] - at[0] == len(at) - 1:
         return slice(int(at[0]), int(at[-1]) + 1)

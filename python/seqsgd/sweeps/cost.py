@@ -1,6 +1,6 @@
-"""What cells cost: a few short trials, and a power law in d L between them.
+"""Estimate the cost of cells from a few short trials and a power law in d L between them.
 
-Nothing here knows any dynamics.
+Only the trials depend on the dynamics.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ SIDE_BY_SIDE = 16  # runs that a core may compute side by side, for less than ea
 
 
 class Cost(NamedTuple):
-    """What a cell costs.
+    """The cost of a cell.
 
     Attributes
     ----------
     seconds : float
-        Per run-step on one core; 0 for a cell that failed when tried.
+        Per run-step on one core; 0 for a cell that failed in its trial.
     split : bool
-        Whether its runs can be computed apart.
+        Whether its runs can be computed separately.
     least : int
-        How many runs cost about as much as one alone.
+        Number of runs that cost about as much as a single one.
     each : float
-        Seconds of one piece of it beside the steps: built, encoded and stored.
+        Seconds to build, encode and store one piece, in addition to the steps.
     """
 
     seconds: float
@@ -53,7 +53,9 @@ class Cost(NamedTuple):
 
 
 def estimate(runs: Sequence[Run]) -> list[Cost]:
-    """The cost of every cell. Takes a few hundredths of a second for each kind of cell there is."""
+    """Estimate the cost of every cell. This takes a few hundredths of a second for each kind of
+    cell.
+    """
     kinds: dict[Any, dict[float, Run]] = {}
     words = [_kind(run) for run in runs]
     for kind, run in zip(words, runs, strict=True):
@@ -70,7 +72,7 @@ def estimate(runs: Sequence[Run]) -> list[Cost]:
 
 
 def _kind(run: Run) -> Any:
-    """Types and words, no numbers: cells of a kind differ in sizes only."""
+    """Return types and names without numbers: cells of a kind differ only in sizes."""
 
     def words(value: Any) -> Any:
         if isinstance(value, Model):
@@ -85,14 +87,14 @@ def _size(run: Run) -> float:
 
 
 def _trials(sizes: dict[float, Run], count: int) -> dict[float, Cost]:
-    """Measured costs at the smallest and largest size, and between."""
+    """Measure costs at the smallest and largest size, and between."""
     ordered = sorted(sizes)
     chosen = {ordered[round(i * (len(ordered) - 1) / max(count - 1, 1))] for i in range(count)}
     return {size: _trial(sizes[size]) for size in sorted(chosen)}
 
 
 def _trial(run: Run) -> Cost:
-    """Of a single run; then, if that does not take long, of several together."""
+    """Time a single run; if that is short, also several runs together."""
     alone = _timed(run, 1, 32)
     runs = min(run.runs, SIDE_BY_SIDE)
     if runs == 1 or not alone.split or alone.seconds * runs * min(32, run.steps) > TRIAL:
@@ -136,7 +138,7 @@ def _timed(run: Run, runs: int, steps: int) -> Cost:
 
 
 def _beside(run: Run) -> float:
-    """Seconds to build a piece and to encode what it recorded; the least of three."""
+    """Measure the seconds to build a piece and to encode its records; the least of three."""
     taken = []
     for _ in range(3):
         started = time.perf_counter()
@@ -153,7 +155,7 @@ def _beside(run: Run) -> float:
 
 
 def _storing() -> float:
-    """Seconds to claim and to store one piece, in a store that is thrown away."""
+    """Measure the seconds to claim and to store one piece, in a temporary store."""
     try:
         folder = Folder()
     except OSError:
@@ -175,7 +177,7 @@ def _storing() -> float:
 
 
 def _between(trials: dict[float, Cost], size: float) -> Cost:
-    """Power law between neighbouring trials."""
+    """Interpolate with a power law between neighbouring trials."""
     at = sorted(trials)
     if size <= at[0] or len(at) == 1:
         return trials[at[0]]
@@ -191,7 +193,7 @@ def _between(trials: dict[float, Cost], size: float) -> Cost:
 
 
 def duration(seconds: float) -> str:
-    """For people."""
+    """Format a duration in words."""
     if seconds < 90:
         return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     if seconds < 5400:

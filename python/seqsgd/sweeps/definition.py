@@ -24,7 +24,7 @@ from .grid import WORDS, Axis, parse
 
 
 class Cell(NamedTuple):
-    """One point of a sweep. `key` names its results in a store, whatever the number of runs."""
+    """One point of a sweep. `key` names its results in a store, for any number of runs."""
 
     run: Run
     seed: Seed
@@ -44,25 +44,25 @@ class Sweep:
     Parameters
     ----------
     base : mapping
-        Arguments of :func:`seqsgd.simulate` by name; models as such or as tables with a `type`, as
-        in run files. With `rng` among them (or on the grid), every cell has just that seed: common
+        Arguments of :func:`seqsgd.simulate` by name; models as objects or as tables with a `type`,
+        as in run files. If `rng` is among them (or on the grid), every cell uses that seed: common
         random numbers.
     grid : mapping
-        Axes: a dotted name such as "lr" or "task.teacher.omega", and its values: a list, an array,
-        `{"linspace": [start, stop, n]}`, `{"geomspace": [start, stop, n]}`, `{"range": [start,
-        stop, step]}` (stop excluded), or `{"labels": {name: value}}` for values without a short
-        name, such as whole tasks. A name of several, "d, steps" or ("d", "steps"), takes a list of
-        as many lists, which walk together. A table of values may also have `name` (of the
-        dimension), and `round` (to integers).
+        Axes. A key is a dotted name such as "lr" or "task.teacher.omega". Values are a list, an
+        array, `{"linspace": [start, stop, n]}`, `{"geomspace": [start, stop, n]}`, `{"range":
+        [start, stop, step]}` (stop excluded), or `{"labels": {name: value}}` for values without a
+        short name, such as whole tasks. A joint key, "d, steps" or ("d", "steps"), takes as many
+        lists of equal length, which form one axis. A table of values may also have `name` (of the
+        dimension) and `round` (to integers).
     rng : int, numpy SeedSequence, numpy Generator or None
-        The seed of the whole: each cell gets a stream of its own, which depends on this seed and on
-        what the cell simulates (not on steps, record, stop, runs, nor on the other cells). None:
-        fresh entropy, which the store notes and keeps to.
+        The seed of the sweep. Each cell has its own stream, which depends on this seed and on what
+        the cell simulates, but not on steps, record, stop, runs or the other cells. None draws
+        fresh entropy, which the store keeps.
 
     Raises
     ------
     ConfigError, TypeError
-        One line that starts with the place: `grid.lr[2]: ...` or `base.d: ...`.
+        If an entry is wrong. One line starts with its place: `grid.lr[2]: ...` or `base.d: ...`.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Sweep:
         own = self._base.get("rng") is not None or any("rng" in axis.keys for axis in self.axes)
         if own and rng is not None:
             raise ConfigError(
-                "rng: expected it in one place, got it of the sweep and in base or grid"
+                "rng: expected it in one place, got it as an argument and in base or grid"
             )
         self.root = None if own or rng is None else Seed.of(rng)
         if self._base.get("rng") is not None:
@@ -102,25 +102,26 @@ class Sweep:
 
     @cached_property
     def run_steps(self) -> int:
-        """Steps summed over runs and cells."""
+        """Number of steps, summed over runs and cells."""
         return sum(run.runs * run.steps for run, _ in self._cells)
 
     @property
     def needs_entropy(self) -> bool:
-        """Whether a seed has still to be drawn."""
+        """Whether a seed must still be drawn."""
         return self.root is None and any(seed is None for _, seed in self._cells)
 
     def cells(self, root: Seed | None = None, *, loose: bool = False) -> list[Cell]:
-        """Every cell with its seed and key.
+        """Return every cell with its seed and key.
 
-        `root` stands in where no `rng` was given; `loose`: for this sweep only (see `Functions`).
+        `root` is the seed if no `rng` was given. `loose` allows functions that can be identified
+        only within this sweep (see `Functions`).
         """
         functions, root = Functions(loose=loose), self.root or root
         return [Cell(run, *identify(run, seed, root, functions)) for run, seed in self._cells]
 
     def check_memory(self, indices: Iterable[int] | None = None) -> None:
-        """Refuse cells that do not fit into memory, or that their dynamics does not know; all, or
-        some by their numbers.
+        """Refuse cells that do not fit into memory, or that their dynamics does not support; all
+        cells, or some by their numbers.
         """
         for i in range(len(self)) if indices is None else indices:
             try:
@@ -129,7 +130,7 @@ class Sweep:
                 raise type(e)(f"{e} (in the cell {self.locate(i)})") from None
 
     def label(self, position: tuple[int, ...]) -> str:
-        """A cell in words: omega = 0.5, L = 3."""
+        """Return a cell in words: omega = 0.5, L = 3."""
         return (
             ", ".join(
                 f"{axis.name} = {axis.coords[axis.name][i]}"
@@ -139,13 +140,13 @@ class Sweep:
         )
 
     def locate(self, index: int) -> str:
-        """The same, of a cell by its number."""
+        """Return the same for a cell given by its number."""
         return self.label(
             tuple(int(i) for i in np.unravel_index(index, self.shape)) if self.axes else ()
         )
 
     def definition(self) -> str:
-        """Axes and base as JSON: what a store keeps to label its cells."""
+        """Return axes and base as JSON, which a store keeps to label its cells."""
         axes = [{"name": a.name, "keys": a.keys, "coords": a.coords} for a in self.axes]
         base = {
             k: v.to_plain() if isinstance(v, Seed) else _plain(v)
@@ -175,7 +176,7 @@ class Sweep:
         return run, rng if rng is None or isinstance(rng, Seed) else _seed("grid.rng", rng)
 
     def _place(self, message: str, changes: list[tuple[str, Any]]) -> str:
-        """Blame the axis if one covers what the message is about; else name the cell."""
+        """Attribute an error to the axis that covers its argument, otherwise to the cell."""
         path = message.split(":", 1)[0].removeprefix("base.")
         for key, value in sorted(changes, key=lambda c: -len(c[0])):
             if path == key or path.startswith((f"{key}.", f"{key}[")):
@@ -208,7 +209,7 @@ def _plain(value: Any) -> Any:
 
 
 def _put(tree: dict[str, Any], parts: list[str], value: Any, key: str) -> None:
-    """Set tree[a][b] = value for the key "a.b"; tables and models on the way are copied, models as
+    """Set tree[a][b] = value for the key "a.b"; copies tables and models on the way, models as
     tables.
     """
     for i, part in enumerate(parts[:-1]):

@@ -1,5 +1,5 @@
-"""Carrying a sweep out: tasks go to workers, outcomes come back, and this process alone writes them
-down.
+"""Carry out a sweep: send tasks to workers, receive outcomes, and store them from this process
+only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Task = tuple[Piece, ...]
 
 
 class Drive:
-    """The state of a sweep under way."""
+    """The state of a running sweep."""
 
     def __init__(
         self,
@@ -68,7 +68,9 @@ class Drive:
     # what both ways share
 
     def take(self) -> Task | None:
-        """The next task that is ours; None if there is none at the moment."""
+        """Return the next task that this process may compute; None if there is none at the
+        moment.
+        """
         while self.tasks:
             task = self.tasks.popleft()
             mine = self.store.claim(task, self.owner, CLAIM)
@@ -79,7 +81,7 @@ class Drive:
         return None
 
     def _missing(self, pieces: Sequence[Piece]) -> Task:
-        """Without what others have stored meanwhile."""
+        """Return a task without the pieces that other processes have stored in the meantime."""
         there = self.store.there({p.key for p in pieces})
         left = []
         for p in pieces:
@@ -90,15 +92,15 @@ class Drive:
         return tuple(left)
 
     def wait_for_others(self) -> None:
-        """Look again at what other processes were at: it is there, or still under way, or theirs no
-        more.
+        """Check again the pieces that other processes had claimed: they are stored, still claimed,
+        or free.
         """
         self.store.release()
         self.tasks.extend((p,) for p in self._missing(self.deferred))
         self.deferred = []
 
     def finish(self, outcomes: Sequence[tuple[Piece, Outcome]]) -> None:
-        """Store what came back."""
+        """Store the outcomes of a task."""
         if not outcomes:
             return
         self.store.put(
@@ -121,14 +123,14 @@ class Drive:
             self.progress.cell()
 
     def beat(self) -> None:
-        """Signs of life, for workers and for other processes."""
+        """Renew the heartbeat for workers and the claims for other processes."""
         if self.scratch.beat():
             self.store.renew(self.owner, CLAIM)
 
     # in this process
 
     def here(self) -> None:
-        """All tasks one after another, threads within the core."""
+        """Compute all tasks in sequence, with threads within the core."""
         while self.tasks or self.deferred:
             while task := self.take():
                 for piece in task:
@@ -149,12 +151,12 @@ class Drive:
     # by an executor
 
     def away(self, pool: Pool) -> None:
-        """All tasks by the workers of an executor."""
+        """Compute all tasks by the workers of an executor."""
         ExecutorRunner(self, pool).go()
 
 
 class ExecutorRunner:
-    """Tasks under way at an executor."""
+    """Tasks submitted to an executor."""
 
     def __init__(self, drive: Drive, pool: Pool) -> None:
         self.drive, self.pool = drive, pool
@@ -215,7 +217,7 @@ class ExecutorRunner:
             self._broken()
 
     def _threads(self, p: Piece) -> Any:
-        """Workers times threads are no more than there are cores."""
+        """Limit workers times threads to the number of cores."""
         threads = p.run.threads or 1
         if threads > 1 and self.pool.local:
             threads = max(1, min(threads, cores() // self.pool.workers))
@@ -254,7 +256,7 @@ class ExecutorRunner:
             self._broken()
 
     def _broken(self) -> None:
-        """The executor is of no more use: all it had is to be sent again, by a new one."""
+        """Replace a broken executor and send its tasks again."""
         if self.in_flight:
             done, late = wait(self.in_flight, timeout=PATIENCE)
             for future in late:
@@ -274,7 +276,7 @@ class ExecutorRunner:
         self.pool.revive()
 
     def _receive_last(self, done: Iterable[Future[Any]]) -> None:
-        """What a broken executor still has: results, or the news that there are none."""
+        """Receive what a broken executor still has: results, or the news that there are none."""
         for future in done:
             if _error(future) is not None:
                 self._on_worker_lost(self.in_flight.pop(future))
@@ -282,8 +284,8 @@ class ExecutorRunner:
                 self._receive([future])
 
     def _on_worker_lost(self, job: Job) -> None:
-        """Pieces whose worker was lost go out again, one by one; those that see it happen too often
-        are given up.
+        """Send the pieces of a lost worker again, one by one; give up those that lose their worker
+        too often.
         """
         begun = not self.pool.guard or self.drive.scratch.begun(job.number)
         self.begun = self.begun or begun
@@ -317,7 +319,7 @@ class ExecutorRunner:
                 self.drive.tasks.appendleft((p,))
 
     def _stop(self) -> None:
-        """Nothing new; what runs is told to stop; what is done is stored."""
+        """Stop: submit nothing more, tell running jobs to stop, store what is finished."""
         d = self.drive
         d.scratch.stop()
         # What has begun hands in its finished pieces; cancelled, it would lose them.
@@ -332,7 +334,7 @@ class ExecutorRunner:
             self._collect(running)
 
     def _collect(self, running: Iterable[Future[Any]]) -> None:
-        """Store what there is; give up the rest."""
+        """Store finished outcomes; give up the rest."""
         d = self.drive
         finished: list[tuple[Piece, Outcome]] = []
         for future in running:
@@ -346,11 +348,11 @@ class ExecutorRunner:
 
 
 def _error(future: Future[Any]) -> BaseException | None:
-    """What a future that is done has raised."""
+    """Return what a finished future has raised."""
     return CancelledError() if future.cancelled() else future.exception()
 
 
 def _outcomes(future: Future[Any], job: Job) -> list[tuple[Piece, Outcome]]:
-    """What came back of a job."""
+    """Return the outcomes of a job."""
     outcomes = {(o.key, o.first, o.runs): o for o in future.result()}
     return [(p, o) for p in job.pieces if (o := outcomes.get((p.key, p.run.first_run, p.run.runs)))]

@@ -1,5 +1,5 @@
-"""What has to be known of executors: how many workers, where they are, and how to have a new one
-when a worker's death broke it.
+"""Properties of executors: the number of workers, where they run, and how to replace an executor
+that a worker's death broke.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ LARGEST = 4096  # workers
 STUCK = 2.0  # seconds in which an executor should have noticed that a worker died
 START = 1.0  # seconds to start processes of our own
 ENDING = 10.0  # seconds until our workers are killed; told to stop, they may write checkpoints
-INSTEAD = "take executor=None or a ThreadPoolExecutor"
+INSTEAD = "use executor=None or a ThreadPoolExecutor"
 HURRY = 1.0  # the same after a second Ctrl-C
 
 
 def check(executor: object) -> None:
-    """Refuse what is neither an executor nor a number, and say where its executor is to be had."""
+    """Refuse what is neither an executor nor a number, and say where its library provides one."""
     if isinstance(executor, Executor) or is_submitit(executor):
         return
     if isinstance(executor, Real):
@@ -60,13 +60,13 @@ def check(executor: object) -> None:
 
 
 class Pool:
-    """An executor as a sweep uses it.
+    """An executor with the interface that a sweep uses.
 
     Parameters
     ----------
     executor : concurrent.futures.Executor, submitit executor or int
-        A number: that many processes of our own, started afresh (spawn). Of submitit: jobs of our
-        own that it submits.
+        A number starts that many processes (spawn). An executor of submitit submits jobs as
+        workers.
     """
 
     _jobs: JobExecutor | None = None
@@ -86,7 +86,7 @@ class Pool:
 
     @property
     def workers(self) -> int:
-        """How many tasks are worked on at a time."""
+        """Number of simultaneous tasks."""
         client = getattr(self._executor, "_client", None)
         if client is not None and hasattr(
             client, "nthreads"
@@ -100,7 +100,7 @@ class Pool:
 
     @property
     def start(self) -> float:
-        """Seconds until its workers are there."""
+        """Seconds until its workers have started."""
         return START if self._ours else 0.0
 
     @property
@@ -121,7 +121,7 @@ class Pool:
         )
 
     def submit(self, job: Job) -> Future[Any]:
-        """Send a job off. What goes wrong is a SweepError, unless the executor is broken."""
+        """Submit a job. Errors become a SweepError, unless the executor is broken."""
         try:
             if not isinstance(self._executor, ProcessPoolExecutor):
                 return self._executor.submit(compute, job)  # with its own way to pickle, or none
@@ -141,12 +141,14 @@ class Pool:
 
     @property
     def guard(self) -> bool:
-        """Whether the workers are child processes without a guard of their own."""
+        """Whether the workers are child processes that do not yet end with their parent."""
         return isinstance(self._executor, ProcessPoolExecutor) or self._loky is not None
 
     def free(self) -> None:
-        """A worker killed while it sends a result leaves half a message and a lock, for which its
-        executor waits for ever: after a while, break what is broken.
+        """Break an executor that waits for a killed worker.
+
+        A worker killed while it sends a result leaves half a message and a lock, for which its
+        executor would wait forever.
         """
         if self._killed(self._children()):
             self._unblock()
@@ -162,7 +164,7 @@ class Pool:
         return list(processes.values()) if processes else []
 
     def _killed(self, processes: list[Any]) -> bool:
-        """Whether one of these workers died a while ago; all others are killed then."""
+        """Return whether one of these workers died some time ago; then kill all others."""
         if all((p.exitcode or 0) == 0 for p in processes):
             self._died = None
         elif self._died is None:
@@ -175,8 +177,8 @@ class Pool:
         return False
 
     def revive(self) -> None:
-        """After a worker's death: an executor of the same kind, where the old one does not go on by
-        itself.
+        """Return a new executor of the same kind after a worker's death, if the old one cannot
+        continue.
         """
         self._died = None
         old: Any = self._executor
@@ -199,10 +201,10 @@ class Pool:
             self._ours = True
 
     def close(self) -> None:
-        """End the jobs and processes that are ours.
+        """End the jobs and processes that this object started.
 
-        One that was killed just before may have held the lock on jobs, for which another would
-        wait for ever.
+        A process killed just before may have held the lock on jobs, for which another would wait
+        forever.
         """
         if self._jobs is not None:
             self._jobs.shutdown(wait=False, cancel_futures=True)
@@ -223,7 +225,7 @@ class Pool:
 
 
 def check_processes() -> None:
-    """Refuse where processes cannot be started, or would not find what they need."""
+    """Refuse process pools where processes cannot be started or could not import what they need."""
     process = multiprocessing.current_process()
     if getattr(process, "_inheriting", False):
         raise SweepError(
@@ -238,8 +240,8 @@ def check_processes() -> None:
     method = multiprocessing.get_start_method(allow_none=True)
     if method not in (None, *multiprocessing.get_all_start_methods()):
         raise SweepError(
-            f"executor: this is a worker process of {method}, which has no other processes than "
-            f"its own; {INSTEAD}"
+            f"executor: this is a worker process of {method}, which may not start other "
+            f"processes; {INSTEAD}"
         )
     main = sys.modules.get("__main__")
     path = getattr(main, "__file__", None)
@@ -251,7 +253,7 @@ def check_processes() -> None:
         and not os.path.exists(path)
     ):
         raise SweepError(
-            f"executor: worker processes read the main program again, and {path!r} is no file; "
+            f"executor: worker processes import the main program again, and {path!r} is no file; "
             f"put it into one, or {INSTEAD}"
         )
 
@@ -266,23 +268,24 @@ def _processes(n: int) -> ProcessPoolExecutor:
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception says."""
+    """Return an exception as one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def unsent(error: BaseException) -> SweepError:
-    """What to raise where a job does not reach a worker."""
+    """Return the error to raise if a job does not reach a worker."""
     return SweepError(
         f"executor: a cell or its result cannot be sent to a worker ({one_line(error)}); "
         "functions of your own must be in a module (a file) that workers can import, not in a "
-        "notebook or within a function; or take a ThreadPoolExecutor, or joblib's "
+        "notebook or within a function; or use a ThreadPoolExecutor, or joblib's "
         "get_reusable_executor()"
     )
 
 
 def lost(error: BaseException) -> bool:
-    """Whether a future's exception means that a worker was lost; else the job could not be sent,
-    or its answer, and would fail again.
+    """Return whether a future's exception means that a worker was lost.
+
+    Otherwise the job or its result could not be sent, and would fail again.
     """
     if isinstance(error, CancelledError):
         return True

@@ -20,12 +20,12 @@ WATCHED = ("steps", "record", "stop")  # how long a cell is followed, and how it
 def identify(
     run: Run, seed: Seed | None, root: Seed | None, functions: Functions
 ) -> tuple[Seed, bytes]:
-    """Seed and key of a cell; its own seed, or one from `root` and from what it simulates.
+    """Return seed and key of a cell: its own seed, or one from `root` and what it simulates.
 
     Raises
     ------
     Unknown
-        A ValueError: a function that cannot be told from another one, unless `functions` is loose.
+        If a function cannot be identified, unless `functions` is loose. It is a ValueError.
     """
     global _own
     _own = True
@@ -37,9 +37,9 @@ _ran: dict[int, Any] = {}  # functions that have been at work here: they may cha
 
 
 def check(run: Run, seed: Seed, key: bytes) -> None:
-    """Refuse functions that are not what the key says.
+    """Refuse functions that differ from those in the key.
 
-    A worker process has them from its own modules, which may be newer, or set up otherwise.
+    A worker process imports them from its own modules, which may be another version.
 
     Raises
     ------
@@ -52,8 +52,8 @@ def check(run: Run, seed: Seed, key: bytes) -> None:
     new = [where for where, f in functions.met.items() if id(f) not in _ran]
     if new and here != key and not functions.unknown:
         raise ValueError(
-            f"{new[0]}: another function in the worker than in the sweep: its module has changed "
-            f"since, or something it rests on is set elsewhere; {NAME_IT}"
+            f"{new[0]}: the worker has another version of the function than the sweep: its module "
+            f"has changed, or something that it depends on differs; {NAME_IT}"
         )
     if len(_ran) > 1000:  # of functions that come with each order
         _ran.clear()

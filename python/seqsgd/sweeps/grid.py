@@ -1,6 +1,4 @@
-"""Grids: axes of values, written as lists, as ranges or with labels, alone or several walking
-together.
-"""
+"""Grids: axes of values, written as lists, as ranges or with labels, single or joint."""
 
 from __future__ import annotations
 
@@ -65,9 +63,9 @@ class Axis:
     name : str
         Of the dimension.
     keys : tuple of str
-        Dotted names of the arguments that change along it, together.
+        Dotted names of the arguments that change together along it.
     points : tuple of tuples
-        For each position the value of each key.
+        The value of each key at each position.
     coords : dict of str to tuple
         Coordinates along the dimension, numbers, strings or booleans; the first is called `name`.
     """
@@ -82,7 +80,10 @@ class Axis:
 
 
 def parse(grid: Mapping[Any, Any]) -> tuple[Axis, ...]:
-    """The axes of a grid; the number of cells is known to be at most LIMIT before any list is made."""
+    """Return the axes of a grid.
+
+    At most LIMIT cells are allowed, checked before any list is made.
+    """
     if not isinstance(grid, Mapping):
         raise ConfigError(f"grid: expected a table of axes, got {_checks.short(grid)}")
     entries = [(_keys(key), value) for key, value in _flat(grid, ())]
@@ -93,7 +94,7 @@ def parse(grid: Mapping[Any, Any]) -> tuple[Axis, ...]:
                 raise ConfigError(f"grid.{key}: appears twice")
             if key == "threads":
                 raise ConfigError(
-                    "grid.threads: results do not depend on it, so that it cannot be an axis"
+                    "grid.threads: results do not depend on it, so it cannot be an axis"
                 )
             seen.add(key)
     columns = [_columns(keys, value) for keys, value in entries]
@@ -108,7 +109,7 @@ def parse(grid: Mapping[Any, Any]) -> tuple[Axis, ...]:
 
 
 def _check_names(axes: Sequence[Axis], given: Sequence[bool]) -> None:
-    """Refuse two axes with a coordinate of one name; one of the two has a name that was given."""
+    """Refuse two axes with a coordinate of the same name (one of them was given as `name`)."""
     taken: dict[str, int] = {}
     for i, axis in enumerate(axes):
         for name in axis.coords:
@@ -130,7 +131,9 @@ class _Columns:
 
 
 def _flat(grid: Mapping[Any, Any], above: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:
-    """Keys and values; tables that hold neither a range nor values are parts of dotted names."""
+    """Return keys and values; tables that are neither a range nor values are parts of dotted
+    names.
+    """
     for key, value in grid.items():
         if not isinstance(key, str):
             yield key, value
@@ -218,20 +221,20 @@ def _zipped(where: str, keys: tuple[str, ...], value: Any, rounded: bool) -> lis
         or len(value) != len(keys)
     ):
         raise ConfigError(
-            f"{where}: expected {len(keys)} lists that walk together, one for each name, got "
+            f"{where}: expected {len(keys)} lists of equal length, one for each name, got "
             f"{_checks.short(value)}"
         )
     columns = [_values(f"{where}[{i}]", v, rounded) for i, v in enumerate(value)]
     if len({len(c) for c in columns}) > 1:
         raise ConfigError(
-            f"{where}: expected lists of one length, got "
+            f"{where}: expected lists of equal length, got "
             f"{', '.join(f'{len(c)} values of {k}' for k, c in zip(keys, columns, strict=True))}"
         )
     return columns
 
 
 def _values(where: str, value: Any, rounded: bool) -> Sequence[Any]:
-    """A list or range, not yet materialised if it is long."""
+    """Return a list or range, not yet materialised if it is long."""
     if isinstance(value, Mapping):
         (word,) = value if len(value) == 1 else ("",)
         if word not in RANGES:
@@ -277,9 +280,9 @@ def _values(where: str, value: Any, rounded: bool) -> Sequence[Any]:
 
 
 def _array(value: Any) -> Any:
-    """A Series, an Index or a DataArray as the array it holds.
+    """Return the array in a Series, an Index or a DataArray.
 
-    Not a DataFrame, whose columns are not its rows.
+    A DataFrame is refused, since its rows and columns could be confused.
     """
     return (
         np.asarray(value)
@@ -289,13 +292,13 @@ def _array(value: Any) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    """The same as a list."""
+    """Return the values as a list."""
     value = _array(value)
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def points(where: str, value: Mapping[str, Any]) -> list[Any]:
-    """The values of one axis that is written as a table: values or a range, perhaps rounded."""
+    """Return the values of one axis written as a table: values or a range, perhaps rounded."""
     for word in value:
         if word not in ("values", *RANGES, "round"):
             known = ("values", *RANGES, "round")
@@ -357,7 +360,7 @@ def _number(where: str, value: Any) -> float:
 
 
 def _short(key: str, last: list[str]) -> str:
-    """The last part of a key where it is unique on the whole grid and free, else all of it."""
+    """Return the last part of a key if it is unique on the grid and free, otherwise all of it."""
     short = key.rsplit(".", 1)[-1]
     if short not in RESERVED and last.count(short) == 1:
         return short
@@ -383,8 +386,8 @@ def _axis(keys: tuple[str, ...], axis: _Columns, last: list[str]) -> Axis:
 
 
 def _labels(values: Sequence[Any]) -> tuple[Any, ...]:
-    """The values themselves if they are numbers, words or truth values; else a different word for
-    each.
+    """Return the values themselves if they are numbers, strings or booleans, otherwise a unique
+    label for each.
     """
     for kinds in (bool, str):
         if all(isinstance(v, kinds) for v in values):

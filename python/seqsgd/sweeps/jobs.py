@@ -1,6 +1,6 @@
 """Jobs of a batch system (Slurm, through submitit) as the workers of an executor.
 
-A job waits in a queue for seconds or hours, a task of a sweep takes seconds: so each job is a
+A job waits in a queue for seconds or hours; a task of a sweep takes seconds. So each job is a
 worker that takes task after task from a folder on the shared file system.
 """
 
@@ -30,23 +30,23 @@ LOSSES = 3  # jobs in a row that end without a result before the executor is giv
 
 
 class JobLost(RuntimeError):
-    """A job ended (killed, preempted, out of time) while it was at a task."""
+    """A job ended (killed, preempted, out of time) while it worked on a task."""
 
 
 class JobExecutor(Executor):
-    """Workers that are jobs of submitit, as an executor of :mod:`concurrent.futures`.
+    """Jobs of submitit as the workers of a :mod:`concurrent.futures` executor.
 
-    :func:`seqsgd.sweep` makes one of a submitit executor given as `executor`; make it yourself to
-    choose the number of jobs. The folder of the submitit executor must be seen from all machines.
+    :func:`seqsgd.sweep` makes one if its `executor` is a submitit executor. Make it yourself to
+    choose the number of jobs. All machines must see the folder of the submitit executor.
 
     Parameters
     ----------
     executor : submitit executor
-        With its time limit, memory and partition set by `update_parameters`. A job that reaches its
-        time limit is replaced; long cells go on from their checkpoints.
+        Set its time limit, memory and partition by `update_parameters`. A job that reaches its time
+        limit is replaced; long cells continue from their checkpoints.
     workers : int, optional
-        Jobs at a time. None: its `slurm_array_parallelism` if that is set, else the number of cores
-        here.
+        Number of simultaneous jobs. None uses its `slurm_array_parallelism` if that is set,
+        otherwise the number of cores of this machine.
     """
 
     def __init__(self, executor: Any, workers: int | None = None) -> None:
@@ -88,7 +88,7 @@ class JobExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let the jobs end: after what they are at (wait), or cancelled."""
+        """End the jobs: after their present task (wait), or cancelled."""
         with self._lock:
             self._closed = True
             if cancel_futures:
@@ -100,7 +100,7 @@ class JobExecutor(Executor):
             self._watcher.join()
 
     def _watch(self) -> None:
-        """Answers into futures, new jobs for lost ones, a sign of life now and then."""
+        """Move answers into futures, replace lost jobs, and renew the heartbeat."""
         beaten = time.monotonic()
         while not (self._closed and not self._futures):
             if not self._go.exists():
@@ -160,7 +160,7 @@ class JobExecutor(Executor):
             future.set_exception(error)
 
     def _fail(self, error: Exception) -> None:
-        """The batch system does not take jobs, or the folder is gone."""
+        """Fail all calls: the batch system does not accept jobs, or the folder is gone."""
         self._lost = LOSSES
         for name in list(self._futures):
             self._settle(
@@ -176,7 +176,7 @@ class JobExecutor(Executor):
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _left(self) -> list[Any]:
-        """Jobs that have not ended by themselves after a few seconds."""
+        """Return the jobs that have not ended after a few seconds."""
         deadline = time.monotonic() + 3
         while (
             left := [j for j in self._jobs.values() if not j.done()]
@@ -186,7 +186,7 @@ class JobExecutor(Executor):
 
 
 def serve(folder: str, number: str, path: list[str]) -> int:
-    """Be a worker: take orders in their order until nobody waits any more; how many were done."""
+    """Work on calls in their order until the executor is gone; return how many were done."""
     sys.path += [entry for entry in path if entry not in sys.path]  # for modules of the user's
     root = Path(folder)
     go, done = root / "go", 0
@@ -217,7 +217,7 @@ def serve(folder: str, number: str, path: list[str]) -> int:
 
 
 def _take(root: Path, number: str) -> str | None:
-    """An order that is now this worker's: a file that it, and nobody else, could rename."""
+    """Claim a call by renaming its file, which succeeds for one worker only."""
     with contextlib.suppress(OSError):
         for path in sorted((root / "orders").iterdir()):
             if not path.name.isdigit():
@@ -244,13 +244,13 @@ def _dumps(value: Any) -> bytes:
 
 
 def jobs_of(executor: Any) -> int:
-    """How many jobs of a submitit executor work at a time unless somebody says otherwise."""
+    """Return the default number of simultaneous jobs of a submitit executor."""
     inner = getattr(executor, "_executor", executor)
     return int(inner.parameters.get("array_parallelism") or cores())
 
 
 def is_submitit(executor: object) -> bool:
-    """Whether this is an executor of submitit, told without importing it."""
+    """Return whether this is an executor of submitit, without importing submitit."""
     return any(
         t.__module__.startswith("submitit.") and t.__name__ == "Executor"
         for t in type(executor).__mro__

@@ -1,4 +1,4 @@
-"""Labels that are nearly right: a float stands for the coordinate that it is but for rounding."""
+"""Labels up to rounding: a float finds the coordinate that differs from it only by rounding."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Array = npt.NDArray[Any]
 
 
 def nearly(values: Array, label: Any) -> Any:
-    """The label in terms of the coordinates `values`, for `Dataset.sel`.
+    """Return the label in terms of the coordinates `values`, for `Dataset.sel`.
 
     Parameters
     ----------
     values : array
         Coordinates of one axis.
     label : scalar, list, array, DataArray or slice
-        Floats in it that are a coordinate but for rounding, of float64 or (where either is one) of
-        float32, are replaced by it; all else is left.
+        A float that equals a coordinate up to rounding of float64 (or of float32, if either is one)
+        is replaced by it; everything else stays.
     """
     if values.dtype.kind != "f" or not len(values):
         return label
@@ -49,7 +49,7 @@ def _precision(label: Any, given: Array) -> float:
 
 
 def _nearest(values: Array, labels: Array, precision: float) -> Array:
-    """The nearest coordinate where it is near enough, else the label."""
+    """Return the nearest coordinate if it is near enough, otherwise the label."""
     order = np.sort(values)
     after = np.searchsorted(order, labels)
     low, high = order[np.maximum(after - 1, 0)], order[np.minimum(after, len(order) - 1)]

@@ -1,4 +1,4 @@
-"""Who is at work: a name for this process that others can check for life."""
+"""A name for this process, by which other processes can check that it is alive."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 
 def _born(pid: int) -> str:
-    """Start time of a process where the system tells, so that a number used again is not mistaken."""
+    """Return the start time of a process if the system provides it, since process numbers are
+    reused.
+    """
     if sys.platform == "win32":
         return _born_on_windows(pid)
     try:
@@ -49,12 +51,12 @@ if sys.platform == "win32":
 
 
 def name() -> str:
-    """host:pid:start of this process."""
+    """Return host:pid:start of this process."""
     return f"{socket.gethostname()}:{os.getpid()}:{_born(os.getpid())}"
 
 
 def alive(owner: str) -> bool:
-    """Whether a process may still be there; always true of other hosts."""
+    """Return whether a process may still exist; always true for other hosts."""
     host, pid, born = owner.rsplit(":", 2)
     if host != socket.gethostname():
         return True
@@ -69,6 +71,6 @@ def alive(owner: str) -> bool:
 
 
 def near(owner: str) -> bool:
-    """Whether a process is known to live on this machine."""
+    """Return whether a process is known to live on this machine."""
     host, pid, _ = owner.rsplit(":", 2)
     return host == socket.gethostname() and alive(owner) and _born(int(pid)) != ""

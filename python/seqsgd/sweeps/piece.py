@@ -1,4 +1,4 @@
-"""Pieces: some runs of one cell, as they go to a worker, and what comes back."""
+"""Pieces: some runs of one cell, as they are sent to a worker, and their outcome."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 class Piece(NamedTuple):
     """Runs first_run .. first_run + runs - 1 of cell number `cell`.
 
-    `seconds` is what one core is thought to need, `each` what of it does not come from the steps.
+    `seconds` is the estimated time on one core; `each` is its part outside the steps.
     """
 
     cell: int
@@ -36,7 +36,7 @@ class Piece(NamedTuple):
 
     @property
     def run_steps(self) -> int:
-        """Steps summed over its runs."""
+        """Number of steps, summed over its runs."""
         return self.run.runs * self.run.steps
 
     @property
@@ -47,7 +47,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A piece that was computed, or failed, in the form in which it is stored."""
+    """A computed or failed piece, in the form in which it is stored."""
 
     cell: int
     key: bytes
@@ -65,8 +65,8 @@ class Outcome:
 
 
 def encode(variables: Mapping[str, Variable], grid: Array, time: Array) -> tuple[str, bytes, bytes]:
-    """Header (JSON), record steps with their times, and the values, one array after another in C
-    order, little-endian.
+    """Encode an outcome: header (JSON), record steps with their times, and the values, one array
+    after another in C order, little-endian.
     """
     header, parts = [], []
     for name, v in variables.items():
@@ -82,13 +82,13 @@ def encode(variables: Mapping[str, Variable], grid: Array, time: Array) -> tuple
 
 
 def decode_grid(blob: bytes) -> tuple[Array, Array]:
-    """Record steps (int64) and times (float64)."""
+    """Decode record steps (int64) and times (float64)."""
     n = len(blob) // 16
     return np.frombuffer(blob, "<i8", n), np.frombuffer(blob, "<f8", n, 8 * n)
 
 
 class Layout(NamedTuple):
-    """Where an array lies within the data of a piece."""
+    """Position of an array within the data of a piece."""
 
     name: str
     dims: tuple[str, ...]
@@ -99,7 +99,7 @@ class Layout(NamedTuple):
 
 
 def layouts(header: str) -> list[Layout]:
-    """The arrays of a header."""
+    """Return the arrays of a header."""
     out, offset = [], 0
     for name, dims, dtype, shape, meaning in json.loads(header):
         meaning = PASSED if name == "weak_recovery" else meaning  # older stores have another
@@ -110,7 +110,7 @@ def layouts(header: str) -> list[Layout]:
 
 
 def decode(item: Layout, data: bytes) -> Array:
-    """One array, read-only, without a copy."""
+    """Return one array, read-only, without a copy."""
     count = int(np.prod(item.shape, dtype=np.int64))
     return np.frombuffer(data, item.dtype, count, item.offset).reshape(item.shape)
 
@@ -119,18 +119,19 @@ CELLS = np.dtype([("key", "V32"), ("first", "<i8"), ("runs", "<i8")])
 
 
 def pack(cells: Sequence[Cell]) -> bytes:
-    """Keys and runs of the cells of a sweep, in order."""
+    """Pack keys and runs of the cells of a sweep, in order."""
     return np.array([(c.key, c.run.first_run, c.run.runs) for c in cells], CELLS).tobytes()
 
 
 def checksum(data: bytes) -> int:
-    """Told apart from bit rot when read."""
+    """Return a checksum, which detects bit rot."""
     return zlib.crc32(data)
 
 
 def gaps(first: int, runs: int, there: Sequence[tuple[int, int, bool]]) -> list[tuple[int, int]]:
-    """What is missing of runs first .. first + runs - 1, as (first, runs), given (first, runs,
-    whether runs can be told apart) of what is there.
+    """Return the missing runs among first .. first + runs - 1, as (first, runs).
+
+    `there` has (first, runs, whether its runs can be separated) of the stored pieces.
     """
     if any(not split and (f, n) == (first, runs) for f, n, split in there):
         return []

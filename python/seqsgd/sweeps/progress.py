@@ -1,4 +1,4 @@
-"""How far a sweep is: one bar where somebody watches, one line a minute elsewhere."""
+"""Progress of a sweep: one bar on a terminal, one line a minute elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LINE = 60.0  # seconds between lines
 
 
 class Progress:
-    """Counts cells, run-steps and the seconds they were thought to take.
+    """Counts cells, run-steps and estimated seconds.
 
     Parameters
     ----------
@@ -20,11 +20,11 @@ class Progress:
     cells_done, run_steps_done : int
         Already stored.
     seconds : float
-        Estimate for the rest, on one worker.
+        Estimate for the rest on one worker.
     all_together : float
-        The same for all workers.
+        Estimate for the rest on all workers.
     wanted : bool or None
-        True: a bar. None: a bar on a terminal, lines elsewhere. False: nothing.
+        True shows a bar, None a bar on a terminal and lines elsewhere, False nothing.
     """
 
     def __init__(
@@ -52,21 +52,21 @@ class Progress:
         self._show()
 
     def piece(self, run_steps: int, seconds: float) -> None:
-        """A piece is done; `seconds` is what it was thought to take."""
+        """Count a finished piece; `seconds` is its estimate."""
         self._finished += run_steps
         self._spent += seconds
 
     def cell(self) -> None:
-        """A cell is done."""
+        """Count a finished cell."""
         self.cells_done += 1
 
     def in_flight(self, run_steps: int) -> None:
-        """Steps done of pieces under way."""
+        """Count the steps done of unfinished pieces."""
         self._flying = max(run_steps, 0)
         self._tell()
 
     def left(self) -> float:
-        """Seconds to the end, by the speed so far where there is one."""
+        """Return the seconds to the end, by the speed so far if there is one."""
         passed = time.monotonic() - self._started
         rest = max(self._seconds - self._spent, 0.0)
         return (
@@ -76,7 +76,7 @@ class Progress:
         )
 
     def line(self) -> str:
-        """The state in words."""
+        """Return the state in words."""
         done = self._finished + self._flying
         rate = done / max(time.monotonic() - self._started, 1e-9)
         return (
@@ -98,5 +98,5 @@ class Progress:
             _stderr.say(f"seqsgd: {self.line()}")
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.close()

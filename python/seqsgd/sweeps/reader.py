@@ -1,4 +1,4 @@
-"""Reading a store, beside whoever writes to it."""
+"""Read a store, also while another process writes to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .store import BUSY, check_format, told
 
 
 class Stored(NamedTuple):
-    """A piece without its data."""
+    """A stored piece without its data."""
 
     id: int
     key: bytes
@@ -49,7 +49,7 @@ class Failure(NamedTuple):
 
 
 class Reader:
-    """A store opened for reading; nothing is changed, and it may lie in a read-only place."""
+    """A store opened for reading; nothing is changed, and its folder may be read-only."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = _files.check_path("store", path)
@@ -74,7 +74,7 @@ class Reader:
                 yield db
 
     def __getstate__(self) -> dict[str, Any]:
-        """Where the store is; of one without a name, which ends with this process, all of it."""
+        """Pickle the path of the store; of a temporary store, all its contents."""
         if self.owner is None:
             return {"path": str(self.path.resolve())}
         folder = Folder()
@@ -92,7 +92,7 @@ class Reader:
         self.path = Path(state["path"])
 
     def damaged(self, why: object) -> StoreError:
-        """What to raise where the contents make no sense."""
+        """Return the error to raise if the contents are invalid."""
         text = " ".join(str(why).split()) or type(why).__name__
         return StoreError(
             f"store: {str(self.path)!r} is damaged ({text}); what is intact can be kept by "
@@ -101,7 +101,7 @@ class Reader:
 
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
-        """What was written by a store can be read; whatever else goes wrong is damage."""
+        """Turn any error while reading stored contents into a StoreError for damage."""
         try:
             yield
         except StoreError:
@@ -119,26 +119,26 @@ class Reader:
             raise self.damaged(e) from e
 
     def entropy(self) -> Seed | None:
-        """The seed of sweeps that name none, if one was drawn."""
+        """Return the seed of sweeps without `rng`, if one was drawn."""
         with self._open() as db:
             row = db.execute("SELECT value FROM meta WHERE name = 'entropy'").fetchone()
         return Seed.from_plain(json.loads(row[0])) if row else None
 
     def there(self) -> dict[bytes, list[tuple[int, int, bool]]]:
-        """As of Store."""
+        """Return stored runs, as Store.there does."""
         found: dict[bytes, list[tuple[int, int, bool]]] = {}
         for s in self.pieces(None):
             found.setdefault(s.key, []).append((s.first, s.runs, s.split))
         return found
 
     def last(self) -> tuple[str, np.ndarray[Any, Any]]:
-        """Definition of the sweep that was begun last, with keys and runs of its cells."""
+        """Return the definition of the latest sweep, with keys and runs of its cells."""
         with self._open() as db:
             row = db.execute(
                 "SELECT definition, keys, hash FROM sweeps ORDER BY id DESC LIMIT 1"
             ).fetchone()
         if row is None:
-            raise StoreError(f"store: {str(self.path)!r} holds no sweep")
+            raise StoreError(f"store: {str(self.path)!r} contains no sweep")
         definition, keys, name = row
         with self.whole():
             if hashlib.sha256(definition.encode() + keys).digest() != name:
@@ -146,7 +146,7 @@ class Reader:
             return definition, np.frombuffer(keys, CELLS)
 
     def pieces(self, keys: set[bytes] | None) -> list[Stored]:
-        """All pieces, or those of some cells, in the order in which they came."""
+        """Return all pieces, or those of some cells, in the order in which they were stored."""
         with self._open() as db:
             rows = db.execute(
                 "SELECT id, key, first, runs, split, header, grid, origin, created, seconds FROM "
@@ -155,7 +155,7 @@ class Reader:
             return [Stored(*row) for row in rows if keys is None or row[1] in keys]
 
     def texts(self, ids: Iterable[int]) -> dict[int, bytes]:
-        """Headers, grids and origins by number."""
+        """Return headers, grids and origins by number."""
         with self._open() as db:
             found = {
                 i: db.execute("SELECT body, hash FROM texts WHERE id = ?", (i,)).fetchone()
@@ -171,7 +171,7 @@ class Reader:
         return {i: body for i, (body, _) in found.items()}
 
     def data(self, ids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        """The data of pieces, each checked, in ascending order."""
+        """Yield the data of pieces, each checked, in ascending order."""
         with self._open() as db:
             ids = sorted(ids)
             if len(ids) > 500 and ids[-1] - ids[0] < 4 * len(ids):  # one pass over the table
@@ -202,7 +202,7 @@ class Reader:
                 yield i, data
 
     def inputs(self, keys: set[bytes]) -> dict[bytes, dict[str, Any]]:
-        """`arguments` and `task_repr` of cells that were begun."""
+        """Return `arguments` and `task_repr` of the cells that were begun."""
         with self._open() as db, self.whole():
             return {
                 key: json.loads(text)
@@ -211,7 +211,7 @@ class Reader:
             }
 
     def failures(self, keys: set[bytes]) -> list[Failure]:
-        """What failed, and has not succeeded since."""
+        """Return the failures of pieces that have not succeeded since."""
         with self._open() as db:
             return [
                 Failure(*row)

@@ -1,4 +1,4 @@
-"""What a sweep has found, with labels."""
+"""Results of a sweep, with labels."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ EAGER = 256_000_000  # bytes: larger ones are read when looked at
 
 
 class SweepResult:
-    """The results of the sweep that a store was last used for: those there are, also while they are
-    still being computed.
+    """The results of the latest sweep in a store: those that exist, also while the sweep is
+    running.
 
     Attributes
     ----------
@@ -59,32 +59,31 @@ class SweepResult:
 
     @property
     def path(self) -> Path:
-        """The store."""
+        """Path of the store."""
         return self._reader.path
 
     @cached_property
     def dataset(self) -> xr.Dataset:
-        """Everything under its labels: the axes of the grid, then run, step and token as in
+        """All records under their labels: the axes of the grid, then run, step and token as in
         :class:`Result`.
 
-        Where cells differ in their records, runs or tokens, the union is taken, with NaN where a
-        cell has nothing; counts and truth values are then float64. Read at once if it is smaller
-        than 256 MB, else when looked at. See :meth:`open`. The attribute `complete` is 0 while
-        cells are missing.
+        If cells differ in their records, runs or tokens, the dataset has the union, with NaN where
+        a cell has no value; counts and booleans are then float64. It is loaded at once if it is
+        smaller than 256 MB, otherwise on access (see :meth:`open`). The attribute `complete` is 0
+        while cells are missing.
 
         `weak_recovery` is inf for a run that did not reach eta, so that
-        ``weak_recovery.median("run")`` is never a number made of those that did; NaN is for what
-        was not computed.
+        ``weak_recovery.median("run")`` never uses only the runs that did. NaN means not computed.
         """
         return self.open()
 
     def open(self, lazy: bool | None = None) -> xr.Dataset:
-        """The dataset, as the store is now.
+        """Open the dataset in the present state of the store.
 
         Parameters
         ----------
         lazy : bool, optional
-            Whether values are read when they are looked at. None: if there are many.
+            Whether to read values on access. None does so for large datasets.
         """
 
         a = self._assembly()
@@ -158,14 +157,12 @@ class SweepResult:
 
     @property
     def weak_recovery(self) -> xr.DataArray:
-        """First step of weak recovery; inf where eta was not reached, NaN where nothing was
-        computed.
-        """
+        """First step of weak recovery; inf if eta was not reached, NaN if not computed."""
         return self._recorded("weak_recovery")
 
     @property
     def loss(self) -> xr.DataArray:
-        """Mean one-pass loss since the record before."""
+        """Mean one-pass loss since the previous record."""
         return self._recorded("loss")
 
     @property
@@ -175,7 +172,7 @@ class SweepResult:
 
     def _recorded(self, name: str) -> xr.DataArray:
         if name not in self.dataset:
-            raise AttributeError(f"{name}: this sweep has not recorded it")
+            raise AttributeError(f"{name}: this sweep did not record it")
         return self.dataset[name]
 
     def __getitem__(self, name: str) -> xr.DataArray:
@@ -190,17 +187,17 @@ class SweepResult:
         drop: bool = False,
         **labels: Any,
     ) -> xr.Dataset:
-        """`dataset.sel`: part of it by labels, with all of its ways and options.
+        """Select by labels: `dataset.sel` with all its options.
 
-        Floats are found if they are right but for rounding (of float64: 1e-9; of float32, where the
-        label or the coordinate is one): alone, in lists and arrays, as ends of slices.
+        Floats match up to rounding: 1e-9 relative for float64, that of float32 if the label or the
+        coordinate is one. This holds for scalars, lists, arrays and the ends of slices.
 
         Parameters
         ----------
         indexers : mapping, optional
-            Labels by dimension, for names that cannot be written as keywords.
+            Labels by dimension, for names that are not valid keywords.
         method, tolerance, drop
-            As in :meth:`xarray.Dataset.sel`.
+            As for :meth:`xarray.Dataset.sel`.
         **labels
             Labels by dimension: scalars, lists, arrays, DataArrays or slices.
         """
@@ -220,21 +217,21 @@ class SweepResult:
         return self.dataset.sel(exact, method=method, tolerance=tolerance, drop=drop)
 
     def groupby(self, group: Any, **rest: Any) -> Any:
-        """`dataset.groupby`."""
+        """Group the dataset: `dataset.groupby`."""
         return self.dataset.groupby(group, **rest)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """A row for every number recorded."""
+        """Return a DataFrame with a row for every recorded number."""
         return self.dataset.to_dataframe()
 
     def _exact(self, name: str, label: Any) -> Any:
-        """Coordinates in place of floats that differ from them by rounding only."""
+        """Replace floats by the coordinates that they equal up to rounding."""
         _, values = self._axes_coords().get(name, (name, np.empty(0, object)))
         return nearly(values, label)
 
     @property
     def cells_done(self) -> int:
-        """How many cells are complete, at this moment."""
+        """Number of complete cells at this moment."""
         # without an Assembly, which loads xarray: after Ctrl-C nobody wants to wait for that
         with self._reader.whole():
             there = self._reader.there()
@@ -244,7 +241,7 @@ class SweepResult:
             )
 
     def cell(self, /, **labels: Any) -> Result:
-        """One cell as :func:`seqsgd.simulate` gives it, with all of its provenance.
+        """Return one cell as :func:`seqsgd.simulate` would, with all of its provenance.
 
         Parameters
         ----------
@@ -322,8 +319,9 @@ class SweepResult:
         }
 
     def provenance(self) -> xr.Dataset:
-        """Of every cell, under the labels of the grid: `arguments` (JSON), `seconds` of computing,
-        `created` (UTC), `versions` (JSON), `simd`, `complete`, `error`, `key`.
+        """Return the provenance of every cell, under the labels of the grid: `arguments` (JSON),
+        `seconds` of computing, `created` (UTC), `versions` (JSON), `simd`, `complete`, `error`,
+        `key`.
         """
 
         a = self._assembly()
@@ -372,12 +370,12 @@ class SweepResult:
 
     @property
     def errors(self) -> dict[str, str]:
-        """What failed: the cell in words, and why. Tracebacks are in :attr:`tracebacks`."""
+        """The failed cells in words, and why they failed. Tracebacks are in :attr:`tracebacks`."""
         return {where: f.error for where, f in self._failures().items()}
 
     @property
     def tracebacks(self) -> dict[str, str]:
-        """Where it happened, for those that failed."""
+        """Tracebacks of the failed cells."""
         return {where: f.traceback for where, f in self._failures().items()}
 
     def _failures(self) -> Mapping[str, Failure]:
@@ -397,11 +395,11 @@ class SweepResult:
         return out
 
     def to_netcdf(self, path: str | os.PathLike[str]) -> None:
-        """Write one netCDF4 file, whole or not at all: the dataset, and the provenance of every
-        cell in the group `provenance`.
+        """Write one netCDF4 file, completely or not at all: the dataset, and the provenance of
+        every cell in the group `provenance`.
         """
         target = _files.check_netcdf(
-            "path", path, "; for others there are to_zarr and dataset.to_dataframe()"
+            "path", path, "; for other formats use to_zarr or dataset.to_dataframe()"
         )
         dataset, words = self.dataset, self.provenance()
         with _files.atomic(target, netcdf_size(dataset, words)) as part:
@@ -411,7 +409,7 @@ class SweepResult:
     def to_zarr(self, path: str | os.PathLike[str]) -> None:
         """Write a zarr folder with the same contents (needs the package zarr).
 
-        A folder that is there already is refused.
+        An existing folder is refused.
         """
         final = _files.check_path("path", path)
         if final.exists():
@@ -459,18 +457,23 @@ class SweepResult:
             f"style='text-align:left'>{html.escape(t)}</td></tr>"
             for n, t in self._rows()
         )
-        return f"<div><strong>seqsgd.SweepResult</strong><table>{body}</table><details><summary>dataset</summary>{self.dataset._repr_html_()}</details></div>"
+        return (
+            f"<div><strong>seqsgd.SweepResult</strong><table>{body}</table><details>"
+            f"<summary>dataset</summary>{self.dataset._repr_html_()}</details></div>"
+        )
 
 
 def _free_words(d: xr.Dataset) -> xr.Dataset:
-    """Words of any length: zarr has no settled format for those of a fixed one, and warns."""
+    """Convert strings to variable length: zarr has no settled format for fixed length, and
+    warns.
+    """
     return d.assign_coords(
         {name: d[name].astype(object) for name in d.coords if d[name].dtype.kind == "U"}
     )
 
 
 def _comment(dims: tuple[str, ...]) -> dict[str, str]:
-    """What NaN means in records."""
+    """Return what NaN means in records."""
     if "step" not in dims:
         return {}
     stopped = "after a run stopped (halted at eta, or values not finite)"
@@ -478,12 +481,12 @@ def _comment(dims: tuple[str, ...]) -> dict[str, str]:
 
 
 def open_sweep(path: str | os.PathLike[str]) -> SweepResult:
-    """The results in a store, those there are.
+    """Open the results in a store, complete or not.
 
     Raises
     ------
     StoreError
-        If it is no store, or was written by a newer version.
+        If the file is not a store, or was written by a newer version.
     """
     return SweepResult(path)
 

@@ -1,4 +1,4 @@
-"""sweep: a grid of simulations, carried out by whatever there is, and kept."""
+"""sweep: simulate a grid of tasks on any executor, and keep the results."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ Path_ = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep would do.
+    """Size and estimated time of a sweep.
 
     Attributes
     ----------
     cells, cells_done : int
     run_steps, run_steps_left : int
     seconds : float
-        Estimated time for what is left, from trials on one core of this machine: the steps, what a
-        cell costs beside them, and the start of processes.
+        Estimated time for the rest, from trials on one core of this machine: the steps, the fixed
+        cost of a cell, and the start of processes.
     workers : int
         Cores that share it.
     """
@@ -82,37 +82,38 @@ def sweep(
     checkpoint_every: float = 60.0,
     progress: bool | None = None,
 ) -> SweepResult:
-    """Simulate every cell of a grid, once: what a store has is not computed again.
+    """Simulate every cell of a grid that the store does not have yet.
 
     Parameters
     ----------
     base : mapping or Sweep
-        Arguments of :func:`seqsgd.simulate` that all cells share. A Sweep is a base and a grid
-        already checked.
+        Arguments of :func:`seqsgd.simulate` that all cells share, or a Sweep, which is a checked
+        base with a grid.
     grid : mapping
         Dotted names of arguments and their values; see :class:`seqsgd.Sweep`.
     executor : concurrent.futures.Executor, int or None
-        None: this process, with threads inside the core. A number: that many processes. Else any
-        executor: ProcessPoolExecutor, ThreadPoolExecutor, joblib's and loky's
+        None uses this process, with threads inside the core; a number starts that many processes.
+        Other executors are ProcessPoolExecutor, ThreadPoolExecutor, joblib's and loky's
         `get_reusable_executor()`, `dask.distributed.Client.get_executor()`,
-        `mpi4py.futures.MPIPoolExecutor`; or one of submitit (Slurm), whose jobs then are the
-        workers. Cells then have one thread each (or `threads` of base, if workers times threads are
-        no more than there are cores). Results do not depend on any of it. Workers that die are
-        replaced and their cells tried again.
+        `mpi4py.futures.MPIPoolExecutor`, or an executor of submitit (Slurm), whose jobs become the
+        workers. With an executor, a cell uses one thread, or `threads` of the base (on one machine,
+        workers times threads is at most the number of cores). Results do not depend on the
+        executor. Workers that die are replaced and their cells tried again.
     store : path or None
-        One file, made if it does not exist. Whatever was finished is in it at any moment, and the
-        same call goes on from it. Several processes may work on one store and then share the cells.
-        None: a scratch file that vanishes with the result.
+        One file, created if it does not exist. It contains every finished cell at any moment, and
+        the same call continues from it. Several processes may use one store and share the cells.
+        None uses a temporary file that vanishes with the result.
     rng : int, numpy SeedSequence, numpy Generator or None
         See :class:`seqsgd.Sweep`.
     errors : "record" or "raise"
-        Whether a cell that fails is noted (`result.errors`), tried again by the next call, and
-        leaves the rest alone; or stops the sweep.
+        "record" records the error of a failed cell (`result.errors`) and continues; the next call
+        tries the cell again. "raise" stops the sweep.
     checkpoint_every : float
-        Seconds between checkpoints of long cells, which continue bit for bit. They lie in a folder
-        beside the store.
+        Seconds between checkpoints of long cells, from which they continue bit for bit. The files
+        are in a folder next to the store.
     progress : bool, optional
-        A bar on stderr. None: a bar on a terminal, a line a minute elsewhere.
+        Whether to show a progress bar on stderr. None shows a bar on a terminal and prints a line a
+        minute elsewhere.
 
     Returns
     -------
@@ -121,12 +122,12 @@ def sweep(
     Raises
     ------
     ConfigError, TypeError, ValueError, MemoryError
-        Before anything runs: one line about the base, the grid or the store (StoreError).
+        If the base, the grid or the store (StoreError) is wrong: one line, before anything runs.
     SweepError
-        With errors="raise", if a cell failed; if the executor cannot be used: its workers cannot
-        start, or cannot read what they are sent.
+        If a cell failed with errors="raise", or the executor cannot be used: its workers cannot
+        start, or cannot read what they receive.
     SweepInterrupted
-        On Ctrl-C: a KeyboardInterrupt with a `result`. Finished cells are stored.
+        On Ctrl-C. It is a KeyboardInterrupt with a `result`; finished cells are stored.
 
     Warns
     -----
@@ -153,7 +154,7 @@ def sweep(
 
 
 def _announce(progress: bool | None) -> Callable[[Plan], None]:
-    """Say what is to come where somebody watches."""
+    """Print the plan on a terminal."""
     watched = _stderr.watched() if progress is None else progress
     return lambda plan: _stderr.say(f"seqsgd: {plan}") if watched else None
 
@@ -168,7 +169,7 @@ def carry_out(
     progress: bool | None,
     announce: Callable[[Plan], None],
 ) -> SweepResult:
-    """`sweep` of what is checked; `announce` is told the plan before anything runs."""
+    """Run a checked sweep; calls `announce` with the plan before anything runs."""
     _checks.choice("errors", errors, ("record", "raise"))
     every = _checks.number("checkpoint_every", checkpoint_every, 0)
     if progress is not None:
@@ -281,7 +282,7 @@ def _plan(
     found: Sequence[tuple[Piece, int]],
     pool: tuple[int, float] | None,
 ) -> Plan:
-    """`pool`: how many workers, and the seconds until they are there."""
+    """Return the plan. `pool` has the number of workers and the seconds until they have started."""
     left = sum(p.run_steps for p, _ in found)
     whole, beside = sum(p.seconds for p, _ in found), sum(p.each for p, _ in found)
     if pool is not None and todo:
@@ -318,7 +319,7 @@ def _width(cells: Sequence[Cell], todo: Sequence[int]) -> int:
 def plan(
     definition: Sweep, store: Path_ | None = None, executor: Executor | int | None = None
 ) -> Plan:
-    """What `sweep` would have to do; nothing is written. A store is looked into if it exists."""
+    """Return what `sweep` would have to do, without writing. An existing store is read."""
     if executor is not None:
         check(executor)
     there: StoredRuns = {}
@@ -350,9 +351,9 @@ def _interrupts(result: SweepResult, cells: int, path: Path | None) -> Iterator[
     except KeyboardInterrupt:
         done = result.cells_done
         how = (
-            f"they are in {str(path)!r}, and the same call goes on from there"
+            f"they are in {str(path)!r}, and the same call continues"
             if path is not None
-            else "with store=FILE the same call would go on from there"
+            else "with store=FILE the same call would continue"
         )
         raise SweepInterrupted(
             f"interrupted after {done} of {cells} cells; {how}", result

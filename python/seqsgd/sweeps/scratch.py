@@ -1,4 +1,4 @@
-"""The folder beside a store: checkpoints of long pieces, and signs of life between a sweep and its
+"""The folder next to a store: checkpoints of long pieces, and heartbeats between a sweep and its
 workers.
 """
 
@@ -22,7 +22,7 @@ MADE = 10.0  # seconds in which a sweep has made its folder, or taken it away
 
 
 class Folder:
-    """A folder for a store without a name; it goes when this object does."""
+    """A temporary folder for a store without a name; it is deleted with this object."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="seqsgd-"))
@@ -30,7 +30,7 @@ class Folder:
 
 
 class Scratch:
-    """`work` holds checkpoints and stays while there are any; `life` is this sweep's own."""
+    """`work` holds checkpoints and stays while there are any; `life` belongs to this sweep only."""
 
     def __init__(self, store: Path) -> None:
         self.work = store.with_name(store.name + "-work")
@@ -42,9 +42,7 @@ class Scratch:
         self._beaten = time.monotonic()
 
     def _clear(self) -> None:
-        """What killed sweeps left, among it what a kill left half made or half taken away, which
-        names nobody.
-        """
+        """Delete what killed sweeps have left, including half-created and half-deleted folders."""
         for life in self.work.glob("life-*"):
             with contextlib.suppress(OSError):
                 go = life / "go"
@@ -53,7 +51,7 @@ class Scratch:
                     shutil.rmtree(life)
 
     def beat(self) -> bool:
-        """Be seen to live; true once in ten seconds."""
+        """Renew the heartbeat; true once in ten seconds."""
         if time.monotonic() - self._beaten < BEAT:
             return False
         self._beaten = time.monotonic()
@@ -62,7 +60,7 @@ class Scratch:
         return True
 
     def progress(self, numbers: Iterable[int]) -> int:
-        """Run-steps done by the orders under way, as far as they can be seen."""
+        """Return the run-steps done by running jobs, as far as they are visible."""
         total = 0
         for number in numbers:
             with contextlib.suppress(OSError, ValueError):
@@ -70,16 +68,16 @@ class Scratch:
         return total
 
     def begun(self, number: int) -> bool:
-        """Whether a worker has taken an order up, as far as can be seen."""
+        """Return whether a worker has started a job, as far as this is visible."""
         return (self.life / f"{number}.progress").exists()
 
     def forget(self, stem: str) -> None:
-        """A piece is stored: its checkpoint goes, and what is left of those that a kill cut short."""
+        """Delete the checkpoint of a stored piece, and what interrupted writes have left of it."""
         for path in (self.work / f"{stem}.npz", *self.work.glob(f".{stem}.npz.*.part")):
             path.unlink(missing_ok=True)
 
     def tidy(self, there: Mapping[bytes, Sequence[tuple[int, int, bool]]]) -> None:
-        """Take away what workers of killed sweeps have left of pieces that are stored."""
+        """Delete what workers of killed sweeps have left of stored pieces."""
         keys = {key.hex()[:32]: key for key in there}
         for path in self.work.iterdir():
             match = re.match(r"\.?([0-9a-f]{32})-(\d+)-(\d+)\.npz", path.name)
@@ -91,15 +89,15 @@ class Scratch:
                 path.unlink(missing_ok=True)
 
     def left(self) -> bool:
-        """Whether there are files beside our own."""
+        """Return whether there are files of other sweeps."""
         return any(path.suffix in (".npz", ".part") for path in self.work.iterdir())
 
     def stop(self) -> None:
-        """Tell the workers that nobody waits any more."""
+        """Tell the workers that their results are no longer needed."""
         self._go.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leave checkpoints, if there are any, and nothing else."""
+        """Delete everything except checkpoints."""
         self.stop()
         shutil.rmtree(self.life, ignore_errors=True)
         with contextlib.suppress(OSError):

@@ -1,4 +1,6 @@
-"""The store: one SQLite file that holds every finished piece of a sweep, whole or not at all."""
+"""The store: one SQLite file that holds every finished piece of a sweep, completely or not at
+all.
+"""
 
 from __future__ import annotations
 
@@ -42,17 +44,27 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE texts (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, body BLOB NOT NULL);
 CREATE TABLE cells (key BLOB PRIMARY KEY, input TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE pieces (
-  id INTEGER PRIMARY KEY, key BLOB NOT NULL, first INTEGER NOT NULL, runs INTEGER NOT NULL, split INTEGER NOT NULL,
-  header INTEGER NOT NULL, grid INTEGER NOT NULL, origin INTEGER NOT NULL, created TEXT NOT NULL, seconds REAL NOT NULL,
+  id INTEGER PRIMARY KEY, key BLOB NOT NULL,
+  first INTEGER NOT NULL, runs INTEGER NOT NULL, split INTEGER NOT NULL,
+  header INTEGER NOT NULL, grid INTEGER NOT NULL, origin INTEGER NOT NULL,
+  created TEXT NOT NULL, seconds REAL NOT NULL,
   checksum INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE (key, first, runs));
-CREATE TABLE failures (key BLOB, first INTEGER, runs INTEGER, error TEXT NOT NULL, traceback TEXT NOT NULL, created TEXT NOT NULL, PRIMARY KEY (key, first, runs));
-CREATE TABLE sweeps (id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE, definition TEXT NOT NULL, keys BLOB NOT NULL);
-CREATE TABLE claims (key BLOB, first INTEGER, owner TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (key, first)) WITHOUT ROWID;
+CREATE TABLE failures (
+  key BLOB, first INTEGER, runs INTEGER, error TEXT NOT NULL, traceback TEXT NOT NULL,
+  created TEXT NOT NULL, PRIMARY KEY (key, first, runs));
+CREATE TABLE sweeps (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE, definition TEXT NOT NULL,
+  keys BLOB NOT NULL);
+CREATE TABLE claims (
+  key BLOB, first INTEGER, owner TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (key, first)
+) WITHOUT ROWID;
 """
 
 
 def networked(path: Path) -> bool:
-    """Whether a path lies on a file system shared by several machines (as far as Linux tells)."""
+    """Return whether a path is on a file system shared by several machines (as far as Linux
+    tells).
+    """
     try:
         mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     except OSError:
@@ -68,7 +80,7 @@ def networked(path: Path) -> bool:
 
 @contextlib.contextmanager
 def told(path: Path) -> Iterator[None]:
-    """What SQLite says, as one line that names the file and what to do."""
+    """Raise errors of SQLite as one line that names the file and what to do."""
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as e:  # the latter when SQLite quotes a damaged file
@@ -92,7 +104,7 @@ def told(path: Path) -> Iterator[None]:
 
 
 def check_format(path: Path, connection: sqlite3.Connection) -> bool:
-    """Refuse the files of others and of newer versions. False for an empty file."""
+    """Refuse files of other programs and of newer versions. Return False for an empty file."""
     # In one look: somebody may be making the store right now.
     look = (
         "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) FROM "
@@ -103,7 +115,7 @@ def check_format(path: Path, connection: sqlite3.Connection) -> bool:
         return False
     if application != APPLICATION:
         raise StoreError(
-            f"store: {str(path)!r} is a database of something else, not a store of sweeps"
+            f"store: {str(path)!r} is a database of another program, not a store of sweeps"
         )
     if version > FORMAT_VERSION:
         raise StoreError(
@@ -114,14 +126,15 @@ def check_format(path: Path, connection: sqlite3.Connection) -> bool:
 
 
 class Store:
-    """A store opened for writing. Other processes may have it open too: what is stored first stays.
+    """A store opened for writing. Other processes may have it open too: the piece stored first is
+    kept.
 
     Parameters
     ----------
     path : path
-        Made if it does not exist.
+        Created if it does not exist.
     durable : bool
-        False: a scratch file, which need not survive.
+        False for a temporary file, which need not survive.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, durable: bool = True) -> None:
@@ -148,9 +161,9 @@ class Store:
         self._texts: dict[bytes, int] = {}
 
     def _journal(self, durable: bool) -> None:
-        """Write-ahead log where it works; else a rollback journal.
+        """Use a write-ahead log if it works, otherwise a rollback journal.
 
-        Either survives a kill at any moment, the latter syncs at every transaction.
+        Both survive a kill at any moment; the latter syncs at every transaction.
         """
         mode = ""
         if durable and not networked(self.path):
@@ -180,7 +193,7 @@ class Store:
         self._db.execute("COMMIT")
 
     def entropy(self) -> Seed:
-        """The seed of sweeps that name none: drawn once."""
+        """Return the seed of sweeps without `rng`; it is drawn once."""
         with told(self.path), self._transaction():
             fresh = json.dumps(Seed.of(None).to_plain())
             self._db.execute("INSERT OR IGNORE INTO meta VALUES ('entropy', ?)", (fresh,))
@@ -191,9 +204,9 @@ class Store:
             )
 
     def begin(self, definition: str, keys: bytes) -> None:
-        """Note what is swept: how to label the cells, and their keys in order.
+        """Store the definition of a sweep: how to label the cells, and their keys in order.
 
-        The last one noted is the one that `open_sweep` shows.
+        `open_sweep` shows the latest definition.
         """
         name = hashlib.sha256(definition.encode() + keys).digest()
         with told(self.path), self._transaction():
@@ -207,8 +220,8 @@ class Store:
     def there(
         self, keys: Iterable[bytes] | None = None
     ) -> dict[bytes, list[tuple[int, int, bool]]]:
-        """(first, runs, whether they can be told apart) of the pieces stored, of some cells or of
-        all.
+        """Return (first, runs, whether its runs can be separated) of the stored pieces, of some
+        cells or of all.
         """
         found: dict[bytes, list[tuple[int, int, bool]]] = {}
         with told(self.path):
@@ -227,7 +240,7 @@ class Store:
         return found
 
     def put(self, outcomes: Sequence[Outcome], inputs: dict[bytes, str]) -> None:
-        """Store pieces and failures in one transaction; claims on them end."""
+        """Store pieces and failures in one transaction and end the claims on them."""
         with told(self.path), self._transaction():
             known = dict(self._texts)
             for o in outcomes:
@@ -269,7 +282,7 @@ class Store:
         self._texts = known
 
     def _text(self, body: bytes, known: dict[bytes, int]) -> int:
-        """The number of a text that many pieces share."""
+        """Return the number of a text that many pieces share."""
         name = hashlib.sha256(body).digest()
         if name not in known:
             self._db.execute("INSERT OR IGNORE INTO texts (hash, body) VALUES (?, ?)", (name, body))
@@ -279,7 +292,7 @@ class Store:
         return known[name]
 
     def claim(self, pieces: Sequence[Piece], owner: str, seconds: float) -> list[bool]:
-        """Which of the pieces are ours to compute: those that no other process is at."""
+        """Claim the pieces that no other process computes, and return them."""
         now, got = time.time(), []
         with told(self.path), self._transaction():
             for p in pieces:
@@ -293,14 +306,14 @@ class Store:
         return got
 
     def renew(self, owner: str, seconds: float) -> None:
-        """Keep what is claimed for a while longer."""
+        """Extend claims for a while."""
         with told(self.path), self._transaction():
             self._db.execute(
                 "UPDATE claims SET until = ? WHERE owner = ?", (time.time() + seconds, owner)
             )
 
     def release(self, owner: str | None = None) -> None:
-        """End the claims of one owner; of None: of all that are known to have died."""
+        """End the claims of one owner; None ends those of all dead processes."""
         with told(self.path):
             owners = (
                 [owner]
@@ -318,7 +331,7 @@ class Store:
                     )
 
     def close(self) -> None:
-        """Leave one plain file behind, unless others are at work on it."""
+        """Leave one plain file, unless other processes use it."""
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("PRAGMA busy_timeout=0")
             self._db.execute("PRAGMA journal_mode=DELETE")

@@ -1,6 +1,4 @@
-"""Cutting a sweep into tasks: cells that are too long into runs, short ones put together, the
-longest first.
-"""
+"""Divide a sweep into tasks: split long cells by runs, group short ones, send the longest first."""
 
 from __future__ import annotations
 
@@ -24,8 +22,10 @@ StoredRuns = dict[bytes, list[tuple[int, int, bool]]]
 def pieces(
     cells: Sequence[Cell], todo: Sequence[int], costs: Sequence[Cost], there: StoredRuns, work: Path
 ) -> list[tuple[Piece, int]]:
-    """What is missing of the cells `todo`, with the least number of runs that it may be cut into, 0
-    for never. Pieces begun earlier, of which there are checkpoints, stay as they were.
+    """Divide the missing runs of the cells `todo` into pieces.
+
+    Each piece comes with the least number of runs into which it may be split further, 0 if it may
+    not be split. Pieces begun earlier, which have checkpoints, stay as they were.
     """
     begun = _begun(work)
     out: list[tuple[Piece, int]] = []
@@ -75,9 +75,10 @@ def _piece(index: int, cell: Cell, first: int, runs: int, cost: Cost) -> Piece:
 
 
 def tasks(found: Sequence[tuple[Piece, int]], workers: int) -> list[tuple[Piece, ...]]:
-    """Few large tasks, the longest first and smaller towards the end: all workers end together.
+    """Group pieces into tasks: the longest first and smaller towards the end, so that all workers
+    end together.
 
-    Before them, by itself, what failed when it was tried.
+    Cells that failed in their trial come first, each in its own task.
     """
     fails = [p for p, _ in found if not p.seconds]
     found = [(p, least) for p, least in found if p.seconds]
@@ -88,7 +89,7 @@ def tasks(found: Sequence[tuple[Piece, int]], workers: int) -> list[tuple[Piece,
 
 
 def in_order(found: Sequence[tuple[Piece, int]]) -> list[tuple[Piece, ...]]:
-    """For this process alone: uncut and in the order of the grid."""
+    """Group pieces for this process alone: unsplit and in the order of the grid."""
     return _grouped([p for p, _ in found], 0.0, 1)
 
 

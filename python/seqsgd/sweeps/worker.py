@@ -1,5 +1,5 @@
-"""What runs in a worker: a few pieces, one after another, with checkpoints by time and an eye on
-whether anybody still waits for them.
+"""The work of a worker: compute a few pieces, write checkpoints at intervals, and check whether the
+results are still needed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ LOOK = 0.2  # seconds between looks at the files
 
 
 class DeferredCheckpoint(Checkpoint):
-    """A checkpoint that is written from `every` seconds on, so that short pieces leave no files."""
+    """A checkpoint that is first written after `every` seconds, so that short pieces leave no
+    files.
+    """
 
     every = 60.0
     trusting = True  # it belongs to one cell of one sweep
@@ -50,10 +52,10 @@ class DeferredCheckpoint(Checkpoint):
 
 
 def compute_piece(piece: Piece, work: Path | None, every: float, watch: Watch) -> Outcome | None:
-    """One piece, from its checkpoint if there is one; None if `watch(run_steps)` ended it.
+    """Compute one piece, from its checkpoint if there is one; None if `watch(run_steps)` ended it.
 
-    What goes wrong in the cell is in the outcome. What does not come from the cell is raised:
-    exceptions of `watch` and of signal handlers (a time limit).
+    Errors of the cell are in the outcome. Other errors are raised: exceptions of `watch` and of
+    signal handlers (a time limit).
     """
     ended = False
     watching: list[BaseException] = []
@@ -136,13 +138,13 @@ class Job:
     work : str
         Folder of the checkpoints.
     life : str
-        Folder whose file `go` is there, and fresh, as long as somebody waits.
+        Folder whose file `go` exists and is fresh as long as the results are needed.
     owner : str
         The process that waits.
     every : float
         Seconds between checkpoints.
     limit : float
-        Seconds after which no further piece is begun.
+        Seconds after which no further piece is started.
     guard : bool
         Whether the worker is a process that should end with the one that waits.
     """
@@ -159,7 +161,7 @@ class Job:
 
 
 def compute(job: Job) -> list[Outcome]:
-    """The outcomes of a job. Pieces that are not among them were not finished."""
+    """Compute the outcomes of a job. Pieces without an outcome were not finished."""
     started = time.monotonic()
     outcomes: list[Outcome] = []
     life = _Heartbeat(job)
@@ -179,9 +181,9 @@ def compute(job: Job) -> list[Outcome]:
 
 
 def compute_packed(job: bytes) -> list[Outcome]:
-    """The same of a pickled job.
+    """Compute a pickled job.
 
-    A worker process of an executor that cannot read what it is sent dies of it.
+    A worker process of an executor that cannot unpickle its input would die.
     """
     try:
         unpacked = pickle.loads(job)
@@ -191,8 +193,8 @@ def compute_packed(job: bytes) -> list[Outcome]:
 
 
 class _Heartbeat:
-    """Looks, now and then, whether the results are still wanted, and tells how far the job has
-    got.
+    """Checks at intervals whether the results are still needed, and reports the progress of the
+    job.
     """
 
     def __init__(self, job: Job) -> None:
@@ -210,7 +212,9 @@ class _Heartbeat:
         self.before += run_steps
 
     def watch(self, run_steps: int) -> bool:
-        """Whether nobody waits any more; looks at the files at the beginning, and now and then."""
+        """Return whether the results are no longer needed; checks the files at the beginning and at
+        intervals.
+        """
         now = time.monotonic()
         if now < self.next or not self.shared:
             return False
@@ -230,8 +234,8 @@ class _Heartbeat:
 
 @contextlib.contextmanager
 def _undisturbed(guard: bool, owner: str) -> Iterator[None]:
-    """In a worker process: Ctrl-C is for the parent, which says what to do; and a parent that died
-    is noticed.
+    """Ignore Ctrl-C in a worker process, since the parent handles it, and watch for the parent's
+    death.
     """
     if not guard or multiprocessing.parent_process() is None:
         yield
@@ -251,7 +255,7 @@ _guards: list[threading.Thread] = []
 
 
 def _end_with_parent(owner: str) -> None:
-    """Idle workers of a killed parent would wait for ever: end them."""
+    """End idle workers of a killed parent, which would wait forever."""
     if _guards and _guards[0].is_alive():
         return
 
@@ -266,6 +270,6 @@ def _end_with_parent(owner: str) -> None:
 
 
 def initialize(owner: str) -> None:
-    """First thing in the worker processes that a sweep starts itself."""
+    """Initialise a worker process that a sweep started."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent(owner)

@@ -1,9 +1,9 @@
-"""What can be known without a simulation: Hermite tensors and exponents, risk, flow, complexity,
-landscape (docs: "What is known without a simulation" and "Risk, flow, landscapes, phases").
+"""Theory without simulation: Hermite tensors and exponents, risk, flow, complexity, landscape
+(docs: "What is known without a simulation" and "Risk, flow, landscapes, phases").
 
-Every number comes with the statement that it is exact, or with an error: one that follows from
-analyticity where the function is the package's own, and an estimate where it is the user's, which
-is a black box. The model itself is always the compiled task of the core.
+Every number is stated to be exact or comes with an error. The error follows from analyticity for
+the functions of the package. It is an estimate for your own functions, which are black boxes. The
+model is always the compiled task of the core.
 """
 
 from .complexity import (

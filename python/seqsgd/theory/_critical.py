@@ -1,10 +1,10 @@
-"""Where the flow without noise rests on the ball: isolated points, and sets along which R is
-constant, told apart by a tolerance.
+"""Critical points of the flow without noise on the ball: isolated points, and sets along which R is
+constant, distinguished by a tolerance.
 
-R is analytic inside, so the zeros of its gradient are isolated points, curves, or all of the ball;
-on the sphere, those of its slope are isolated or all of it. On a curve the Hessian has a null
-direction, and the curve is long; an isolated zero of a higher order (a sum of He_4 at the origin)
-has a null direction too, but what is zero within the tolerance around it is short.
+R is analytic inside, so the zeros of its gradient are isolated points, curves, or all of the ball.
+On the sphere, the zeros of its slope are isolated or all of it. On a curve the Hessian has a null
+direction, and the curve is long. An isolated zero of higher order (a sum of He_4 at the origin) has
+a null direction too, but the set that is zero within the tolerance around it is short.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONG = 0.3  # a set at least this long is a curve
 
 @dataclass
 class Zeros:
-    """What a search found: isolated points, curves (n, p) in order, and whether all of the ball
+    """Result of a search: isolated points, curves (n, p) in order, and whether all of the ball
     (`everywhere`) or of the sphere (`rim`) is flat.
     """
 
@@ -37,7 +37,7 @@ class Zeros:
 
 
 def search(near: Chebyshev, p: int, slack: float, doubt: float) -> Zeros:
-    """Zeros of the gradient inside and of the slope along the sphere.
+    """Find zeros of the gradient inside and of the slope along the sphere.
 
     Parameters
     ----------
@@ -97,10 +97,11 @@ def _starts(p: int) -> Array:
 def _newton(
     near: Chebyshev, p: int, slack: float, doubt: float, cut: float, x: Array
 ) -> tuple[Array, Array]:
-    """Zeros of the gradient in the open ball, and whether each has a null direction, a rate below
-    `doubt`. The origin, which is a start, comes first, then the best.
+    """Find zeros of the gradient in the open ball, and whether each has a null direction, a rate
+    below `doubt`.
 
-    `cut`: along rates below it the method does not move.
+    The origin, which is a start, comes first, then the others by accuracy. The method does not move
+    along rates below `cut`.
     """
     slopes = [near.slope(i) for i in range(p)]
 
@@ -133,8 +134,8 @@ def _add(points: list[Array], x: Array) -> None:
 
 
 def _groups(x: Array) -> list[Array]:
-    """Points (n, p), best first, in groups whose members are linked by steps below LINK; thinned,
-    in the same order.
+    """Group points (n, p), best first, by links shorter than LINK; thin each group and keep its
+    order.
     """
 
     if not len(x):
@@ -150,7 +151,7 @@ def _groups(x: Array) -> list[Array]:
 
 
 def _in_order(x: Array) -> Array:
-    """Along the curve, from one end, each time to the nearest point left."""
+    """Order points along a curve: from one end, each time to the nearest point left."""
     axis = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)[2][0]
     left = list(range(len(x)))
     order = [left.pop(int(np.argmin(x @ axis)))]
@@ -160,7 +161,9 @@ def _in_order(x: Array) -> Array:
 
 
 def _sphere(near: Chebyshev, p: int, slack: float) -> tuple[list[Array], bool]:
-    """Zeros of the slope along the sphere, touching ones too; true if it is zero everywhere."""
+    """Find zeros of the slope along the sphere, also without a change of sign; true if it is zero
+    everywhere.
+    """
     if p == 1:
         return [np.array([-1.0]), np.array([1.0])], False
 

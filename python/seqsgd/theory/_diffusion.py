@@ -1,5 +1,5 @@
-"""The noise of one-pass SGD during the escape from (e, m) = 0, where dx = F(x) dt + sqrt((lr / d)
-S) dB, S the covariance of what a sample contributes.
+"""The noise of one-pass SGD during the escape from (e, m) = 0. There dx = F(x) dt + sqrt((lr / d)
+S) dB, where S is the covariance of the contribution of one sample.
 
 Exponential escape (k = 2, F = A x): along a growing direction x(t) = exp(A t) (x_0 + xi), with xi
 Gaussian of covariance (lr / d) int_0^inf exp(-A s) S exp(-A^T s) ds: the flow, from a start widened
@@ -29,8 +29,8 @@ POINTS = 2**17
 
 
 def linear(right: Drift) -> Float64 | None:
-    """A: the flow's matrix at the origin, parameters in the order of `names`; None if the flow does
-    not rest there.
+    """Return A, the flow's matrix at the origin, with parameters in the order of `names`; None if
+    the origin is not a fixed point.
     """
     s = right.setup
     best, error = right.field.engine.moments(
@@ -51,9 +51,10 @@ def linear(right: Drift) -> Float64 | None:
 
 
 def covariance(setup: Setup, K: Array, generator: np.random.Generator) -> Float64:
-    """S at (e, m) = 0, from samples of the compiled task: m moves by -(lr/d) sum_l delta_l z*_l,
-    e_k by -(lr/d) sum_l delta_l (xi_l + p_l) . p_k; a row's m_l
-    by -(lr/d) delta_l z*_l alone."""
+    """Compute S at (e, m) = 0, from samples of the compiled task: m moves by -(lr/d) sum_l delta_l
+    z*_l, e_k by -(lr/d) sum_l delta_l (xi_l + p_l) . p_k; a row's m_l by -(lr/d) delta_l z*_l
+    alone.
+    """
     L, task, ne = setup.L, setup.task, setup.ne
     root = np.linalg.cholesky(setup.C + 1e-14 * np.eye(L))
     zstar, z = (generator.standard_normal((POINTS, L)) @ root.T for _ in range(2))
@@ -70,8 +71,8 @@ def covariance(setup: Setup, K: Array, generator: np.random.Generator) -> Float6
 
 
 def widening(A: Array, S: Array) -> Float64:
-    """F (n, growing directions) with F F^T = int_0^inf exp(-A s) S exp(-A^T s) ds on the growing
-    directions of A; no column if there are none.
+    """Return F (n, growing directions) with F F^T = int_0^inf exp(-A s) S exp(-A^T s) ds on the
+    growing directions of A; without columns if there are none.
     """
     values, modes = np.linalg.eig(A)
     values, modes = (
@@ -91,9 +92,11 @@ def widening(A: Array, S: Array) -> Float64:
 def spread(
     right: Drift, starts: Float64, d: int, samples: int, generator: np.random.Generator
 ) -> Float64 | None:
-    """Equally likely starts of the flow that stand for `starts` and the noise: quantiles where m
-    alone is random, draws otherwise. None if no direction grows
-    exponentially at lr = 0."""
+    """Return equally likely starts of the flow that represent `starts` and the noise.
+
+    They are quantiles if only m is random, draws otherwise; None if no direction grows
+    exponentially at lr = 0.
+    """
     A = linear(right)
     s = right.setup
     if A is None or float(np.linalg.eigvals(A).real.max()) + right.lr / 2 * _noise(right) <= 1e-9:
@@ -101,7 +104,7 @@ def spread(
     F = widening(A, covariance(s, right.K, generator)) * math.sqrt(right.lr / d)
     if F.shape[1] == 0:
         raise ValueError(
-            "noise: expected a learning rate at which the uninformative point is left, but it "
+            "noise: expected a learning rate at which the uninformative point is unstable, but it "
             "attracts"
         )
     if right.names == ("m",):
@@ -117,7 +120,7 @@ def spread(
 def noisy_times(
     right: Drift, starts: Float64, d: int, eta: float, samples: int, generator: np.random.Generator
 ) -> tuple[Float64, str]:
-    """Equally likely times until eta, and in words how they were found."""
+    """Return equally likely times until eta, and in words how they were found."""
     if right.rows:
         raise ValueError(
             "noise: expected independent tokens where every token has a weight of its own, got "
@@ -133,7 +136,7 @@ def noisy_times(
     if right.names != ("m",):
         raise ValueError(
             "noise: expected a task whose uninformative point is left exponentially (k = 2), or "
-            "one whose state is m alone"
+            "one whose state is only m"
         )
     D = right.lr / (2 * d) * float(covariance(right.setup, right.K, generator)[0, 0])
     rate, m0 = line_rate(right), starts[np.arange(samples) % len(starts), 0]
@@ -144,7 +147,7 @@ def noisy_times(
 
 
 def _noise(right: Drift) -> float:
-    """V, untied V / L, at the origin."""
+    """Return V, for untied weights V / L, at the origin."""
     s = right.setup
     V = right.field.engine.estimate(
         np.zeros((1, s.ne)), np.zeros((1, s.nm)), None if s.tied else np.ones((1, s.L)), 1
@@ -160,8 +163,9 @@ def line_paths(
     generator: np.random.Generator,
     most: int = 200_000,
 ) -> tuple[Float64, Float64]:
-    """Paths of dm = rate(m) dt + sqrt(2 D) dB from `starts` (n,) to where the drift dominates:
-    times and places, (n,) each; inf if not within `most` steps.
+    """Draw paths of dm = rate(m) dt + sqrt(2 D) dB from `starts` (n,) until the drift dominates.
+
+    Returns times and places, (n,) each; inf if a path takes more than `most` steps.
     """
     grid = np.geomspace(1e-6 * eta, eta, 1200)
     table = np.concatenate([-grid[::-1], [0.0], grid])

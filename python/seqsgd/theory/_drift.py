@@ -1,5 +1,5 @@
-"""The right-hand side of the flow (docs: "Risk, flow, landscapes, phases", Flow): from R and V to
-d(e, m)/dt, for every way of keeping weights on spheres.
+"""The right-hand side of the flow (docs: "Risk, flow, landscapes, phases", Flow): d(e, m)/dt from R
+and V, for every kind of spheres.
 
 In the limit d -> infinity at time t = gamma tau / d, with e* = P w*/sqrt d (0 if P is orthogonal to
 w*), K = P P^T and s = m dR/dm + e . dR/de:
@@ -7,8 +7,8 @@ w*), K = P P^T and s = m dR/dm + e . dR/de:
     dm/dt = -dR/dm - e* . dR/de + m s - (gamma/2) V m
     de/dt = -e* dR/dm - K dR/de + e s - (gamma/2) V e
 
-With a weight per token the same holds row by row, with V_l = E delta_l^2 = V / L; on one common
-sphere only the sum of all norms is held. The step "projected" has the same limit.
+With a weight per token the same holds for each row, with V_l = E delta_l^2 = V / L. On one common
+sphere only the sum of all squared norms is conserved. The step "projected" has the same limit.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ TOLERANCE = 1e-8
 
 
 class Field:
-    """R, its gradient, V and dR / dq_l at states, by interpolation where one evaluation is dear and
-    there are at most two parameters.
+    """R, its gradient, V and dR / dq_l at states, by interpolation if one evaluation is expensive
+    and there are at most two parameters.
     """
 
     def __init__(self, chosen: Engine) -> None:
@@ -46,7 +46,9 @@ class Field:
 
     @functools.cached_property
     def doubt(self) -> float:
-        """The largest error of the gradient at a few places, an estimate, and that of the series."""
+        """Return estimates of the largest error of the gradient at a few places, and of the
+        series.
+        """
         s = self.setup
         m = np.repeat(np.array([0.0, 0.1, -0.3])[:, None], s.nm, axis=1)
         error = self.engine.moments(
@@ -62,7 +64,7 @@ class Field:
         return np.concatenate([M.value[:, None], M.gradient, M.V[:, None]], axis=1)
 
     def __call__(self, a: Array, m: Array, q: Array | None) -> tuple[Array, Array, Array, Array]:
-        """value (n,), gradient (n, p), V (n,), dR_dq (n, L)."""
+        """Return value (n,), gradient (n, p), V (n,), dR_dq (n, L)."""
         if self.series is not None:
             out = self.series(np.concatenate([a, m], axis=1))
             return out[:, 0], out[:, 1:-1], out[:, -1], np.zeros((len(m), 0))
@@ -72,26 +74,26 @@ class Field:
 
 @remembered(16)
 def field(task: models.Task, tokens: str | models.Tokens = "gaussian") -> Field:
-    """The field of a task, kept for the next call."""
+    """Return the field of a task, cached for the next call."""
     return Field(engine(task, tokens))
 
 
 class Drift:
-    """d state / dt of the flow.
+    """Time derivative of the state of the flow.
 
-    The state is the positional overlaps, the overlaps, and on a common sphere the squared norms:
-    `names`.
+    The state consists of the positional overlaps, the overlaps and, on a common sphere, the squared
+    norms; see `names`.
 
     Parameters
     ----------
     task : Task
     lr : float
-        gamma; enters through the inhibitive terms alone, as time is t = gamma tau / d.
+        gamma. It enters only the inhibitive terms, since time is t = gamma tau / d.
     inhibitive : bool
-        False: the spherical gradient flow, gamma -> 0.
+        False gives the spherical gradient flow, gamma -> 0.
     tokens : "gaussian" or Correlated
     estar : (L,), optional
-        e* = P w* / sqrt d. None: 0, P orthogonal to w*.
+        e* = P w* / sqrt d. None means 0: P orthogonal to w*.
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class Drift:
         self.field = field(task, tokens)
         self.lr = lr if inhibitive else 0.0
         s = self.setup = self.field.setup
-        self.common = task.student.weights == "global"
+        self.common = task.student.spheres == "one"
         self.names = s.names + (tuple(f"q_{i + 1}" for i in range(s.L)) if self.common else ())
         self.K = covariance(task, s)
         self.estar = np.zeros(s.ne) if estar is None else _checks.array("estar", estar, (s.ne,))
@@ -114,18 +116,18 @@ class Drift:
 
     @property
     def error(self) -> float:
-        """Estimate of that of the gradient of R."""
+        """Estimate of the error of the gradient of R."""
         return self.field.doubt
 
     def states(self, a: Array, m: Array, q: Array | None) -> Float64:
-        """States (n, names) of positional overlaps (n, e parameters), overlaps (n, overlaps) and
-        squared norms (n, L), None: 1.
+        """Return states (n, names) of positional overlaps (n, e parameters), overlaps (n, overlaps)
+        and squared norms (n, L), or None for 1.
         """
         norms = [np.ones_like(m) if q is None else q] if self.common else []
         return np.concatenate([a, m, *norms], axis=1)
 
     def __call__(self, state: npt.ArrayLike) -> Float64:
-        """(..., n) -> (..., n)."""
+        """Return the time derivatives of states, (..., n) -> (..., n)."""
         x = np.asarray(state, dtype=np.float64)
         if x.ndim < 1 or x.shape[-1] != len(self.names):
             raise ValueError(
@@ -135,8 +137,8 @@ class Drift:
         return np.asarray(self.rates(x.reshape(-1, x.shape[-1]), self.lr)[0]).reshape(x.shape)
 
     def split(self, x: Array) -> tuple[Array, Array, Array | None]:
-        """a, m and q (or None) of states (n, names); overlaps are kept where the law exists, |m| <=
-        sqrt q.
+        """Return a, m and q (or None) of states (n, names); overlaps are limited to |m| <= sqrt q,
+        where the law exists.
         """
         s = self.setup
         a, m, q = (
@@ -148,7 +150,7 @@ class Drift:
         return a, np.clip(m, -limit, limit), q
 
     def rates(self, x: Array, lr: float) -> tuple[Array, Array]:
-        """d state / dt and R at states (n, names)."""
+        """Return d state / dt and R at states (n, names)."""
         s = self.setup
         a, m, q = self.split(x)
         value, gradient, V, dR_dq = self.field(a, m, q)

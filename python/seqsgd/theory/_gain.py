@@ -1,5 +1,5 @@
-"""What one weight for all tokens gains over one weight each (docs: "What is known without a
-simulation", Tied against untied).
+"""The gain of one weight for all tokens over one weight for each token (docs: "What is known
+without a simulation", Tied against untied).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .tensors.norms import NormBounds, one_sided
 
 
 class Bounds(NamedTuple):
-    """Between which two numbers something lies."""
+    """Lower and upper bound of a number."""
 
     lower: float
     upper: float
@@ -31,35 +31,35 @@ class Bounds(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Gain:
-    """Steps until weak recovery of the untied network over those of the tied one, for a link and an
+    """Ratio of the steps until weak recovery, untied over tied network, for a link and an
     activation, to leading order for d -> infinity.
 
-    With k the first order that link and activation have in common, rho = |<C_k, 1^(x)k>| /
+    Let k be the first order that link and activation have in common, and rho = |<C_k, 1^(x)k>| /
     ||C_k||_op. The tied network starts at m = 1/sqrt d, the untied one at the overlap 1/sqrt d with
-    the direction it grows along (rows that all start at 1/sqrt d, the default of `simulate`, do so
-    if that direction is the one in which all rows are alike). All gains are 0 where the tied
-    network cannot learn.
+    the direction along which it grows. (Rows that all start at 1/sqrt d, the default of `simulate`,
+    do so if all rows are equal in that direction.) All gains are 0 if the tied network cannot
+    learn.
 
     Attributes
     ----------
     L, k : int
     sie : Exponent
-        Of the link; k is larger where c_sie = 0.
+        Exponent of the link; k is larger if c_sie = 0.
     c : float
-        c_k of the activation.
+        Coefficient c_k of the activation.
     ones, ones_error : float
-        <C_k, 1^(x)k>; of integrated links the error is an estimate, five standard errors where it
-        is statistical.
+        <C_k, 1^(x)k>. For integrated links the error is an estimate, five standard errors if it is
+        statistical.
     norm : NormBounds
-        ||C_k||_op; for even k the maximum of sign(c_k) <C_k, v^(x)k>, which is what drives the
-        untied network.
+        ||C_k||_op; for even k the maximum of sign(c_k) <C_k, v^(x)k>, which drives the untied
+        network.
     tied_learns, untied_learns : bool
         Whether order k drives the student away from m = 0.
     pathology : str
         Why the tied network (or both) cannot learn at order k; "" if it can.
     doubt : str
-        Why a lower order than k may count: the link's exponent is undecided, or a coefficient of
-        the activation is; "" if none does.
+        Why a lower order than k may matter: the link's exponent or a coefficient of the activation
+        is undecided; "" if none is.
     """
 
     L: int
@@ -76,15 +76,15 @@ class Gain:
 
     @property
     def rho(self) -> float:
-        """|<C_k, 1^(x)k>| / ||C_k||_op, in the middle of `rho_bounds`; 0 where the tied network
-        cannot learn.
+        """|<C_k, 1^(x)k>| / ||C_k||_op, the middle of `rho_bounds`; 0 if the tied network cannot
+        learn.
         """
         return sum(self.rho_bounds) / 2
 
     @property
     def rho_bounds(self) -> Bounds:
-        """As certain as the operator norm and the tensor: certain for analytic tensors, else from
-        error estimates.
+        """Bounds of rho from those of the operator norm and the tensor: certain for analytic
+        tensors, otherwise from error estimates.
         """
         if not self.tied_learns:
             return Bounds(0.0, 0.0)
@@ -96,31 +96,29 @@ class Gain:
 
     @property
     def equal_lr(self) -> float:
-        """At equal learning rates, small enough for both: rho, times sqrt L if k = 1."""
+        """Gain at equal learning rates, small enough for both: rho, times sqrt L if k = 1."""
         return self.rho * self._root
 
     @property
     def lr_ratio_paper(self) -> float:
-        """Best learning rate of the tied over that of the untied network as the paper has it: rho."""
+        """Ratio of best learning rates, tied over untied, in the paper: rho."""
         return self.rho
 
     @property
     def best_lr_paper(self) -> float:
-        """Gain at the best learning rate of each with the paper's ratio: rho^2, times sqrt L if k =
-        1.
-        """
+        """Gain at the best learning rates with the paper's ratio: rho^2, times sqrt L if k = 1."""
         return self.rho**2 * self._root
 
     @property
     def lr_ratio_derived(self) -> float:
-        """The same ratio with a row's inhibitive term L times smaller than the tied one: rho / L,
-        and rho / sqrt L if k = 1 (the threshold of ||m||).
+        """The same ratio if a row's inhibitive term is L times smaller than the tied one: rho / L,
+        or rho / sqrt L if k = 1 (the threshold of ||m||).
         """
         return self.rho / self.L * self._root
 
     @property
     def best_lr_derived(self) -> float:
-        """Gain at the best learning rate of each with that ratio: rho^2 / L, and rho^2 if k = 1."""
+        """Gain at the best learning rates with that ratio: rho^2 / L, or rho^2 if k = 1."""
         return self.equal_lr * self.lr_ratio_derived
 
     @property
@@ -148,18 +146,18 @@ def gain(
     points: int | None = None,
     rng: int = 0,
 ) -> Gain:
-    """Gain of the tied over the untied network in steps until weak recovery, at equal and at best
-    learning rates, and pathologies.
+    """Compute the gain of tied over untied weights in steps until weak recovery, at equal and at
+    best learning rates, and find pathologies.
 
-    Both versions of the gain at the best rates are given: `best_lr_paper` from the paper's ratio of
-    learning rates, `best_lr_derived` from the inhibitive terms of the two flows.
+    There are two predictions of the gain at the best rates: `best_lr_paper` from the paper's ratio
+    of learning rates, `best_lr_derived` from the inhibitive terms of the two flows.
 
     Parameters
     ----------
     link : SSI with one output, Hermite or Task
-    sigma : as of `Tied`
-        Only which c_k vanish, and the sign of c_k for even k, matter.
-    max_order, points, rng : as of `sie`
+    sigma : as for `Tied`
+        Only the zeros among the c_k, and the sign of c_k for even k, matter.
+    max_order, points, rng : as for `sie`
 
     Returns
     -------
@@ -168,7 +166,7 @@ def gain(
     Raises
     ------
     ValueError
-        More than one output; a link and an activation without a common order.
+        If the link has more than one output, or link and activation have no common order.
     """
     teacher = teacher_of(link)
     if teacher.outputs != 1:
@@ -192,7 +190,7 @@ def gain(
     why = ""
     if not tied:
         why = (
-            f"<C_{k}, 1^(x){k}> = 0: the tied network sees nothing of order {k}, "
+            f"<C_{k}, 1^(x){k}> = 0: the tied network does not depend on order {k}, "
             f"{'the untied one does' if untied else 'nor does the untied one learn'}"
         )
     elif k % 2 == 0 and sign * C.ones < 0:
@@ -217,7 +215,7 @@ def gain(
 
 
 def doubts(exponent: Exponent, c: Coefficients | None, first: int, k: int) -> str:
-    """What is not known of the orders below k; "" if all is."""
+    """Return in words what is undecided about the orders below k; "" if nothing is."""
     parts = ["the exponent of the link is undecided"] if exponent.verdict == "undecided" else []
     if c is not None and (unsure := [j for j in range(first, min(k, len(c))) if c.doubtful(j)]):
         parts.append(
@@ -229,7 +227,7 @@ def doubts(exponent: Exponent, c: Coefficients | None, first: int, k: int) -> st
 def _common(
     teacher: models.Teacher, c: Coefficients, first: int, last: int, points: int | None, rng: int
 ) -> tuple[int, HermiteTensors]:
-    """The first order at which neither the link nor the activation vanishes."""
+    """Return the first order at which neither the link nor the activation vanishes."""
     for k in range(first, last + 1):
         if c.nonzero(k):
             C = hermite(teacher, k, points=points, rng=rng)

@@ -1,5 +1,5 @@
-"""The flow near the uninformative point, to leading order: dr/dt = b r^(k-1) - (gamma/2) V r, and
-the times that follow.
+"""The flow near the uninformative point to leading order, dr/dt = b r^(k-1) - (gamma/2) V r, and
+the resulting times.
 
 Without positional vectors E[y . f] = sum_k (m^k / k!) <C_k(g), C_k(f)> (C_k(f) of the student as a
 function of its fields), and nothing else in the risk depends on m. A tied network has C_k(f) = c_k
@@ -32,7 +32,7 @@ SIGMAS = 6.0
 
 
 class BestRate(NamedTuple):
-    """The learning rate with the fewest steps, and how many these are; (nan, inf) where there is
+    """The learning rate with the fewest steps, and the number of steps; (nan, inf) if there is
     none.
     """
 
@@ -44,7 +44,7 @@ class BestRate(NamedTuple):
 
 
 def checked_start(r0: object, eta: object) -> tuple[float, float]:
-    """Where a passage starts and ends."""
+    """Check the start and the end of a passage."""
     return _checks.number("r0", r0, 0, 1), _checks.number("eta", eta, 0, 1, open_low=True)
 
 
@@ -57,8 +57,8 @@ class LeadingOrder:
     noise: float
 
     def time(self, lr: float, r0: float, eta: float) -> float:
-        """From r0 to eta, at lr >= 0: in closed form; inf if it is never reached, 0 if it is
-        behind.
+        """Time from r0 to eta at lr >= 0, in closed form; inf if eta is never reached, 0 if r0 is
+        beyond it.
         """
         r0, eta = checked_start(r0, eta)
         return self._time(_checks.number("lr", lr, 0), r0, eta)
@@ -87,15 +87,15 @@ class LeadingOrder:
         return self.time(lr, r0, eta) * d / lr
 
     def largest_lr(self, r0: float, eta: float) -> float:
-        """From this learning rate on eta is not reached."""
+        """Learning rate from which on eta is not reached."""
         r0, eta = checked_start(r0, eta)
         if self.b <= 0 or self.noise <= 0:
             return 0.0 if self.b <= 0 else math.inf
         return 2 * self.b / self.noise * (1 / eta if self.k == 1 else r0 ** (self.k - 2))
 
     def best_lr(self, r0: float, eta: float) -> float:
-        """The learning rate with the fewest steps; gamma V / (2 b) is 1/2 of its largest value for
-        k = 2, about 0.72 for k = 1 and for k >= 3.
+        """Learning rate with the fewest steps; gamma V / (2 b) is 1/2 of its largest value for k =
+        2, about 0.72 for k = 1 and for k >= 3.
         """
 
         r0, eta = checked_start(r0, eta)
@@ -122,12 +122,12 @@ class Pairing:
 
     @property
     def nonzero(self) -> bool:
-        """Beyond doubt."""
+        """Whether the pairing differs from zero beyond doubt."""
         return abs(self.value) > (1 if self.exact else SIGMAS) * self.error
 
 
 def student_coefficients(task: models.Task, order: int) -> Coefficients | None:
-    """c_k of a network, an injected constant included; None for softmax attention."""
+    """Return c_k of a network, an injected constant included; None for softmax attention."""
     student = task.student
     if isinstance(student, models.Attention):
         return None
@@ -147,8 +147,10 @@ def pairing(
     rng: int = 0,
     c: Coefficients | None = None,
 ) -> Pairing:
-    """<C_k(g), C_k(f)> at e = 0, summed over outputs; for untied weights with m_l all alike it is
-    the tied one. `c`: of the student, if they are known.
+    """Compute <C_k(g), C_k(f)> at e = 0, summed over outputs. For untied weights with equal m_l it
+    equals the tied one.
+
+    `c` has the coefficients of the student, if they are known.
     """
     c = student_coefficients(task, k) if c is None else c
     if c is not None:
@@ -175,7 +177,7 @@ def pairing(
 def _student_tensors(
     task: models.Task, k: int, g: HermiteTensors, points: int | None, rng: int
 ) -> tuple[SymmetricTensor, ...]:
-    """C_k(f) of an attention student, at the entries where C_k(g) has any."""
+    """Return C_k(f) of an attention student, at the entries where C_k(g) has any."""
     core, shift = task._compiled(), task._injected()
     index = g[0].index
     if len(index) == 0:
@@ -187,8 +189,10 @@ def _student_tensors(
 
 
 def equal_rows(C: SymmetricTensor, sign: float, fastest: Float64) -> tuple[float | None, float]:
-    """sign <C, v^(x)k> at v = 1 / sqrt L (for odd k its size) if rows that are alike stay so, else
-    None; and the part of v along what grows.
+    """Return sign <C, v^(x)k> at v = 1 / sqrt L (for odd k its absolute value), and the component
+    of v along the growing direction.
+
+    The first is None if equal rows do not stay equal.
     """
     L, k = C.L, C.order
     v = np.full(L, 1 / math.sqrt(L))

@@ -1,4 +1,4 @@
-"""Times at which the flow passes a threshold: by one integral where the state is m alone, along
+"""Times at which the flow passes a threshold: by one integral if the state is only m, along
 solutions of the flow otherwise.
 """
 
@@ -24,8 +24,8 @@ NODES = 8
 
 
 def line_times(rate: Callable[[Float64], Float64], m0: Float64, eta: float) -> Float64:
-    """Times from each m0 (n,) to |m| = eta under dm/dt = rate(m): T = int dm / |rate|, inf where a
-    zero of the rate is in the way, 0 from |m0| >= eta.
+    """Compute the times from each m0 (n,) to |m| = eta under dm/dt = rate(m): T = int dm / |rate|.
+    A time is inf if a zero of the rate lies between, and 0 if |m0| >= eta.
     """
     inside = m0[np.abs(m0) < eta]
     out = np.zeros(len(m0))
@@ -56,8 +56,10 @@ def line_times(rate: Callable[[Float64], Float64], m0: Float64, eta: float) -> F
 
 
 def path_time(drift: Drift, start: Float64, eta: float, longest: float = 1e9) -> float:
-    """Time from one start along a solution; inf if it comes to rest below eta, or is still below it
-    after `longest` times its first time scale.
+    """Compute the time from one start along a solution.
+
+    It is inf if the solution stops below eta, or is still below it after `longest` times its first
+    time scale.
     """
 
     size = norm(drift)
@@ -95,7 +97,7 @@ def path_time(drift: Drift, start: Float64, eta: float, longest: float = 1e9) ->
 
 
 def line_rate(drift: Drift) -> Callable[[Float64], Float64]:
-    """dm/dt as a function of m, where the state is m alone."""
+    """Return dm/dt as a function of m, if the state is only m."""
     exact = drift
     if isinstance(
         drift.field.engine, NetworkEngine
@@ -107,7 +109,7 @@ def line_rate(drift: Drift) -> Callable[[Float64], Float64]:
 
 
 def times(drift: Drift, starts: Float64, eta: float) -> Float64:
-    """Times from each of the starts (n, names)."""
+    """Compute the times from each of the starts (n, names)."""
     if not attainable(drift, eta):
         return np.where(norm(drift)(starts) >= eta, 0.0, np.inf)
     if drift.names == ("m",):
@@ -116,8 +118,8 @@ def times(drift: Drift, starts: Float64, eta: float) -> Float64:
 
 
 def sphere_quantiles(d: int, u: Float64) -> Float64:
-    """Quantiles of one coordinate of a uniform point of the unit sphere in R^d: its square is
-    Beta(1/2, (d-1)/2).
+    """Return quantiles of one coordinate of a uniform point of the unit sphere in R^d: its square
+    is Beta(1/2, (d-1)/2).
     """
 
     if d == 1:
@@ -132,12 +134,12 @@ def sphere_quantiles(d: int, u: Float64) -> Float64:
 def random_starts(
     drift: Drift, init: Start, d: int, samples: int, rng: np.random.Generator
 ) -> Float64:
-    """Equally likely states, (n, names), of a start: quantiles where only m is random, draws
+    """Return equally likely states, (n, names), of a start: quantiles if only m is random, draws
     otherwise.
 
-    `Opposite` starts at e = 0, for its p is orthogonal to the initial weights; rows of another P at
-    e ~ N(0, (1 - m^2) P P^T / d). Where overlaps between rows matter, rows have nothing in common
-    but what m and e say.
+    `Opposite` starts at e = 0, since its p is orthogonal to the initial weights; rows of another P
+    at e ~ N(0, (1 - m^2) P P^T / d). If overlaps between rows matter, rows have nothing in common
+    except m and e.
     """
     s = drift.setup
     n = samples

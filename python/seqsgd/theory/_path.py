@@ -33,8 +33,8 @@ class Path:
 
 
 def norm(drift: Drift) -> Callable[[Array], Array]:
-    """||(e, m)|| of states (..., n); untied ||m|| / sqrt L (docs: "The model and its letters", What
-    is measured).
+    """Return ||(e, m)|| of states (..., n); for untied weights ||m|| / sqrt L (docs: "The model and
+    its letters", What is measured).
     """
     s = drift.setup
     inverse = np.linalg.pinv(drift.K, rcond=1e-10) if s.tied else np.zeros((s.ne, s.ne))
@@ -50,20 +50,20 @@ def norm(drift: Drift) -> Callable[[Array], Array]:
 
 
 def attainable(drift: Drift, eta: float) -> bool:
-    """Whether a start below eta can get there.
+    """Return whether a start below eta can reach it.
 
-    On the sphere, ||(e, m)|| = 1, is where a flow from inside tends to but never is. With P not
+    A flow from inside tends to the sphere, ||(e, m)|| = 1, but never reaches it. With P not
     orthogonal to w* the norm has other bounds.
     """
     return eta < 1 or bool(drift.setup.tied and drift.estar.any())
 
 
 def inside(drift: Drift, x: Array) -> Array:
-    """States (n, names) put back on the sphere where errors of the integration have carried them
-    out.
+    """Project states (n, names) that errors of the integration have carried out of the sphere back
+    onto it.
 
-    By a common factor of all that belongs to one weight vector. What is farther out than such
-    errors can be is left, to be seen.
+    All numbers of one weight vector get a common factor. States farther out than such errors can
+    explain are left, so that they are noticed.
     """
     s, out = drift.setup, np.array(x, dtype=np.float64)
     ne, nm = s.ne, s.nm
@@ -89,7 +89,7 @@ def inside(drift: Drift, x: Array) -> Array:
 
 
 def _excess(size: Array) -> Array:
-    """What to divide by so that a size just above 1 is at most 1, and 1 for others."""
+    """Return the divisor that makes a norm just above 1 at most 1; 1 for other norms."""
     return np.where((size > 1) & (size < 1 + BEYOND), size * (1 + 4 * np.finfo(float).eps), 1.0)
 
 
@@ -105,7 +105,7 @@ def integrate(
     begin: float = 0.0,
     integral: float = 0.0,
 ) -> Path:
-    """Follow the flow from `begin` through an ascending grid.
+    """Integrate the flow from `begin` through an ascending grid.
 
     The clock is the step tau, with gamma(tau) from the schedule, or (schedule None) the time t at
     the drift's own learning rate.

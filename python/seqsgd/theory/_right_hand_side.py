@@ -20,18 +20,18 @@ def drift(
     tokens: str | models.Tokens = "gaussian",
     estar: npt.ArrayLike | None = None,
 ) -> Drift:
-    """The right-hand side of the flow as a function of the state, (..., n) -> (..., n), in t =
-    gamma tau / d. Its `names` say what the state is.
+    """Return the right-hand side of the flow as a function of the state, (..., n) -> (..., n), in
+    time t = gamma tau / d. Its `names` name the components of the state.
 
     Parameters
     ----------
     task : Task
     lr : float >= 0
     inhibitive : bool
-        False leaves the terms in gamma out.
+        False leaves out the terms in gamma.
     tokens : "gaussian" or Correlated
     estar : (L,), optional
-        P w* / sqrt d where P is not orthogonal to w*.
+        P w* / sqrt d, if P is not orthogonal to w*.
     """
     _checks.instance("task", task, models.Task, "a Task")
     return checked(
@@ -42,7 +42,7 @@ def drift(
 def checked(
     task: models.Task, lr: float, inhibitive: bool, tokens: str | models.Tokens, estar: Any
 ) -> Drift:
-    """`drift` of arguments that are checked."""
+    """Return `drift` for arguments that are already checked."""
     if isinstance(tokens, models.Correlated) and Setup(task, tokens).rows:
         return RowsDrift(task, lr, inhibitive, tokens, estar)
     return Drift(task, lr, inhibitive, tokens, estar)

@@ -1,16 +1,19 @@
-"""The flow of untied weights under correlated tokens, where rows see each other's fields through
-Q_lk = w_l . w_k / d (docs: "Risk, flow, landscapes, phases", Flow).
+"""The flow of untied weights under correlated tokens, whose rows interact through Q_lk = w_l . w_k
+/ d (docs: "Risk, flow, landscapes, phases", Flow).
 
 u = (1/sqrt L) sum_l z_l is Gaussian with variance s^2 = (1/L) sum_lk C_lk Q_lk and E[z*_l u] = r_l
-= (1/sqrt L) sum_k C_lk m_k, so R depends on these and on the mean of u. With delta = dloss/du,
+= (1/sqrt L) sum_k C_lk m_k, so R depends on these and on the mean of u. Let delta = dloss/du,
 alpha_l = dR/dm_l at fixed Q, beta = (2/L) dR/ds^2 = E[d delta / du] / L, epsilon = E[delta] / sqrt
-L and V = E[delta^2], Stein's lemma gives the mean step of the rows W (L, d), and the part of the
-noise that is not averaged out is (gamma/L) V C in Q:
+L and V = E[delta^2]. Stein's lemma gives the mean step of the rows W (L, d). The part of the noise
+that does not average out is (gamma/L) V C in Q:
 
-    dW/dt = -(alpha w*^T + beta C W + epsilon sqrt(d) P) + Lambda W,    U = alpha m^T + beta C Q +
-    epsilon F^T,    F_lk = w_l . p_k / sqrt d dm/dt = -(alpha + beta C m + epsilon e*) + Lambda m
-    dF/dt = -(alpha e*^T + beta C F + epsilon K) + Lambda F dQ/dt = -(U + U^T) + gamma (V/L) C +
-    Lambda Q + Q Lambda,    Lambda_l = U_ll - (gamma/2) (V/L) C_ll, on a common sphere their mean
+    dW/dt = -(alpha w*^T + beta C W + epsilon sqrt(d) P) + Lambda W
+    dm/dt = -(alpha + beta C m + epsilon e*) + Lambda m
+    dF/dt = -(alpha e*^T + beta C F + epsilon K) + Lambda F
+    dQ/dt = -(U + U^T) + gamma (V/L) C + Lambda Q + Q Lambda
+
+with U = alpha m^T + beta C Q + epsilon F^T, F_lk = w_l . p_k / sqrt d and Lambda_l = U_ll -
+(gamma/2) (V/L) C_ll, on a common sphere their mean.
 """
 
 from __future__ import annotations
@@ -35,15 +38,17 @@ Array = Any
 
 
 class Expectations(Protocol):
-    """A way to expectations at the diagonal of F a (n, e parameters), m (n, L) and Q (n, L, L): the
-    gradient is (epsilon, alpha), V is E[delta^2], dR_dq is beta / 2.
+    """A method to compute expectations at the diagonal of F a (n, e parameters), m (n, L) and Q (n,
+    L, L). The gradient is (epsilon, alpha), V is E[delta^2], dR_dq is beta / 2.
     """
 
     def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments: ...
 
 
 class RowsEngine(NetworkEngine):
-    """Square losses and polynomial links: the link's polynomial in r, and integrals over u."""
+    """Expectations for square losses and polynomial links: the link's polynomial in r, and
+    integrals over u.
+    """
 
     def __init__(self, setup: Setup, link: tuple[ProjectedLink, ProjectedLink]) -> None:
         assert setup.factor is not None
@@ -75,8 +80,8 @@ class RowsEngine(NetworkEngine):
 
 
 class RowsQmc:
-    """Any link and loss: scrambled Sobol points for (z*, noise), each with both signs of what u has
-    beside z*.
+    """Expectations for any link and loss: scrambled Sobol points for (z*, noise), each with both
+    signs of the part of u independent of z*.
     """
 
     def __init__(self, setup: Setup, points: int = 4096, replicates: int = 4) -> None:
@@ -105,7 +110,7 @@ class RowsQmc:
             self.y = self.y + np.sqrt(noise) * x[:, setup.L + 1 :]
 
     def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments:
-        """See Expectations; the points are always the same, so it is smooth."""
+        """See Expectations; the points are always the same, so the result is smooth."""
         s, n = self.setup, len(m)
         root = np.sqrt(s.L)
         out = Moments(np.zeros(n), np.zeros((n, s.ne + s.L)), None, np.zeros(n), np.zeros((n, s.L)))
@@ -128,7 +133,7 @@ class RowsQmc:
 
 @remembered(16)
 def means(task: models.Task, tokens: models.Tokens) -> Expectations:
-    """The best way there is."""
+    """Choose the most accurate method for a task."""
     setup = Setup(task, tokens)
     terms: LinkTerms | None = terms_of(task.teacher) if setup.factor is not None else None
     link = None if terms is None else moved(terms, setup.C)
@@ -145,7 +150,7 @@ class RowsDrift(Drift):
     ) -> None:
         s = self.setup = Setup(task, tokens)
         self.means, self.lr = means(task, tokens), lr if inhibitive else 0.0
-        self.rows, self.common = True, task.student.weights == "global"
+        self.rows, self.common = True, task.student.spheres == "one"
         self.K = covariance(task, s)
         self.estar = np.zeros(s.ne) if estar is None else _checks.array("estar", estar, (s.ne,))
         self.above = np.triu_indices(s.L, 1)
@@ -164,7 +169,9 @@ class RowsDrift(Drift):
         return 0.0 if isinstance(self.means, RowsEngine) else float("nan")
 
     def matrices(self, x: Array) -> tuple[Array, Array]:
-        """Q (n, L, L) and F (n, L, L) of states (n, names); F is empty without positional vectors."""
+        """Q (n, L, L) and F (n, L, L) of states (n, names); F is empty without positional
+        vectors.
+        """
         s, n = self.setup, len(x)
         Q, F = np.zeros((n, s.L, s.L)), np.zeros((n, s.ne, s.ne))
         at = s.ne + s.L

@@ -50,15 +50,15 @@ class Complexity:
     Attributes
     ----------
     sie : Exponent
-        Of the link alone.
+        Exponent of the link only.
     k : int or None
         Exponent of this student: the first order that acts on its overlaps; None if none does
-        ("never"). With positional vectors, or under the Frobenius loss, the flatness index, which
-        an encoding can lower below the SIE.
+        ("never"). With positional vectors, or with the Frobenius loss, it is the flatness index,
+        which an encoding can lower below the SIE.
     leading : LeadingOrder or None
         dr/dt = b r^(k-1) - lr noise r / 2, t = lr tau / d, with r = |m|, untied ||m|| / sqrt L
-        along the direction that grows fastest. None where the risk near (e, m) = 0 is not a
-        function of r alone; prefactors and steps are then nan.
+        along the direction that grows fastest. None if the risk near (e, m) = 0 does not depend on
+        r only; prefactors and steps are then nan.
     sign : int
         For odd k the sign of m that grows (k = 1: to which m is driven), 0 for even k, for untied
         weights and where `leading` is None.
@@ -68,15 +68,14 @@ class Complexity:
     d_exponent, log_exponent, lr_exponent : float
         steps ~ d^d_exponent (log d)^log_exponent at lr ~ d^lr_exponent; nan if never.
     note : str
-        What stands in the way, or is left out; "" otherwise.
+        What prevents learning, or what is neglected; "" otherwise.
     from_start : LeadingOrder or None
-        The same as `leading` from rows that are all alike, where these stay so; else `leading`.
+        The same as `leading` for a start with equal rows, if they stay equal; otherwise `leading`.
     share : float
-        r_0 sqrt d of the default start, along the direction that `from_start` speaks of: 1 for one
-        weight.
+        r_0 sqrt d of the default start along the direction of `from_start`: 1 for one weight.
     decided : bool
-        False where no order was found because an error is too large, not because there is none: k
-        is then None, exponents and steps are nan.
+        False if no order was found because an error is too large, not because there is none; k is
+        then None, exponents and steps are nan.
     """
 
     task: models.Task
@@ -109,23 +108,23 @@ class Complexity:
         return math.nan if self.k is None else -max(self.k / 2 - 1, 0.0)
 
     def start(self, d: float) -> float:
-        """r_0 of the default start `Overlap()`: 1 / sqrt d, for untied weights the part of it that
-        `from_start` speaks of.
+        """Return r_0 of the default start `Overlap()`: 1 / sqrt d, for untied weights its component
+        along the direction of `from_start`.
         """
         return self.share / math.sqrt(_checks.number("d", d, 1))
 
     def best(self, d: float, eta: float, r0: float | None = None) -> BestRate:
-        """The learning rate with the fewest steps to eta, and these steps, to leading order; (nan,
-        inf) if it never gets there.
+        """Return the learning rate with the fewest steps to eta, and the number of steps, to
+        leading order; (nan, inf) if eta is never reached.
 
         Parameters
         ----------
         d : number >= 1
         eta : number in (0, 1]
-            The leading order knows nothing of what happens near 1, where the flow never arrives.
-            Larger than the start.
+            Larger than the start. The leading order does not describe the neighbourhood of 1, which
+            the flow never reaches.
         r0 : number in [0, 1], optional
-            ||m|| / sqrt L of a start along the direction that grows fastest. None: the default
+            ||m|| / sqrt L of a start along the direction that grows fastest. None uses the default
             start.
         """
         start, eta, law = self._from(d, eta, r0)
@@ -139,8 +138,8 @@ class Complexity:
         return BestRate(lr, math.inf if math.isnan(lr) else law.steps(d, lr, start, eta))
 
     def steps(self, d: float, lr: float, eta: float, r0: float | None = None) -> float:
-        """Steps to eta at a learning rate, to leading order, d, eta and r0 as of `best`; 0 from a
-        start beyond eta.
+        """Return the steps to eta at a learning rate, to leading order; d, eta and r0 as for
+        `best`. They are 0 from a start beyond eta.
         """
         lr = _checks.number("lr", lr, 0, open_low=True)
         start, eta, law = self._from(d, eta, r0)
@@ -211,22 +210,22 @@ def complexity(
     points: int | None = None,
     rng: int = 0,
 ) -> Complexity:
-    """The sample-complexity law of a task: exponents, and prefactors from the flow to leading order
-    at the uninformative point (e, m) = 0.
+    """Derive the sample-complexity law of a task: exponents, and prefactors from the flow to
+    leading order at the uninformative point (e, m) = 0.
 
     With r = |m| (untied ||m|| / sqrt L) the flow is dr/dt = b r^(k-1) - (lr / 2) V r. The number of
     steps at the best learning rate follows: proportional to d for k = 1, to d log d for k = 2, to
-    d^(k-1) for k >= 3 with lr ~ d^-(k/2-1). For k >= 2 the diffusion of m is left out, which
-    changes prefactors by a factor of order one (`weak_recovery(noise=True)` has it).
+    d^(k-1) for k >= 3 with lr ~ d^-(k/2-1). For k >= 2 the diffusion of m is neglected, which
+    changes prefactors by a factor of order one; `weak_recovery(noise=True)` includes it.
 
     Parameters
     ----------
     task : Task
-        With positional vectors or the Frobenius loss only the exponents are given
-        (`flatness_index`); `weak_recovery` has the times.
-    tol, points, rng : as of `sie`
+        With positional vectors or the Frobenius loss only the exponents are available
+        (`flatness_index`); `weak_recovery` gives the times.
+    tol, points, rng : as for `sie`
     max_order : int
-        Where to give up, for links that are integrated.
+        Largest order that is tried, for links that are integrated.
 
     Returns
     -------
@@ -235,7 +234,7 @@ def complexity(
     Raises
     ------
     ValueError
-        A constant link.
+        If the link is constant.
     """
     _checks.instance("task", task, models.Task, "a Task")
     exponent = sie(task, tol=tol, max_order=max_order, points=points, rng=rng)
@@ -317,7 +316,7 @@ def _none(
     first: int,
     last: int,
 ) -> Complexity:
-    """No order was found: because there is none, or because errors are too large to tell."""
+    """Explain why no order was found: there is none, or errors are too large to decide."""
     doubt = doubts(exponent, c, first, last + 1)
     return Complexity(task, exponent, None, None, 0, 0.0, dV, doubt or note, decided=not doubt)
 
@@ -329,7 +328,7 @@ class RecoveryTime:
     Attributes
     ----------
     steps : (n,) float64
-        Equally likely values, ascending; inf where the flow never gets there. n = 1 for a start
+        Equally likely values, ascending; inf if the flow never reaches eta. n = 1 for a start
         without randomness.
     lr, d, eta : as given
     method : str
@@ -351,8 +350,8 @@ class RecoveryTime:
         return self.quantile(0.5)
 
     def quantile(self, p: float) -> float:
-        """The number of steps that a fraction p of the runs needs at most (the smallest such value
-        of the sample); inf if fewer ever get there.
+        """Return the number of steps that a fraction p of the runs needs at most (the smallest such
+        value of the sample); inf if fewer ever pass.
         """
         p = _checks.number("p", p, 0, 1)
         return float(
@@ -380,11 +379,12 @@ def weak_recovery(
     tokens: str | models.Tokens = "gaussian",
     rng: int = 0,
 ) -> RecoveryTime:
-    """When the flow passes ||(e, m)|| = eta (untied ||m|| / sqrt L = eta), in steps at finite d.
+    """Predict the step at which the flow passes ||(e, m)|| = eta (untied ||m|| / sqrt L = eta) at
+    finite d.
 
-    A start at random is carried through as a distribution: m_0 is a coordinate of a uniform point
-    of the sphere, about N(0, 1/d). The flow itself has no noise: what starts at exactly 0 (the e of
-    `Opposite`) stays there, and so does an odd order's m of the wrong sign.
+    A random start is treated as a distribution: m_0 is a coordinate of a uniform point of the
+    sphere, about N(0, 1/d). The flow itself has no noise: an overlap that starts at exactly 0 (the
+    e of `Opposite`) stays there, and m of the wrong sign does not grow if the order is odd.
 
     Parameters
     ----------
@@ -393,17 +393,18 @@ def weak_recovery(
         Token dimension.
     lr : float > 0 or PowerLaw
     eta : float in (0, 1]
-    init : Overlap or Uniform; None: Overlap(), m_0 = 1 / sqrt d
+    init : Overlap or Uniform, optional; None means Overlap(), m_0 = 1 / sqrt d
     noise : bool
-        Add the diffusion during the escape, at its strength at the uninformative point; then even a
-        fixed start has a distribution. Where the point is left exponentially (k = 2), as a Gaussian
-        spread of the start (Ornstein-Uhlenbeck, integrated); otherwise, if the state is m alone, by
-        drawing paths. Not for normalization="global".
+        Whether to add the diffusion during the escape, at its strength at the uninformative point;
+        then even a fixed start gives a distribution. For an exponential escape (k = 2) it is a
+        Gaussian spread of the start (Ornstein-Uhlenbeck, integrated). Otherwise, if the state is
+        only m, paths are drawn. Not for normalization="global".
     samples : int, optional
-        How many starts stand for a distribution. None: 2001 where only m is random, else 64.
+        Number of starts that represent a distribution. None uses 2001 if only m is random,
+        otherwise 64.
     tokens : "gaussian" or Correlated
     rng : int
-        Seed of starts that are drawn.
+        Seed of the starts that are drawn.
 
     Returns
     -------
@@ -452,24 +453,24 @@ def best_lr(
     tokens: str | models.Tokens = "gaussian",
     tol: float = 1e-3,
 ) -> BestRate:
-    """The learning rate at which the flow needs the fewest steps (in the median over starts), and
-    that number of steps.
+    """Find the learning rate at which the flow needs the fewest steps (in the median over starts),
+    and that number of steps.
 
     Parameters
     ----------
-    task, d, eta, init, tokens : as of `weak_recovery`
+    task, d, eta, init, tokens : as for `weak_recovery`
     tol : float
-        Of the logarithm of the learning rate.
+        Tolerance on the logarithm of the learning rate.
 
     Returns
     -------
     BestRate
-        `lr` and `steps`; (nan, inf) if there is no learning rate that gets there.
+        `lr` and `steps`; (nan, inf) if no learning rate reaches eta.
 
     Raises
     ------
     ValueError
-        For an eta that (half of) the starts are beyond.
+        If (half of) the starts are beyond eta.
     """
 
     tol = _checks.number("tol", tol, 0, open_low=True)

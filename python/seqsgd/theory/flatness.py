@@ -27,7 +27,7 @@ DIRECTIONS = 4
 
 @dataclass(frozen=True)
 class Flatness:
-    """The verdict.
+    """The flatness index, with a verdict.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ def flatness_index(
     tokens: str | models.Tokens = "gaussian",
     tolerance: float = 1e-8,
 ) -> Flatness:
-    """kappa of a task: how flat the risk is at the uninformative point (e, m) = 0.
+    """Find kappa of a task: how flat the risk is at the uninformative point (e, m) = 0.
 
     An untied student is taken at q = 1.
 
@@ -61,7 +61,7 @@ def flatness_index(
     ----------
     task : Task
     orders : int
-        How far to look.
+        Largest order that is tried.
     tokens : "gaussian" or Correlated
     tolerance : float
         A Taylor coefficient is zero if it and its error are below this, and different from zero if
@@ -70,8 +70,8 @@ def flatness_index(
     Returns
     -------
     Flatness
-        By quasi-Monte-Carlo (long sequences without structure, and the Frobenius loss) orders 1 and
-        2 only.
+        With quasi-Monte-Carlo (long sequences without structure, and the Frobenius loss) only
+        orders 1 and 2 are tried.
     """
     _checks.instance("task", task, models.Task, "a Task")
     orders = _checks.integer("orders", orders, 1, 30)
@@ -116,14 +116,14 @@ def _verdict(sizes: Array, errors: Array, tolerance: float) -> Flatness:
 
 
 def _directions(setup: Setup) -> Array:
-    """Random unit directions of the positional parameters, (directions, e parameters)."""
+    """Return random unit directions of the positional parameters, (directions, e parameters)."""
     v = np.random.default_rng(1).standard_normal((1 if setup.ne < 2 else DIRECTIONS, setup.ne))
     return v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-300)
 
 
 def _largest(coefficients: Array, errors: Array) -> tuple[Array, Array]:
-    """The largest coefficient of each order, and the largest error: (directions, j, k) with order j
-    + k -> (orders,).
+    """Return the largest coefficient of each order, and the largest error: (directions, j, k) with
+    order j + k -> (orders,).
     """
     orders = coefficients.shape[1] - 1
     size = [
@@ -135,7 +135,7 @@ def _largest(coefficients: Array, errors: Array) -> tuple[Array, Array]:
 
 
 def _network(chosen: NetworkEngine, orders: int) -> tuple[Array, Array]:
-    """R = const + E sigma^2 / 2 - sum_k p_k E sigma^(k), in powers a^j m^k."""
+    """Expand R = const + E sigma^2 / 2 - sum_k p_k E sigma^(k) in powers a^j m^k."""
     s = chosen.setup
     ubar, slopes = s.c.sum() / math.sqrt(s.L), _directions(s) @ s.E.sum(axis=0) / math.sqrt(s.L)
     su = math.sqrt(chosen.share)
@@ -168,7 +168,7 @@ def _network(chosen: NetworkEngine, orders: int) -> tuple[Array, Array]:
 
 
 def _tensor(rule: _Rule, s: Setup, orders: int) -> Array:
-    """The same from E[y He_b(x)] and E[f He_b(x)] for all multi-indices b."""
+    """Do the same from E[y He_b(x)] and E[f He_b(x)] for all multi-indices b."""
     side, D = rule.side, rule.dims
     axes, weights = side.nodes(np.zeros(s.ne))
     f = _hermite(axes, weights, side.student(np.zeros(s.ne), _grid(axes))[0], orders)
@@ -207,7 +207,7 @@ def _grid(axes: list[Array]) -> Array:
 
 
 def _hermite(axes: list[Array], weights: list[Array], values: Array, orders: int) -> Array:
-    """E[values He_b] for all b: (orders + 1, ..., orders + 1, outputs)."""
+    """Compute E[values He_b] for all b: (orders + 1, ..., orders + 1, outputs)."""
     out = values.reshape(*[len(x) for x in axes], -1)
     for axis, (x, w) in enumerate(zip(axes, weights, strict=True)):
         out = np.moveaxis(np.tensordot(hermite_table(x, orders) * w, out, axes=(1, axis)), 0, axis)

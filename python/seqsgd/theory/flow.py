@@ -1,5 +1,5 @@
-"""The deterministic limit d -> infinity of the dynamics, and the learning rate beyond which nothing
-is learnt (docs: "Risk, flow, landscapes, phases", Flow).
+"""The deterministic limit d -> infinity of the dynamics, and the largest learning rate that learns
+(docs: "Risk, flow, landscapes, phases", Flow).
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Flow:
     steps : (n,) or None if no d was given
     m, e, q : (n,), untied or general encodings (n, L); e and q None where there are none. NaN after
         a halt
-    rows : (n, L, L) overlaps w_l . w_k / d; None where they do not matter (one weight, or
-        independent tokens)
-    risk : (n,) R along the way
-    weak_recovery : t at which ||(e, m)|| passed eta; inf if it did not, NaN if it was not asked for
+    rows : (n, L, L) overlaps w_l . w_k / d; None if they do not matter (one weight, or independent
+        tokens)
+    risk : (n,) R along the trajectory
+    weak_recovery : t at which ||(e, m)|| passed eta; inf if it did not, NaN without eta
     weak_recovery_step : the same in steps; None without d
     error : the larger of the integration's tolerance on m, 1e-8, and an estimate of the error of
-        the expectations that drive it; NaN where that is not known
+        the expectations; NaN if that is not known
     """
 
     t: Float64
@@ -56,7 +56,7 @@ class Flow:
     rows: Float64 | None = None
 
     def plot(self, ax: Axes | None = None, *, time: bool = False) -> Axes:
-        """m and e against steps (or t), as sizes, in the style of `Result.plot`."""
+        """Draw m and e against steps (or t), as absolute values, in the style of `Result.plot`."""
         from ..plots.theory import plot_flow
 
         return plot_flow(self, ax, time)
@@ -86,30 +86,29 @@ def flow(
     task : Task
     lr : float, or with d PowerLaw, Decay or Piecewise
     d : int, optional
-        Token dimension, that turns time into steps: t = (integral of lr over steps) / d.
+        Token dimension. It converts time to steps: t = (integral of lr over steps) / d.
     steps, t : float
-        How far: one of the two; steps need d.
+        End of the integration: give one of the two; steps need d.
     m : number or (L,)
-        Overlaps at the start. None: 1 / sqrt d, which needs d.
+        Overlaps at the start. None means 1 / sqrt d, which needs d.
     e : (L,), Opposite and one weight a number
-        Positional overlaps at the start. None: 0.
+        Positional overlaps at the start. None means 0.
     q : (L,) or (L, L)
-        For normalization="global" the squared norms at the start, with mean 1. None: 1. For untied
-        weights under correlated tokens also all overlaps w_l . w_k / d; else rows have nothing in
-        common but what m and e say.
+        For normalization="global", the squared norms at the start, with mean 1; None means 1. For
+        untied weights under correlated tokens, also all overlaps w_l . w_k / d; None means rows
+        that have nothing in common except m and e.
     eta : float in (0, 1], optional
-        Threshold of weak recovery. 1 is tended to, but not reached unless it is where the flow
-        starts.
+        Threshold of weak recovery. The flow tends to 1 but reaches it only if it starts there.
     halt : bool
-        Stop there.
+        Whether to stop at eta.
     inhibitive : bool
         False leaves out the terms in the learning rate that stop learning: the spherical gradient
         flow.
     tokens : "gaussian" or Correlated
     estar : (L,), optional
-        P w* / sqrt d where P is not orthogonal to w*.
+        P w* / sqrt d, if P is not orthogonal to w*.
     records : int
-        Points of the solution, evenly.
+        Number of evenly spaced points of the solution.
 
     Returns
     -------
@@ -118,7 +117,7 @@ def flow(
     Raises
     ------
     TypeError, ValueError
-        For what does not fit.
+        If an argument is wrong or does not fit the task.
     """
     _checks.instance("task", task, models.Task, "a Task")
     d = None if d is None else _checks.integer("d", d, 1)
@@ -180,7 +179,7 @@ def flow(
 def _passage(
     clock: float, eta: float | None, plan: Schedule | None, d: int | None, rate: float
 ) -> tuple[float, float | None]:
-    """Time and step of a passage on the clock of the integration."""
+    """Return time and step of a passage on the clock of the integration."""
     if not np.isfinite(clock):
         clock = np.nan if eta is None else np.inf
         return clock, None if d is None else clock
@@ -190,7 +189,7 @@ def _passage(
 
 
 def initial(right: Drift, m: Any, e: Any, q: Any) -> Float64:
-    """One state from its parts, checked."""
+    """Check the parts of a start and return it as one state."""
     s = right.setup
     if q is not None and not right.common and not right.rows:
         raise ValueError(
@@ -221,10 +220,10 @@ def initial(right: Drift, m: Any, e: Any, q: Any) -> Float64:
 
 @dataclass(frozen=True)
 class LargestRate:
-    """Above `value` the uninformative point (e, m) = 0 attracts.
+    """Learning rate above which the uninformative point (e, m) = 0 attracts: `value`.
 
-    `error` is an estimate, absolute; `growth` is the rate at which it is left, per unit of t, for
-    lr -> 0.
+    `error` is an estimate, absolute; `growth` is the growth rate away from the point, per unit of
+    t, for lr -> 0.
     """
 
     value: float
@@ -234,12 +233,12 @@ class LargestRate:
 
 
 def largest_lr(task: models.Task, *, tokens: str | models.Tokens = "gaussian") -> LargestRate:
-    """The learning rate at which the uninformative point stops being unstable.
+    """Compute the learning rate at which the uninformative point stops being unstable.
 
-    The linear flow at (e, m) = 0 is -G H - (gamma/2) V with G = diag(K, 1); so gamma_max = 2
-    lambda_max(-G H) / V, for weights per token L times as much. Infinite where the gradient does
-    not vanish at 0 (any rate leaves it), 0 where gradient and growth do (flatness above 2: at a
-    rate of order one the noise wins).
+    The linear flow at (e, m) = 0 is -G H - (gamma/2) V with G = diag(K, 1). So gamma_max = 2
+    lambda_max(-G H) / V, and L times as much for weights per token. It is infinite if the gradient
+    does not vanish at 0 (any rate leaves the point), and 0 if gradient and growth vanish (flatness
+    above 2: at a rate of order one the noise dominates).
 
     Parameters
     ----------

@@ -32,10 +32,11 @@ class HermiteTensors:
     ----------
     order : int
     components : tuple of SymmetricTensor
-        By output; a matrix target is flattened by rows. Also by indexing and iterating.
+        The tensors, by output; a matrix target is in row-major order. Indexing and iterating give
+        them too.
     exact : bool
-        The tensors are analytic, their errors bound the rounding. Otherwise the errors are
-        estimates.
+        Whether the tensors are analytic and their errors bound the rounding. Otherwise the errors
+        are estimates.
     method : str
     """
 
@@ -64,17 +65,17 @@ class HermiteTensors:
         return math.hypot(*(c.norm_error for c in self))
 
     def dense(self) -> Float64:
-        """All entries, shape (outputs, L, ..., L) with k axes of length L.
+        """Return all entries, shape (outputs, L, ..., L) with k axes of length L.
 
-        Refused where that is more than 2^24 numbers.
+        Refused if there are more than 2^24 numbers.
         """
         return np.stack([c.dense() for c in self])
 
     def sigmas(self) -> float:
-        """How far the tensors are from zero: the largest entry over its error, as the equivalent
-        number of Gaussian standard deviations for
-        the best of so many entries if the error is statistical. inf for analytic tensors that are
-        not zero.
+        """Distance of the tensors from zero: the largest entry over its error.
+
+        If the error is statistical, it is the equivalent number of Gaussian standard deviations for
+        the largest of so many entries. It is inf for analytic tensors that are not zero.
         """
         worst = 0.0
         for c in self:
@@ -99,8 +100,8 @@ class HermiteTensors:
 
 
 def _gaussian(t: float, dof: int, tries: int) -> float:
-    """The number of Gaussian standard deviations as unlikely as the largest of `tries` Student
-    variables reaching t (Bonferroni).
+    """Return the number of Gaussian standard deviations as unlikely as the largest of `tries`
+    Student variables reaching t (Bonferroni).
     """
 
     p = min(tries * 2 * float(scipy.stats.t.sf(t, dof)), 1.0)
@@ -108,7 +109,7 @@ def _gaussian(t: float, dof: int, tries: int) -> float:
 
 
 def teacher_of(link: Any) -> models.Teacher:
-    """The teacher meant by a link, a teacher or a task."""
+    """Return the teacher of a link, a teacher or a task."""
     if isinstance(link, models.Task):
         return link.teacher
     if isinstance(link, models.Hermite):
@@ -124,38 +125,37 @@ def teacher_of(link: Any) -> models.Teacher:
 
 
 def _even(teacher: models.Teacher) -> bool:
-    """Whether g(-z) = g(z) is known: softmax(t t^T) at t = weights z."""
+    """Return whether g(-z) = g(z) is known: softmax(t t^T) at t = weights z."""
     return isinstance(teacher, models.PositionalSemantic) or (
         isinstance(teacher, models.AttentionTarget) and not np.any(teacher.offset)
     )
 
 
 def zeros(L: int, order: int, outputs: int) -> tuple[SymmetricTensor, ...]:
-    """Tensors without entries."""
+    """Return tensors without entries."""
     return (
         SymmetricTensor(L, order, np.zeros((0, order), dtype=np.int64), np.zeros(0), np.zeros(0)),
     ) * outputs
 
 
 def hermite(link: Any, order: int, *, points: int | None = None, rng: int = 0) -> HermiteTensors:
-    """Hermite tensor C_k(g) = E[g(z) H_k(z)] = E[grad^k g(z)], z ~ N(0, I_L).
+    """Compute the Hermite tensor C_k(g) = E[g(z) H_k(z)] = E[grad^k g(z)], z ~ N(0, I_L).
 
-    Named links and Hermite data: exact, at any L, as a list of the entries that are not zero. Other
-    links: the compiled link is integrated, in smooth pieces for one token, by a trapezoidal rule up
-    to 4 tokens (3 for Python functions), by randomised quasi-Monte Carlo beyond. Each entry has an
-    error, which is an estimate: what a function does between the points where it is looked at is
-    not known.
+    Named links and Hermite data are exact, at any L; only nonzero entries are listed. Other links
+    are compiled and integrated: in smooth pieces for one token, by a trapezoidal rule up to 4
+    tokens (3 for Python functions), by randomised quasi-Monte Carlo beyond. Each entry has an
+    error, which is an estimate: the function is unknown between the points where it is evaluated.
 
     Parameters
     ----------
     link : SSI, PositionalSemantic, AttentionTarget, Task or Hermite
-        A task stands for its teacher; Hermite data for the shortest sequence it fits.
+        For a task its teacher is used; Hermite data use the shortest sequence that fits.
     order : int >= 0
         k.
     points : int, optional
-        About how many times the link is evaluated where it is integrated. With one token: at the
-        first look, 2^15 by default; 30 / points is about how close two jumps may be and still be
-        seen.
+        Approximate number of evaluations of a link that is integrated. With one token it is the
+        number of first samples, 2^15 by default; two jumps closer than about 30 / points may be
+        missed.
     rng : int
         Seed of the quasi-Monte Carlo scrambles.
 
@@ -168,7 +168,8 @@ def hermite(link: Any, order: int, *, points: int | None = None, rng: int = 0) -
     Raises
     ------
     ValueError
-        Too many entries to store or to integrate; a link with non-finite values.
+        If there are too many entries to store or to integrate, or the link has values that are not
+        finite.
 
     Examples
     --------
@@ -191,13 +192,13 @@ def _checked(rng: int, points: int | None) -> tuple[int, int | None]:
 def _tensors(
     teacher: models.Teacher, order: int, points: int | None, seed: int, line: Line | None
 ) -> HermiteTensors:
-    """`line`: a link of one token that was looked at before."""
+    """Compute the tensors; `line` is a link of one token that was sampled before."""
     L, outputs = teacher.L, teacher.outputs
     polynomial = expansion(teacher)
     if polynomial is not None:
         return HermiteTensors(order, (polynomial.tensor(order),), True, "Hermite algebra")
     if order % 2 == 1 and _even(teacher):
-        return HermiteTensors(order, zeros(L, order, outputs), True, "zero, for the link is even")
+        return HermiteTensors(order, zeros(L, order, outputs), True, "zero, since the link is even")
     core = teacher._compiled()
     rule = cubature.rule(L, order, outputs, points, core.calls_python)
     if L == 1:
@@ -208,17 +209,17 @@ def _tensors(
 
 
 def hermite_coefficients(sigma: Any, order: int = ORDER) -> Coefficients:
-    """c_k(sigma) = E[sigma(u) He_k(u)] for k = 0 .. order, u ~ N(0, 1): sigma = sum_k (c_k / k!)
-    He_k.
+    """Compute c_k(sigma) = E[sigma(u) He_k(u)] for k = 0 .. order, u ~ N(0, 1): sigma = sum_k (c_k
+    / k!) He_k.
 
-    Polynomials, relu and erf by closed forms; tanh and sigmoid by a trapezoidal rule. The user's
-    own functions are sampled, cut where they have jumps and kinks (found by bisection) and
-    integrated piece by piece; their errors are estimates, which miss what is narrower than 0.001.
+    Polynomials, relu and erf have closed forms; tanh and sigmoid use a trapezoidal rule. Your own
+    functions are sampled, cut at their jumps and kinks (found by bisection) and integrated piece by
+    piece. Their errors are estimates, which miss features narrower than 0.001.
 
     Parameters
     ----------
     sigma : str, HermiteSeries, CActivation, PyActivation or a pair of functions
-        As of `Tied`.
+        As for `Tied`.
     order : int in [0, 60]
 
     Returns
@@ -230,7 +231,7 @@ def hermite_coefficients(sigma: Any, order: int = ORDER) -> Coefficients:
 
 
 class Below(NamedTuple):
-    """An order that was looked at before, and how large its tensor may be."""
+    """An order that was examined before, and the bound on its tensor."""
 
     order: int
     bound: float
@@ -241,26 +242,26 @@ class Below(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Exponent:
-    """The sequence information exponent, min{k >= 1 : C_k(g) != 0}, and how sure it is.
+    """The sequence information exponent, min{k >= 1 : C_k(g) != 0}, and how certain it is.
 
     Attributes
     ----------
     value : int or None
-        The first order found different from zero; None if there was none up to the largest order
-        looked at.
+        The first order found different from zero; None if there is none up to the largest order
+        tried.
     verdict : str
         "certain": by algebra or symmetry. "beyond doubt": C_value is not zero at `sigmas` standard
         deviations (or times the quadrature's error estimate), and the orders below are zero within
         the tolerance. "undecided": otherwise; `int()` then refuses.
     sigmas : float
-        Of C_value; inf if certain.
+        Distance of C_value from zero in errors; inf if certain.
     norm, norm_error : float
         Frobenius norm of C_value over all outputs, and its error.
     below : tuple of (order, bound)
-        For each lower order 0 if ||C_k|| is zero by algebra or symmetry, else its norm and `sigmas`
-        times its error estimate.
+        For each lower order, 0 if ||C_k|| is zero by algebra or symmetry, otherwise its norm plus
+        `sigmas` times its error estimate.
     tol : float
-        ||C_k|| <= tol sqrt(k! Var g) counted as zero. Not used where the tensors are exact.
+        Tolerance: ||C_k|| <= tol sqrt(k! Var g) counted as zero. Not used if the tensors are exact.
     """
 
     value: int | None
@@ -305,24 +306,24 @@ def sie(
     points: int | None = None,
     rng: int = 0,
 ) -> Exponent:
-    """Sequence information exponent: the smallest k >= 1 with C_k(g) != 0 in some output.
+    """Find the sequence information exponent, the smallest k >= 1 with C_k(g) != 0 in some output.
 
     Parameters
     ----------
-    link, points, rng : as of `hermite`
+    link, points, rng : as for `hermite`
     tol : float > 0
-        An order whose tensor is certainly no larger than tol sqrt(k! Var g) counts as zero. Only
-        for links that are integrated; quasi-Monte Carlo (many tokens) needs some 1e-3.
+        An order whose tensor is certainly at most tol sqrt(k! Var g) counts as zero. Only for links
+        that are integrated; quasi-Monte Carlo (many tokens) needs about 1e-3.
     sigmas : float > 0
-        From how many standard deviations an order counts as not zero; for quadrature, how many
-        times its error estimate.
+        Number of standard deviations from which an order counts as nonzero; for quadrature,
+        multiples of its error estimate.
     max_order : int >= 1
-        Where to give up, for links that are integrated.
+        Largest order that is tried, for links that are integrated.
 
     Raises
     ------
     ValueError
-        A constant link.
+        If the link is constant.
     """
     teacher = teacher_of(link)
     tol = _checks.number("tol", tol, 0, open_low=True)
@@ -370,7 +371,7 @@ def sie(
 
 
 def _deviation(teacher: models.Teacher, points: int | None, rng: int) -> float:
-    """sqrt(Var g) over all outputs, of a link that is integrated; refuses a constant."""
+    """Return sqrt(Var g) over all outputs of an integrated link; refuse a constant."""
     core = teacher._compiled()
     rule = cubature.rule(teacher.L, 0, 1, points, core.calls_python)
     origin = core(

@@ -1,5 +1,6 @@
-"""The landscape of the risk on the ball ||(e, m)|| <= 1: critical points, where the dynamics goes
-first, and which minimum it ends in (docs: "Risk, flow, landscapes, phases", Landscape and phases).
+"""The landscape of the risk on the ball ||(e, m)|| <= 1: critical points, the first direction of
+the dynamics, and the minimum where it ends (docs: "Risk, flow, landscapes, phases", Landscape and
+phases).
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ RING = 0.1  # how far from a degenerate point R is looked at
 
 @dataclass(frozen=True)
 class Critical:
-    """A point where the flow rests.
+    """A critical point of the flow.
 
     Attributes
     ----------
     point : (p,) values of the parameters `names` of the landscape
-    where : "inside", or "sphere" where w has no component but along w* and the positions
-    kind : "minimum", "saddle", "maximum" of the flow's attraction, by the signs of the rates; where
-        one is zero within its error, by R on a ring around the point, or
-        "degenerate" where that is too flat to tell
+    where : "inside", or "sphere" if w has only components along w* and the positions
+    kind : "minimum", "saddle" or "maximum" of the flow's attraction, by the signs of the rates; if
+        one is zero within its error, by R on a ring around the point; "degenerate" if that is too
+        flat to decide
     value, error : R, and an estimate of its error
     rates : (p,) Hessian eigenvalues inside; on the sphere the second derivatives along it, then
         minus the outward derivative: all positive at a minimum
-    degenerate : whether a rate is zero within its error, so that the point is left, or reached,
-        more slowly than exponentially
+    degenerate : whether a rate is zero within its error, so that the flow leaves or reaches the
+        point more slowly than exponentially
     """
 
     point: Float64
@@ -53,18 +54,17 @@ class Critical:
 
 @dataclass(frozen=True)
 class Flat:
-    """A set of points where the flow rests and along which R is constant: a curve, or all of the
-    ball.
+    """A set of critical points along which R is constant: a curve, or all of the ball.
 
     Attributes
     ----------
     points : (n, p) points of it: of a curve in order, no further apart than 0.12
-    dimension : 1 for a curve, 2 for the disc; with ("m",) alone 1
-    kind : "valley" where it attracts from its sides, "ridge" where it repels, else "flat": there
+    dimension : 1 for a curve, 2 for the disc; 1 if the only parameter is m
+    kind : "valley" if it attracts from both sides, "ridge" if it repels, otherwise "flat": there
         are no sides, or rates across it vanish or change sign
     value, error : R, and an estimate of its error
-    across : (2,) the lowest and the highest rate across it, over its points; (0,) where there are
-        no sides
+    across : (2,) the lowest and the highest rate across it, over its points; (0,) if there are no
+        sides
     tolerance : a gradient below this counted as zero
     """
 
@@ -87,12 +87,13 @@ class Landscape:
     critical : isolated critical points, by risk
     flat : sets of critical points along which R is constant, by risk: none of their points is among
         `critical`
-    direction : (p,) unit vector along which the origin is left first: minus the gradient, or where
-        that vanishes the eigenvector of the lowest eigenvalue; zeros where that
-        eigenvalue is zero within its error
-    rate : minus that eigenvalue, or the size of the gradient: how fast it is left, per unit of t
-    error : estimate of what interpolation does to the risk that the search went through; critical
-        points themselves are polished by quadrature
+    direction : (p,) unit vector along which the flow first leaves the origin: minus the gradient,
+        or if that vanishes the eigenvector of the lowest eigenvalue; zeros if that eigenvalue is
+        zero within its error
+    rate : minus that eigenvalue, or the norm of the gradient: how fast the flow leaves, per unit of
+        t
+    error : estimate of the interpolation error of the risk in the search; critical points
+        themselves are refined by quadrature
     """
 
     names: tuple[str, ...]
@@ -114,18 +115,20 @@ class Landscape:
         return bool(self.flat)
 
     def risk(self, e: npt.ArrayLike | None = None, m: npt.ArrayLike = 0.0) -> Float64:
-        """R at any shape of points in the square [-1, 1]^2, to `error`."""
+        """Return R at points of any shape in the square [-1, 1]^2, to `error`."""
         return np.asarray(self._evaluate(e, m)[0])
 
     def gradient(self, e: npt.ArrayLike | None = None, m: npt.ArrayLike = 0.0) -> Float64:
-        """Its gradient, (..., p)."""
+        """Return the gradient of R, (..., p)."""
         return np.asarray(self._evaluate(e, m)[1])
 
     def basin(
         self, e: npt.ArrayLike | None = None, m: npt.ArrayLike = 0.0
     ) -> npt.NDArray[np.int64]:
-        """Index into `minima` of where the spherical gradient flow ends, from points of any shape;
-        -1 where it has not decided (at saddles), or ends in a flat set.
+        """Return the index into `minima` at which the spherical gradient flow ends, from points of
+        any shape.
+
+        It is -1 if the flow is undecided (at saddles), or ends in a flat set.
         """
         x, shape = self._flat(e, m)
         targets = np.array([c.point for c in self.minima]).reshape(-1, x.shape[1])
@@ -149,8 +152,8 @@ class Landscape:
         return out.reshape(shape)
 
     def _step(self, x: Array) -> Array:
-        """One midpoint step of the flow at a speed that is about the same everywhere: the same
-        curves, sooner.
+        """Do one midpoint step of the flow, at about the same speed everywhere: the same curves in
+        less time.
         """
 
         def speed(y: Array) -> Array:
@@ -198,10 +201,10 @@ class Landscape:
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            None: a new figure of pyplot's.
+            Axes to draw into. None creates a new pyplot figure.
         surface : bool
-            Draw the surface over the disc instead (an `ax` must be three-dimensional then). With
-            ("m",) alone the curve R(m) is drawn.
+            Whether to draw the surface over the disc instead (`ax` must be three-dimensional then).
+            If the only parameter is m, the curve R(m) is drawn.
         legend : bool
             Whether to name the marks, below the axes.
         """
@@ -230,12 +233,11 @@ class Landscape:
 
 
 def landscape(task: models.Task, *, tokens: str | models.Tokens = "gaussian") -> Landscape:
-    """Critical points of the flow without noise on the ball ||(e, m)|| <= 1, with their kinds, and
-    the first direction.
+    """Find the critical points of the flow without noise on the ball ||(e, m)|| <= 1, their kinds,
+    and the first direction.
 
-    The search goes through a Chebyshev series of the risk; rates are those of the quadrature
-    itself. Where R is constant along a set of points, within the errors of both, that set is given
-    as one `Flat`.
+    The search uses a Chebyshev series of the risk; rates come from the quadrature itself. A set of
+    points along which R is constant, within the errors of both, is one `Flat`.
 
     Parameters
     ----------
@@ -250,7 +252,7 @@ def landscape(task: models.Task, *, tokens: str | models.Tokens = "gaussian") ->
     Raises
     ------
     ValueError
-        For students with more parameters than (e, m).
+        If the student has more parameters than (e, m).
     """
     _checks.instance("task", task, models.Task, "a Task")
     f = field(task, tokens)
@@ -302,7 +304,7 @@ def landscape(task: models.Task, *, tokens: str | models.Tokens = "gaussian") ->
 
 
 def _ball(p: int) -> Array:
-    """Points that are spread over [-1, 1] or over the disc."""
+    """Return points spread over [-1, 1] or over the disc."""
     k = np.arange(401)
     if p == 1:
         return k[:, None] / 200 - 1
@@ -316,8 +318,8 @@ def _moments(chosen: Engine, x: Array) -> tuple[Any, Any]:
 
 
 def _tolerances(chosen: Engine, f: Field, p: int) -> tuple[float, float]:
-    """Below which a gradient, and a rate, are zero: errors of the series and of the expectations
-    that it is made of.
+    """Return the thresholds below which a gradient, and a rate, count as zero: errors of the series
+    and of its expectations.
     """
     assert f.near is not None
     size = float(np.abs(f.near.coefficients[..., : 1 + p]).max())
@@ -328,8 +330,8 @@ def _tolerances(chosen: Engine, f: Field, p: int) -> tuple[float, float]:
 
 
 def _curve(x: Array, chosen: Engine, near: Chebyshev, slack: float, doubt: float) -> Flat:
-    """A curve, judged at seven of its points by the rate that is not along it; where that vanishes
-    by R on both sides.
+    """Classify a curve at seven of its points by the rate across it; if that vanishes, by R on both
+    sides.
     """
     at = np.clip(np.linspace(0, len(x) - 1, 9).astype(int)[1:-1], 1, len(x) - 2)
     best, error = _moments(chosen, x[at])
@@ -363,14 +365,14 @@ def _curve(x: Array, chosen: Engine, near: Chebyshev, slack: float, doubt: float
 
 
 def _rise(near: Chebyshev, x: Array, centre: Array, error: float) -> tuple[float, float]:
-    """The least and the largest R(x) - R(centre), 0 where it is below its error."""
+    """Return the least and the largest R(x) - R(centre), 0 if it is below its error."""
     rise = near(x)[:, 0] - near(centre[None])[0, 0]
     rise = np.where(np.abs(rise) <= 2 * near.error + error, 0.0, rise)
     return float(rise.min()), float(rise.max())
 
 
 def _by_ring(c: Critical, others: Array, near: Chebyshev) -> str:
-    """The kind of a degenerate point that R around it shows."""
+    """Return the kind of a degenerate point from R around it."""
     gaps = np.linalg.norm(others - c.point, axis=1)
     radius = min(RING, gaps[gaps > 0].min(initial=np.inf) / 2)
     angle = np.linspace(0, 2 * np.pi, 721)[:-1]
@@ -408,7 +410,9 @@ def _critical(
 
 
 def _inner(x: Array, best: Any, error: Any, i: int, doubt: float) -> Critical:
-    """`doubt`: a rate below it is zero, for the place is known to the tolerance of the search."""
+    """Describe a point inside. A rate below `doubt` is zero, since the search knows the place only
+    to its tolerance.
+    """
     rates = np.linalg.eigvalsh(best.hessian[i])
     return _critical(
         x,
@@ -422,8 +426,8 @@ def _inner(x: Array, best: Any, error: Any, i: int, doubt: float) -> Critical:
 
 
 def _outer(x: Array, best: Any, error: Any, i: int, slack: float) -> Critical:
-    """On the unit sphere the flow's rates are the second derivative along it and minus the outward
-    derivative.
+    """Describe a point on the unit sphere: the flow's rates are the second derivative along it and
+    minus the outward derivative.
     """
     g, H = best.gradient[i], best.hessian[i]
     outward, doubt = float(x @ g), float(np.abs(x) @ error.gradient[i]) + slack / 10
@@ -437,7 +441,7 @@ def _outer(x: Array, best: Any, error: Any, i: int, slack: float) -> Critical:
 
 
 def _first(best: Any, error: Any) -> tuple[Array, float]:
-    """At the origin, the last point."""
+    """Find the first direction at the origin, the last point."""
     g = best.gradient[-1]
     size = float(np.linalg.norm(g))
     if size > max(10 * float(np.linalg.norm(error.gradient[-1])), 1e-9):

@@ -2,7 +2,7 @@
 opposite positions (docs: "Risk, flow, landscapes, phases", Landscape and phases).
 
 With A = lambda I + (1 - lambda) J / 2, lambda = tanh(a^2), J all ones, R is (1 - omega) R_0 + omega
-(lambda R_I + (1 - lambda) R_J/2) plus terms that do not depend on (e, m): R_0, R_I, R_J/2 are the
+(lambda R_I + (1 - lambda) R_J/2) plus terms that do not depend on (e, m). R_0, R_I, R_J/2 are the
 risks of three fixed targets. So every criterion is linear in omega at given a, and no cell needs an
 integral.
 """
@@ -50,7 +50,7 @@ class Criterion:
     error: float
 
     def positional(self, a: Array) -> Array:
-        """The coefficient of omega at a."""
+        """Return the coefficient of omega at a."""
         share = np.tanh(np.square(a))
         return share * self.identity + (1 - share) * self.flat
 
@@ -58,7 +58,7 @@ class Criterion:
         return (1 - omega) * self.semantic + omega * self.positional(a)
 
     def root(self, a: Array) -> tuple[Array, Array]:
-        """omega with f = 0 at each a, NaN outside [0, 1], and its error."""
+        """Return omega with f = 0 at each a, NaN outside [0, 1], and its error."""
         b = self.positional(a)
         slope = b - self.semantic
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -82,12 +82,12 @@ def _parts() -> tuple[models.Task, models.Task, models.Task]:
 
 @functools.cache
 def criteria() -> dict[str, Criterion]:
-    """All that the regions are decided by; the integrals are made once in a process.
+    """Compute the criteria that decide the regions; the integrals are computed once per process.
 
-    "direction": R_mm - R_ee at (0, 0), negative where the dynamics starts towards the meaning.
+    "direction": R_mm - R_ee at (0, 0), negative if the dynamics starts towards the meaning.
     "positional outward", "positional along": -R_e and R_mm - R_e at the pole (1, 0), both positive
-    where it is a local minimum; "semantic outward", "semantic along": the same at (0, 1) with e and
-    m exchanged. "gap": R(1, 0) - R(0, 1).
+    if it is a local minimum. "semantic outward", "semantic along": the same at (0, 1) with e and m
+    exchanged. "gap": R(1, 0) - R(0, 1).
     """
     e, m = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0])
     risks = [
@@ -125,8 +125,8 @@ def criteria() -> dict[str, Criterion]:
 
 @functools.cache
 def _ring(angles: int) -> list[Array]:
-    """dR/dtheta of the three parts at (e, m) = (cos, sin) theta, theta strictly between the poles:
-    (angles,) each.
+    """Return dR/dtheta of the three parts at (e, m) = (cos, sin) theta, theta strictly between the
+    poles: (angles,) each.
     """
     theta = np.linspace(0, np.pi / 2, RING)
     fine = np.linspace(0, np.pi / 2, angles + 2)[1:-1]
@@ -148,11 +148,11 @@ class PhaseDiagram:
     ----------
     a : (n,), omega : (k,)
     region : (n, k) int8
-        Index into `REGIONS`; -1 where neither pole is a strict local minimum (at omega = 1 nothing
-        depends on m, and the semantic pole is not).
+        Index into `REGIONS`; -1 if neither pole is a strict local minimum (at omega = 1 the risk
+        does not depend on m, and the semantic pole is not strict).
     between : (n, k) bool
-        Whether there is a local minimum on the sphere between the poles, which the six regions do
-        not know of (a sliver at omega near 1, where R is almost flat).
+        Whether there is a local minimum on the sphere between the poles, which the six regions
+        ignore (a sliver at omega near 1, where R is almost flat).
     boundaries : {name: (points, 2)}
         Curves (a, omega) where a criterion changes its sign: "direction", "gap", "positional",
         "semantic".
@@ -173,7 +173,7 @@ class PhaseDiagram:
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            None: a new figure of pyplot's.
+            Axes to draw into. None creates a new pyplot figure.
         legend : bool
             Whether to name regions and lines, to the right of the axes.
         """
@@ -183,11 +183,11 @@ class PhaseDiagram:
 
 
 def phase_diagram(a: npt.ArrayLike, omega: npt.ArrayLike) -> PhaseDiagram:
-    """Which minimum there is, which is global, and where the dynamics goes first, for target (1 -
-    omega) softmax(z* z*^T) + omega softmax([[a^2, -a^2], ...]).
+    """Find which minima exist, which one is global, and where the dynamics goes first, for the
+    target (1 - omega) softmax(z* z*^T) + omega softmax([[a^2, -a^2], ...]).
 
-    The half-square loss and gradient flow from the uninformative point; exact criteria at the
-    poles, see :func:`criteria`.
+    The loss is the half square; the dynamics is gradient flow from the uninformative point. The
+    criteria at the poles are exact (:func:`criteria`).
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def phase_diagram(a: npt.ArrayLike, omega: npt.ArrayLike) -> PhaseDiagram:
     Raises
     ------
     TypeError, ValueError
-        For numbers out of range.
+        If a number is out of range.
     """
     widths, weights = _checks.array("a", a, ("n",)), _checks.array("omega", omega, ("k",))
     for name, x, low in (("a", widths, widths.min() > 0), ("omega", weights, weights.min() >= 0)):
@@ -248,7 +248,7 @@ def phase_diagram(a: npt.ArrayLike, omega: npt.ArrayLike) -> PhaseDiagram:
 
 
 def _between(a: Array, omega: Array, angles: int = 60) -> npt.NDArray[np.bool_]:
-    """Whether dR/dtheta rises through 0 between the poles, (n, k)."""
+    """Return whether dR/dtheta rises through 0 between the poles, (n, k)."""
     semantic, identity, flat = _ring(angles)
     out = np.zeros((len(a), len(omega)), dtype=bool)
     share = np.tanh(np.square(a))

@@ -24,17 +24,17 @@ Array = Any
 
 
 class Engine(Protocol):
-    """A way to take expectations."""
+    """A method to compute expectations."""
 
     setup: Setup
     method: str
 
     def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments:
-        """Without errors."""
+        """Return estimates without errors."""
 
     def moments(self, a: Array, m: Array, q: Array | None, order: int) -> tuple[Moments, Moments]:
-        """Estimates and errors at positional parameters a (n, e), overlaps m (n, 1 or L), squared
-        norms q (n, L).
+        """Return estimates and errors at positional parameters a (n, e), overlaps m (n, 1 or L),
+        squared norms q (n, L).
         """
 
 
@@ -47,14 +47,14 @@ class Risk:
     names : the p parameters that derivatives are taken with respect to: positional overlaps, then
         overlaps
     value, V : (...)
-        R = E loss, and V = E ||delta||^2, for correlated tokens E delta^T C delta: what inhibits
-        learning (docs: "Risk, flow, landscapes, phases", Risk).
-    gradient, hessian : (..., p), (..., p, p); hessian is None if it was not asked for
-    value_error, V_error, gradient_error, hessian_error
-        Of the same shapes; *estimates*. Quadrature: the difference of two rules and rounding, for a
-        user's link five times the largest difference of five rules; panels end at the kinks of a
-        user's activation. Quasi-Monte-Carlo: four standard errors over 16 replicates. What a user's
-        function does within less than 0.001 may be missed.
+        R = E loss, and V = E ||delta||^2, for correlated tokens E delta^T C delta, the strength of
+        the inhibitive terms (docs: "Risk, flow, landscapes, phases", Risk).
+    gradient, hessian : (..., p), (..., p, p); hessian is None with hessian=False value_error,
+        V_error, gradient_error, hessian_error
+        Errors of the same shapes; *estimates*. For quadrature they are the difference of two rules
+        and rounding, for your own links five times the largest difference of five rules; panels end
+        at the kinks of your own activations. For quasi-Monte-Carlo they are four standard errors
+        over 16 replicates. Features of your own functions narrower than 0.001 may be missed.
     method : how it was computed
     """
 
@@ -71,13 +71,13 @@ class Risk:
 
     @property
     def error(self) -> float:
-        """The largest error among the values, for a glance."""
+        """The largest error among the values."""
         return float(np.max(self.value_error, initial=0.0))
 
 
 @remembered(32)
 def engine(task: models.Task, tokens: str | models.Tokens = "gaussian") -> Engine:
-    """The best way there is to take expectations over a task."""
+    """Choose the most accurate method to compute expectations over a task."""
     setup = Setup(task, tokens)
     if setup.rows:
         raise ValueError(
@@ -104,26 +104,26 @@ def risk(
     tokens: str | models.Tokens = "gaussian",
     hessian: bool = True,
 ) -> Risk:
-    """R, its gradient and Hessian, and V, at positional overlaps e and overlaps m, which are
-    broadcast against each other (docs: "Risk, flow, landscapes, phases", Risk).
+    """Compute R, its gradient and Hessian, and V, at positional overlaps e and overlaps m, which
+    are broadcast against each other (docs: "Risk, flow, landscapes, phases", Risk).
 
-    Square losses: exact up to one-dimensional integrals for networks and polynomial links at any L;
-    tensor quadrature for networks and attention up to L = 3; all else by randomised
-    quasi-Monte-Carlo. Derivatives come from Gaussian identities, not from differences.
+    For square losses, networks and polynomial links are exact up to one-dimensional integrals, at
+    any L; networks and attention up to L = 3 use tensor quadrature. Everything else uses randomised
+    quasi-Monte-Carlo. Derivatives come from Gaussian identities, not from finite differences.
 
     Parameters
     ----------
     task : Task
     e : (...), optional
         Positional overlaps: with `Opposite` and one weight the number e = e_1 = -e_2; with other
-        encodings (..., L). None: 0. An injected c is part of the task.
+        encodings (..., L). None means 0. An injected c is part of the task.
     m : (...), untied (..., L)
         Overlaps, |m| <= 1.
     q : (..., L), optional
-        Squared norms ||w_l||^2 / d of untied weights. None: 1.
+        Squared norms ||w_l||^2 / d of untied weights. None means 1.
     tokens : "gaussian" or Correlated
     hessian : bool
-        False leaves it out, which is faster.
+        Whether to compute the Hessian; False is faster.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def risk(
     Raises
     ------
     TypeError, ValueError
-        For what does not fit the task, and for tokens that are not Gaussian.
+        If an argument does not fit the task, or tokens are not Gaussian.
     """
     _checks.instance("task", task, models.Task, "a Task")
     _checks.boolean("hessian", hessian)
@@ -154,8 +154,8 @@ def risk(
 def points(
     setup: Setup, e: Any, m: Any, q: Any
 ) -> tuple[Array, Array, Array | None, tuple[int, ...]]:
-    """Checked and flattened: a (n, e parameters), m (n, overlaps), q (n, L) or None, and the shape
-    n stands for.
+    """Check the points and return a (n, e parameters), m (n, overlaps), q (n, L) or None, and the
+    shape that n replaces.
     """
     ne, nm = setup.ne, setup.nm
     if ne == 0 and e is not None:
@@ -204,7 +204,7 @@ def points(
 
 
 def _trailing(name: str, value: Any, last: int | None) -> Array:
-    """A finite float64 array with the parameters along its last axis."""
+    """Return a finite float64 array with the parameters along its last axis."""
     try:
         given = np.asarray(value)
         if given.dtype.kind in "cmMSUV":  # NumPy would cast them

@@ -1,8 +1,8 @@
 """Hermite coefficients c_k(sigma) = E[sigma(u) He_k(u)], u ~ N(0, 1): closed forms, and quadrature
 of the compiled activation for the rest.
 
-A user's function is a black box, which may have jumps and kinks anywhere: it is cut there
-(`_pieces.py`), and its error is an estimate.
+Your own function is a black box, which may have jumps and kinks anywhere. It is cut there
+(`pieces.py`), and its error is an estimate.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ ORDER = 30
 
 @dataclass(frozen=True, eq=False)
 class Coefficients:
-    """c_0 .. c_order of an activation: sigma = sum_k (c_k / k!) He_k.
+    """Hermite coefficients c_0 .. c_order of an activation: sigma = sum_k (c_k / k!) He_k.
 
     Attributes
     ----------
     value, error : (order + 1,) float64
-        The error is a bound of the rounding where the method is a closed form, and that of an
-        analytic function's rule for tanh and sigmoid. For a user's function it is an *estimate*,
-        from two partitions that share nothing but the jumps and kinks that were found: what happens
-        within less than 0.001 can be missed.
+        The error bounds the rounding if the method is a closed form; for tanh and sigmoid it
+        follows from analyticity. For your own function it is an *estimate*, from two partitions
+        that share only the jumps and kinks that were found; features narrower than 0.001 can be
+        missed.
     method : str
-        A user's function: where it was cut.
+        How they were computed; for your own function, where it was cut.
     """
 
     value: Float64
@@ -55,12 +55,12 @@ class Coefficients:
         )
 
     def nonzero(self, k: int) -> bool:
-        """Whether c_k differs from 0 by more than its error allows: six times it."""
+        """Return whether each c_k differs from 0 by more than six times its error."""
         return bool(abs(self.value[k]) > 6 * self.error[k])
 
     def doubtful(self, k: int) -> bool:
-        """Whether c_k is not told from 0 because its error is large, more than 1e-9 of the largest
-        c_j / sqrt(j!).
+        """Return whether each c_k may be 0 only because its error is large, more than 1e-9 of the
+        largest c_j / sqrt(j!).
         """
         root = np.sqrt([float(math.factorial(j)) for j in range(len(self))])
         size = float(np.abs(self.value / root).max())
@@ -68,7 +68,9 @@ class Coefficients:
 
 
 def coefficients(sigma: Any, order: int, shift: float = 0.0) -> Coefficients:
-    """Of u -> sigma(u + shift), sigma a checked activation (`seqsgd.models.students.check_sigma`)."""
+    """Compute the coefficients of u -> sigma(u + shift) for a checked activation
+    (`seqsgd.models.students.check_sigma`).
+    """
     if shift:
         return _piecewise(sigma, order, shift)
     closed = _series(sigma, order)
@@ -82,7 +84,7 @@ def coefficients(sigma: Any, order: int, shift: float = 0.0) -> Coefficients:
 
 
 def _series(sigma: Any, order: int) -> Float64 | None:
-    """Of polynomials: c_k = k! times the coefficient of He_k."""
+    """Convert polynomials: c_k = k! times the coefficient of He_k."""
     if isinstance(sigma, models.HermiteSeries):
         a = list(sigma.coefficients)
     elif isinstance(sigma, str) and sigma.startswith("He"):
@@ -100,8 +102,8 @@ def _series(sigma: Any, order: int) -> Float64 | None:
 
 
 def _relu(k: int) -> float:
-    """relu'' is a delta at 0, so c_k = He_{k-2}(0) / sqrt(2 pi) for k >= 2; integers first, rounded
-    once.
+    """Coefficients of relu: relu'' is a delta at 0, so c_k = He_{k-2}(0) / sqrt(2 pi) for k >= 2;
+    computed with integers and rounded once.
     """
     if k < 2:
         return 0.5 if k else 1 / math.sqrt(2 * math.pi)
@@ -110,7 +112,7 @@ def _relu(k: int) -> float:
 
 
 def _erf(k: int) -> float:
-    """E erf(u + x) = erf(x / sqrt 3); c_k is its k-th derivative at 0."""
+    """Coefficients of erf: E erf(u + x) = erf(x / sqrt 3), and c_k is its k-th derivative at 0."""
     j, even = divmod(k - 1, 2)
     return (
         0.0
@@ -127,8 +129,8 @@ _CLOSED = {"relu": _relu, "erf": _erf}
 
 
 def _trapezoidal(sigma: str, order: int) -> Coefficients:
-    """tanh and sigmoid, analytic in a strip: the rule converges geometrically; the rest of the
-    error is rounding.
+    """Coefficients of tanh and sigmoid, analytic in a strip: the rule converges geometrically; the
+    rest of the error is rounding.
     """
     f = compiled_activation(sigma)
     width = 9 + 2 * math.sqrt(order)  # He_k exp(-u^2/4) decays beyond 2 sqrt k

@@ -1,14 +1,17 @@
 """Hermite tensors of any function of the fields by numerical integration, with an error *estimate*:
-a black box can always hide what is narrower than the sampling.
+a black box can always hide features narrower than the sampling.
 
-One token: the line is cut at jumps and kinks (`_pieces.py`).
+One token: the line is cut at jumps and kinks (`pieces.py`).
+
 Few tokens: a trapezoidal rule on a ball. For functions analytic in a strip about R^L its error
-falls geometrically in 1/h, which Gauss-Hermite rules do not do next to the poles of a softmax. The
-error is estimated by twelve coarser lattices at random shifts: each of them is unbiased for any
+falls geometrically in 1/h; that of Gauss-Hermite rules does not, next to the poles of a softmax.
+Twelve coarser lattices at random shifts estimate the error: each is unbiased for any
 square-integrable function, and seven times their spread is far more than the error of the finer
-rule. Where that is large, as at jumps, scrambled Sobol points do better; they are drawn from a
-wider Gaussian and weighted: a rare region that no point falls in would be missed with an error of
-0. More tokens, or jumps: scrambled Sobol points, the error from independent scrambles.
+rule.
+
+If that is large, as at jumps, or with more tokens: scrambled Sobol points, with the error from
+independent scrambles. They are drawn from a wider Gaussian and weighted, since otherwise a rare
+region without points would be missed with an error of 0.
 """
 
 from __future__ import annotations
@@ -56,8 +59,8 @@ WORK = 4e10  # multiplications
 
 @dataclass(frozen=True)
 class Rule:
-    """How to integrate over N(0, I_L): a trapezoidal rule of spacing h (one token: in pieces, h is
-    where the first look is), or Sobol points (h = 0).
+    """A rule of integration over N(0, I_L): trapezoidal of spacing h (one token: in pieces, h is
+    the spacing of the first samples), or Sobol points (h = 0).
     """
 
     L: int
@@ -75,15 +78,17 @@ class Rule:
 
     @property
     def replicate(self) -> int:
-        """Points of a Sobol set, a power of two."""
+        """Number of points of a Sobol set, a power of two."""
         return int(2 ** max(int(math.log2(self.points / REPLICATES)), 4))
 
 
 def rule(
     L: int, order: int, outputs: int, points: int | None, slow: bool, entries: int | None = None
 ) -> Rule:
-    """The rule for about so many points; a slow function (one that calls Python) gets fewer by
-    default. `entries`: how many are wanted, None for all.
+    """Choose the rule for about `points` points; a slow function (one that calls Python) gets fewer
+    by default.
+
+    `entries` is how many are wanted, None for all.
     """
     entries = count(L, order) if entries is None else max(entries, 1)
     check_count(entries, f"C_{order} of a function of {L} tokens", ENTRIES)
@@ -92,7 +97,7 @@ def rule(
     if L == 1:
         if order > 150:
             raise ValueError(
-                f"order: expected one up to 150 for a link that is integrated, got {order}"
+                f"order: expected at most 150 for a link that is integrated, got {order}"
             )
         return Rule(L, points or LINE, 16 * SAMPLES / (points or LINE), radius)
     if points is None:
@@ -101,7 +106,7 @@ def rule(
         if points < 2**13:
             raise ValueError(
                 f"order: C_{order} of {outputs} functions of {L} tokens takes long to integrate; "
-                "give `points` (at least 2^13) to have it"
+                "pass `points` (at least 2^13) to have it"
             )
     if grids >= L:
         volume = math.pi ** (L / 2) / math.gamma(L / 2 + 1) * radius**L
@@ -112,8 +117,8 @@ def rule(
 def integrate(
     f: Function, outputs: int, of: Rule, order: int, seed: int, index: Int64 | None = None
 ) -> tuple[tuple[SymmetricTensor, ...], str]:
-    """E[f(z) H_k(z)], one tensor for each output, and how; only the entries at `index` (n, order)
-    if it is given.
+    """Compute E[f(z) H_k(z)], one tensor for each output, and the method; only the entries at
+    `index` (n, order) if it is given.
     """
     L = of.L
     if L == 1:
@@ -211,12 +216,12 @@ def integrate(
 
 
 def line(f: Function, of: Rule, order: int) -> Line:
-    """A function of one token, ready for all orders up to `order`."""
+    """Prepare a function of one token for all orders up to `order`."""
     return Line(lambda u: f(u[:, None]), order, spacing=of.h, name="link")
 
 
 def on_line(of: Line, outputs: int, order: int) -> tuple[SymmetricTensor, ...]:
-    """The tensors of one order, of one entry each."""
+    """Compute the tensors of one order, of one entry each."""
     value, error = (x[order] for x in of.coefficients(order))
     return tuple(
         SymmetricTensor(
@@ -227,8 +232,10 @@ def on_line(of: Line, outputs: int, order: int) -> tuple[SymmetricTensor, ...]:
 
 
 def _parity(y: Float64) -> int:
-    """1 or -1 if the function is even or odd, as far as its values (n, outputs) on a symmetric
-    lattice show, in an order such that -z is z backwards; else 0.
+    """Return 1 or -1 if the function is even or odd, as far as its values (n, outputs) on a
+    symmetric lattice show, otherwise 0.
+
+    The points are ordered so that -z is z backwards.
     """
     size = 2.0**-50 * np.abs(y).max(initial=0.0)
     for sign in (1, -1):
@@ -238,8 +245,8 @@ def _parity(y: Float64) -> int:
 
 
 def _shifts(L: int, seed: int) -> Float64:
-    """Shifts of lattices in units of their spacing, (SHIFTED, L): at random, but evenly along every
-    axis.
+    """Return shifts of lattices in units of their spacing, (SHIFTED, L): random, but stratified
+    along every axis.
     """
     rng = np.random.default_rng([seed, L, 417])
     return np.stack(
@@ -250,7 +257,7 @@ def _shifts(L: int, seed: int) -> Float64:
 def _ball(
     L: int, h: float, radius: float, chunk: int, shift: Float64
 ) -> Iterator[tuple[Float64, Float64]]:
-    """Points of the lattice h (Z^L + shift) in a ball and their Gaussian weights."""
+    """Return the points of the lattice h (Z^L + shift) in a ball and their Gaussian weights."""
     n = int(radius / h) + 1
     axes = [h * (np.arange(-n, n + 1) + s) for s in shift]
     x = axes[0][np.abs(axes[0]) <= radius]
@@ -272,15 +279,15 @@ def _ball(
 
 
 def sobol(L: int, seed: Any) -> Any:
-    """A scrambled Sobol sequence in L dimensions (SciPy has renamed its argument)."""
+    """Return a scrambled Sobol sequence in L dimensions (SciPy has renamed its argument)."""
 
     name = "rng" if "rng" in inspect.signature(scipy.stats.qmc.Sobol).parameters else "seed"
     return scipy.stats.qmc.Sobol(L, scramble=True, **{name: np.random.default_rng(seed)})
 
 
 def _wider(L: int) -> float:
-    """Standard deviation of Gaussian points that see rare regions, weighted so that the mean square
-    of the weights is 2.
+    """Return the standard deviation of Gaussian points that reach rare regions, such that the mean
+    square of their weights is 2.
     """
     x = 2 ** (2 / L)  # (s^2 / sqrt(2 s^2 - 1))^L = 2
     return math.sqrt(x + math.sqrt(x * x - x))
@@ -289,7 +296,7 @@ def _wider(L: int) -> float:
 def _sobol(
     L: int, points: int, chunk: int, seed: Any, wide: float = 1.0
 ) -> Iterator[tuple[Float64, Float64]]:
-    """Points of N(0, wide^2 I) and their weights for N(0, I)."""
+    """Return points of N(0, wide^2 I) and their weights for N(0, I)."""
 
     sequence = sobol(L, seed)
     chunk = min(2 ** int(math.log2(chunk)), points)

@@ -1,4 +1,4 @@
-"""One-dimensional Gaussian building blocks: Hermite polynomials, panels that respect kinks, and the
+"""One-dimensional Gaussian building blocks: Hermite polynomials, panels that end at kinks, and the
 smoothing of a function by a Gaussian of any width.
 """
 
@@ -18,7 +18,7 @@ TAIL = 8.8  # beyond this many standard deviations a Gaussian weighs 1e-18
 
 
 def hermite_table(x: Array, order: int) -> Float64:
-    """He_0 ... He_order (probabilists') at x: (order + 1, *x.shape)."""
+    """Return He_0 ... He_order (probabilists') at x: (order + 1, *x.shape)."""
     x = np.asarray(x, dtype=np.float64)
     out = np.empty((order + 1, *x.shape))
     out[0] = 1
@@ -30,27 +30,29 @@ def hermite_table(x: Array, order: int) -> Float64:
 
 
 def density(x: Array) -> Float64:
-    """Standard normal density."""
+    """Return the standard normal density."""
     return np.asarray(np.exp(-0.5 * np.square(x)) / math.sqrt(2 * math.pi))
 
 
 @functools.lru_cache(maxsize=64)
 def legendre(n: int) -> tuple[Float64, Float64]:
-    """Gauss-Legendre rule on (0, 1)."""
+    """Return the Gauss-Legendre rule on (0, 1)."""
     x, w = np.polynomial.legendre.leggauss(n)
     return (x + 1) / 2, w / 2
 
 
 @functools.lru_cache(maxsize=64)
 def gauss_hermite(n: int) -> tuple[Float64, Float64]:
-    """Rule for E over N(0, 1), exact to degree 2 n - 1."""
+    """Return a rule for E over N(0, 1), exact to degree 2 n - 1."""
     x, w = np.polynomial.hermite_e.hermegauss(n)
     return x, w / w.sum()
 
 
 def trapezoid(h: float, width: float = TAIL, shift: float = 0.0) -> tuple[Float64, Float64]:
-    """Trapezoidal rule for E over N(0, 1): geometric in the width of the strip in which the
-    integrand is analytic. `shift`: of its nodes, in units of h.
+    """Return the trapezoidal rule for E over N(0, 1), whose error is geometric in the width of the
+    strip in which the integrand is analytic.
+
+    `shift` moves its nodes, in units of h.
     """
     n = math.ceil(width / h)
     x: Float64 = np.asarray(h * (np.arange(-n, n + 1) + shift), dtype=np.float64)
@@ -58,13 +60,13 @@ def trapezoid(h: float, width: float = TAIL, shift: float = 0.0) -> tuple[Float6
 
 
 def panels(cuts: Array, n: int, width: float, tail: float) -> tuple[Float64, Float64]:
-    """Composite Gauss-Legendre rules for E over N(0, 1), one for each row of places that fall on
-    edges of panels.
+    """Return composite Gauss-Legendre rules for E over N(0, 1), one for each row of places that
+    must be edges of panels.
 
     Parameters
     ----------
     cuts : (r, k), or (r,) for one each
-        Jumps and kinks, and whatever else panels have to end at.
+        Jumps, kinks and other places at which panels must end.
     n : nodes in a panel
     width : of a panel at most
     tail : where to cut off
@@ -92,11 +94,11 @@ def panels(cuts: Array, n: int, width: float, tail: float) -> tuple[Float64, Flo
 
 
 def kernel(sources: Float64, centres: Float64, s: float, order: int) -> Float64:
-    """Weights A of shape (order + 1, centres, sources) with sum_j A[k, i, j] y(x_j) = E[y^(k)(c_i +
-    s eta)], eta ~ N(0, 1), for equally spaced sources x.
+    """Return weights A of shape (order + 1, centres, sources) with sum_j A[k, i, j] y(x_j) =
+    E[y^(k)(c_i + s eta)], eta ~ N(0, 1), for equally spaced sources x.
 
-    By Stein's lemma no derivative of y is needed. Trapezoidal rule: s has to be larger than the
-    spacing.
+    By Stein's lemma no derivative of y is needed. The rule is trapezoidal: s must be larger than
+    the spacing.
     """
     t = (sources[None, :] - centres[:, None]) / s
     base = density(t) * ((sources[1] - sources[0]) / s)
@@ -105,12 +107,12 @@ def kernel(sources: Float64, centres: Float64, s: float, order: int) -> Float64:
 
 
 def local_rule(s: float, least: float, n: int, order: int) -> tuple[Float64, Float64]:
-    """Offsets x (n,) and weights (order + 1, n) with sum_j w[k, j] y(c + x_j) = E[y^(k)(c + s
-    eta)], for any s >= 0, 0 too.
+    """Return offsets x (n,) and weights (order + 1, n) with sum_j w[k, j] y(c + x_j) = E[y^(k)(c +
+    s eta)], for any s >= 0.
 
     y is interpolated at Gauss-Hermite nodes of scale max(s, least); the interpolant's expectation
     under N(0, s^2) is exact. For s >= least this is the Gauss-Hermite rule with Stein's weights;
-    below, it stays as well conditioned as at `least`.
+    for smaller s it stays as well conditioned as at `least`.
     """
     scale = max(s, least)
     t, w = gauss_hermite(n)

@@ -1,13 +1,16 @@
 """Square losses by tensor quadrature, for sequences of a few tokens.
 
-The student enters through f and its Jacobian J on a grid of z alone, the teacher through
-conditional means of y and its derivatives given z; both are made once and contracted, so a grid
-over (e, m) costs little more than its axes. With z = mu + B x, z* = B x*, x* = m x + s eta, s^2 = 1
-- m^2 and Y_alpha(x) = E[d^alpha y(B x*) | x] (Stein's lemma takes the derivatives off y, another
-one takes second derivatives off f):
+The student enters through f and its Jacobian J on a grid of z only, the teacher through conditional
+means of y and its derivatives given z. Both are computed once and contracted, so a grid over (e, m)
+costs little more than its axes. With z = mu + B x, z* = B x*, x* = m x + s eta, s^2 = 1 - m^2 and
+Y_alpha(x) = E[d^alpha y(B x*) | x] (Stein's lemma replaces the derivatives of y; a second use of it
+replaces second derivatives of f):
 
-    K = E[y . f] = E[Y_0 . f],  K_a = E[Y_0 . J_a],  K_m = sum_i E[Y_i . J_i],  J_i = J B_i, J_a = J
-    E_a K_mm = sum_ij E[(x_j Y_ij - m Y_ijj) . J_i],  K_ma = sum_i E[(x_i Y_i - m Y_ii) . J_a],
+    K    = E[y . f] = E[Y_0 . f]
+    K_a  = E[Y_0 . J_a],                      J_a = J E_a
+    K_m  = sum_i E[Y_i . J_i],                J_i = J B_i
+    K_mm = sum_ij E[(x_j Y_ij - m Y_ijj) . J_i]
+    K_ma = sum_i E[(x_i Y_i - m Y_ii) . J_a]
     K_ab = sum_i (B^-1 E)_ib E[(x_i Y_0 - m Y_i) . J_a]
 """
 
@@ -28,7 +31,7 @@ CHUNK = 100_000
 
 
 class Attentive:
-    """A student that sees all fields: x in R^r with C = B B^T of rank r."""
+    """A student that depends on all fields: x in R^r with C = B B^T of rank r."""
 
     def __init__(self, setup: Setup, h: float) -> None:
         self.setup, self.h = setup, h
@@ -48,18 +51,18 @@ class Attentive:
         )
 
     def nodes(self, a: Array) -> tuple[list[Array], list[Array]]:
-        """Nodes and weights along each coordinate."""
+        """Return nodes and weights along each coordinate."""
         x, w = trapezoid(self.h)
         return [x] * self.dims, [w] * self.dims
 
     def label(self, x: Array) -> tuple[Array, Array]:
-        """y (N, k) and the products y_a y_b, a <= b, at x* (N, dims)."""
+        """Return y (N, k) and the products y_a y_b, a <= b, at x* (N, dims)."""
         y = self.teacher(np.ascontiguousarray(x @ self.B.T))
         i, j = np.triu_indices(self.k)
         return y, y[:, i] * y[:, j]
 
     def student(self, a: Array, x: Array) -> tuple[Array, Array, Array]:
-        """f (N, k), J B (N, k, dims) and J E (N, k, e parameters) at x (N, dims)."""
+        """Return f (N, k), J B (N, k, dims) and J E (N, k, e parameters) at x (N, dims)."""
         s = self.setup
         z = np.ascontiguousarray(x @ self.B.T + s.c + s.E @ a)
         f = self.task.output(z)
@@ -74,8 +77,8 @@ class Attentive:
 
 
 class Reduced:
-    """A tied network, which sees u = ubar + s_u x alone; the label's mean and mean square given its
-    part along u are made by quadrature over the rest.
+    """A tied network, which depends on u = ubar + s_u x only; quadrature over the rest gives the
+    label's mean and mean square given its part along u.
     """
 
     dims, k, closed = 1, 1, True
@@ -136,7 +139,7 @@ class Reduced:
 
 
 class _Rule:
-    """One resolution of the quadrature. `shift`: of the places at which the link is evaluated."""
+    """One resolution of the quadrature. `shift` moves the places at which the link is evaluated."""
 
     def __init__(self, setup: Setup, h: float, local: int, shift: float = 0.0) -> None:
         self.setup, self.local = setup, local
@@ -183,8 +186,8 @@ class _Rule:
         return out
 
     def _fields(self, a: Array, order: int) -> dict[str, Any]:
-        """All of the student at a that gets contracted with the label, weighted; flat over (nodes,
-        outputs).
+        """Return all numbers of the student at a that are contracted with the label, weighted, with
+        (nodes, outputs) as one axis.
         """
         key = (a.tobytes(), order)
         if key in self.cache:
@@ -200,10 +203,19 @@ class _Rule:
         pairs = np.einsum("nai,nbi->nab", Jx, Jx)[:, i, j] * np.where(i == j, 1.0, 2.0)
         wk = w[:, None, None]
         field: dict[str, Any] = {
-            "axes": axes, "heavy": heavy, "x": x, "f": (w[:, None] * f).reshape(-1), "Ja": _flat(wk * Ja), "Jx": _flat(wk * Jx),
-            "V1": (w[:, None] * np.einsum("ni,nki->nk", g, Jx)).reshape(-1), "V2": (w[:, None] * pairs).reshape(-1),
-            "F": 0.5 * w @ (f * f).sum(1), "Fa": np.einsum("n,nk,nka->a", w, f, Ja), "V0": w @ (g * g).sum(1), "noise": w @ np.square(Jx).sum((1, 2)),
-        }  # fmt: skip
+            "axes": axes,
+            "heavy": heavy,
+            "x": x,
+            "f": (w[:, None] * f).reshape(-1),
+            "Ja": _flat(wk * Ja),
+            "Jx": _flat(wk * Jx),
+            "V1": (w[:, None] * np.einsum("ni,nki->nk", g, Jx)).reshape(-1),
+            "V2": (w[:, None] * pairs).reshape(-1),
+            "F": 0.5 * w @ (f * f).sum(1),
+            "Fa": np.einsum("n,nk,nka->a", w, f, Ja),
+            "V0": w @ (g * g).sum(1),
+            "noise": w @ np.square(Jx).sum((1, 2)),
+        }
         if order > 1:
             fa = np.einsum("nk,nka->na", f, Ja)
             field["xJx"] = _flat(
@@ -219,8 +231,8 @@ class _Rule:
     def _tables(
         self, m: float, field: dict[str, Any], order: int
     ) -> tuple[dict[tuple[int, ...], Array], Array]:
-        """Y_alpha, flat over (nodes, outputs), for all alpha needed, and the conditional mean of
-        the products of labels.
+        """Return Y_alpha for all alpha needed, with (nodes, outputs) as one axis, and the
+        conditional mean of the products of labels.
         """
         s = np.sqrt(max(0.0, (1 - m) * (1 + m)))
         wanted = _indices(self.dims, order)
@@ -322,9 +334,8 @@ class TensorEngine:
     """Tensor quadrature at two resolutions; the error is their difference, about that of the
     coarser one.
 
-    A user's link is a black box, and where it has jumps or kinks convergence is only algebraic:
-    there five rules at different shifts are compared, and the error estimate is five times the
-    largest difference.
+    Your own link is a black box; at jumps and kinks convergence is only algebraic. So five rules at
+    different shifts are compared, and the error estimate is five times their largest difference.
     """
 
     method = "tensor quadrature over the fields"
@@ -350,7 +361,7 @@ class TensorEngine:
             ]
 
     def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments:
-        """The better rule alone."""
+        """Return the result of the better rule only."""
         return self.rules[0](a, m[:, 0], order)
 
     def moments(self, a: Array, m: Array, q: Array | None, order: int) -> tuple[Moments, Moments]:
@@ -376,12 +387,12 @@ def _weights(weights: list[Array]) -> Array:
 
 
 def _flat(x: Array) -> Array:
-    """(nodes, outputs, ...) to (nodes * outputs, the rest)."""
+    """Reshape (nodes, outputs, ...) to (nodes * outputs, ...)."""
     return np.ascontiguousarray(x.reshape(x.shape[0] * x.shape[1], -1))
 
 
 def _apply(matrices: list[Array], y: Array) -> Array:
-    """Each matrix along its axis; flat over nodes."""
+    """Apply each matrix along its axis; nodes become one axis."""
     for axis, matrix in enumerate(matrices):
         y = np.moveaxis(np.tensordot(matrix, y, axes=(1, axis)), 0, axis)
     return y.reshape(-1, y.shape[-1])

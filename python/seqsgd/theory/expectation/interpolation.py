@@ -1,5 +1,5 @@
-"""Expectations on [-1, 1] or [-1, 1]^2 as Chebyshev series, refined until what is left in their
-highest orders is below a tolerance.
+"""Expectations on [-1, 1] or [-1, 1]^2 as Chebyshev series, refined until their highest orders are
+below a tolerance.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Array = Any
 
 
 class Chebyshev:
-    """Several functions of one or two variables.
+    """Chebyshev series of several functions of one or two variables.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ class Chebyshev:
         (n, dims) -> (n, values).
     dims : 1 or 2
     tolerance : float
-        For `error`: the larger of ten times the highest coefficients and, where there is a coarser
-        series, the square of its error at the new nodes, over the size of the values (the rate of
-        decay is at least kept when the order doubles).
+        Bound for `error`: the larger of ten times the highest coefficients and, if there is a
+        coarser series, the square of its error at the new nodes over the size of the values (the
+        rate of decay does not fall when the order doubles).
     orders : degrees to try, each twice the one before
     """
 
@@ -67,14 +67,14 @@ class Chebyshev:
         self.converged = self.error <= tolerance
 
     def slope(self, axis: int) -> Chebyshev:
-        """The derivatives along one axis."""
+        """Return the derivatives along one axis."""
         out = copy.copy(self)
         c = chebyshev.chebder(self.coefficients, axis=axis)
         out.coefficients = np.concatenate([c, np.zeros_like(np.take(c, [0], axis=axis))], axis=axis)
         return out
 
     def __call__(self, x: Array) -> Array:
-        """(n, dims) -> (n, values)."""
+        """Evaluate at points: (n, dims) -> (n, values)."""
         n = self.coefficients.shape[0] - 1
         first = chebyshev.chebvander(x[:, 0], n)
         if self.dims == 1:

@@ -1,5 +1,6 @@
-"""Gaussian integrals of a function of one variable that may have jumps and kinks, and the mesh they
-ask for."""
+"""Gaussian integrals of a function of one variable that may have jumps and kinks, and the mesh that
+they need.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +15,20 @@ from .pieces import LEAST, MOST_PANELS, SPACING, Function, partitions
 
 
 def rule(edges: Float64, nodes: int) -> tuple[Float64, Float64]:
-    """The composite Gauss-Legendre rule, flat."""
+    """Return the composite Gauss-Legendre rule as one list of nodes."""
     x, w = legendre(nodes)
     width = np.diff(edges)[:, None]
     return np.ascontiguousarray((edges[:-1, None] + width * x).ravel()), (width * w).ravel()
 
 
 def orthonormal(u: Any, order: int) -> tuple[Float64, Float64]:
-    """He_k(u) / sqrt(k!) and sqrt(k!)."""
+    """Return He_k(u) / sqrt(k!) and sqrt(k!)."""
     root = np.sqrt([float(math.factorial(k)) for k in range(order + 1)])
     return hermite_table(u, order) / root.reshape(-1, *[1] * np.ndim(u)), root
 
 
 def finite(f: Function, name: str) -> Function:
-    """The same, with a line for values that are not finite."""
+    """Wrap a function so that values that are not finite raise a one-line error."""
 
     def checked(u: Float64) -> Float64:
         y = f(u)
@@ -43,10 +44,10 @@ def finite(f: Function, name: str) -> Function:
 
 
 class Mesh:
-    """Where panels have to end over the argument u = ubar + s tau of a user's activation and its
-    derivative, found when a range is asked for.
+    """Panel edges over the argument u = ubar + s tau of your own activation and its derivative,
+    computed when a range is needed.
 
-    `noise`: see `Partition`; of all that was looked at.
+    `noise`: see `Partition`; of everything that was sampled.
     """
 
     def __init__(self, f: Function, name: str = "sigma") -> None:
@@ -55,8 +56,9 @@ class Mesh:
         self._edges = np.zeros(0)
 
     def edges(self, low: float, high: float, spread: float) -> Float64:
-        """Ascending, (k,), for low <= u <= high where sigma is seen through a Gaussian of standard
-        deviation `spread` or more."""
+        """Return ascending edges, (k,), for low <= u <= high, if sigma is smoothed by a Gaussian of
+        standard deviation `spread` or more.
+        """
         spacing = min(
             max(SPACING * min(spread, 1.0), (high - low) / (MOST_PANELS / 4)),
             SPACING * max(spread, 1.0),
@@ -79,7 +81,7 @@ class Mesh:
 
 
 class Line:
-    """A function of u ~ N(centre, 1), to be integrated against Hermite polynomials of u - centre:
+    """A function of u ~ N(centre, 1), for integrals against Hermite polynomials of u - centre:
     E[f(u) He_k(u - centre)].
 
     Parameters
@@ -90,7 +92,7 @@ class Line:
         The largest k.
     centre : float
     spacing : float
-        Of the panels of the first look, within eight standard deviations.
+        Width of the first panels, within eight standard deviations.
     name : str
         For messages.
     """
@@ -124,11 +126,11 @@ class Line:
             self._rules.append((u - centre, w, w * density(u - centre), f(u), small | outer))
 
     def coefficients(self, order: int | None = None) -> tuple[Float64, Float64]:
-        """E[f He_k] for k = 0 .. order, (order + 1, values), and the error of each.
+        """Compute E[f He_k] for k = 0 .. order, (order + 1, values), and the error of each.
 
-        The error: the difference of the two partitions, the rounding (also of where breaks are),
-        what the function's own
-        noise can do, and all that the smallest and the outermost panels contribute.
+        The error includes the difference of the two partitions, the rounding (also of the places of
+        breaks), the function's own noise, and the contribution of the smallest and of the outermost
+        panels.
         """
         order = self.order if order is None else order
         sums = []
@@ -149,12 +151,12 @@ class Line:
 
     @property
     def method(self) -> str:
-        """What was done."""
+        """How it was computed."""
         return f"piecewise Gauss-Legendre, {described(self.breaks, self.resolved)} (estimate)"
 
 
 def described(breaks: Float64, resolved: bool = True) -> str:
-    """In words."""
+    """Return the breaks in words."""
     if not resolved:
         return "not resolved"
     if not len(breaks):

@@ -18,11 +18,11 @@ NODES = 2**19  # at once
 
 
 class SigmaMoments:
-    """E[h(u) He_k(tau)] / s^k = E[h^(k)(u)], u = ubar + s tau, for h = sigma, sigma^2, sigma'^2,
-    sigma sigma'^2, sigma^2 sigma'^2.
+    """Moments E[h(u) He_k(tau)] / s^k = E[h^(k)(u)], u = ubar + s tau, for h = sigma, sigma^2,
+    sigma'^2, sigma sigma'^2, sigma^2 sigma'^2.
 
-    By Gauss-Legendre panels that end where sigma or sigma' has a jump or a kink, of two partitions
-    that share these places alone.
+    Computed by Gauss-Legendre panels that end where sigma or sigma' has a jump or a kink, with two
+    partitions that share only these places.
     """
 
     def __init__(self, setup: Setup, first: int, second: int) -> None:
@@ -32,7 +32,9 @@ class SigmaMoments:
         self._last: tuple[Any, Any] = (None, None)
 
     def __call__(self, ubar: Array, s: Array) -> tuple[list[Array], list[Array]]:
-        """A fine and a coarse estimate, each a list of (orders + 1, n) arrays; n = len(ubar)."""
+        """Return a fine and a coarse estimate, each a list of (orders + 1, n) arrays; n =
+        len(ubar).
+        """
         pairs, where = np.unique(np.stack([ubar, s], axis=1), axis=0, return_inverse=True)
         where = where.reshape(-1)
         key = pairs.tobytes()
@@ -42,8 +44,10 @@ class SigmaMoments:
         return [x[:, where] for x in fine], [x[:, where] for x in coarse]
 
     def sizes(self, ubar: Array, s: Array) -> list[Array]:
-        """E|h(u) He_k(tau)| / s^k, about, and for each break what its place off by eight units
-        makes of a jump of that size: what rounding is relative to.
+        """Return about E|h(u) He_k(tau)| / s^k, and for each break the effect of a shift by eight
+        units in the last place.
+
+        The rounding error is relative to these numbers.
         """
         return self._rule(np.stack([ubar, s], axis=1), 12, 1.0 / max(1.0, s.max()), np.abs)
 
@@ -99,7 +103,7 @@ class SigmaMoments:
 
 
 class NetworkEngine:
-    """Risk of tied and untied networks by the Hermite expansion of the link, exact but for the
+    """Risk of tied and untied networks by the Hermite expansion of the link, exact up to the
     integrals over u.
     """
 
@@ -108,7 +112,9 @@ class NetworkEngine:
     def __init__(
         self, setup: Setup, terms: LinkTerms, along: tuple[Array, Array] | None = None
     ) -> None:
-        """`along`: for correlated tokens, the link's projections on the sum of the fields."""
+        """Prepare the engine; `along` has, for correlated tokens, the link's projections on the sum
+        of the fields.
+        """
         self.setup, self.terms = setup, terms
         assert setup.factor is not None
         self.factor = setup.factor
@@ -129,7 +135,9 @@ class NetworkEngine:
         self.integrals = SigmaMoments(setup, len(self.tied_first) - 1, len(self.tied_second) - 1)
 
     def moments(self, a: Array, m: Array, q: Array | None, order: int) -> tuple[Moments, Moments]:
-        """Estimates and their errors at a (n, e parameters), m (n, overlaps), q (n, L) or None."""
+        """Return estimates and their errors at a (n, e parameters), m (n, overlaps), q (n, L) or
+        None.
+        """
         link, fine, coarse = self._parts(a, m, q, order)
         best = self._assemble(link, fine, order, -1)
         rounding = self._assemble(
@@ -141,7 +149,7 @@ class NetworkEngine:
         return best, gap.plus(gap, 9).plus(rounding, 1e-15 + self.setup.noise)
 
     def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments:
-        """The estimates alone."""
+        """Return the estimates only."""
         link, fine, _ = self._parts(a, m, q, order)
         return self._assemble(link, fine, order, -1)
 
@@ -152,12 +160,12 @@ class NetworkEngine:
         return link, *self.integrals(*self._along_u(a, q, len(m)))
 
     def _along_u(self, a: Array, q: Array | None, n: int) -> tuple[Array, Array]:
-        """Mean and standard deviation of u, (n,) each."""
+        """Return mean and standard deviation of u, (n,) each."""
         ubar = self.setup.c.sum() / np.sqrt(self.setup.L) + a @ self.slope
         return ubar, np.full(n, np.sqrt(self.share)) if q is None else np.sqrt(q.mean(axis=1))
 
     def _tied(self, m: Array, order: int) -> list[Array]:
-        """p, dp / dm, d2p / dm2 of y and p of y^2 at overlap m (n,)."""
+        """Return p, dp / dm, d2p / dm2 of y and p of y^2 at overlap m (n,)."""
         k = np.arange(len(self.tied_first))
         powers = m[:, None] ** k
         p = self.tied_first * powers

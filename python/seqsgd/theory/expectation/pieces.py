@@ -1,13 +1,11 @@
 """A function of one variable cut into smooth pieces, by sampling it.
 
 The function is a black box: an activation or a link of one token. It is sampled on irregular
-panels; a panel
-whose interpolant misses the samples that it does not pass through is halved, down to machine
-precision at a
-jump or a kink (of the function or of its derivative). These breaks become edges of panels, and what
-is left is
-halved until it is resolved, next to singularities that are worse in ever smaller panels.
-All of it is done twice, on independent partitions; the breaks found by either serve both.
+panels, and on each panel an interpolant is checked at further samples. If it misses them, the panel
+is halved, down to machine precision at a jump or a kink (of the function or of its derivative).
+These breaks become edges of panels. What remains is halved until it is resolved; next to
+singularities worse than a kink the panels become ever smaller. All of this is done twice, on
+independent partitions; the breaks found by either serve both.
 """
 
 from __future__ import annotations
@@ -51,8 +49,8 @@ class Partition:
     ----------
     edges : (n + 1,) ascending
     breaks : (k,) places of jumps and kinks among them
-    miss : by how much the interpolants of the panels miss the function, relative to its size there;
-        inf where it is not resolved
+    miss : largest error of the panels' interpolants, relative to the size of the function there;
+        inf if it is not resolved
     """
 
     edges: Float64
@@ -65,16 +63,17 @@ class Partition:
 
     @property
     def noise(self) -> float:
-        """What the function's own noise can do to an integral, relative to the integral of its
-        size; 0 where there is none beyond rounding."""
+        """Return the effect of the function's own noise on an integral, relative to the integral of
+        its absolute value; 0 if there is only rounding.
+        """
         return 0.0 if self.miss <= TOLERANCES[0] else min(2 * self.miss, 1.0)
 
 
 @functools.lru_cache(maxsize=8)
 def _interpolation(nodes: int, ends: bool) -> tuple[Float64, Float64, Float64]:
-    """Gauss-Legendre nodes on (0, 1), places between them (with the ends 0 and 1, or close to
-    them), and the
-    matrix from values at the nodes to those of the interpolant at the places."""
+    """Return Gauss-Legendre nodes on (0, 1), places between them (with the ends 0 and 1, or close
+    to them), and the matrix from values at the nodes to those of the interpolant at the places.
+    """
     x = legendre(nodes)[0]
     jitter = np.random.default_rng(nodes).uniform(0.35, 0.65, nodes - 1)
     inner = x[:-1] + jitter * np.diff(x)
@@ -88,11 +87,11 @@ def _interpolation(nodes: int, ends: bool) -> tuple[Float64, Float64, Float64]:
 
 
 def _misses(f: Function, a: Float64, b: Float64, nodes: int, ends: bool, floor: Float64) -> Float64:
-    """How far the function is from its interpolant on each panel (a, b), relative to its size
-    there.
+    """Return the error of the interpolant on each panel (a, b), relative to the size of the
+    function there.
 
-    What the rounding of the places can do, a few of their last digits times the slope, is left
-    out."""
+    The effect of rounding the places, a few of their last digits times the slope, is subtracted.
+    """
     x, at, matrix = _interpolation(nodes, ends)
     width = (b - a)[:, None]
     places = np.concatenate(
@@ -117,8 +116,9 @@ def _deep(level: int) -> int:
 
 
 def find_breaks(f: Function, edges: Float64, floor: Float64, tolerance: float) -> Float64 | None:
-    """Intervals (k, 2) to which bisection goes down; None if there are too many, so that it is
-    rather noise."""
+    """Return the intervals (k, 2) that bisection finds; None if there are so many that they are
+    noise.
+    """
     a, b = edges[:-1], edges[1:]
     leaves: list[tuple[Float64, Float64, int]] = []
     level = 0
@@ -149,8 +149,9 @@ def find_breaks(f: Function, edges: Float64, floor: Float64, tolerance: float) -
 
 
 def resolve(f: Function, edges: Float64, floor: Float64, tolerance: float) -> tuple[Float64, float]:
-    """Edges halved until the function is smooth between them, and the largest miss that is left;
-    inf if that takes too many."""
+    """Halve panels until the function is smooth on each; return the edges and the largest remaining
+    error, inf if there are too many.
+    """
     a, b = edges[:-1], edges[1:]
     kept, total, worst = [edges], len(a), 0.0
     while len(a):
@@ -169,7 +170,9 @@ def resolve(f: Function, edges: Float64, floor: Float64, tolerance: float) -> tu
 
 
 def irregular(low: float, high: float, spacing: float, seed: int) -> Float64:
-    """Edges from `low` to `high` about as far apart as asked for, at random but always the same."""
+    """Return edges from `low` to `high` with about the given spacing, random but always the
+    same.
+    """
     n = max(math.ceil((high - low) / spacing), 2)
     inner = np.arange(1, n) + np.random.default_rng([SEED, seed]).uniform(-0.3, 0.3, n - 1)
     return np.concatenate([[low], low + (high - low) * inner / n, [high]])
@@ -178,9 +181,11 @@ def irregular(low: float, high: float, spacing: float, seed: int) -> Float64:
 def partitions(
     f: Function, low: float, high: float, dense: tuple[float, float], spacing: float = SPACING
 ) -> list[Partition]:
-    """Two partitions of (low, high), independent but for the breaks, which are those of both.
-    `dense`: where to look with panels of width `spacing`;
-    beyond, they are eight times as wide."""
+    """Return two partitions of (low, high) that share only the breaks, which are those of both.
+
+    `dense` is the interval in which panels have the width `spacing`; outside, they are eight times
+    as wide.
+    """
     near = max(low, min(dense[0], high)), min(high, max(dense[1], low))
     looks = []
     for seed in range(2):
@@ -221,8 +226,9 @@ def partitions(
 
 
 def _together(intervals: Float64) -> tuple[Float64, Float64]:
-    """The middles and widths of intervals; those that overlap (twice the same break) are one, the
-    narrowest."""
+    """Return middles and widths of intervals; overlapping intervals (the same break found twice)
+    become one, the narrowest.
+    """
     places: list[float] = []
     widths: list[float] = []
     for low, high in intervals[np.argsort(intervals[:, 1] - intervals[:, 0], kind="stable")]:

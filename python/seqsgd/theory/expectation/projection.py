@@ -1,5 +1,5 @@
-"""Polynomial links of correlated tokens, seen along t = (sum_l z*_l) / its standard deviation: E[y
-| t] and E[y^2 | t] in Hermite polynomials of t, exactly.
+"""Polynomial links of correlated tokens, projected on t = (sum_l z*_l) / its standard deviation:
+E[y | t] and E[y^2 | t] in Hermite polynomials of t, exactly.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ MOST_TOKENS, MOST_PAIRS = 4, 20_000  # of a product, and of products to be squar
 
 
 def projections(terms: LinkTerms, C: Array) -> tuple[Array, Array] | None:
-    """Coefficients a_k of sum_k a_k He_k(t) for y and for y^2; None where products of too many
-    tokens, or too many of them, meet.
+    """Return the coefficients a_k of sum_k a_k He_k(t) for y and for y^2; None if products of too
+    many tokens, or too many products, occur.
     """
     total = float(C.sum())
     if total <= 1e-12:
@@ -49,7 +49,9 @@ def projections(terms: LinkTerms, C: Array) -> tuple[Array, Array] | None:
 
 
 def _mean(f: Factors, g: Factors, along: Array, rest: Array, degree: int) -> Array:
-    """Coefficients to `degree` of E[prod f prod g | t], by rules that are exact for polynomials."""
+    """Return the coefficients, to `degree`, of E[prod f prod g | t], by rules that are exact for
+    polynomials.
+    """
     tokens = sorted(f.keys() | g.keys())
     out = np.zeros(degree + 1)
     if not tokens:

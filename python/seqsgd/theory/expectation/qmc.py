@@ -1,5 +1,5 @@
-"""Any task at any L by randomised quasi-Monte-Carlo: scrambled Sobol points for (z*, noise), each
-with its mirror image in the part of z independent of z*.
+"""Expectations for any task at any L by randomised quasi-Monte-Carlo: scrambled Sobol points for
+(z*, noise), each with its mirror image in the part of z independent of z*.
 
 z = mu + B (m x* + s eta), s^2 = v = 1 - m^2. First derivatives are means of delta, second ones by
 Stein's lemma in eta; the mirror image keeps the weights 1/s harmless in first derivatives as s -> 0
@@ -46,7 +46,9 @@ class QmcEngine:
         self.points, self.replicates = points, replicates
 
     def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments:
-        """The estimates alone; the points are always the same, so they are smooth in (a, m)."""
+        """Return the estimates only; the points are always the same, so they are smooth in (a,
+        m).
+        """
         return self.moments(a, m, q, order)[0]
 
     def moments(self, a: Array, m: Array, q: Array | None, order: int) -> tuple[Moments, Moments]:

@@ -1,6 +1,4 @@
-"""What an expectation needs to know of a task: the law of the fields, and which numbers it depends
-on.
-"""
+"""What an expectation must know of a task: the distribution of the fields and its parameters."""
 
 from __future__ import annotations
 
@@ -23,8 +21,8 @@ class Setup:
 
     The fields are z* ~ N(0, C) and z = c + E a + (overlaps) with positional parameters a and
     overlaps m, one or (untied) one per token, where then z_l has variance q_l and C = I. Parameters
-    in order: `names`. With `rows`, untied weights and another C, the law depends on all overlaps
-    between rows too (`_rows.py`).
+    in order: `names`. With `rows` (untied weights, C not the identity), the distribution also
+    depends on all overlaps between rows (`_rows.py`).
     """
 
     def __init__(self, task: models.Task, tokens: str | models.Tokens = "gaussian") -> None:
@@ -68,7 +66,7 @@ class Setup:
 
     @property
     def network(self) -> bool:
-        """Whether the student sees u = (1/sqrt L) sum z_l alone."""
+        """Whether the student depends only on u = (1/sqrt L) sum z_l."""
         return not isinstance(self.task.student, models.Attention)
 
     @property
@@ -78,8 +76,8 @@ class Setup:
         return compiled_activation(student.sigma)
 
     def cuts(self, ubar: Array, s: Array, tail: float) -> Float64:
-        """Places of tau (n, k) at which panels over u = ubar + s tau have to end, (n,) each, |tau|
-        <= tail: kinks of sigma, known or found.
+        """Return the places of tau (n, k) at which panels over u = ubar + s tau must end, (n,)
+        each, |tau| <= tail: kinks of sigma, known or found.
         """
         if self.mesh is None:
             return np.asarray(-ubar / s)[:, None]
@@ -90,14 +88,14 @@ class Setup:
 
     @property
     def noise(self) -> float:
-        """What a user's activation that is not smooth in pieces does to integrals, relative to that
-        of its size.
+        """Return the effect of the noise of your own activation on integrals, relative to that of
+        its absolute value.
         """
         return 0.0 if self.mesh is None else self.mesh.noise
 
     @property
     def sigma_degree(self) -> int:
-        """About how fast sigma grows."""
+        """Return about how fast sigma grows."""
         sigma = getattr(self.task.student, "sigma", "square")
         if isinstance(sigma, models.HermiteSeries):
             return len(sigma.coefficients) - 1
@@ -109,7 +107,7 @@ class Setup:
 
     @property
     def factor(self) -> float | None:
-        """Loss over half_square where they differ by a factor; None otherwise."""
+        """Ratio of the loss to half_square if it is constant; None otherwise."""
         return self.task._half_squares
 
 
@@ -126,7 +124,7 @@ class Moments:
     dR_dq: Array | None = None
 
     def gap(self, other: Moments) -> Moments:
-        """Absolute differences."""
+        """Return absolute differences."""
         return Moments(
             *(
                 None if (a := getattr(self, f.name)) is None else np.abs(a - getattr(other, f.name))
@@ -135,7 +133,7 @@ class Moments:
         )
 
     def larger(self, other: Moments) -> Moments:
-        """The larger of two, entry by entry."""
+        """Return the larger of two, entry by entry."""
         return Moments(
             *(
                 None
@@ -146,7 +144,7 @@ class Moments:
         )
 
     def plus(self, other: Moments, scale: float = 1.0) -> Moments:
-        """Sum, entry by entry."""
+        """Return the sum, entry by entry."""
         return Moments(
             *(
                 None if (a := getattr(self, f.name)) is None else a + scale * getattr(other, f.name)

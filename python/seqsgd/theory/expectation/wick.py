@@ -46,11 +46,11 @@ class ProjectedLink:
             self.parts.append((tokens, np.array([monomials[key] for key in keys])))
 
     def __call__(self, r: Array) -> Array:
-        """p at r (n, L): (n, degree + 1)."""
+        """Return p at r (n, L): (n, degree + 1)."""
         return np.stack([r[:, tokens].prod(axis=2) @ c for tokens, c in self.parts], axis=1)
 
     def slope(self, r: Array) -> Array:
-        """dp / dr_l at r (n, L): (n, L, degree + 1)."""
+        """Return dp / dr_l at r (n, L): (n, L, degree + 1)."""
         out = np.zeros((len(r), self.L, self.degree + 1))
         for k, (tokens, c) in enumerate(self.parts):
             for j in range(k):
@@ -78,7 +78,7 @@ def _accumulate(out: Monomials, part: Monomials, scale: float) -> None:
 
 
 def _monomials(terms: LinkTerms) -> Monomials | None:
-    """The link in products of Hermite polynomials."""
+    """Return the link in products of Hermite polynomials."""
     out: Monomials = {(): terms.constant}
     for t in np.flatnonzero(terms.singles.any(axis=1)).tolist():
         _accumulate(out, _expanded({t: terms.singles[t]}), 1.0)
@@ -101,8 +101,8 @@ def _expanded(factors: Factors) -> Monomials:
 
 
 def _product(a: tuple[tuple[int, int], ...], b: tuple[tuple[int, int], ...]) -> Monomials:
-    """prod He_n prod He_k in Hermite polynomials: He_n He_k = sum_j C(n, j) C(k, j) j! He_{n + k -
-    2 j}, token by token.
+    """Expand prod He_n prod He_k in Hermite polynomials: He_n He_k = sum_j C(n, j) C(k, j) j! He_{n
+    + k - 2 j}, token by token.
     """
     left, right = dict(a), dict(b)
     factors: dict[int, Array] = {}
@@ -115,7 +115,7 @@ def _product(a: tuple[tuple[int, int], ...], b: tuple[tuple[int, int], ...]) -> 
 
 
 def _smoothed(p: Monomials, D: Array) -> Monomials:
-    """exp((1/2) sum_ij D_ij d_i d_j) p."""
+    """Apply exp((1/2) sum_ij D_ij d_i d_j) to p."""
     out, term, n = dict(p), p, 0
     while term:
         n, term = n + 1, _contracted(term, D, 1 / (n + 1))
@@ -124,7 +124,7 @@ def _smoothed(p: Monomials, D: Array) -> Monomials:
 
 
 def _contracted(p: Monomials, D: Array, scale: float) -> Monomials:
-    """scale (1/2) sum_ij D_ij d_i d_j p."""
+    """Apply scale (1/2) sum_ij D_ij d_i d_j to p."""
     out: Monomials = {}
     for key, c in p.items():
         for (i, n), (j, k) in itertools.combinations_with_replacement(key, 2):

@@ -1,4 +1,4 @@
-"""Symmetric tensors of any order as lists of entries, so that sum_l h2(z_l) costs L numbers and not
+"""Symmetric tensors of any order as lists of entries, so that sum_l h2(z_l) needs L numbers and not
 L^2.
 """
 
@@ -24,30 +24,30 @@ SPARSE_ENTRIES = 4_000_000
 
 
 def count(L: int, order: int) -> int:
-    """How many different entries a symmetric tensor has: multi-indices of the given order over L
-    tokens.
+    """Return the number of different entries of a symmetric tensor: multi-indices of the given
+    order over L tokens.
     """
     return math.comb(L + order - 1, order)
 
 
 def multi_indices(L: int, order: int) -> Int64:
-    """All of them, (count, order), each row ascending, tokens counted from 0."""
+    """Return all multi-indices, (count, order), each row ascending, tokens counted from 0."""
     rows = list(combinations_with_replacement(range(L), order))
     return np.array(rows, dtype=np.int64).reshape(len(rows), order)
 
 
 def check_count(n: int, what: str, limit: int = SPARSE_ENTRIES) -> None:
-    """Refuse what would not fit."""
+    """Refuse tensors that would not fit into memory."""
     if n > limit:
         raise ValueError(
-            f"order: {what} has {n} different entries, more than the {limit} that are stored; ask "
-            "for a lower order or a smaller L"
+            f"order: {what} has {n} different entries, more than the {limit} that are stored; use "
+            "a lower order or a smaller L"
         )
 
 
 def degrees(index: Int64) -> tuple[Int64, Int64]:
-    """Rows of ascending tokens as (tokens, degrees), each (n, order): run lengths, padded with
-    degree 0 at token 0.
+    """Return rows of ascending tokens as (tokens, degrees), each (n, order): run lengths, padded
+    with degree 0 at token 0.
     """
     n, order = index.shape
     tokens, powers = np.zeros((n, order), dtype=np.int64), np.zeros((n, order), dtype=np.int64)
@@ -63,19 +63,19 @@ def degrees(index: Int64) -> tuple[Int64, Int64]:
 
 
 def factorials(order: int) -> Float64:
-    """0! .. order!."""
+    """Return 0! .. order!."""
     return np.array([math.factorial(i) for i in range(order + 1)], dtype=np.float64)
 
 
 def multiplicities(index: Int64) -> Float64:
-    """k! / prod n_l! of each row: how many different orders it has."""
+    """Return k! / prod n_l! of each row, the number of its different orders."""
     table = factorials(index.shape[1])
     return np.asarray(table[-1] / np.prod(table[degrees(index)[1]], axis=1), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class Entries:
-    """The entries of a symmetric tensor; :class:`SymmetricTensor` says what is made of them.
+    """The entries of a symmetric tensor, of which :class:`SymmetricTensor` is made.
 
     Attributes
     ----------
@@ -85,8 +85,8 @@ class Entries:
     value : (n,) float64
         The entry at each of these places, and at their permutations.
     error : (n,) float64
-        Bound of the rounding if the tensor is analytic. Else an estimate, for the function is a
-        black box: with `dof` one standard error, without it meant to cover.
+        Bound of the rounding if the tensor is analytic. Otherwise an estimate, since the function
+        is a black box: one standard error if `dof` > 0, meant as a bound if `dof` is 0.
     dof : int
         Degrees of freedom of a statistical error; 0 if it is not statistical.
     """
@@ -106,7 +106,7 @@ class Entries:
 
     @cached_property
     def multiplicity(self) -> Float64:
-        """(n,): at how many places of the dense tensor each entry stands, k! / prod n_l!."""
+        """Number of places of each entry in the dense tensor, k! / prod n_l!; (n,)."""
         return multiplicities(self.index)
 
     @cached_property
@@ -116,32 +116,34 @@ class Entries:
 
     @cached_property
     def norm_error(self) -> float:
-        """Frobenius norm of the entries' errors: the error of the norm is no larger, as far as they
-        hold.
+        """Frobenius norm of the entries' errors, which bounds the error of the norm as far as they
+        do.
         """
         return float(np.sqrt(self.multiplicity @ self.error**2))
 
     @property
     def slack(self) -> float:
-        """By how much a norm may be off: `norm_error`, five times that if it is one standard error."""
+        """Uncertainty of a norm: `norm_error`, or five times that if it is one standard error."""
         return (5.0 if self.dof else 1.0) * self.norm_error
 
     @cached_property
     def ones(self) -> float:
-        """<C, 1^(x)k>, the sum of all entries of the dense tensor: what a tied network sees."""
+        """<C, 1^(x)k>, the sum of all entries of the dense tensor, on which a tied network
+        depends.
+        """
         return math.fsum(self.multiplicity * self.value)
 
     @cached_property
     def ones_error(self) -> float:
-        """Sum of the errors of all entries of the dense tensor, and rounding: an estimate where
-        they are estimates.
+        """Sum of the errors of all entries of the dense tensor, plus rounding; an estimate if they
+        are estimates.
         """
         return math.fsum(self.multiplicity * self.error) + 2.0**-52 * math.fsum(
             np.abs(self.multiplicity * self.value)
         )
 
     def __call__(self, x: npt.ArrayLike) -> Float64:
-        """<C, x^(x)k>: of vectors x (..., L), the values (...)."""
+        """Return <C, x^(x)k> of vectors x (..., L); shape (...)."""
         X = np.asarray(x, dtype=np.float64)
         if X.ndim < 1 or X.shape[-1] != self.L:
             raise ValueError(
@@ -158,7 +160,7 @@ class Entries:
         return out.reshape(X.shape[:-1])
 
     def contract(self, x: Float64) -> Float64:
-        """C x^(k-1), the gradient of `self(x)` over k: of vectors x (p, L), the vectors (p, L).
+        """Return C x^(k-1), the gradient of `self(x)` over k, of vectors x (p, L); shape (p, L).
 
         Needs order >= 1.
         """
@@ -184,7 +186,7 @@ class Entries:
         return out
 
     def dense(self) -> Float64:
-        """The whole array, shape (L,) * order. Refused beyond 2^24 entries."""
+        """Return the whole array, shape (L,) * order. Refused beyond 2^24 entries."""
         if self.L**self.order > DENSE_ENTRIES:
             n = len(self.value)
             raise ValueError(
@@ -198,8 +200,8 @@ class Entries:
         return out
 
     def blocks(self) -> list[tuple[Int64, Self]]:
-        """The tensor as a direct sum: (tokens, tensor on them) for each set of tokens that entries
-        tie together, zero entries left out.
+        """Split the tensor into a direct sum: (tokens, tensor on them) for each set of tokens that
+        entries connect, without zero entries.
         """
 
         keep = self.value != 0
@@ -245,7 +247,7 @@ def _chunks(n: int, width: int) -> list[slice]:
 
 
 def _permutations(row: list[int]) -> list[tuple[int, ...]]:
-    """The different orders of a row (itertools would repeat those of equal tokens)."""
+    """Yield the different orders of a row (itertools would repeat those of equal tokens)."""
     if not row:
         return [()]
     return [

@@ -1,19 +1,19 @@
 """Operator norm of a symmetric tensor: max over unit vectors x of |<C, x^(x)k>|, exact or between
 certified bounds.
 
-Exact: order 1 and 2; a single monomial; an orthogonally decomposable tensor; and a direct sum of
-such, whose norm is the largest of its blocks' (for k >= 2, sum_b r_b^k <= max_b where sum_b r_b^2 =
-1).
+It is exact for order 1 and 2, a single monomial, an orthogonally decomposable tensor, and a direct
+sum of such, whose norm is the largest of its blocks' (for k >= 2, sum_b r_b^k <= max_b where sum_b
+r_b^2 = 1).
 
-Below: the value at any unit vector; they come from the symmetric higher-order power method (Kolda,
-Mayo, SIAM J. Matrix Anal. 32, 2011) from many starts. Above, the least of
+The lower bound is the value at a unit vector, found by the symmetric higher-order power method
+(Kolda, Mayo, SIAM J. Matrix Anal. 32, 2011) from many starts. The upper bound is the least of
+
 - the Frobenius norm, and the spectral norm of the unfolding to order floor(k/2) x ceil(k/2);
 - the sum over monomials of their exact norms (a nuclear bound);
 - a grid: along the great circle from the maximiser, <C, x^(x)k> is a trigonometric polynomial of
-  degree k, so within an angle t <= pi/(2k) of it
-  it stays above cos(k t) times the maximum (M. Riesz). The largest value on a grid of covering
-  angle t, divided by cos(k t), is a bound;
-- an approximate orthogonal decomposition: max |lambda_i| plus the Frobenius norm of what it leaves.
+  degree k, so within an angle t <= pi/(2k) of it it stays above cos(k t) times the maximum (M.
+  Riesz). The largest value on a grid of covering angle t, divided by cos(k t), is a bound;
+- an approximate orthogonal decomposition: max |lambda_i| plus the Frobenius norm of the remainder.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ STARTS = 64
 
 @dataclass(frozen=True, eq=False)
 class NormBounds:
-    """lower <= ||C||_op <= upper.
+    """Bounds of an operator norm: lower <= ||C||_op <= upper.
 
-    Certain for analytic tensors; of integrated ones the error estimates widen both, five standard
-    errors where they are statistical.
+    They are certain for analytic tensors. For integrated tensors the error estimates widen both, by
+    five standard errors if the errors are statistical.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class NormBounds:
     exact : bool
         A closed form was used; lower and upper then differ by rounding and the tensor's errors.
     method : str
-        What gave the upper bound.
+        The method of the upper bound.
     vector : (L,) float64
         The unit vector at which |<C, x^(x)k>| = lower.
     """
@@ -60,7 +60,7 @@ class NormBounds:
 
     @property
     def value(self) -> float:
-        """The middle."""
+        """The middle of the bounds."""
         return (self.lower + self.upper) / 2
 
     def __repr__(self) -> str:
@@ -70,7 +70,7 @@ class NormBounds:
 
 
 def operator_norm(C: Entries, rng: np.random.Generator) -> NormBounds:
-    """Bounds of the whole tensor from those of its blocks."""
+    """Compute bounds of the whole tensor from those of its blocks."""
     slack = C.slack
     if C.order == 0:
         size = abs(float(C.value.sum()))
@@ -133,7 +133,9 @@ def _block(C: Entries, rng: np.random.Generator) -> NormBounds:
 
 
 def _monomial_norms(C: Entries) -> Float64:
-    """max |c prod x_l^{n_l}| over the sphere is at x_l^2 = n_l / k."""
+    """Return the norms of monomials: the maximum of |c prod x_l^{n_l}| over the sphere is at x_l^2
+    = n_l / k.
+    """
     powers = degrees(C.index)[1] / C.order
     return np.asarray(
         np.abs(C.multiplicity * C.value)
@@ -184,8 +186,9 @@ def power_method(
     steps: int = 100,
     signs: tuple[float, ...] = (1.0, -1.0),
 ) -> tuple[Float64, float]:
-    """A unit vector at which sign <C, x^(x)k> is large, for one of the signs, and that value:
-    shifted power iteration, the shift adapted to each start.
+    """Find a unit vector at which sign <C, x^(x)k> is large, for one of the signs, and that value.
+
+    Shifted power iteration, with the shift adapted to each start.
     """
     work = max(len(C.value) * C.order, 1)
     x = rng.standard_normal((max(min(starts, 10**7 // work), 4), C.L))
@@ -211,7 +214,9 @@ def power_method(
 
 
 def _polished(C: Entries, x: Float64, sign: float) -> tuple[Float64, float]:
-    """The local maximum near x, which the power method approaches slowly where it is flat."""
+    """Refine the local maximum near x, which the power method approaches slowly where it is
+    flat.
+    """
 
     def f(y: Float64) -> tuple[float, Float64]:
         r = float(np.linalg.norm(y))
@@ -231,7 +236,7 @@ def _polished(C: Entries, x: Float64, sign: float) -> tuple[Float64, float]:
 
 
 def _splits(C: Entries, p: int) -> tuple[Int64, Int64, Float64]:
-    """Every entry at every way to split its row into two sorted ones of lengths p and k - p,
+    """Return every entry at every way to split its row into two sorted rows of lengths p and k - p,
     without repetition, and its value there.
     """
     left, right, value = [], [], []
@@ -246,8 +251,9 @@ def _splits(C: Entries, p: int) -> tuple[Int64, Int64, Float64]:
 
 
 def unfolding_norm(C: Entries, largest: int = 2500) -> float:
-    """Spectral norm of the unfolding on symmetric vectors; block by block, a block too large for
-    that bounded by sqrt(||M||_1 ||M||_inf).
+    """Compute the spectral norm of the unfolding on symmetric vectors, block by block.
+
+    A block that is too large is bounded by sqrt(||M||_1 ||M||_inf).
     """
 
     if math.comb(C.order, C.order // 2) * len(C.value) > 5_000_000:
@@ -285,9 +291,10 @@ def unfolding_norm(C: Entries, largest: int = 2500) -> float:
 
 
 def grid_bound(C: Entries, points: int = GRID_POINTS) -> float | None:
-    """The bound of the grid, or None if the grid would be too coarse.
+    """Return the bound of the grid, or None if the grid would be too coarse.
 
-    The grid: faces of the cube, put on the sphere, one of each pair of opposites.
+    The grid consists of the faces of the cube, projected to the sphere, one of each pair of
+    opposite points.
     """
     L, k = C.L, C.order
     budget = max(min(points, 4 * 10**8 // max(len(C.value) * k, 1)), 1)
@@ -313,8 +320,9 @@ def grid_bound(C: Entries, points: int = GRID_POINTS) -> float | None:
 
 
 def one_sided(C: Entries, sign: float, rng: np.random.Generator) -> NormBounds:
-    """max over unit vectors of sign <C, x^(x)k>, k >= 1: for odd k the operator norm; for even k it
-    may be smaller, or not even positive.
+    """Bound the maximum over unit vectors of sign <C, x^(x)k>, k >= 1.
+
+    For odd k it is the operator norm; for even k it may be smaller, or not even positive.
     """
     both = operator_norm(C, rng)
     if C.order % 2 or sign * float(C(both.vector)) > 0:

@@ -1,4 +1,4 @@
-"""Orthogonally decomposable tensors: C = sum_i lambda_i v_i^(x)k with orthonormal v_i."""
+"""Orthogonally decomposable ("odeco") tensors: C = sum_i lambda_i v_i^(x)k with orthonormal v_i."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from .entries import Entries, count, multi_indices, multiplicities
 
 @dataclass(frozen=True, eq=False)
 class Odeco:
-    """An orthogonal decomposition sum_i values_i vectors_i^(x)k, or how far the best one found is
-    from the tensor.
+    """An orthogonal decomposition sum_i values_i vectors_i^(x)k, and its distance from the tensor.
 
     Attributes
     ----------
     holds : bool
-        residual <= tol.
+        Whether residual <= tol.
     values : (r,) float64, vectors : (r, L) float64, orthonormal rows
     residual, tol : float
-        ||C - sum|| / ||C||, Frobenius, and what was tolerated.
+        ||C - sum|| / ||C|| in the Frobenius norm, and the tolerance.
     """
 
     holds: bool
@@ -36,8 +35,10 @@ class Odeco:
 
 
 def odeco(C: Entries, tol: float) -> Odeco:
-    """Eigenvectors of C contracted with a random vector k - 2 times are the v_i if there are any;
-    how much of C they leave is the test.
+    """Decompose C, if possible.
+
+    If C is odeco, the v_i are the eigenvectors of C contracted k - 2 times with a random vector.
+    The test is the size of the remainder.
     """
     if C.order < 2:
         raise ValueError(f"order: an orthogonal decomposition needs order >= 2, got {C.order}")
@@ -68,7 +69,7 @@ def odeco(C: Entries, tol: float) -> Odeco:
 
 
 def _decompose(B: Entries) -> tuple[Float64, Float64, float]:
-    """Candidates of one block, and the squared Frobenius norm of what they leave."""
+    """Return candidates of one block, and the squared Frobenius norm of the remainder."""
     rng = np.random.default_rng(B.L * 1000 + B.order)
     best: tuple[Float64, Float64, float] | None = None
     for _ in range(2 if B.order > 2 else 1):
@@ -83,7 +84,7 @@ def _decompose(B: Entries) -> tuple[Float64, Float64, float]:
 
 
 def _to_matrix(B: Entries, w: Float64) -> Float64:
-    """C(w, .., w, ., .), (L, L): the entries' rows, two of their tokens kept."""
+    """Return C(w, .., w, ., .), (L, L), from the entries' rows with two of their tokens kept."""
     M = np.zeros((B.L, B.L))
     k = B.order
     weight = B.multiplicity * B.value / (k * (k - 1))

@@ -26,23 +26,23 @@ class SymmetricTensor(Entries):
     value : (n,) float64
         The entry at each of these places, and at their permutations.
     error : (n,) float64
-        Bound of the rounding if the tensor is analytic. Else an estimate, for the function is a
-        black box: with `dof` one standard error, without it meant to cover.
+        Bound of the rounding if the tensor is analytic. Otherwise an estimate, since the function
+        is a black box: one standard error if `dof` > 0, meant as a bound if `dof` is 0.
     dof : int
         Degrees of freedom of a statistical error; 0 if it is not statistical.
     """
 
     def operator_norm(self, rng: int = 0) -> NormBounds:
-        """max over unit vectors of |<C, x^(x)k>|: exact where known, certified bounds otherwise
-        (`seqsgd.theory.tensors.norms`).
+        """Bound the maximum over unit vectors of |<C, x^(x)k>|: exact if known, certified bounds
+        otherwise (`seqsgd.theory.tensors.norms`).
         """
         return norms.operator_norm(
             self, np.random.default_rng(_checks.integer("rng", rng, 0, unbounded=True))
         )
 
     def odeco(self, tol: float = 1e-9) -> Odeco:
-        """Whether the tensor is orthogonally decomposable, C = sum_i lambda_i v_i^(x)k with
-        orthonormal v_i, within `tol` relative to its norm.
+        """Decompose the tensor orthogonally, C = sum_i lambda_i v_i^(x)k with orthonormal v_i,
+        within `tol` relative to its norm.
         """
         return decompose(self, _checks.number("tol", tol, 0))
 
