@@ -279,6 +279,7 @@ def command(*words, cwd):
     )
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path):
     done = command("4", "--set", "cells=30", "--page", "page.md", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
