@@ -31,6 +31,14 @@ def environment(*rooms: str, **others: str) -> dict[str, str]:
     return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(str(p) for p in path if p)} | others
 
 
+def crowd() -> float:
+    """Programs that share a core now, at least one: limits in seconds hold for a core of one's own,
+    and `pytest -n` takes them all.
+    """
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 1.0
+    return max(1.0, load / (os.cpu_count() or 1))
+
+
 def core_settings(L: int, **changes: Any) -> tuple[Any, int, int, int, str]:
     """Arguments of a core simulation behind its task: settings of one float64 run of the plainest
     kind, and what is to be different. `weights` is one of shared, rows and global; `lr_steps` and
