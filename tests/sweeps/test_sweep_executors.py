@@ -116,6 +116,7 @@ def here():
 
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.xdist_group("executors"),
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed"),
