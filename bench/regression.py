@@ -253,10 +253,23 @@ def measured(o: argparse.Namespace) -> dict[str, Any]:
     if not (o.no_instructions or instructions.available()):
         print("note: valgrind is not installed, instructions are not counted", file=sys.stderr)
     run: dict[str, Any] = {
-        "commit": here.commit, "baseline": other.commit, "machine": {"node": platform.node(), "processor": bare.processor_name()}, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "environment": o.changes, "rule": {"allowed": rule.ALLOWED, "instructions": rule.INSTRUCTIONS, "level": rule.LEVEL, "points": len(o.chosen), "looks": rule.LOOKS},
-        "points": {}, "slices": {}, "instructions": {}, "counted": None,
-    }  # fmt: skip
+        "commit": here.commit,
+        "baseline": other.commit,
+        "machine": {"node": platform.node(), "processor": bare.processor_name()},
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "environment": o.changes,
+        "rule": {
+            "allowed": rule.ALLOWED,
+            "instructions": rule.INSTRUCTIONS,
+            "level": rule.LEVEL,
+            "points": len(o.chosen),
+            "looks": rule.LOOKS,
+        },
+        "points": {},
+        "slices": {},
+        "instructions": {},
+        "counted": None,
+    }
     print(
         f"{here.commit[:10]} against {other.commit[:10]}\n\n| point | time, us | baseline | ratio "
         "| at least | pairs | |\n|---|---|---|---|---|---|---|",

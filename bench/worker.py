@@ -30,7 +30,9 @@ class Slice(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Units per second of processor time: what other processes on the core take does not count."""
+        """Units per second of processor time: what other processes on the core take does not
+        count.
+        """
         return self.n / self.cpu
 
 

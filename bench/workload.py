@@ -89,7 +89,9 @@ def risk(problem: str, L: int, n: int) -> Work:
 
 
 def phases() -> Work:
-    """A phase diagram of 4 x 4 points, with the integrals at the poles, which a process makes once."""
+    """A phase diagram of 4 x 4 points, with the integrals at the poles, which a process makes
+    once.
+    """
     import seqsgd as sq
     from seqsgd.theory.phases import criteria
 

@@ -21,7 +21,9 @@ from helpers import CORES, WITH_WEIGHTS
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """With `-n`, tests of a group share a process, and with it what their fixtures have computed."""
+    """With `-n`, tests of a group share a process, and with it what their fixtures have
+    computed.
+    """
     if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
         config.option.dist = "loadgroup"
 

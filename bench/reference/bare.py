@@ -168,7 +168,9 @@ class Loop:
 
 
 class Normals:
-    """The bare generator; `advance(n)` draws n times 2048 normals into a buffer that stays in L1."""
+    """The bare generator; `advance(n)` draws n times 2048 normals into a buffer that stays in
+    L1.
+    """
 
     def __init__(self, seed: int, target: str = "native") -> None:
         self._lib = library(target)

@@ -1,4 +1,6 @@
-"""Heavy libraries that are loaded at their first use: `import seqsgd` costs little more than NumPy."""
+"""Heavy libraries that are loaded at their first use: `import seqsgd` costs little more than
+NumPy.
+"""
 
 from __future__ import annotations
 

@@ -254,7 +254,9 @@ class Simulator:
             saved.restore(self)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the state as arrays, for :meth:`restore` of a simulator with the same arguments."""
+        """Return the state as arrays, for :meth:`restore` of a simulator with the same
+        arguments.
+        """
         with self._lock:
             return dict(self._core.state())
 

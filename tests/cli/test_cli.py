@@ -59,6 +59,7 @@ def names(folder):
     return sorted(p.name for p in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_one_case_is_a_result(tmp_path):
     done = seqsgd("run", write(tmp_path, FILE), cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "wrote out.nc and out.png\n", "")
@@ -76,6 +77,7 @@ def test_one_case_is_a_result(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_several_cases_are_a_set(tmp_path):
     done = seqsgd(
         "run",
@@ -167,6 +169,7 @@ def completed(words, cwd):
     return [line.split(",")[1] for line in said.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_shell_completes_names(tmp_path):
     assert completed("s", tmp_path) == ["sweep"]
     assert completed("figure 1", tmp_path) == ["1", *map(str, range(10, 14))]
@@ -217,6 +220,7 @@ def test_files_that_are_not_to_be_replaced(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="others do not take any bytes for a name")
 def test_names_of_any_bytes(tmp_path):
     """Of files; a title of such bytes could not be written to one."""
@@ -255,6 +259,7 @@ def test_a_figure_folder_that_is_a_file(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_set_that_cases_say_otherwise(tmp_path):
     done = seqsgd("run", write(tmp_path, TWO), "--set", "task.teacher.L=3", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (
@@ -329,7 +334,9 @@ main(["run", "job.toml"])
     ],
 )
 def test_a_full_disk(tmp_path, steps, there, said):
-    """As far as a limit of the process stands for it: one line, nothing half-written, and no crash."""
+    """As far as a limit of the process stands for it: one line, nothing half-written, and no
+    crash.
+    """
     write(
         tmp_path,
         FILE.replace("steps = 200", f"steps = {steps}").replace(

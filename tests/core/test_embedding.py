@@ -1,6 +1,6 @@
 """The C++ example, built as its user would build it: against the installed package, with the
-sources taken in, and with each compiler at hand. The program of docs/embedding.md is compiled as the
-page says; where what is found and how is tested, -O1 takes half the time.
+sources taken in, and with each compiler at hand. The program of docs/embedding.md is compiled as
+the page says; where what is found and how is tested, -O1 takes half the time.
 """
 
 from __future__ import annotations

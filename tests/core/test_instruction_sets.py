@@ -222,7 +222,9 @@ print(*sq.simulate(pickle.loads({pickle.dumps(task)!r}), d=30, steps=50, lr=0.1,
 @pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="qemu-user is not installed")
 @pytest.mark.parametrize(("processor", "level"), [("Nehalem", "baseline"), ("Haswell", "avx2")])
 def test_other_processors_by_emulation(processor: str, level: str) -> None:
-    """Import and a few steps of both dynamics; under Nehalem any AVX instruction ends the process."""
+    """Import and a few steps of both dynamics; under Nehalem any AVX instruction ends the
+    process.
+    """
     code = """
 import numpy as np
 from seqsgd import _core, models

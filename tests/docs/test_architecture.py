@@ -1,4 +1,6 @@
-"""The page on the architecture says what is so: its picture is that of the code, its files exist."""
+"""The page on the architecture says what is so: its picture is that of the code, its files
+exist.
+"""
 
 import importlib.util
 import re

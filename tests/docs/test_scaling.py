@@ -1,4 +1,6 @@
-"""The scaling experiment of docs/scaling.md: its formulas, its fits, and a shorter version of it."""
+"""The scaling experiment of docs/scaling.md: its formulas, its fits, and a shorter version of
+it.
+"""
 
 import importlib.util
 import math

@@ -16,7 +16,7 @@ from helpers import ROOT
 from seqsgd import ffi, figures, theory
 from seqsgd.figures import Finding, build
 
-pytestmark = pytest.mark.xdist_group("site")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]  # which is built first
 
 DOCS = ROOT / "docs"
 SOURCES = sorted(DOCS.glob("*.md"))

@@ -221,7 +221,9 @@ def fixed_matrix(L: int) -> Any:
 
 
 def observables(m: Any, e: Any, loss: Any) -> Any:
-    """(runs, observables) of a record: m, q-free, e and the mean loss; e is empty without vectors."""
+    """(runs, observables) of a record: m, q-free, e and the mean loss; e is empty without
+    vectors.
+    """
     return np.concatenate(
         [m.reshape(len(m), -1), e.reshape(len(e), -1), loss.reshape(len(loss), -1)], axis=1
     )

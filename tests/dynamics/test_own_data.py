@@ -168,7 +168,9 @@ def test_a_masked_array_with_nothing_masked_is_an_array():
 
 @pytest.mark.parametrize("L", [3, 30, 300])
 def test_correlated_tokens_are_fewer_numbers_than_there_are_entries(L):
-    """All tokens alike, d = 1: the mean square is that of one normal, beyond 6 in 1.4 % of draws."""
+    """All tokens alike, d = 1: the mean square is that of one normal, beyond 6 in 1.4 % of
+    draws.
+    """
     rng = np.random.default_rng(1)
     for z in rng.standard_normal(500):
         Units(1, sq.Correlated(np.ones((L, L)))).look(np.full((1, L, 1), z))

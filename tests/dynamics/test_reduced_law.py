@@ -17,6 +17,7 @@ from laws import assert_plausible, holm
 from reduced_cases import CASES, IN_NUMPY, course, reference_course
 from scipy import stats
 
+pytestmark = pytest.mark.slow  # a second each, and two hundred of them
 RATE = 1e-4
 RUNS, FEWER = (
     10_000,
@@ -132,7 +133,7 @@ def test_in_the_general_step_a_learning_rate_5_percent_off_is_seen(
 
 
 # --- power, at the same size and rate
-# ----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["sum, d = 5", "one token", "rows", "global", "correlated sum"])

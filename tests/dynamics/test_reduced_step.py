@@ -45,7 +45,9 @@ def rule(normals: int, dofs: Sequence[int], n: int, n_chi: int) -> tuple[list[An
 
 
 def points(normals: int, dofs: Sequence[int], n: int, scramble: int) -> tuple[list[Any], Any]:
-    """The same by 2^n Sobol points, for functions that are no polynomials and have many arguments."""
+    """The same by 2^n Sobol points, for functions that are no polynomials and have many
+    arguments.
+    """
     u = qmc.Sobol(normals + len(dofs), rng=np.random.default_rng(scramble)).random_base2(n).T
     return [
         *special.ndtri(u[:normals]),

@@ -148,7 +148,9 @@ def test_runs_ahead_of_a_target_are_taken_up_again() -> None:
 
 
 def test_the_mean_loss_outlives_the_last_record() -> None:
-    """A course that is prolonged: its next record has the mean of all steps since the one before."""
+    """A course that is prolonged: its next record has the mean of all steps since the one
+    before.
+    """
     short, whole, longer = (
         simulation(record=steps(0, 20)),
         simulation(record=steps(0, 20, 90)),

@@ -128,7 +128,7 @@ def test_a_wrong_learning_rate_is_seen(
 
 
 # --- weak recovery
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def passage_norm(core: Any, sphere: str, position: str) -> Any:
@@ -217,6 +217,7 @@ def test_weak_recovery_at_the_start_and_never(dynamics: str) -> None:
 # ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("projected", [False, True])
 @pytest.mark.parametrize(
     ("sphere", "dtype"),

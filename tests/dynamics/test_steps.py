@@ -207,6 +207,7 @@ def test_pairwise_covers_all_pairs() -> None:
         assert {(c[a], c[b]) for c in cases} == set(itertools.product(AXES[a], AXES[b]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_networks_float32(seed: int, dynamics: str) -> None:
     for case in pairwise(AXES, seed):
@@ -278,7 +279,9 @@ def test_sequence_lengths(L: int, dtype: str, dynamics: str) -> None:
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("lr", [0.0, 1e-9, 0.5, 30.0])
 def test_learning_rates(lr: float, dtype: str, dynamics: str) -> None:
-    """From none at all to steps longer than w itself, where the sphere's radius is met in one step."""
+    """From none at all to steps longer than w itself, where the sphere's radius is met in one
+    step.
+    """
     for position, sphere, projected in itertools.product(
         ("none", "full", "injected"), SPHERES, (False, True)
     ):

@@ -91,7 +91,9 @@ def test_the_data_are_those_of_simulations(tmp_path):
 
 
 def test_a_gain_of_another_exponent_is_refused(made):
-    """Passages of the untied network made L times longer: figure 8's claim fails, and held before."""
+    """Passages of the untied network made L times longer: figure 8's claim fails, and held
+    before.
+    """
     one = made("8")
     assert verdict(one.findings, "weights by rows") == "agree"
     later = one.data["L"].where(one.data["network"] == "untied", 1)
@@ -128,7 +130,9 @@ def test_figure_9_has_the_flow_of_rows(made):
 
 
 def test_figure_10_predicts_its_ratios(made):
-    """Median steps of all three students are within 30 % of the flow near the origin, at d = 100."""
+    """Median steps of all three students are within 30 % of the flow near the origin, at d =
+    100.
+    """
     data = made("10").data
     for network in data["network"].values:
         for L, p in zip(data["L"].values, gains.passages(data, network), strict=True):

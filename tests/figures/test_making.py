@@ -279,6 +279,7 @@ def command(*words, cwd):
     )
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path):
     done = command("4", "--set", "cells=30", "--page", "page.md", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -307,7 +308,7 @@ def test_command_line(tmp_path):
         (("4", "--page", "no/where.md"), "page: the folder 'no' does not exist"),
         (("4", "--redraw"), "there is no figure-4.nc"),
         (("4", "--quick", "--full"), "--full: cannot be combined with --quick"),
-        (("4", "--full", "--redraw"), "--redraw: computes nothing, does not go with --full"),
+        (("4", "--full", "--redraw"), "--redraw: computes nothing, cannot be combined with --full"),
     ],
 )
 def test_command_line_refuses_in_one_line(words, message, tmp_path, typed):

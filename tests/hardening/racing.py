@@ -106,7 +106,9 @@ def one_simulator_shared() -> None:
 
 
 def one_simulator_without_the_lock() -> None:
-    """C entry points: whoever comes second is told so, and every step that is said to be done was."""
+    """C entry points: whoever comes second is told so, and every step that is said to be done
+    was.
+    """
     s = sq.Simulator(NETWORK, d=30, lr=0.05, rng=1)
     handle, done = ffi.Handle(s), [0] * 4
 

@@ -1,5 +1,5 @@
-"""Strides, orders and types that tests/package/test_properties.py does not have: grids of the theory,
-tokens, and what NumPy does with objects.
+"""Strides, orders and types that tests/package/test_properties.py does not have: grids of the
+theory, tokens, and what NumPy does with objects.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The user's own links and activations, in C and in Python, against the built-in ones they repeat."""
+"""The user's own links and activations, in C and in Python, against the built-in ones they
+repeat.
+"""
 
 from __future__ import annotations
 

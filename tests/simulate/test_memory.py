@@ -29,6 +29,7 @@ def needs():
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", measured_memory.CASES)
 def test_the_estimate_is_the_resident_size_within_a_factor_of_1_7(needs, name):
     estimate, measured = needs[name]

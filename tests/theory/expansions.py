@@ -55,7 +55,9 @@ class Mehler:
         root = np.sqrt(np.arange(n + 3))
 
         def along(c: Array) -> Array:
-            """E[f_e He_b] differentiated in e: the first coordinate moves by e, the second by -e."""
+            """E[f_e He_b] differentiated in e: the first coordinate moves by e, the second by
+            -e.
+            """
             return (
                 root[1 : c.shape[0], None, None] * c[1:, : c.shape[1] - 1]
                 - root[None, 1 : c.shape[1], None] * c[: c.shape[0] - 1, 1:]
@@ -153,8 +155,8 @@ def monte_carlo(
     numbers: float,
     rng: np.random.Generator,
 ) -> tuple[Array, Array]:
-    """Expectations of loss and delta^T C delta with their standard errors, from about `numbers` normals
-    drawn in blocks; the task's public evaluation, label noise added by hand.
+    """Expectations of loss and delta^T C delta with their standard errors, from about `numbers`
+    normals drawn in blocks; the task's public evaluation, label noise added by hand.
     """
     L, block = task.L, 20_000
     root = np.linalg.cholesky(C + 1e-15 * np.eye(L))

@@ -5,8 +5,8 @@ The compiled reduced dynamics shares no code with the theory's integrals but the
 Every run stands at its own (e, m), to which WARM steps brought it, and is judged there. Runs are
 independent, so their scatter gives the standard error, with Student's t of RUNS - 1 degrees of
 freedom: 4 are passed with probability 1.7e-4 once, 0.34 % in twenty tasks, if nothing is wrong.
-What is wrong by 7 is refused with probability 99.8 %: one is, as is asserted, below 0.3 % of R, with
-links or activations of high degree below 2 %.
+What is wrong by 7 is refused with probability 99.8 %: one is, as is asserted, below 0.3 % of R,
+with links or activations of high degree below 2 %.
 
 `PYTHONPATH=tests:tests/theory python tests/theory/test_risk_frozen.py` takes 1e8 samples and prints
 the table of docs/theory-risk.md.

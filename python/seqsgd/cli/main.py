@@ -45,7 +45,9 @@ class _Refused(click.ClickException):
 @click.version_option(__version__, prog_name="seqsgd", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """One-pass spherical SGD for sequence single-index models and single-layer attention networks."""
+    """One-pass spherical SGD for sequence single-index models and single-layer attention
+    networks.
+    """
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(2)

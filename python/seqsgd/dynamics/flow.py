@@ -27,8 +27,8 @@ class Flow:
     """One solution of the ODE for each different start.
 
     A run starts where the run of the same number starts in the reduced dynamics, with the values
-    that overlaps have at this d. A checkpoint resumes between two starts; a run that is taken further goes on from where it ended, to the accuracy of
-    the integration.
+    that overlaps have at this d. A checkpoint resumes between two starts; a run that is taken
+    further goes on from where it ended, to the accuracy of the integration.
     """
 
     def __init__(self, run: Run, seed: Seed, grid: Steps) -> None:

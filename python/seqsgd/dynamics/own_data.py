@@ -1,4 +1,6 @@
-"""Sequences and labels of the caller's: what they must be, and whether their units are the model's."""
+"""Sequences and labels of the caller's: what they must be, and whether their units are the
+model's.
+"""
 
 from __future__ import annotations
 

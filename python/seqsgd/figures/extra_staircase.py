@@ -1,4 +1,6 @@
-"""A staircase over three tokens: which of its steps tied weights, and one weight per token, learn."""
+"""A staircase over three tokens: which of its steps tied weights, and one weight per token,
+learn.
+"""
 
 from __future__ import annotations
 

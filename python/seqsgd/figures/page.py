@@ -49,11 +49,23 @@ def _head(made: Sequence[BuiltFigure]) -> str:
     steps = sum(float(m.data.attrs["run_steps"]) for m in made)
     sizes = {m.data.attrs["size"] for m in made}
     which = f"in {sizes.pop()} size" if len(sizes) == 1 else "in the sizes given with each"
-    return f"""# Reproduction of the paper, figure by figure
-
-This page is generated from the data of the figures (`seqsgd figure all --full --output DIR --page FILE`): nothing in it is written by hand but the claims, which are those of arXiv:2506.02651 ("the paper") unless they are marked *ours*.
-Each figure has its settings, its time, and its claims beside what was measured; all intervals are at 95 %. A verdict is *agree* where the interval holds what the claim says (within the tolerance that is given), *disagree* where it does
-not, and *cannot tell* where the measurement is too coarse, was not reached, or rests on too few runs. {len(made)} figure{"s" * (len(made) > 1)} {which}, {steps:.3g} steps of SGD summed over runs, {duration(total)} in all on {max(int(m.data.attrs["workers"]) for m in made)} cores."""
+    cores = max(int(m.data.attrs["workers"]) for m in made)
+    sentences = [
+        "This page is generated from the data of the figures (`seqsgd figure all --full --output "
+        "DIR --page FILE`); only the claims are written by hand.",
+        'The claims are those of arXiv:2506.02651 ("the paper") unless they are marked *ours*.',
+        "Each figure has its settings, its time, and a table that compares each claim with the "
+        "measurement; all intervals are at 95 %.",
+        "The verdict is *agree* if the interval contains the claim (within the stated tolerance), "
+        "*disagree* if it does not, and *cannot tell* if the measurement is too coarse, was not "
+        "reached, or has too few runs.",
+        f"There are {len(made)} figures {which}" if len(made) > 1 else f"There is 1 figure {which}",
+    ]
+    total_work = f": {steps:.3g} steps of SGD summed over runs, {duration(total)} in all on "
+    return (
+        "# Reproduction of the paper, figure by figure\n\n"
+        f"{' '.join(sentences)}{total_work}{cores} core{'s' * (cores > 1)}."
+    )
 
 
 def _summary(made: Sequence[BuiltFigure]) -> str:

@@ -89,7 +89,9 @@ class Model(Compared):
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def to_plain(self) -> dict[str, Any]:
-        """Numbers, strings, lists and dictionaries only: what a run file or a saved result holds."""
+        """Numbers, strings, lists and dictionaries only: what a run file or a saved result
+        holds.
+        """
         return {"type": type(self).__name__} | {
             name: plain(value) for name, value in self._values().items()
         }

@@ -1,4 +1,6 @@
-"""One simulation as a value: every argument of `simulate` that decides what is computed, checked."""
+"""One simulation as a value: every argument of `simulate` that decides what is computed,
+checked.
+"""
 
 from __future__ import annotations
 

@@ -57,7 +57,9 @@ def compiled_reduction(reduction: object, L: int) -> tuple[str, _checks.Float64,
 
 
 def check_sigma(sigma: object) -> object:
-    """An activation by name, as data, or as functions; a pair of callables becomes a PyActivation."""
+    """An activation by name, as data, or as functions; a pair of callables becomes a
+    PyActivation.
+    """
     if isinstance(sigma, (HermiteSeries, CActivation, PyActivation)):
         return sigma
     if isinstance(sigma, (tuple, list)) and len(sigma) == 2:

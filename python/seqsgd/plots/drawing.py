@@ -104,7 +104,9 @@ def agg_figure(**options: Any) -> Figure:
 
 
 def text(label: object) -> str:
-    """Escape a text for matplotlib: formulas that it can parse stay, other dollars are plain text."""
+    """Escape a text for matplotlib: formulas that it can parse stay, other dollars are plain
+    text.
+    """
     words = str(label)
     if "$" not in words:
         return words

@@ -75,7 +75,9 @@ class Runner:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Delete the cells of a complete figure; keep those of an incomplete one, with their time."""
+        """Delete the cells of a complete figure; keep those of an incomplete one, with their
+        time.
+        """
         if kind is None:
             for file in self._store.parent.glob(f"{self._store.name}*"):
                 if file.is_file():

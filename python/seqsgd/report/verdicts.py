@@ -74,7 +74,9 @@ class Answer:
         return self
 
     def so_far(self, waiting: str) -> Answer:
-        """Return the same answer, but unknown instead of a no that more steps may turn into a yes."""
+        """Return the same answer, but unknown instead of a no that more steps may turn into a
+        yes.
+        """
         return Answer(None, self.basis, (waiting,)) if self.holds is False else self
 
 

@@ -255,7 +255,10 @@ class Result:
             f"style='text-align:left'>{html.escape(t)}</td></tr>"
             for n, t in self._rows()
         )
-        return f"<div><strong>seqsgd.Result</strong><table>{body}</table><details><summary>dataset</summary>{self.dataset._repr_html_()}</details></div>"
+        return (
+            f"<div><strong>seqsgd.Result</strong><table>{body}</table><details>"
+            f"<summary>dataset</summary>{self.dataset._repr_html_()}</details></div>"
+        )
 
 
 def _size(d: xr.Dataset, arguments: dict[str, Any]) -> str:

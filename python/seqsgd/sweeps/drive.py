@@ -68,7 +68,9 @@ class Drive:
     # what both ways share
 
     def take(self) -> Task | None:
-        """Return the next task that this process may compute; None if there is none at the moment."""
+        """Return the next task that this process may compute; None if there is none at the
+        moment.
+        """
         while self.tasks:
             task = self.tasks.popleft()
             mine = self.store.claim(task, self.owner, CLAIM)

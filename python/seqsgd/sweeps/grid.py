@@ -131,7 +131,9 @@ class _Columns:
 
 
 def _flat(grid: Mapping[Any, Any], above: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:
-    """Return keys and values; tables that are neither a range nor values are parts of dotted names."""
+    """Return keys and values; tables that are neither a range nor values are parts of dotted
+    names.
+    """
     for key, value in grid.items():
         if not isinstance(key, str):
             yield key, value

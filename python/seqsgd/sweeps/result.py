@@ -457,11 +457,16 @@ class SweepResult:
             f"style='text-align:left'>{html.escape(t)}</td></tr>"
             for n, t in self._rows()
         )
-        return f"<div><strong>seqsgd.SweepResult</strong><table>{body}</table><details><summary>dataset</summary>{self.dataset._repr_html_()}</details></div>"
+        return (
+            f"<div><strong>seqsgd.SweepResult</strong><table>{body}</table><details>"
+            f"<summary>dataset</summary>{self.dataset._repr_html_()}</details></div>"
+        )
 
 
 def _free_words(d: xr.Dataset) -> xr.Dataset:
-    """Convert strings to variable length: zarr has no settled format for fixed length, and warns."""
+    """Convert strings to variable length: zarr has no settled format for fixed length, and
+    warns.
+    """
     return d.assign_coords(
         {name: d[name].astype(object) for name in d.coords if d[name].dtype.kind == "U"}
     )

@@ -1,4 +1,6 @@
-"""The store: one SQLite file that holds every finished piece of a sweep, completely or not at all."""
+"""The store: one SQLite file that holds every finished piece of a sweep, completely or not at
+all.
+"""
 
 from __future__ import annotations
 
@@ -42,17 +44,27 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE texts (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, body BLOB NOT NULL);
 CREATE TABLE cells (key BLOB PRIMARY KEY, input TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE pieces (
-  id INTEGER PRIMARY KEY, key BLOB NOT NULL, first INTEGER NOT NULL, runs INTEGER NOT NULL, split INTEGER NOT NULL,
-  header INTEGER NOT NULL, grid INTEGER NOT NULL, origin INTEGER NOT NULL, created TEXT NOT NULL, seconds REAL NOT NULL,
+  id INTEGER PRIMARY KEY, key BLOB NOT NULL,
+  first INTEGER NOT NULL, runs INTEGER NOT NULL, split INTEGER NOT NULL,
+  header INTEGER NOT NULL, grid INTEGER NOT NULL, origin INTEGER NOT NULL,
+  created TEXT NOT NULL, seconds REAL NOT NULL,
   checksum INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE (key, first, runs));
-CREATE TABLE failures (key BLOB, first INTEGER, runs INTEGER, error TEXT NOT NULL, traceback TEXT NOT NULL, created TEXT NOT NULL, PRIMARY KEY (key, first, runs));
-CREATE TABLE sweeps (id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE, definition TEXT NOT NULL, keys BLOB NOT NULL);
-CREATE TABLE claims (key BLOB, first INTEGER, owner TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (key, first)) WITHOUT ROWID;
+CREATE TABLE failures (
+  key BLOB, first INTEGER, runs INTEGER, error TEXT NOT NULL, traceback TEXT NOT NULL,
+  created TEXT NOT NULL, PRIMARY KEY (key, first, runs));
+CREATE TABLE sweeps (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE, definition TEXT NOT NULL,
+  keys BLOB NOT NULL);
+CREATE TABLE claims (
+  key BLOB, first INTEGER, owner TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (key, first)
+) WITHOUT ROWID;
 """
 
 
 def networked(path: Path) -> bool:
-    """Return whether a path is on a file system shared by several machines (as far as Linux tells)."""
+    """Return whether a path is on a file system shared by several machines (as far as Linux
+    tells).
+    """
     try:
         mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     except OSError:

@@ -46,7 +46,9 @@ class Field:
 
     @functools.cached_property
     def doubt(self) -> float:
-        """Return estimates of the largest error of the gradient at a few places, and of the series."""
+        """Return estimates of the largest error of the gradient at a few places, and of the
+        series.
+        """
         s = self.setup
         m = np.repeat(np.array([0.0, 0.1, -0.3])[:, None], s.nm, axis=1)
         error = self.engine.moments(

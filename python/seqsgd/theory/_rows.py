@@ -169,7 +169,9 @@ class RowsDrift(Drift):
         return 0.0 if isinstance(self.means, RowsEngine) else float("nan")
 
     def matrices(self, x: Array) -> tuple[Array, Array]:
-        """Q (n, L, L) and F (n, L, L) of states (n, names); F is empty without positional vectors."""
+        """Q (n, L, L) and F (n, L, L) of states (n, names); F is empty without positional
+        vectors.
+        """
         s, n = self.setup, len(x)
         Q, F = np.zeros((n, s.L, s.L)), np.zeros((n, s.ne, s.ne))
         at = s.ne + s.L

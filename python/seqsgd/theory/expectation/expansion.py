@@ -16,7 +16,9 @@ Part = tuple[Int64, Float64]  # rows of ascending tokens (n, k), coefficients (n
 
 
 class Expansion:
-    """A polynomial link as a list of (coefficient, {token: Hermite coefficients}), tokens from 0."""
+    """A polynomial link as a list of (coefficient, {token: Hermite coefficients}), tokens from
+    0.
+    """
 
     def __init__(self, L: int, raw: list[tuple[float, Factors]]) -> None:
         self.L, self.raw = L, raw

@@ -203,10 +203,19 @@ class _Rule:
         pairs = np.einsum("nai,nbi->nab", Jx, Jx)[:, i, j] * np.where(i == j, 1.0, 2.0)
         wk = w[:, None, None]
         field: dict[str, Any] = {
-            "axes": axes, "heavy": heavy, "x": x, "f": (w[:, None] * f).reshape(-1), "Ja": _flat(wk * Ja), "Jx": _flat(wk * Jx),
-            "V1": (w[:, None] * np.einsum("ni,nki->nk", g, Jx)).reshape(-1), "V2": (w[:, None] * pairs).reshape(-1),
-            "F": 0.5 * w @ (f * f).sum(1), "Fa": np.einsum("n,nk,nka->a", w, f, Ja), "V0": w @ (g * g).sum(1), "noise": w @ np.square(Jx).sum((1, 2)),
-        }  # fmt: skip
+            "axes": axes,
+            "heavy": heavy,
+            "x": x,
+            "f": (w[:, None] * f).reshape(-1),
+            "Ja": _flat(wk * Ja),
+            "Jx": _flat(wk * Jx),
+            "V1": (w[:, None] * np.einsum("ni,nki->nk", g, Jx)).reshape(-1),
+            "V2": (w[:, None] * pairs).reshape(-1),
+            "F": 0.5 * w @ (f * f).sum(1),
+            "Fa": np.einsum("n,nk,nka->a", w, f, Ja),
+            "V0": w @ (g * g).sum(1),
+            "noise": w @ np.square(Jx).sum((1, 2)),
+        }
         if order > 1:
             fa = np.einsum("nk,nka->na", f, Ja)
             field["xJx"] = _flat(

@@ -170,7 +170,9 @@ def resolve(f: Function, edges: Float64, floor: Float64, tolerance: float) -> tu
 
 
 def irregular(low: float, high: float, spacing: float, seed: int) -> Float64:
-    """Return edges from `low` to `high` with about the given spacing, random but always the same."""
+    """Return edges from `low` to `high` with about the given spacing, random but always the
+    same.
+    """
     n = max(math.ceil((high - low) / spacing), 2)
     inner = np.arange(1, n) + np.random.default_rng([SEED, seed]).uniform(-0.3, 0.3, n - 1)
     return np.concatenate([[low], low + (high - low) * inner / n, [high]])

@@ -46,7 +46,9 @@ class QmcEngine:
         self.points, self.replicates = points, replicates
 
     def estimate(self, a: Array, m: Array, q: Array | None, order: int) -> Moments:
-        """Return the estimates only; the points are always the same, so they are smooth in (a, m)."""
+        """Return the estimates only; the points are always the same, so they are smooth in (a,
+        m).
+        """
         return self.moments(a, m, q, order)[0]
 
     def moments(self, a: Array, m: Array, q: Array | None, order: int) -> tuple[Moments, Moments]:

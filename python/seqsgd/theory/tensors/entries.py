@@ -128,7 +128,9 @@ class Entries:
 
     @cached_property
     def ones(self) -> float:
-        """<C, 1^(x)k>, the sum of all entries of the dense tensor, on which a tied network depends."""
+        """<C, 1^(x)k>, the sum of all entries of the dense tensor, on which a tied network
+        depends.
+        """
         return math.fsum(self.multiplicity * self.value)
 
     @cached_property

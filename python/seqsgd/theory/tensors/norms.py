@@ -214,7 +214,9 @@ def power_method(
 
 
 def _polished(C: Entries, x: Float64, sign: float) -> tuple[Float64, float]:
-    """Refine the local maximum near x, which the power method approaches slowly where it is flat."""
+    """Refine the local maximum near x, which the power method approaches slowly where it is
+    flat.
+    """
 
     def f(y: Float64) -> tuple[float, Float64]:
         r = float(np.linalg.norm(y))
