@@ -1,5 +1,5 @@
-// Runs of the reduced dynamics in packs: the order parameters themselves, exactly in law at finite d,
-// at a cost that does not depend on d.
+// Runs of the reduced dynamics in packs: the order parameters themselves, exactly in law at finite
+// d, at a cost that does not depend on d.
 #pragma once
 
 #include <memory>
