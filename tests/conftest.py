@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 # The theory's matrix products are small. With threads that wait for each other the landscape of
 # attention costs four times the CPU time, and beside other work takes twenty times as
@@ -46,6 +49,39 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             "dynamics",
             WITH_WEIGHTS if metafunc.definition.get_closest_marker("weights") else list(CORES),
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C is answered, here and in what tests start: a shell that runs this in the background
+    has had it ignored, and tests that press it would wait for ever.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """The command line in this process, in tmp_path: exit code, stdout and stderr. For what is
+    tried in many ways; that a shell gets to see the same is tested once in tests/cli.
+    """
+    from seqsgd.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, *capfd.readouterr()
+
+    return run
 
 
 @pytest.fixture

@@ -193,7 +193,10 @@ static void wrong_settings() {
     SETTING("P", s.position = PositionKind::matrix; s.P = Matrix::Constant(2, 10, x));
   SETTING("fields", s.fields = FieldMap::per_token(3));
   SETTING("fields", s.fields = FieldMap::shared(2, 2));
+  SETTING("fields", s.fields.own = true);
   SETTING("spheres", s.spheres = Spheres::own(2));
+  SETTING("spheres", s.spheres.common = true);
+  SETTING("spheres", s.fields = FieldMap::per_token(2); s.spheres.of = {0, 0});
   SETTING("c", s.position = PositionKind::injected);
   SETTING("c", s.position = PositionKind::injected; s.c = {1});
   SETTING("c", s.position = PositionKind::injected; s.c = {1, no_number});

@@ -164,16 +164,22 @@ def mark(dataset: xr.Dataset, ended_by: str = "") -> xr.Dataset:
     return dataset
 
 
-def by_run(variable: xr.DataArray, computed: Bools, sizes: bool) -> Any:
-    """(run, step) of the runs that were computed; a result without runs counts as one.
+def size(variable: xr.DataArray) -> xr.DataArray:
+    """Return the absolute value; over several tokens, the root mean square."""
+    if "token" not in variable.dims:
+        return abs(variable)
+    mean: xr.DataArray = (variable**2).mean("token")
+    return mean**0.5
 
-    With `sizes` the absolute value; of several tokens the root mean square.
+
+def by_run(variable: xr.DataArray, computed: Bools, sizes: bool) -> Any:
+    """Return (run, step) of the runs that were computed; a result without runs counts as one.
+
+    With `sizes`, and where there are tokens, each value is the `size`.
     """
-    values = np.abs(variable.values) if sizes else variable.values
-    if "token" in variable.dims:
-        values = np.sqrt((values**2).mean(axis=variable.get_axis_num("token")))
-    rows = np.atleast_2d(values)
+    taken = size(variable) if sizes or "token" in variable.dims else variable
+    rows = np.atleast_2d(taken.values)
     return rows[computed] if len(rows) == len(computed) else rows
 
 
-__all__ = ["ABSENT", "Outcome", "by_run", "mark", "outcome"]
+__all__ = ["ABSENT", "Outcome", "by_run", "mark", "outcome", "size"]

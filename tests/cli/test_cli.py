@@ -59,6 +59,7 @@ def names(folder):
     return sorted(p.name for p in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_one_case_is_a_result(tmp_path):
     done = seqsgd("run", write(tmp_path, FILE), cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "wrote out.nc and out.png\n", "")
@@ -76,6 +77,7 @@ def test_one_case_is_a_result(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_several_cases_are_a_set(tmp_path):
     done = seqsgd(
         "run",
@@ -127,16 +129,18 @@ def test_several_cases_are_a_set(tmp_path):
         (["fly"], "No such command 'fly'"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(tmp_path, arguments, said):
+def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(tmp_path, typed, arguments, said):
     write(tmp_path, TWO)
-    done = seqsgd(*arguments, cwd=tmp_path)
-    assert done.returncode == 2 and done.stdout == ""
-    assert (
-        done.stderr.startswith(f"seqsgd: {said}")
-        and done.stderr.count("\n") == 1
-        and done.stderr.endswith("\n")
-    )
+    code, out, err = typed(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"seqsgd: {said}") and err.count("\n") == 1 and err.endswith("\n")
     assert names(tmp_path) == ["job.toml"]
+
+
+def test_a_shell_sees_the_same_line(tmp_path, typed):
+    words = ["run", write(tmp_path, TWO), "--set", "d=0"]
+    done = seqsgd(*words, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == typed(*words)
 
 
 def test_without_a_command_the_help_is_shown(tmp_path):
@@ -165,6 +169,7 @@ def completed(words, cwd):
     return [line.split(",")[1] for line in said.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_shell_completes_names(tmp_path):
     assert completed("s", tmp_path) == ["sweep"]
     assert completed("figure 1", tmp_path) == ["1", *map(str, range(10, 14))]
@@ -182,14 +187,10 @@ def test_the_shell_completes_names(tmp_path):
 @pytest.mark.parametrize(
     ("output", "stem"), [("o.nc", "o"), ("o.png", "o"), ("there/", "there/job"), ("there", "there")]
 )
-def test_where_the_files_go(tmp_path, output, stem):
+def test_where_the_files_go(tmp_path, typed, output, stem):
     (tmp_path / "there").mkdir()
-    done = seqsgd("run", write(tmp_path, FILE), "--output", output, cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (
-        0,
-        f"wrote {stem}.nc and {stem}.png\n",
-        "",
-    )
+    said = typed("run", write(tmp_path, FILE), "--output", output)
+    assert said == (0, f"wrote {stem}.nc and {stem}.png\n", "")
     assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == sorted(
         [tmp_path / "job.toml", tmp_path / f"{stem}.nc", tmp_path / f"{stem}.png"]
     )
@@ -219,6 +220,7 @@ def test_files_that_are_not_to_be_replaced(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="others do not take any bytes for a name")
 def test_names_of_any_bytes(tmp_path):
     """Of files; a title of such bytes could not be written to one."""
@@ -257,6 +259,7 @@ def test_a_figure_folder_that_is_a_file(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_set_that_cases_say_otherwise(tmp_path):
     done = seqsgd("run", write(tmp_path, TWO), "--set", "task.teacher.L=3", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (
@@ -267,13 +270,13 @@ def test_a_set_that_cases_say_otherwise(tmp_path):
     assert isinstance(r, sq.Result) and r.task.teacher.L == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense"])
 def test_a_backend_of_a_notebook(tmp_path, backend):
     environment = os.environ | {"MPLBACKEND": backend}
     for words in (
         ["run", write(tmp_path, FILE)],
         ["figure", "4", "--output", "f", "--set", "cells=8", "--quiet"],
-        ["info"],
     ):
         done = seqsgd(*words, cwd=tmp_path, env=environment)
         assert (done.returncode, done.stderr) == (0, "")

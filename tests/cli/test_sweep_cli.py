@@ -175,11 +175,13 @@ def test_workers_and_options(tmp_path):
         ("[base", [], "job.toml: "),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_before_anything_runs(tmp_path, text, arguments, said):
+def test_what_is_wrong_is_said_in_one_line_before_anything_runs(
+    tmp_path, typed, text, arguments, said
+):
     write(tmp_path, text)
-    done = seqsgd("job.toml", *arguments, cwd=tmp_path)
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith(f"seqsgd: {said}") and done.stderr.count("\n") == 1
+    code, out, err = typed("sweep", "job.toml", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"seqsgd: {said}") and err.count("\n") == 1
     assert files(tmp_path) == ["job.toml"]
 
 

@@ -146,6 +146,7 @@ def test_function_of_one_normal_at_many_degrees_of_freedom(dof: int) -> None:
         assert off.max() < dof * 2.0**-precision / sd + error + (2 / dof) ** 2 * 8.57**5 / 500
 
 
+@pytest.mark.slow
 def test_power() -> None:
     """The same tests reject one degree of freedom too many, the usual normal approximation, and the
     first proposal of Marsaglia and Tsang unrejected.

@@ -47,6 +47,7 @@ def test_philox_known_answers(counter: Any, key: Any, answer: Any) -> None:
     assert tuple(_core.philox(list(counter), list(key))) == answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_moments_and_fit(dtype: str) -> None:
     """10^7 draws of one block: moments to order 8, Kolmogorov-Smirnov, Anderson-Darling."""
@@ -90,6 +91,7 @@ def test_tails(dtype: str) -> None:
     assert counts[5.0][0] > 5 and counts[5.0][1] > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_no_correlation_within_a_block(dtype: str) -> None:
     """2^21 draws: autocorrelation at lags 1 ... 1024 of x, x^2 and sign(x), and of x against
@@ -134,6 +136,7 @@ def neighbours() -> Iterator[tuple[dict[str, int], dict[str, int]]]:
     yield home | {"seed": 1, "run": 6}, home | {"run": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_neighbouring_streams_are_independent(dtype: str) -> None:
     """2^17 draws of each of some 50 pairs of neighbouring addresses: correlation at lags -64 ... 64

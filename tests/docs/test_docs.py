@@ -28,6 +28,7 @@ def examples(language: str) -> list:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", examples("python"))
 def test_python_examples_run(code, tmp_path):
     (tmp_path / "example.py").write_text(code, encoding="utf-8")
@@ -37,6 +38,7 @@ def test_python_examples_run(code, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", examples("toml"))
 def test_run_files_run(text, tmp_path):
     (tmp_path / "example.toml").write_text(text, encoding="utf-8")
@@ -51,6 +53,7 @@ def test_run_files_run(text, tmp_path):
     assert list(tmp_path.glob("*.nc")) and list(tmp_path.glob("*.sweep" if swept else "*.png"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["command-line.md", "figures.md"])
 def test_command_lines_run(page, tmp_path):
     lines = [
@@ -71,6 +74,7 @@ def test_links_between_pages_lead_somewhere():
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+@pytest.mark.slow
 def test_the_cluster_page_with_dask_jobqueue_on_this_machine(tmp_path):
     """The script as written, with the batch system replaced by processes of this machine."""
     if not importlib.util.find_spec("dask_jobqueue"):  # importing it takes SIGINT for itself

@@ -11,6 +11,8 @@ import pytest
 import seqsgd as sq
 from helpers import ROOT
 
+pytestmark = pytest.mark.xdist_group("scaling")
+
 PATH = ROOT / "docs" / "examples" / "scaling.py"
 _spec = importlib.util.spec_from_file_location("scaling", PATH)
 scaling = importlib.util.module_from_spec(_spec)

@@ -16,6 +16,8 @@ from helpers import ROOT
 from seqsgd import ffi, figures, theory
 from seqsgd.figures import Finding, build
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]  # which is built first
+
 DOCS = ROOT / "docs"
 SOURCES = sorted(DOCS.glob("*.md"))
 GENERATED = "reproduction.md"  # from captions and data, which are plain text

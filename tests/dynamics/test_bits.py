@@ -20,6 +20,8 @@ import reduced_cases
 from helpers import core_simulation, steps
 from seqsgd import _core
 
+pytestmark = pytest.mark.xdist_group("bits")
+
 RECORD = Path(__file__).with_name("bits.json")
 STEPS, RUNS = (0, 1, 8, 30), 5  # a pack that is not full; more than a block of drawn steps
 DYNAMICS, DTYPES = ("sampled", "reduced"), ("float64", "float32")

@@ -17,6 +17,7 @@ from laws import assert_plausible, holm
 from reduced_cases import CASES, IN_NUMPY, course, reference_course
 from scipy import stats
 
+pytestmark = pytest.mark.slow  # a second each, and two hundred of them
 RATE = 1e-4
 RUNS, FEWER = (
     10_000,

@@ -87,6 +87,7 @@ def long_reference() -> tuple[Any, Any]:
     return numpy_curves(1, LONG, 100)
 
 
+@pytest.mark.xdist_group("long reference")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("L", "dtype"),
@@ -114,6 +115,7 @@ def test_learning_curves_begin_as_with_every_entry_drawn(L: int, dynamics: str) 
     )
 
 
+@pytest.mark.xdist_group("long reference")
 @pytest.mark.slow
 @pytest.mark.parametrize("wrong", [0.95, 1.05])
 def test_a_wrong_learning_rate_is_seen(
@@ -215,6 +217,7 @@ def test_weak_recovery_at_the_start_and_never(dynamics: str) -> None:
 # ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("projected", [False, True])
 @pytest.mark.parametrize(
     ("sphere", "dtype"),

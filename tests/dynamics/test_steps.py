@@ -207,6 +207,7 @@ def test_pairwise_covers_all_pairs() -> None:
         assert {(c[a], c[b]) for c in cases} == set(itertools.product(AXES[a], AXES[b]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_networks_float32(seed: int, dynamics: str) -> None:
     for case in pairwise(AXES, seed):

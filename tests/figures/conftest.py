@@ -2,6 +2,8 @@
 long are invented.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -72,6 +74,20 @@ MADE = (
     "random-starts",
     "best-rates",
 )  # with files, for tests of gains
+
+
+HERE = Path(__file__).parent
+QUICK = ("6", "8", "scaling", "passages", "overlay", "sharpening")  # below two seconds
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Tests of a figure whose data take more than two seconds are slow."""
+    for item in items:
+        name = item.callspec.params.get("name") if hasattr(item, "callspec") else None
+        shared = {"made", "computed"} & set(getattr(item, "fixturenames", ()))
+        if shared and name not in QUICK and item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.slow)
 
 
 def passages():

@@ -15,6 +15,8 @@ from seqsgd import theory
 from seqsgd.figures import extra_best_rates, extra_staircase, figure, gains, make
 from seqsgd.report import statistics
 
+pytestmark = pytest.mark.xdist_group("figures")
+
 MADE = ("3", "7", "8", "9", "10", "11", "staircase", "random-starts", "best-rates")
 
 

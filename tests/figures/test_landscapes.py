@@ -7,11 +7,14 @@ from seqsgd import figures
 from seqsgd.figures import escape
 from seqsgd.theory._drift import Drift
 
+pytestmark = pytest.mark.xdist_group("figures")
+
 
 def verdicts(figure, data):
     return [f.verdict for f in figure.judge(data)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("omega", [0.37, 0.9])
 def test_the_escape_follows_the_flow_of_the_task(omega):
     """Three nodes in omega are enough for all: R and V are quadratic in it."""
@@ -26,6 +29,7 @@ def test_the_escape_follows_the_flow_of_the_task(omega):
     np.testing.assert_allclose(escape.drift(omega, 0.4, x), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_escape_predicts_the_share_of_semantic_runs():
     """chi2 over four values of omega against 256 simulated runs each, false alarms 1e-4; a law
     without noise is refused.
@@ -54,6 +58,7 @@ def test_the_escape_predicts_the_share_of_semantic_runs():
     assert ((counts - n * quiet) ** 2 / (n * quiet * (1 - quiet))).sum() > chi2.isf(1e-4, 4)
 
 
+@pytest.mark.slow
 def test_escape_limits():
     assert escape.semantic_share(0.2, 1e4, 0.5) == 1 and escape.semantic_share(1.0, 1e4, 0.5) == 0
     narrow, wide = (

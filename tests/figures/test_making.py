@@ -15,6 +15,8 @@ from seqsgd.report.definition import Finding
 from seqsgd.report.runner import Runner
 from transition import TRANSITION as TINY
 
+pytestmark = pytest.mark.xdist_group("figure 5")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
@@ -277,6 +279,7 @@ def command(*words, cwd):
     )
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path):
     done = command("4", "--set", "cells=30", "--page", "page.md", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -305,11 +308,11 @@ def test_command_line(tmp_path):
         (("4", "--page", "no/where.md"), "page: the folder 'no' does not exist"),
         (("4", "--redraw"), "there is no figure-4.nc"),
         (("4", "--quick", "--full"), "--full: cannot be combined with --quick"),
-        (("4", "--full", "--redraw"), "--redraw: computes nothing, does not go with --full"),
+        (("4", "--full", "--redraw"), "--redraw: computes nothing, cannot be combined with --full"),
     ],
 )
-def test_command_line_refuses_in_one_line(words, message, tmp_path):
-    done = command(*words, cwd=tmp_path)
-    assert done.returncode == 2 and done.stdout == ""
-    assert message in done.stderr and len(done.stderr.splitlines()) == 1
+def test_command_line_refuses_in_one_line(words, message, tmp_path, typed):
+    code, out, err = typed("figure", *words)
+    assert (code, out) == (2, "")
+    assert message in err and len(err.splitlines()) == 1
     assert not list(tmp_path.rglob("*.nc"))

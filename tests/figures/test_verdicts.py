@@ -24,6 +24,8 @@ from seqsgd.report.verdicts import (
     within,
 )
 
+pytestmark = pytest.mark.xdist_group("figures")
+
 FOLDER = Path(figures.__file__).parent
 NOT_OF_RUNS = {
     "1": range(6),

@@ -39,6 +39,7 @@ def test_equal_copies_are_the_same(texts: dict[str, str]) -> None:
     assert {name: exact(make()) for name, make in zoo.KNOWN.items()} == texts
 
 
+@pytest.mark.slow
 def test_the_same_in_every_process(texts: dict[str, str]) -> None:
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
     processes = [

@@ -100,6 +100,7 @@ student = { type = "Tied" }
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "sweep"])
 def test_the_command_line_with_stderr_closed(command, tmp_path):
     text = (

@@ -95,6 +95,7 @@ def test_everything_the_user_names_in_a_picture(tmp_path):
     ax.figure.savefig(tmp_path / "x.png")
 
 
+@pytest.mark.slow
 def test_what_is_no_place_to_draw():
     r = sq.simulate(TASK, **RUN, stop=sq.WeakRecovery(0.3, halt=False))
     flow = sq.theory.flow(TASK, lr=0.1, d=20, steps=100)
@@ -129,6 +130,7 @@ for _ in range(2):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "said"),
     [

@@ -63,6 +63,7 @@ def test_slope_leaves_out_what_was_not_reached():
     assert np.isnan(fitted(np.log([1.0, 2.0]), np.array([[np.inf, np.inf], [1.0, 1.0]]), 8).value)
 
 
+@pytest.mark.slow
 def test_crossing_of_a_logistic_share():
     rng, x, n = np.random.default_rng(1), np.linspace(0, 1, 21), 100
     found = [

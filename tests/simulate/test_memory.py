@@ -12,6 +12,8 @@ import seqsgd as sq
 from seqsgd import _memory
 from seqsgd.models.simulation import Run
 
+pytestmark = pytest.mark.xdist_group("memory")
+
 BASE = (
     12e6  # bytes: pages of libraries that are touched for the first time, and what allocators keep
 )
@@ -27,6 +29,7 @@ def needs():
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", measured_memory.CASES)
 def test_the_estimate_is_the_resident_size_within_a_factor_of_1_7(needs, name):
     estimate, measured = needs[name]

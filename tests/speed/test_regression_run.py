@@ -339,6 +339,7 @@ def test_an_import_is_all_that_counts(monkeypatch):
     assert said > 0, "the code runs, and counts"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     os.name != "posix", reason="workload.py asks the system for the times of child processes"
 )

@@ -341,6 +341,7 @@ def test_a_scratch_store_lives_as_long_as_what_reads_from_it():
     assert not path.parent.exists()
 
 
+@pytest.mark.slow
 def test_netcdf_and_zarr(swept, tmp_path):
     swept.to_netcdf(tmp_path / "s.nc")
     same(xr.load_dataset(tmp_path / "s.nc", engine="h5netcdf"), swept.dataset)
@@ -547,6 +548,7 @@ def test_the_cost_of_a_cell_is_found_by_trying():
     assert costs[0].seconds < costs[1].seconds < costs[2].seconds and all(c.split for c in costs)
 
 
+@pytest.mark.slow
 def test_records_of_ten_thousand_cells_open_as_one():
     """The numbers, not the speed (bench/test_sweeps.py)."""
     r = sq.sweep(

@@ -116,6 +116,7 @@ def here():
 
 
 pytestmark = [
+    pytest.mark.xdist_group("executors"),
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed"),
     pytest.mark.filterwarnings(
@@ -201,6 +202,7 @@ def test_a_killed_worker_costs_only_its_cells_in_flight(executor, here, request,
         until(lambda: executor._broken or executor._shutdown_thread)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_at_the_very_end_keeps_nobody_waiting():
     """It may hold the lock on orders; without a word from us the other then waits for it, and its
     executor for the other.
@@ -238,6 +240,7 @@ PYTHON = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["our own", "loky"], indirect=True)
 def test_a_cell_that_kills_its_worker_is_found_out(executor):
     grid = {"task.teacher.link": {"labels": {"good": first, "deadly": murderer}}, "lr": [0.1, 0.2]}

@@ -65,6 +65,7 @@ def die(_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_jobs_that_always_die_are_given_up(local):
     with JobExecutor(local, workers=1) as jobs:
         for _ in range(3):

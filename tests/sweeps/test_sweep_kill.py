@@ -117,6 +117,7 @@ def intact(path):
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["here", "processes"])
 def test_killed_at_twenty_random_moments(kind, tmp_path):
     """Many short cells: kills between, within and while storing them; fewer than twenty if all is
@@ -133,6 +134,7 @@ def test_killed_at_twenty_random_moments(kind, tmp_path):
     assert files(tmp_path) == ["s"]
 
 
+@pytest.mark.slow
 def test_killed_in_long_cells(tmp_path):
     """Few long cells with checkpoints fifty times a second: kills while these are written."""
     base = {"task": TASK, "d": 30, "steps": 6_000_000, "lr": 0.1, "runs": 1}
@@ -258,6 +260,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["here", "2"])
 @pytest.mark.parametrize("to", ["the parent", "all"])
 def test_ctrl_c(executor, to, tmp_path):

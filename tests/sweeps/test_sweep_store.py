@@ -85,6 +85,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_a_read_only_place(made):
     """As a user for whom it is one: root may write everywhere."""
     before = sq.open_sweep(made).dataset
@@ -235,6 +236,7 @@ print(computed, r.cells_done)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_cells_of_one_store(tmp_path):
     """Begun on nothing at the same moment; each cell is computed by one of them, and both have all
     in the end.
@@ -324,6 +326,7 @@ def test_a_format_is_looked_at_once(tmp_path):
     assert len(looks) == 2
 
 
+@pytest.mark.slow
 def test_a_result_can_be_looked_at_while_it_grows(tmp_path):
     base = BASE | {"steps": 20_000, "runs": 1}
     grid = {"rng": {"range": [200]}}

@@ -12,6 +12,7 @@ from scipy.integrate import quad
 from seqsgd.theory import complexity, weak_recovery
 from seqsgd.theory._leading import LeadingOrder
 from seqsgd.theory.flow import drift
+from seqsgd.theory.tensors import norms
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 5])
@@ -81,7 +82,7 @@ def test_the_untied_law_is_the_flow_along_the_fastest_direction(task):
     law, L = complexity(task), task.L
     k, right = law.k, drift(task, 0.0)
     C = sq.theory.hermite(task, k)[0]
-    v = sq.theory._norms.one_sided(
+    v = norms.one_sided(
         C,
         float(np.sign(sq.theory.hermite_coefficients(task.student.sigma)[k])),
         np.random.default_rng(0),

@@ -116,6 +116,7 @@ DRIFTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "task, tokens, estar", DRIFTS, ids=["opposite", "correlated", "positions not orthogonal to w*"]
 )
@@ -180,6 +181,7 @@ def test_flow_is_where_sampled_runs_go(name):
     assert (loss <= 5 * runs.loss.values[:, 1:].std(axis=0) / math.sqrt(32) + 10 / d).all()
 
 
+@pytest.mark.slow
 def test_positions_that_are_drawn_with_w_star():
     """With a matrix P the flow draws w* and w in full: e and P w* have their law at this d, and so
     has m along the way.

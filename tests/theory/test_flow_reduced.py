@@ -13,9 +13,9 @@ import seqsgd as sq
 from links import SUM_H2
 from seqsgd.theory import flow
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flow and reduced runs")]
 
-DIMENSIONS = [10**4, 10**5, 10**6]
+DIMENSIONS = [10**4, 31_623, 10**5]
 RUNS, BATCHES, TIME, START = 4096, 8, 0.24, 0.3
 # learning rates of order ten: few steps, and an inhibitive term and a bias of order 1 / d that are
 # seen
@@ -97,7 +97,7 @@ def test_a_run_is_at_a_distance_of_the_root_of_d(name):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_the_bias_falls_like_one_over_d(name):
-    """Mean of all runs: at d = 10^6 within 4 standard errors and a hundredth of what is seen at
+    """Mean of all runs: at d = 10^5 within 4 standard errors and a tenth of what is seen at
     10^4 (twice it: that too has an error).
     """
     (coarse, limit), (fine, limit_fine) = (
@@ -107,7 +107,7 @@ def test_the_bias_falls_like_one_over_d(name):
     assert np.abs(limit - limit_fine).max() < 1e-7
     standard = fine.std(axis=(0, 1)) / math.sqrt(BATCHES * RUNS)
     bias = np.abs(coarse.mean(axis=(0, 1)) - limit)
-    assert (np.abs(fine.mean(axis=(0, 1)) - limit_fine) < 4 * standard + 2 * bias / 100).all()
+    assert (np.abs(fine.mean(axis=(0, 1)) - limit_fine) < 4 * standard + 2 * bias / 10).all()
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -246,7 +246,7 @@ PAIR, TIME, START, RUNS = (
     sq.Correlated([[1.0, 0.6], [0.6, 1.0]]),
     1.0,
     0.3,
-    {1000: 8000, 10_000: 800},
+    {1000: 2000, 10_000: 400},
 )
 
 
@@ -298,6 +298,7 @@ def test_the_mean_of_reduced_runs_comes_close_like_one_over_d(name):
     assert (np.abs(x[0, ne : ne + 2] - limit[:2]) > 8 * error[:2] + 0.15 * np.abs(coarse[:2])).any()
 
 
+@pytest.mark.slow
 def test_simulate_follows_rows():
     """Starts have their law, overlaps between rows too; a checkpoint goes on; means are those of
     sampled runs.
@@ -427,6 +428,7 @@ def test_what_does_not_fit_is_refused():
             call()
 
 
+@pytest.mark.slow
 def test_starts_with_the_opposite_encoding_are_uniform_in_all_dimensions():
     """w is drawn before the encoding that is orthogonal to it: E m^2 = 1/d, here at d = 4, within
     four standard errors.

@@ -56,6 +56,7 @@ def test_gains_of_other_links():
         gain(sq.PositionalSemantic(0.3))
 
 
+@pytest.mark.slow
 def test_pathologies():
     for name, k in (("z1-z2", 1), ("h2_difference", 2)):
         g = gain(sq.SSI(name, 2), "relu")
@@ -102,6 +103,7 @@ def test_gains_are_ratios_of_the_laws(link):
     )
 
 
+@pytest.mark.slow
 def test_gain_of_one_token_by_the_full_flow():
     """z_1 among four tokens, k = 1: the best rates are as rho / sqrt L = 1/2, and the gain is rho^2
     = 1, neither the paper's 2 nor rho^2 / sqrt L.

@@ -172,6 +172,7 @@ def test_error_bars_of_many_tokens_hold(rng):
     assert 0.4 < np.std(scores) < 2.0
 
 
+@pytest.mark.slow
 def test_functions_in_c_and_python_agree_with_data():
     data = sq.Hermite([(0.5, {1: 2, 2: 1}), (1.5, {3: 1})])
     python = sq.SSI(lambda z: [0.5 * (z[0] ** 2 - 1) * z[1] + 1.5 * z[2], z[0]], 3, k=2)
@@ -316,6 +317,7 @@ def test_what_cannot_be_told_is_undecided():
     assert int(allowed) == 3 and allowed.verdict == "beyond doubt"
 
 
+@pytest.mark.slow
 def test_noise_alone_is_not_found_beyond_doubt():
     """Twenty seeds of a link whose first two orders vanish: false alarms at six standard deviations
     have probability below 1e-7.

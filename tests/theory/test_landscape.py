@@ -15,6 +15,8 @@ from scipy import optimize
 from seqsgd.theory import landscape, phase_diagram, risk
 from seqsgd.theory.phases import REGIONS, _ring, criteria
 
+pytestmark = pytest.mark.xdist_group("landscape")
+
 matplotlib.use("Agg")
 
 OPPOSITE = sq.Attention(position=sq.Opposite())
@@ -53,6 +55,7 @@ def test_criteria_are_those_of_the_risk_itself(a, omega):
         assert abs(float(rule(np.array(a), np.array(omega))) - direct[name]) < 1e-8, name
 
 
+@pytest.mark.slow
 def test_the_slope_along_the_sphere():
     angles = 9
     theta = np.linspace(0, np.pi / 2, angles + 2)[1:-1]
@@ -129,6 +132,7 @@ def two_minima():
     return landscape(sq.Task(sq.PositionalSemantic(0.7), OPPOSITE))
 
 
+@pytest.mark.slow
 def test_critical_points_of_attention(two_minima):
     kinds = [(c.kind, c.where) for c in two_minima.critical]
     assert kinds == [("minimum", "sphere")] * 4 + [("saddle", "sphere")] * 4 + [
@@ -156,6 +160,7 @@ def test_critical_points_of_attention(two_minima):
     assert "saddle" in repr(two_minima)
 
 
+@pytest.mark.slow
 def test_basins_follow_the_flow(two_minima):
     e, m = np.array([0.1, 0.5, 0.2, -0.05, 0.6]), np.array([0.02, 0.4, 0.5, -0.3, 0.75])
     ends = two_minima.basin(e, m)
@@ -173,6 +178,7 @@ def test_basins_follow_the_flow(two_minima):
     assert two_minima.basin(0.0, 0.0) == -1
 
 
+@pytest.mark.slow
 def test_a_minimum_between_the_poles():
     """At (a, omega) = (0.76, 0.97) the global minimum is at neither pole: the six regions of the
     paper do not describe this sliver.
@@ -217,6 +223,7 @@ def test_landscapes_in_more_parameters_are_refused():
         landscape(sq.Task(sq.SSI("sum", 3), sq.Untied("relu")))
 
 
+@pytest.mark.slow
 def test_pictures(two_minima, diagram, tmp_path):
     import matplotlib.pyplot as plt
 

@@ -119,6 +119,7 @@ def test_a_task_that_the_student_is_blind_to_is_flat_everywhere(task):
 
 # R depends on e alone: the label is odd under the exchange of tokens and f is even, or the label is
 # constant
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "task",
     [
@@ -191,6 +192,7 @@ def test_a_saddle_of_odd_order():
     ]
 
 
+@pytest.mark.slow
 def test_attention_without_a_term_of_second_order():
     """4/3 + He_4 + 2 He_4 under trace attention: flat to order four along m at the origin, which
     stays one point; against a dense grid.
@@ -213,6 +215,7 @@ def test_attention_without_a_term_of_second_order():
     assert (np.linalg.norm(inside, axis=1) < 1e-3).sum() == 1
 
 
+@pytest.mark.slow
 def test_a_purely_semantic_target_has_no_flat_sets():
     """All critical points are isolated, and the slope along the sphere changes sign as often as
     there are such points on it.
@@ -228,6 +231,7 @@ def test_a_purely_semantic_target_has_no_flat_sets():
     )
 
 
+@pytest.mark.slow
 def test_pictures_of_flat_sets(tmp_path):
     import matplotlib.pyplot as plt
 

@@ -55,6 +55,7 @@ def test_a_region_that_points_of_the_gaussian_would_miss(L):
         assert np.all(np.abs(C.value[1:]) <= C.error[1:])
 
 
+@pytest.mark.slow
 def test_random_risks():
     covers(risk_ratios(15, 2031), 60)
 

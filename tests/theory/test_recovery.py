@@ -96,6 +96,7 @@ def test_line_and_path_agree_and_rows_alike_are_one_weight_slowed():
         assert np.isclose(untied, L * tied, rtol=1e-4, atol=L + 1)
 
 
+@pytest.mark.slow
 def test_a_state_of_several_numbers(rng):
     """Random encodings: starts are drawn with e ~ N(0, P P^T / d), and each is followed along the
     flow.
@@ -193,6 +194,7 @@ def test_the_diffusion_gives_the_distribution_of_a_simulation(task, init, d, lr,
         assert kstest(np.minimum(seen, steps), np.minimum(flow_alone, steps)).pvalue < 1e-4
 
 
+@pytest.mark.slow
 def test_paths_of_a_linear_drift(rng):
     """dm = m dt + sqrt(2 D) dB from m_0 reaches eta at log(eta / |m_0 + xi|), xi ~ N(0, D), up to D
     / eta^2.

@@ -23,7 +23,7 @@ def settings(run: Run, seed: Seed, grid: Steps) -> _core.Settings:
     """What the core is told beside the task."""
     student, s = run.task.student, _core.Settings()
     s.d, s.seed = run.d, seed.value
-    tied, together = student.weights == "shared", student.weights == "global"
+    tied, together = student.weights == "shared", student.spheres == "one"
     s.fields = _core.FieldMap.shared(run.L) if tied else _core.FieldMap.per_token(run.L)
     weights = s.fields.weights
     s.spheres = _core.Spheres.one(weights) if together else _core.Spheres.own(weights)

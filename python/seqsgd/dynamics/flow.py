@@ -58,7 +58,7 @@ class Flow:
             else L
         )
         weights = 1 if tied else L
-        state = positional + weights + (L if student.weights == "global" else 0)
+        state = positional + weights + (L if student.spheres == "one" else 0)
         if not tied and isinstance(run.tokens, Correlated):  # all overlaps between rows too
             state = 3 * L + L * (L - 1) // 2 + (L * (L - 1) if positional else 0)
         full = L * (2 * L + 4 * run.d) if matrix else 0
@@ -89,7 +89,7 @@ class Flow:
             Q[:, np.arange(run.L), np.arange(run.L)] = 1.0
             right = self._right(star[0] if setup.ne else None)
             return right.pack(drawn["m"], Q, E), star
-        norms = np.ones((run.runs, setup.L if run.task.student.weights == "global" else 0))
+        norms = np.ones((run.runs, setup.L if run.task.student.spheres == "one" else 0))
         return np.concatenate([e, drawn["m"], norms], axis=1), star
 
     @staticmethod

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._lazy import xarray as xr
+from .._outcome import size
 from ..models import SSI, At, Attention, Opposite, Overlap, PositionalSemantic, Task, Tied, Untied
 from ..report.definition import Figure, Finding, Settings
 from ..report.runner import Runner
 from ..report.statistics import count, few
 from ..report.verdicts import every, fact, finding, same_law
 from ..simulate import simulate
-from .gains import size
 from .style import COLOURS, MARKERS, legend, panels
 
 if TYPE_CHECKING:
@@ -108,10 +108,10 @@ def compute(s: Overlaid, runner: Runner) -> xr.Dataset:
             found = runner.sweep(cell, {"lr": [s.lrs[i]]}, s.seed + i).isel(lr=0, drop=True)
             part[f"m_{kind}"] = (
                 ("time", f"run_{kind}"),
-                size(found).transpose("step", "run").values,
+                size(found["m"]).transpose("step", "run").values,
             )
         flow = simulate(**base, dynamics="flow", progress=False).dataset
-        part["m_flow"] = (("time",), size(flow).values.reshape(-1))
+        part["m_flow"] = (("time",), size(flow["m"]).values.reshape(-1))
         t = np.array(record.steps) * s.lrs[i] / s.d
         parts.append(xr.Dataset(part).assign(t=("time", t)).expand_dims(task=[name]))
     joined: xr.Dataset = xr.concat(parts, dim="task")

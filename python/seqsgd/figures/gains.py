@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .. import theory
 from .._lazy import xarray as xr
+from .._outcome import size
 from ..models import SSI, LogSpaced, Overlap, PowerLaw, Student, Task, Tied, Untied, WeakRecovery
 from ..models.rates import Rate
 from ..report.definition import Finding
@@ -147,7 +148,7 @@ def curves(
             if more.get("stop")
             else {}
         )
-        parts.append(xr.Dataset({"overlap": size(found), **watched}))
+        parts.append(xr.Dataset({"overlap": size(found["m"]), **watched}))
     return _by_network(parts, of)
 
 
@@ -157,15 +158,6 @@ def _by_network(parts: list[xr.Dataset], of: Sequence[Network]) -> xr.Dataset:
         [p.expand_dims(network=[n.label]) for p, n in zip(parts, of, strict=True)], dim="network"
     )
     return joined
-
-
-def size(data: xr.Dataset) -> xr.DataArray:
-    """Return |m|; with a weight per token ||m|| / sqrt L."""
-    if "token" in data["m"].dims:
-        mean: xr.DataArray = (data["m"] ** 2).mean("token") ** 0.5
-        return mean
-    overlap: xr.DataArray = abs(data["m"])
-    return overlap
 
 
 def passages(data: xr.Dataset, network: str) -> list[FirstPassage | None]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..plots import drawing
-from ..plots.runs import COLOURS, MARKERS, STYLES
+from ..plots.bands import COLOURS, MARKERS, STYLES, median_and_band
 from ..report.statistics import Measured, columns
 
 if TYPE_CHECKING:
@@ -61,22 +61,7 @@ def band(
     if end < len(places):
         going = int(np.isfinite(values[:, -1]).sum())
         label = f"{label} (until the first run stopped; {going} of {len(values)} went on)"
-    colour = shade(i)
-    low, middle, high = (
-        np.quantile(values[:, :end], [0.1, 0.5, 0.9], axis=0) if len(values) else np.empty((3, 0))
-    )
-    ax.plot(
-        places[:end],
-        middle,
-        color=colour,
-        linestyle=STYLES[i % len(STYLES)],
-        marker=MARKERS[i % len(MARKERS)],
-        markevery=max(1, end // 7),
-        markersize=4,
-        label=label,
-        **options,
-    )
-    ax.fill_between(places[:end], low, high, color=colour, alpha=0.18, linewidth=0)
+    median_and_band(ax, places[:end], values[:, :end], i, label=label, color=shade(i), **options)
 
 
 def curve(ax: Axes, path: xr.DataArray, label: str, i: int, **options: Any) -> None:

@@ -78,18 +78,21 @@ def check_sigma(sigma: object) -> object:
 
 
 class Student(Model, ABC):
-    """A student; `position` is its encoding, `weights` how its weight vectors are kept ("shared",
-    "rows" or "global").
+    """A student; `position` is its encoding, `weights` which weight vector a token sees, `spheres`
+    which weight vectors share a sphere.
     """
 
     position: Position | None
 
     @property
     def weights(self) -> str:
-        """One weight for all tokens, or one per token on spheres of their own ("rows") or on one
-        sphere together ("global").
-        """
+        """Which weight vector a token sees: "shared" (one for all) or "per_token"."""
         return "shared"
+
+    @property
+    def spheres(self) -> str:
+        """Which weight vectors share a sphere: "own" (none) or "one" (all)."""
+        return "own"
 
     def outputs(self, L: int) -> int:
         """Output dimension k."""
@@ -175,7 +178,11 @@ class Untied(Network):
 
     @property
     def weights(self) -> str:
-        return self.normalization
+        return "per_token"
+
+    @property
+    def spheres(self) -> str:
+        return "one" if self.normalization == "global" else "own"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -19,16 +19,13 @@ from .. import _checks
 from .._lazy import xarray as xr
 from .._outcome import ABSENT, by_run, outcome
 from . import drawing
+from .bands import COLOURS, STYLES, median_and_band
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-# Okabe and Ito, without the yellow that is hard to see on white
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 WHAT = ("m", "e", "loss")
 _WRAP = 48  # letters of a line in the legend
 _CURVE = "learning curve"  # marks our lines on axes
@@ -203,22 +200,11 @@ def _curve(
     values = by_run(dataset[name], ended.computed, sizes=name in ("m", "e"))
     there = np.isfinite(values)
     whole = there.all(axis=0) & (len(values) > 0)
-    x = x[whole]
-    low, middle, high = np.empty((3, 0))
-    if whole.any():
-        bounds = look.band or (0.5, 0.5)
-        low, middle, high = np.quantile(values[:, whole], [bounds[0], 0.5, bounds[1]], axis=0)
     why = ended.limit(there), ended.words(brief=True)
     notes = [line for words in why for line in textwrap.wrap(words, _WRAP)]
     text = "\n".join([_shown(label), *notes])
-    every = max(1, len(x) // 8)
-    style, marker = STYLES[i % len(STYLES)], MARKERS[i % len(MARKERS)]
-    dots: dict[str, Any] = {"marker": marker, "markevery": every, "markersize": 4}
-    if look.color is not None:
-        dots["color"] = look.color
-    (line,) = ax.plot(x, middle, linestyle=style, label=text, gid=_CURVE, **dots)
-    if look.band is not None:
-        ax.fill_between(x, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+    colour = {} if look.color is None else {"color": look.color}
+    median_and_band(ax, x[whole], values[:, whole], i, look.band, label=text, gid=_CURVE, **colour)
 
 
 def _curves(ax: Axes) -> list[Any]:

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .._lazy import scipy
 from . import drawing
-from .runs import COLOURS, MARKERS, STYLES
+from .bands import COLOURS, MARKERS, STYLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

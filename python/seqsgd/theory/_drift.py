@@ -107,7 +107,7 @@ class Drift:
         self.field = field(task, tokens)
         self.lr = lr if inhibitive else 0.0
         s = self.setup = self.field.setup
-        self.common = task.student.weights == "global"
+        self.common = task.student.spheres == "one"
         self.names = s.names + (tuple(f"q_{i + 1}" for i in range(s.L)) if self.common else ())
         self.K = covariance(task, s)
         self.estar = np.zeros(s.ne) if estar is None else _checks.array("estar", estar, (s.ne,))

@@ -150,7 +150,7 @@ class RowsDrift(Drift):
     ) -> None:
         s = self.setup = Setup(task, tokens)
         self.means, self.lr = means(task, tokens), lr if inhibitive else 0.0
-        self.rows, self.common = True, task.student.weights == "global"
+        self.rows, self.common = True, task.student.spheres == "one"
         self.K = covariance(task, s)
         self.estar = np.zeros(s.ne) if estar is None else _checks.array("estar", estar, (s.ne,))
         self.above = np.triu_indices(s.L, 1)

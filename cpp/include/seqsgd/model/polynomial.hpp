@@ -1,5 +1,5 @@
-// Polynomials in the fields z_1, ..., z_L in Hermite coefficients: a number type with +, - and *,
-// so that a link that is written over its number type is had as data too.
+// Polynomials in the fields z_1, ..., z_L in Hermite coefficients: a number type with +, - and *. A
+// link written over its number type, evaluated at z_l = Polynomial::field(l), yields its terms.
 #pragma once
 
 #include <algorithm>

@@ -49,13 +49,17 @@ namespace detail {
 inline void check_fields(const Settings& s, Index L) {
   if (!s.fields.fields.empty() && s.fields.tokens != L)
     checks::refuse("fields", "a map of L = " + checks::text(L) + " tokens", s.fields.tokens);
-  if (!s.fields.one_weight() && !s.fields.own)
+  if (!s.fields.one_weight() && !(s.fields.own && s.fields.size() == L && s.fields.weights == L))
     checks::refuse("fields", "one weight that all tokens see, or one for each token",
                    s.fields.weights);
-  if (!s.spheres.of.empty() && Index(s.spheres.of.size()) != s.fields.weights)
+  if ((!s.spheres.of.empty() || s.spheres.one()) && Index(s.spheres.of.size()) != s.fields.weights)
     checks::refuse("spheres",
                    "the sphere of each of " + checks::text(s.fields.weights) + " weights",
                    s.spheres.of.size());
+  for (Index i = 0; i < Index(s.spheres.of.size()); ++i)
+    if (s.spheres.of[std::size_t(i)] != (s.spheres.one() ? 0 : i))
+      checks::refuse("spheres", "each weight on a sphere of its own, or all on one",
+                     s.spheres.of[std::size_t(i)]);
 }
 
 inline void check_position(const Settings& s, Index L) {
