@@ -25,10 +25,18 @@ CORES = {"sampled": _core.Sampled, "reduced": _core.Reduced}
 WITH_WEIGHTS = ["sampled"]  # those that move w itself and can be fed X
 
 
-def environment(**others: str) -> dict[str, str]:
-    """Environment of a program that imports modules of this folder."""
-    path = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(path)} | others
+def environment(*rooms: str, **others: str) -> dict[str, str]:
+    """Environment of a program that imports modules of this folder, and of rooms in it."""
+    path = [TESTS, *(TESTS / room for room in rooms), os.environ.get("PYTHONPATH")]
+    return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(str(p) for p in path if p)} | others
+
+
+def crowd() -> float:
+    """Programs that share a core now, at least one: limits in seconds hold for a core of one's own,
+    and `pytest -n` takes them all.
+    """
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 1.0
+    return max(1.0, load / (os.cpu_count() or 1))
 
 
 def core_settings(L: int, **changes: Any) -> tuple[Any, int, int, int, str]:
@@ -52,7 +60,7 @@ def core_settings(L: int, **changes: Any) -> tuple[Any, int, int, int, str]:
         "lr_power": 0.0,
     }
     if "lr" in changes:
-        changes["lr_values"] = np.array([changes.pop("lr")], dtype=np.float64)
+        changes.setdefault("lr_values", np.array([changes.pop("lr")], dtype=np.float64))
     given = plain | changes
     rest = [given.pop(name) for name in ("runs", "first_run", "threads", "dtype")]
     rate = [given.pop(f"lr_{name}") for name in ("values", "steps", "t0", "power")]

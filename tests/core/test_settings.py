@@ -114,7 +114,6 @@ def test_wrong_kinds_are_refused(name, value, error):
         ("m0", 2.0),
         ("eta", -1.0),
     ],
-    ids=str,
 )
 def test_wrong_values_are_refused_when_a_simulation_is_made(kind, name, value):
     arguments = core_settings(3)

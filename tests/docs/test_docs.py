@@ -28,13 +28,23 @@ def examples(language: str) -> list:
     ]
 
 
+IN_TURN = """
+import runpy, sys
+for path in sys.argv[1:]:
+    runpy.run_path(path, run_name="__main__")
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("code", examples("python"))
-def test_python_examples_run(code, tmp_path):
-    (tmp_path / "example.py").write_text(code, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "example.py"], cwd=tmp_path, capture_output=True, text=True
-    )
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
+def test_python_examples_run(page, tmp_path):
+    """Those of a page in one process, each with names of its own."""
+    names = []
+    for i, code in enumerate(blocks(page, "python")):
+        names.append(f"example_{i}.py")
+        (tmp_path / names[-1]).write_text(code, encoding="utf-8")
+    command = [sys.executable, "-W", "error", "-c", IN_TURN, *names]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

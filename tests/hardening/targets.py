@@ -215,7 +215,7 @@ def valid() -> dict[str, bytes]:
 def _half(p: Path) -> None:
     """A checkpoint left behind by a run that was stopped."""
     from seqsgd._seed import Seed
-    from seqsgd.dynamics.sampled import Sampled
+    from seqsgd.dynamics.core import Sampled
     from seqsgd.models.simulation import Run
     from seqsgd.results.checkpoint import Checkpoint
 

@@ -239,7 +239,7 @@ def python(code, *words, cwd):
         capture_output=True,
         text=True,
         timeout=100,
-        env=environment(),
+        env=environment("package"),
     )
 
 

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 import seqsgd as sq
+from helpers import crowd
 
 LIMIT = 1.0  # seconds; the promise is 0.2 on a machine that is not busy
 PROMISE = 0.2
@@ -70,7 +71,7 @@ def test_answers_at_once(kind, record_property):
     said, seconds = interrupted(kind)
     record_property("seconds_to_answer", seconds)
     print(f"{kind}: answered after {seconds:.3f} s (promised {PROMISE})")
-    assert seconds < LIMIT
+    assert seconds < LIMIT * crowd()
     assert said["type"] == ("KeyboardInterrupt" if kind == "simulator" else "SimulationInterrupted")
 
 
@@ -101,7 +102,7 @@ def test_keeps_what_was_recorded():
 def test_saves_and_says_how_to_continue(tmp_path):
     path = tmp_path / "c"
     said, seconds = interrupted("saved", path)
-    assert seconds < LIMIT and said["message"].endswith(
+    assert seconds < LIMIT * crowd() and said["message"].endswith(
         f"to continue, make the same call again with checkpoint={str(path)!r}"
     )
     reached = max(said["done"])

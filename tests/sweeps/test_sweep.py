@@ -629,7 +629,7 @@ def test_runs_side_by_side_stay_together():
     """Cut at whole groups of runs where there are many, else evenly; nothing is lost, nothing
     twice.
     """
-    from seqsgd.sweeps.cost import TOGETHER, Cost
+    from seqsgd.sweeps.cost import SIDE_BY_SIDE, Cost
     from seqsgd.sweeps.tasks import pieces, tasks
 
     for count in (1, 7, 16, 17, 50, 64, 333):
@@ -646,18 +646,18 @@ def test_runs_side_by_side_stay_together():
                 r for run in out for r in range(run.first_run, run.first_run + run.runs)
             ) == list(range(5, 5 + count))
             sizes = sorted(run.runs for run in out)
-            assert sizes[-1] <= TOGETHER // 2 or all(n % TOGETHER == 0 for n in sizes[1:])
+            assert sizes[-1] <= SIDE_BY_SIDE // 2 or all(n % SIDE_BY_SIDE == 0 for n in sizes[1:])
 
 
 def test_runs_that_cost_no_more_together_are_not_cut_apart():
     """However long they take: a part of a group of lanes costs as much as the group."""
-    from seqsgd.sweeps.cost import TOGETHER, Cost
+    from seqsgd.sweeps.cost import SIDE_BY_SIDE, Cost
     from seqsgd.sweeps.tasks import pieces, tasks
 
     for count, expected in ((7, [7]), (16, [16]), (64, [16] * 4), (40, [8, 16, 16])):
         cells = sq.Sweep(BASE | {"runs": count}, {}, rng=0).cells()
         found = pieces(
-            cells, [0], [Cost(10.0, True, min(count, TOGETHER))], {}, Path("/nonexistent")
+            cells, [0], [Cost(10.0, True, min(count, SIDE_BY_SIDE))], {}, Path("/nonexistent")
         )
         assert sorted(p.run.runs for t in tasks(found, 2) for p in t) == expected
 

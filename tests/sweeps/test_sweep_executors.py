@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 import seqsgd as sq
-from helpers import environment
+from helpers import crowd, environment
 from seqsgd.sweeps import drive, executors
 from sweeping import BASE, GRID, HEAVY, press, same, until
 
@@ -159,7 +159,9 @@ def test_ctrl_c_ends_in_seconds_with_cells_queued(executor, tmp_path):
         f"ended after {ended - pressed[0]:.1f} s, "
         f"the executor was free {time.monotonic() - ended:.1f} s later"
     )
-    assert time.monotonic() - pressed[0] < 10  # wanted: about one; a busy machine takes longer
+    assert (
+        time.monotonic() - pressed[0] < 10 * crowd()
+    )  # wanted: about one; a busy machine takes longer
 
 
 def workers_of(executor, request):

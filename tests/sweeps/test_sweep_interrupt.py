@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 import seqsgd as sq
-from helpers import environment
+from helpers import crowd, environment
 from seqsgd._signals import signalled
 from seqsgd.sweeps import drive, executors, run, worker
 from seqsgd.sweeps.cost import Cost
@@ -39,7 +39,7 @@ def test_a_cell_that_fails_ends_all_at_once_where_that_is_asked_for(workers):
             executor=2 if workers == "processes" else pool,
             errors="raise",
         )
-    assert time.monotonic() - started < 2 * SECONDS
+    assert time.monotonic() - started < 2 * SECONDS * crowd()
 
 
 def failing(z):
@@ -101,7 +101,7 @@ def test_a_worker_that_does_not_stop_is_killed(tmp_path, monkeypatch):
     pressed = press(lambda: list(tmp_path.glob("s-work/life-*/*.progress")))
     with pytest.raises(sq.SweepInterrupted):
         sq.sweep(base, {"lr": [0.1, 0.2]}, rng=0, executor=1, store=tmp_path / "s")
-    assert time.monotonic() - pressed[0] < SECONDS
+    assert time.monotonic() - pressed[0] < SECONDS * crowd()
 
 
 def order(life, owner=None, guard=True):

@@ -237,7 +237,7 @@ def test_a_piece_that_was_ended_is_no_outcome(monkeypatch):
         def advance(self):
             assert [self.callback(1, self.total), self.callback(2, self.total)] == [True, True]
 
-    monkeypatch.setattr(worker, "Course", Slow)
+    monkeypatch.setattr(worker, "Execution", Slow)
     assert worker.compute_piece(pieces[0], None, 60.0, lambda done: done == 1) is None
 
 

@@ -18,6 +18,7 @@ from ..report.definition import Figure, Finding, Settings
 from ..report.runner import Runner
 from ..report.statistics import EXACT, Measured
 from ..report.verdicts import fact, finding, less
+from . import style
 from .style import COLOURS, STYLES, panels
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def task(k: int, position: Opposite | Injected | None = None) -> Task:
 
 
 def compute(s: Landscapes, runner: Runner) -> xr.Dataset:
-    """Compute risks on [-1, 1] and on the disc; Hessians and flatness indices at the origin."""
+    """Compute risks on [-1, 1] and around the disc; Hessians and flatness indices at the origin."""
 
     m = np.linspace(-1, 1, s.points)
     E, M = np.meshgrid(m, m, indexing="ij")
@@ -76,8 +77,8 @@ def compute(s: Landscapes, runner: Runner) -> xr.Dataset:
                     ),
                     "disc": (
                         ("e", "m"),
-                        np.where(E**2 + M**2 <= 1, near.risk(E, M), np.nan),
-                        {"long_name": "R(e, m) with the opposite encoding"},
+                        near.risk(E, M),
+                        {"long_name": "R(e, m) with the opposite encoding, also beyond the disc"},
                     ),
                     "hessian": (("of", "by"), at.hessian),
                     "hessian_error": (("of", "by"), at.hessian_error),
@@ -127,19 +128,9 @@ def line(ax: Any, m: Any, R: Any, label: str | None = None, i: int = 0) -> None:
 def disc(figure: Any, ax: Any, x: Any, R: Any) -> None:
     """Return R(e, m) - R(0, 0) on the disc."""
     centre = R[len(x) // 2, len(x) // 2]
-    levels = np.linspace(float(np.nanmin(R - centre)), float(np.nanmax(R - centre)), 25)
-    filled = ax.contourf(x, x, (R - centre).T, levels=levels, cmap="cividis")
-    ax.contour(
-        x, x, (R - centre).T, levels=levels[::2], colors="black", linewidths=0.6, alpha=0.7
-    )  # dashed below 0
+    filled = style.disc(ax, x, R - centre, 25, "cividis", lines=2)
     bar = figure.colorbar(filled, ax=ax, label="$R(e, m) - R(0, 0)$", shrink=0.85)
     bar.ax.yaxis.set_major_locator(MaxNLocator(5))
-    ax.plot(
-        np.cos(np.linspace(0, 2 * np.pi, 200)),
-        np.sin(np.linspace(0, 2 * np.pi, 200)),
-        color="black",
-        linewidth=0.8,
-    )
     ax.set(
         xlabel="positional overlap $e$",
         ylabel="overlap $m$",

@@ -99,7 +99,7 @@ def compute(s: Encoding, runner: Runner) -> xr.Dataset:
     data["line"] = ("at", theory.risk(both["none"], m=x, hessian=False).value)
     data["disc"] = (
         ("at", "at_m"),
-        np.where(E**2 + M**2 <= 1, theory.landscape(both["opposite"]).risk(E, M), np.nan),
+        theory.landscape(both["opposite"]).risk(E, M),
     )
     fourth = theory.complexity(both["none"])
     assert fourth.leading is not None

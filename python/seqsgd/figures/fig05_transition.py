@@ -18,7 +18,7 @@ from ..report.statistics import NAN, Measured, count, crossing, share
 from ..report.verdicts import against, finding, same_law, unknown
 from .escape import semantic_share, task
 from .fig01_landscapes import TICKS
-from .style import COLOURS, STYLES, legend, panels, points, reference
+from .style import COLOURS, STYLES, disc, legend, panels, points, reference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -118,9 +118,7 @@ def compute(s: Transition, runner: Runner) -> xr.Dataset:
     switches = [switch(loss) for loss in ("half_square", "frobenius")]
     x = np.linspace(-1, 1, 121)
     e, m = np.meshgrid(x, x, indexing="ij")
-    R = np.where(
-        e**2 + m**2 <= 1, theory.landscape(task(s.surface_omega, "half_square")).risk(e, m), np.nan
-    )
+    R = theory.landscape(task(s.surface_omega, "half_square")).risk(e, m)
     around = np.linspace(0.57, 0.87, s.law_omegas)
     law = [[semantic_share(w, s.d, lr) for w in around] for lr in s.rates]
     data = xr.Dataset(
@@ -232,7 +230,7 @@ def draw(data: xr.Dataset) -> Picture:
 
 def _landscape(figure: Picture, ax: Any, data: xr.Dataset) -> None:
     x = data["grid_e"].values
-    filled = ax.contourf(x, x, data["risk"].values.T, levels=24, cmap="Greys_r")
+    filled = disc(ax, x, data["risk"].values, 24, "Greys_r")
     bar = figure.colorbar(filled, ax=ax, label="risk $R(e, m)$, half square", shrink=0.8)
     bar.ax.yaxis.set_major_locator(MaxNLocator(5))
     for i, loss in enumerate(data["loss"].values):

@@ -16,7 +16,7 @@ from ..report.verdicts import fact, finding, less
 from ..theory.phases import REGIONS
 from .escape import task
 from .fig01_landscapes import TICKS
-from .style import BANDS, curve, legend, panels
+from .style import BANDS, curve, disc, legend, panels
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -71,7 +71,7 @@ def compute(s: MissedMinimum, runner: Runner) -> xr.Dataset:
     r = theory.risk(task(s.omega, a=s.a), e=0.0, m=0.0)
     assert r.hessian is not None
     data = paths.assign(
-        risk=(("at", "at_m"), np.where(E**2 + M**2 <= 1, landscape.risk(E, M), np.nan)),
+        risk=(("at", "at_m"), landscape.risk(E, M)),
         growth=("direction", [-float(r.hessian[0, 0]), -float(r.hessian[1, 1])]),
         pole=("direction", [value["positional"], value["semantic"]]),
     )
@@ -93,7 +93,7 @@ def draw(data: xr.Dataset) -> Picture:
     """Draw trajectories on the risk, and overlaps against steps, for each loss."""
     figure, axes = panels(1, 3, size=(4.9, 4.2))
     x = data["at"].values
-    filled = axes[0, 0].contourf(x, x, data["risk"].values.T, levels=24, cmap="Greys_r")
+    filled = disc(axes[0, 0], x, data["risk"].values, 24, "Greys_r")
     figure.colorbar(filled, ax=axes[0, 0], label="risk $R(e, m)$, half square", shrink=0.8)
     colours = ("#D55E00", "#0072B2")
     for i, loss in enumerate(data["loss"].values):

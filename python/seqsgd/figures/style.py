@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 
 from ..plots import drawing
 from ..plots.bands import COLOURS, MARKERS, STYLES, median_and_band
+from ..plots.theory import clip_to_disc
 from ..report.statistics import Measured, columns
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ __all__ = [
     "STYLES",
     "band",
     "curve",
+    "disc",
     "legend",
     "panels",
     "points",
@@ -71,6 +75,45 @@ def curve(ax: Axes, path: xr.DataArray, label: str, i: int, **options: Any) -> N
     steps = path["step"].values
     later = steps > 0
     band(ax, steps[later], path.transpose(..., "step").values[:, later], label, i, **options)
+
+
+def disc(
+    ax: Axes,
+    x: npt.NDArray[np.float64],
+    R: npt.NDArray[np.float64],
+    levels: int,
+    cmap: str,
+    lines: int = 0,
+) -> Any:
+    """Draw filled contours of a function on the unit disc, cut off at the circle.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    x : (n,)
+        Points along both sides of the square [-1, 1]^2.
+    R : (n, n)
+        Values on all of the square, first axis along e. Levels span those on the disc.
+    levels : int
+    cmap : str
+    lines : int
+        A black line at every `lines`-th level, dashed below 0. 0: none.
+
+    Returns
+    -------
+    ScalarMappable
+        For a colour bar.
+    """
+    inside = R[np.add.outer(x**2, x**2) <= 1]
+    values = np.linspace(float(np.nanmin(inside)), float(np.nanmax(inside)), levels)
+    filled = ax.contourf(x, x, R.T, levels=values, cmap=cmap, extend="both")
+    drawn: list[Any] = [filled]
+    if lines:
+        style: dict[str, Any] = {"colors": "black", "linewidths": 0.6, "alpha": 0.7}
+        drawn.append(ax.contour(x, x, R.T, levels=values[::lines], **style))
+    clip_to_disc(ax, *drawn)
+    ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
+    return ScalarMappable(Normalize(values[0], values[-1]), cmap)
 
 
 def points(
