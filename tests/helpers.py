@@ -60,8 +60,7 @@ def core_settings(L: int, **changes: Any) -> tuple[Any, int, int, int, str]:
         "lr_power": 0.0,
     }
     if "lr" in changes:
-        rate = np.array([changes.pop("lr")], dtype=np.float64)
-        changes.setdefault("lr_values", rate)
+        changes.setdefault("lr_values", np.array([changes.pop("lr")], dtype=np.float64))
     given = plain | changes
     rest = [given.pop(name) for name in ("runs", "first_run", "threads", "dtype")]
     rate = [given.pop(f"lr_{name}") for name in ("values", "steps", "t0", "power")]

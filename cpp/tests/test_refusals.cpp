@@ -196,7 +196,6 @@ static void wrong_settings() {
   SETTING("fields", s.fields.own = true);
   SETTING("spheres", s.spheres = Spheres::own(2));
   SETTING("spheres", s.spheres.common = true);
-  SETTING("spheres", s.fields = FieldMap::per_token(2); s.spheres.of = {0, 0});
   SETTING("c", s.position = PositionKind::injected);
   SETTING("c", s.position = PositionKind::injected; s.c = {1});
   SETTING("c", s.position = PositionKind::injected; s.c = {1, no_number});

@@ -143,7 +143,7 @@ def test_runs_that_are_not_finite_end_curves_too(halt):
     ax = r.plot()
     assert ax.lines[0].get_xdata()[-1] == done
     assert legend(ax) == [
-        "overlap $|m|$\nuntil the first of 3 runs meets values not\nfinite (1 in all)"
+        "overlap $|m|$\nuntil the first of 3 runs stops at values not\nfinite (1 in all)"
     ]
     assert (
         r.complete and "1 of 3 runs stopped at values that are not finite" in r.m.attrs["comment"]

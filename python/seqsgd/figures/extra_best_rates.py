@@ -188,13 +188,13 @@ def judge(data: xr.Dataset) -> list[Finding]:
         )
         out.append(
             against(
-                f"*ours*, {name}: it is {_law(ours)}, for an untied row's inhibitive term is L "
+                f"*ours*, {name}: it is {_law(ours)}, since an untied row's inhibitive term is L "
                 "times smaller",
                 exponent,
                 ours,
                 what="exponent of L",
                 tolerance=0.05,
-                why="tolerance 5 %, for d is finite",
+                why="tolerance 5 %, since d is finite",
             )
         )
         said = ", ".join(f"L = {int(n)}: {r}" for n, r in zip(L, ratios, strict=True))
@@ -237,9 +237,9 @@ FIGURE = Figure(
     title="Gain at the best learning rates",
     about="Relu networks, half square loss, m_0 = 1/sqrt d, untied weights normalised by rows. "
     "The best learning rate of each network at each L is found by brute force: median "
-    f"steps to {ETA} at rates a factor sqrt 2 apart, as far as the least median asks, and "
-    "the vertex of the parabola through it and its neighbours; intervals by bootstrap over "
-    "runs.",
+    f"steps to {ETA} at rates a factor sqrt 2 apart. The grid of rates is extended until the "
+    "smallest median is interior, and a parabola through it and its neighbours refines the "
+    "minimum. Intervals come from a bootstrap over runs.",
     quick=BestRates(d_1=1000, d_2=300, lengths_1=(1, 2, 4, 8), lengths_2=(1, 2, 4)),
     full=BestRates(),
     compute=compute,

@@ -176,7 +176,7 @@ def judge(data: xr.Dataset) -> list[Finding]:
             what = "distance of the 10 % and 90 % quantiles over the predicted one"
             out.append(
                 against(
-                    f"*ours*: {name}, start {start}: its law has that width",
+                    f"*ours*: {name}, start {start}: the width of its distribution",
                     width(p, high - low),
                     1.0,
                     what=what,
@@ -209,7 +209,7 @@ FIGURE = Figure(
     title="Laws of first passages",
     about="Survival curves (Kaplan-Meier, 95 % bands) of the step at which the overlap first is "
     f"{ETA}, y = sum_l h2(z_l) / sqrt L, L = 2, half square loss, for three students and "
-    "two starts, in units of d log d, beside the law of the flow from a start that is "
+    "two starts, in units of d log d, with the prediction of the flow from a start that is "
     "widened by the noise of single samples (*ours*).",
     quick=Laws(ds=(1000, 10_000), runs=64),
     full=Laws(),

@@ -246,9 +246,9 @@ def judge(data: xr.Dataset) -> list[Finding]:
             )
         )
         why = (
-            "exponent after division by the factor that the flow from a start with noise has "
-            "beside its power of d (a logarithm at SIE 2, what is left of the start at SIE 3), "
-            f"which a plain power law takes for a power.{worst} tolerance 2 %"
+            "exponent after division by the prefactor of the flow from a start with noise (a "
+            "logarithm at SIE 2, the effect of the start at SIE 3), which a plain power law would "
+            f"count as a power.{worst} tolerance 2 %"
         )
         out.append(
             against(
@@ -268,9 +268,9 @@ FIGURE = Figure(
     title="Steps of weak recovery over decades of d",
     about="y = He_k(u*)/sqrt(k!), u* = (z*_1 + z*_2)/sqrt 2, learnt by a He_k(u)/sqrt(k!) from "
     "m_0 = c/sqrt d, half square loss, at lr ~ d^-(k/2-1) for k >= 2 and constant for k = "
-    f"1: median steps until |m| = {ETA} for exponents k = 1, 2, 3, beside the law of the "
-    "flow from a start with noise (*ours*), which has no free number. "
-    "At SIE 3 a decade more of d takes a hundred times as long. More runs, other starts and other "
+    f"1: median steps until |m| = {ETA} for exponents k = 1, 2, 3, with the law of the flow from "
+    "a start with noise (*ours*), which has no free number. At SIE 3 a decade more of d takes a "
+    "hundred times as long. More runs, other starts and other "
     "fits are on the page How recovery grows with d.",
     quick=Scaling(last=(5.0, 4.0, 3.0), per_decade=(1, 1, 2), budget=2e7, most=256),
     full=Scaling(),

@@ -195,10 +195,10 @@ FIGURE = Figure(
     name="sharpening",
     title="The transition of figure 5 sharpens with d",
     about="Figure 5's share of semantic runs with the half square loss, a = 1, over decades of d, "
-    "at one learning rate and for a time that grows like log d, beside a law without free "
+    "at one learning rate and for a time that grows like log d, with a prediction without free "
     "numbers (*ours*): near the origin the flow is linear and noise of single samples "
     "widens the start; from there the flow decides. Both the width of the transition and its "
-    "distance from the switch at equal growth fall like 1 / log d only, so that at d = 1000 it is "
+    "distance from the switch at equal growth fall only like 1 / log d, so that at d = 1000 it is "
     "still clearly above 0.641.",
     quick=Sharpening(ds=(100, 1000, 10_000), runs=(128, 64, 32)),
     full=Sharpening(),

@@ -428,9 +428,11 @@ FIGURE = Figure(
     name="staircase",
     title="A staircase over three tokens",
     about="y = sqrt L (z_1 + z_1 z_2 + z_1 z_2 z_3), relu, plain square loss, m_0 = 1/sqrt d, "
-    "beside the flow of the limit d -> infinity: tied weights over L, one weight per token "
+    "with the flow of the limit d -> infinity: tied weights for several L, one weight per "
+    "token "
     "normalised by rows, the same with a constant added to u, and tied weights on each "
-    f"product alone. Threshold {ETA} on |m|, for the untied network on its first row.",
+    f"product alone. Threshold {ETA} on |m|, for the untied network on its first row. Lines are "
+    "medians over runs, bands the 10 to 90 % quantiles.",
     quick=Staircase(
         d=300, lr=3e-3, steps=200_000, runs=16, lengths=(3, 10, 30), row_lengths=(3, 10)
     ),

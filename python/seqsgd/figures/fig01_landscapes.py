@@ -181,12 +181,12 @@ def judge(data: xr.Dataset) -> list[Finding]:
             for i in (0, 1)
         )
         claim = (
-            f"*ours*: He_{k} + He_{k}: the direction that the encoding adds is no way out of the "
-            "origin, for R rises along it"
+            f"*ours*: He_{k} + He_{k}: the direction that the encoding adds does not lead away "
+            "from the origin, since R rises along it"
         )
         why = (
-            "a lower index is not yet a way down: for that the target needs a constant that turns "
-            "the sign, such as the 4/3 of figure 2"
+            "a lower index is not enough: R falls along e only if the target has a constant that "
+            "changes the sign, such as the 4/3 of figure 2"
         )
         measured = (
             f"d2R/de2 = {H[0, 0]:.4f}, d2R/dm2 = {_zero(H[1, 1]):.4f}: R {_way(along_e)} along e, "
@@ -205,8 +205,8 @@ FIGURE = Figure(
     name="1",
     title="Risk landscapes and the Hessian at the origin",
     about="The risk of trace attention, L = 2, half square loss, for He_k(z_1) + He_k(z_2): R(m) "
-    "without a positional encoding, R(e, m) with the opposite one, both less their value at "
-    "the origin. No simulation; errors of the risk are below 1e-8.",
+    "without a positional encoding, R(e, m) with the opposite one, both minus their value "
+    "at the origin. There is no simulation; errors of the risk are below 1e-8.",
     quick=Landscapes(points=81),
     full=Landscapes(),
     compute=compute,

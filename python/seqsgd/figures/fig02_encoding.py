@@ -208,7 +208,7 @@ def judge(data: xr.Dataset) -> list[Finding]:
         "the flow from a start with noise"
     )
     why = (
-        "tolerance 5 %, for d is finite. What recovers is the positional overlap: at the end of "
+        "tolerance 5 %, since d is finite. What recovers is the positional overlap: at the end of "
         f"the curves the medians are |e| = {ends['e']}, |m| = {ends['m']}"
     )
     out.append(against(claim, found, law, what="exponent of d", tolerance=0.05, why=why))
@@ -248,8 +248,8 @@ FIGURE = Figure(
     title="A positional encoding lowers the exponent from 4 to 2",
     about="Trace attention, L = 2, half square loss, learns 4/3 + He_4(z_1) + 2 He_4(z_2) from "
     "m_0 = 1/sqrt d, without an encoding and with the opposite one; weak recovery at ||(e, "
-    f"m)|| = {ETA}. Above the risk, without and with it; below overlaps (median, 10-90 % of "
-    "runs) and median steps against d.",
+    f"m)|| = {ETA}. Top: the risk, without and with it. Bottom: overlaps (lines are medians over "
+    "runs, bands the 10 to 90 % quantiles) and median steps against d.",
     quick=Encoding(ds=(50, 100, 200), runs=32, curve_d=200, points=61),
     full=Encoding(),
     compute=compute,

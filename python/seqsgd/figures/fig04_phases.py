@@ -139,12 +139,13 @@ def judge(data: xr.Dataset) -> list[Finding]:
 FIGURE = Figure(
     name="4",
     title="Phases of positional and semantic learning",
-    about="Which of the two poles is the global minimum of the risk, whether the other is a "
-    "minimum too, and where the dynamics goes first, for softmax attention with opposite "
+    about="The regions show which of the two poles is the global minimum of the risk, whether the "
+    "other is a minimum too, and where the dynamics goes first, for softmax attention with "
+    "opposite "
     "positions and the target "
     "(1 - omega) softmax(z* z*^T) + omega softmax([[a^2, -a^2], [-a^2, a^2]]); half square loss, "
-    "gradient flow. No simulation: the risk is quadratic in (1 - omega, omega), so a few "
-    "integrals serve all cells.",
+    "gradient flow. There is no simulation: the risk is quadratic in (1 - omega, omega), so a few "
+    "integrals are enough for all cells.",
     quick=Phases(cells=200),
     full=Phases(),
     compute=compute,

@@ -332,7 +332,7 @@ def judge(data: xr.Dataset) -> list[Finding]:
                         what=what,
                         tolerance=0.01,
                         coarse=FINEST,
-                        why="tolerance 1 %, for d is finite",
+                        why="tolerance 1 %, since d is finite",
                     )
                 )
     reduced, sampled = (

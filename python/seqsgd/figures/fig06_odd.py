@@ -192,8 +192,9 @@ FIGURE = Figure(
     name="6",
     title="Odd targets and the injected encoding",
     about="Trace attention, L = 2, half square loss, learns He_k(z_1) + He_k(z_2) for odd k, "
-    "without an encoding and with the same constant c added to all fields. Left the risk "
-    "R(m), right overlaps of SGD (reduced dynamics, median and 10-90 % of runs).",
+    "without an encoding and with the same constant c added to all fields. Left: the risk R(m). "
+    "Right: overlaps of SGD with the reduced dynamics (lines are medians over runs, bands the 10 "
+    "to 90 % quantiles).",
     quick=Odd(d=200, steps=(80_000, 800_000), runs=16),
     full=Odd(),
     compute=compute,

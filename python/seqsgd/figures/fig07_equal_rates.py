@@ -154,7 +154,7 @@ def judge(data: xr.Dataset) -> list[Finding]:
                     power,
                     what="exponent of L",
                     tolerance=0.05,
-                    why="tolerance 5 %, for d is finite",
+                    why="tolerance 5 %, since d is finite",
                 )
             )
     if "check_sampled" in data:
@@ -166,9 +166,10 @@ ABOUT = (
     f"Relu networks with the plain square loss, weak recovery at {ETA}: tied weights, one weight "
     "per token normalised by rows (the paper's text), and a flattened vector of norm sqrt d (its "
     "code), all at the same learning rate. First passages of the untied network by rows are "
-    "followed beyond the number "
-    "of steps, which is too short for it at large L; curves end there. Lines are medians over "
-    "runs, bands go from 10 to 90 % of the runs. The gain is the ratio of median steps "
+    "simulated beyond the number "
+    "of steps, which is too short for it at large L; the curves end at that number. Lines are "
+    "medians over "
+    "runs, bands the 10 to 90 % quantiles. The gain is the ratio of median steps "
     "(Kaplan-Meier), its bars are 95 % intervals."
 )
 

@@ -218,7 +218,7 @@ def judge(data: xr.Dataset) -> list[Finding]:
 def words(s: BeyondBound) -> tuple[str, str]:
     """Return title and caption for these settings."""
     paper = (
-        " Which target the paper takes is not known to us: SIE 1 is the one that is learnt in so "
+        " We do not know which target the paper uses; SIE 1 is the one that is learnt in so "
         "few steps."
         if s.link == "sum"
         else ""
@@ -227,9 +227,10 @@ def words(s: BeyondBound) -> tuple[str, str]:
         "The untied network beyond its bound",
         "The untied relu network at a learning rate L times that of the tied one, for a target "
         f"of SIE {_sie(s.link)}, y = sum_l {FORMULAS[s.link]} / sqrt L, plain square loss, from "
-        "m_0 = 1/sqrt d, by rows and as a flattened vector; beside it both networks at equal "
+        "m_0 = 1/sqrt d, by rows and as a flattened vector, together with both networks at equal "
         "rates. "
-        f"Bands go from 10 to 90 % of the runs, bars are 95 % intervals of medians.{paper}",
+        "Lines are medians over runs, bands the 10 to 90 % quantiles, bars are 95 % intervals of "
+        f"medians.{paper}",
     )
 
 

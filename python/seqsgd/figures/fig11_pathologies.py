@@ -99,7 +99,7 @@ def judge(data: xr.Dataset) -> list[Finding]:
             )
             gain = theory.gain(SSI(link, L=int(L)), "relu")
             claim = (
-                f"{link}, L = {L}: the tied network does not learn, for <C_k, 1^k> = "
+                f"{link}, L = {L}: the tied network does not learn, since <C_k, 1^k> = "
                 f"{gain.ones:.2g} (k = {gain.k}); the untied one does"
             )
             by_rows = less(floor, rows)
@@ -129,7 +129,8 @@ FIGURE = Figure(
     title="Pathologies of tied weights",
     about="Targets whose first Hermite tensor vanishes along (1, ..., 1): z_1 - z_2, and (z_1^2 - "
     "z_2^2)/sqrt 2, learnt by relu networks with the plain square loss from m_0 = 1/sqrt d. "
-    "For L > 2 the other tokens are noise.",
+    "For L > 2 the other tokens are noise. Lines are medians over runs, bands the 10 to 90 % "
+    "quantiles.",
     quick=Pathologies(d=300, steps=(30_000, 300_000)),
     full=Pathologies(),
     compute=compute,

@@ -227,8 +227,8 @@ def words(s: MissedMinimum) -> tuple[str, str]:
         else f"Where SGD goes first at omega = {s.omega:g}, a = {s.a:g}",
         f"Softmax attention with opposite positions at omega = {s.omega:g}, a = {s.a:g}, from m_0 "
         "= 1/sqrt d, with the Frobenius loss of the authors' runs and the half square loss of "
-        "the theory. Left trajectories on the risk (half square), middle and right overlaps "
-        "against steps, median and 10-90 % of runs.",
+        "the theory. Left: trajectories on the risk (half square). Middle and right: overlaps "
+        "against steps (lines are medians over runs, bands the 10 to 90 % quantiles).",
     )
 
 

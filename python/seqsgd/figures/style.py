@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 
 from ..plots import drawing
 from ..plots.bands import COLOURS, MARKERS, STYLES, median_and_band
@@ -99,7 +101,7 @@ def disc(
 
     Returns
     -------
-    QuadContourSet
+    ScalarMappable
         For a colour bar.
     """
     inside = R[np.add.outer(x**2, x**2) <= 1]
@@ -110,7 +112,8 @@ def disc(
         style: dict[str, Any] = {"colors": "black", "linewidths": 0.6, "alpha": 0.7}
         drawn.append(ax.contour(x, x, R.T, levels=values[::lines], **style))
     clip_to_disc(ax, *drawn)
-    return filled
+    ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
+    return ScalarMappable(Normalize(values[0], values[-1]), cmap)
 
 
 def points(

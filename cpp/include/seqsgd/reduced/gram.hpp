@@ -29,7 +29,7 @@ inline namespace SEQSGD_LEVEL {
 struct GramWorkspace {
   GramWorkspace(const Task& task, const Settings& s)
       : zstar(task.L()),
-        z(s.fields.one_weight() ? task.L() : s.fields.size()),
+        z(s.fields.of_length(task.L()).size()),
         delta(z),
         noise(task.noisy() ? task.k() : 0),
         scratch(task.scratch()) {}
@@ -47,7 +47,7 @@ class GramDynamics {
         run_(run),
         L_(task.L()),
         map_(s.fields.of_length(L_)),
-        spheres_(s.spheres.of.empty() ? Spheres::own(map_.weights) : s.spheres),
+        spheres_(s.spheres),
         p_(map_.weights),
         encoded_(c.encoded),
         fixed_(c.fixed()),
@@ -69,8 +69,7 @@ class GramDynamics {
   // Bytes of one run, and of what a worker keeps and takes for a moment.
   static double bytes(const Coordinates& c) {
     const double L = double(c.L), p = double(c.n), k = double(c.fixed());
-    return 8 * (p * (k + p) + 2 * L * k + L * L) + 16 * (c.shared ? L * p : L) + 8 * p +
-           double(sizeof(GramDynamics)) + 1024;
+    return 8 * (p * (k + p) + 2 * L * k + L * L) + double(sizeof(GramDynamics)) + 1024;
   }
   static double bytes_of_worker(const Coordinates& c, const Task& task) {
     const double L = double(c.L), p = double(c.n), k = double(c.fixed());
@@ -97,7 +96,7 @@ class GramDynamics {
     }
     for (Index l = 0; l < L_; ++l) ws.zstar[l] = ws.X(l, 0);
     for (Index f = 0; f < map_.size(); ++f) {
-      const auto [l, i] = map_.fields[f];
+      const auto [l, i] = map_.field(f);
       const double c = s_.position == PositionKind::injected ? s_.c[l] : 0;
       ws.z[f] = W_.row(i).dot(ws.X.row(l)) + P_.row(l).dot(W_.row(i).head(fixed_)) + c;
     }
@@ -125,7 +124,10 @@ class GramDynamics {
       o.q.push_back(W_.row(i).squaredNorm());
     }
     if (encoded_)
-      for (const auto& [l, i] : map_.fields) o.e.push_back(P_.row(l).dot(W_.row(i).head(fixed_)));
+      for (Index f = 0; f < map_.size(); ++f) {
+        const auto [l, i] = map_.field(f);
+        o.e.push_back(P_.row(l).dot(W_.row(i).head(fixed_)));
+      }
     return o;
   }
 
@@ -152,7 +154,7 @@ class GramDynamics {
     Matrix delta = Matrix::Zero(L_, p_), &X = ws.X;
     ScalarPhilox& g = *ws.g;
     for (Index f = 0; f < map_.size(); ++f) {
-      const auto [l, i] = map_.fields[f];
+      const auto [l, i] = map_.field(f);
       delta(l, i) += ws.delta[f];
     }
     const bool by_tokens = L_ <= p_;
@@ -177,22 +179,22 @@ class GramDynamics {
     return Matrix(qr.matrixQR().topRows(p_).template triangularView<Eigen::Upper>()).transpose();
   }
 
-  Index sphere(Index i) const { return spheres_.of[i]; }
   bool move(const Matrix& G, double gamma_d) {
     const Index kept = W_.cols();
     Matrix N = Matrix::Zero(p_, G.cols());
     N.leftCols(kept) = W_;
     Vector along = Vector::Zero(p_), norm2 = along, size = along;  // of each sphere
     for (Index i = 0; i < p_; ++i) {
-      size[sphere(i)] += 1;
-      if (s_.projected) along[sphere(i)] += G.row(i).head(kept).dot(W_.row(i));
+      size[spheres_.of(i)] += 1;
+      if (s_.projected) along[spheres_.of(i)] += G.row(i).head(kept).dot(W_.row(i));
     }
     for (Index i = 0; i < p_; ++i) {
-      N.row(i) =
-          (1 + gamma_d * (along[sphere(i)] / size[sphere(i)])) * N.row(i) - gamma_d * G.row(i);
-      norm2[sphere(i)] += N.row(i).squaredNorm();
+      N.row(i) = (1 + gamma_d * (along[spheres_.of(i)] / size[spheres_.of(i)])) * N.row(i) -
+                 gamma_d * G.row(i);
+      norm2[spheres_.of(i)] += N.row(i).squaredNorm();
     }
-    for (Index i = 0; i < p_; ++i) N.row(i) /= std::sqrt(norm2[sphere(i)] / size[sphere(i)]);
+    for (Index i = 0; i < p_; ++i)
+      N.row(i) /= std::sqrt(norm2[spheres_.of(i)] / size[spheres_.of(i)]);
     if (!N.allFinite()) return false;
     W_.leftCols(fixed_) = N.leftCols(fixed_);
     if (frame_ == 0) return true;

@@ -1,5 +1,5 @@
-// The reduced dynamics: the order parameters themselves, exactly in law at finite d, at a cost that
-// does not depend on d.
+// Runs of the reduced dynamics in packs: the order parameters themselves, exactly in law at finite
+// d, at a cost that does not depend on d.
 #pragma once
 
 #include <memory>
@@ -30,8 +30,8 @@ struct ReducedShared {
 // from other groups.
 class alignas(128) PackedRuns final : public WorkItem {
  public:
-  PackedRuns(ReducedShared& setting, std::uint32_t first_run, Index first_row, Index runs)
-      : shared_(setting),
+  PackedRuns(ReducedShared& shared, std::uint32_t first_run, Index first_row, Index runs)
+      : shared_(shared),
         first_run_(first_run),
         first_row_(first_row),
         p_(runs),

@@ -47,19 +47,14 @@ inline constexpr double largest_P =
 namespace detail {
 
 inline void check_fields(const Settings& s, Index L) {
-  if (!s.fields.fields.empty() && s.fields.tokens != L)
-    checks::refuse("fields", "a map of L = " + checks::text(L) + " tokens", s.fields.tokens);
-  if (!s.fields.one_weight() && !(s.fields.own && s.fields.size() == L && s.fields.weights == L))
-    checks::refuse("fields", "one weight that all tokens see, or one for each token",
-                   s.fields.weights);
-  if ((!s.spheres.of.empty() || s.spheres.one()) && Index(s.spheres.of.size()) != s.fields.weights)
-    checks::refuse("spheres",
-                   "the sphere of each of " + checks::text(s.fields.weights) + " weights",
-                   s.spheres.of.size());
-  for (Index i = 0; i < Index(s.spheres.of.size()); ++i)
-    if (s.spheres.of[std::size_t(i)] != (s.spheres.one() ? 0 : i))
-      checks::refuse("spheres", "each weight on a sphere of its own, or all on one",
-                     s.spheres.of[std::size_t(i)]);
+  const FieldMap& f = s.fields;
+  if (f.tokens != L && (f.tokens != 0 || !f.one_weight()))
+    checks::refuse("fields", "a map of L = " + checks::text(L) + " tokens", f.tokens);
+  if (!f.one_weight() && !(f.own && f.weights == L))
+    checks::refuse("fields", "one weight that all tokens see, or one for each token", f.weights);
+  if (s.spheres.weights != f.weights && (s.spheres.weights != 0 || s.spheres.one()))
+    checks::refuse("spheres", "those of " + checks::text(f.weights) + " weights",
+                   s.spheres.weights);
 }
 
 inline void check_position(const Settings& s, Index L) {
