@@ -167,7 +167,11 @@ def test_workers_and_options(tmp_path):
             "store: 'job.toml': file is not a database; it is not a store of sweeps, or was "
             "damaged",
         ),
-        (FILE, ["--dask", "tcp://127.0.0.1:1", "--workers", "2"], "--dask: has workers of its own"),
+        (
+            FILE,
+            ["--dask", "tcp://127.0.0.1:1", "--workers", "2"],
+            "--dask: cannot be combined with --workers",
+        ),
         (
             FILE,
             ["--example"],
