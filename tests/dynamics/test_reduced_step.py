@@ -280,6 +280,7 @@ def test_mean_and_covariance_of_a_step(name: str, dtype: str) -> None:
     assert_plausible(np.concatenate(p), RATE, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_five_percent_of_the_learning_rate_are_seen(name: str) -> None:
     """Power."""
