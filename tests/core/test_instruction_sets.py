@@ -218,6 +218,7 @@ print(*sq.simulate(pickle.loads({pickle.dumps(task)!r}), d=30, steps=50, lr=0.1,
         np.testing.assert_allclose(np.array(done.stdout.split(), dtype=float), m[0], rtol=1e-9)
 
 
+@pytest.mark.slow
 @linux_x86
 @pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="qemu-user is not installed")
 @pytest.mark.parametrize(("processor", "level"), [("Nehalem", "baseline"), ("Haswell", "avx2")])

@@ -22,6 +22,7 @@ def identity_task(L: int = 2) -> Any:
     )[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("weights", ["shared", "rows", "global"])
 def test_tiny_increments_are_not_lost(weights: str, dtype: str) -> None:

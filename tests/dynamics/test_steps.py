@@ -252,6 +252,7 @@ def test_token_dimensions(d: int, dtype: str, dynamics: str) -> None:
         follow(pairs, dynamics, position, sphere, projected, dtype, d, n=20 if d > 200 else 40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("L", [1, 2, 3, 4, 5, 8, 9, 16, 17, 33])
 def test_sequence_lengths(L: int, dtype: str, dynamics: str) -> None:

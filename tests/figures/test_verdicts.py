@@ -331,6 +331,7 @@ CRIPPLED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "changes"), CRIPPLED)
 def test_crippled_settings_tell_nothing(name, changes, tmp_path):
     """From settings to picture and verdicts without a warning."""

@@ -339,6 +339,7 @@ sq.simulate(task, d=50, steps=10**9, lr=0.1, runs=5, rng=3, record=sq.Every(10**
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_writing(tmp_path):
     """SIGKILL while checkpoints are written all the time: whatever is there afterwards is whole,
     and goes on to the same bits.

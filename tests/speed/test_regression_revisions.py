@@ -224,6 +224,7 @@ def test_an_interrupted_build_is_not_used(repository, monkeypatch, capsys):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "files, said",
     [

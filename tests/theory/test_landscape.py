@@ -37,6 +37,7 @@ def test_the_first_direction_switches_at_0_6409():
     assert abs(omega[0] - optimize.brentq(difference, 0.5, 0.8, xtol=1e-9)) < 1e-7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("a, omega", [(0.8, 0.37), (1.0, 0.9), (0.3, 0.5)])
 def test_criteria_are_those_of_the_risk_itself(a, omega):
     """No use of linearity: the risk of the very target, at the origin and the poles."""
@@ -78,6 +79,7 @@ def diagram():
     return phase_diagram(np.linspace(0.0025, 1, 400), np.linspace(0, 1, 400))
 
 
+@pytest.mark.slow
 def test_phase_diagram_has_six_regions(diagram):
     assert diagram.region.shape == (400, 400) and len(REGIONS) == 6
     assert set(np.unique(diagram.region)) == {-1, 0, 1, 2, 3, 4, 5}

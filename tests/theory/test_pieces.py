@@ -32,6 +32,7 @@ def covers(ratios, n):
     assert every.size >= n and every.max() <= 1, {k: float(r.max()) for k, r in ratios.items()}
 
 
+@pytest.mark.slow
 def test_random_functions():
     covers(coefficient_ratios(60, 12, 2026), 700)
     covers(coefficient_ratios(25, 12, 2027, shifted=True), 300)

@@ -157,6 +157,7 @@ def test_coordinates_of_the_sphere(d, rng):
 CUBE = sq.Task(sq.SSI(sq.Hermite([(1.0, {1: 3})]), 1), sq.Tied("He3"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "task, init, d, lr, steps",
     [
