@@ -129,6 +129,11 @@ def test_an_earlier_format_is_refused(made, tmp_path):
         figures.redraw("5", tmp_path)
 
 
+def test_fonts_of_pdf_files_are_embedded_as_type_42(made):
+    text = made.files["pdf"].read_bytes()
+    assert b"/Subtype /Type0" in text and b"/Subtype /Type3" not in text
+
+
 def test_files_and_attributes(made):
     assert {suffix: path.is_file() for suffix, path in made.files.items()} == dict.fromkeys(
         ("nc", "png", "pdf", "md"), True

@@ -15,6 +15,7 @@ from .. import _checks, _core, _files
 from .._lazy import xarray as xr
 from .._version import __version__
 from ..models.simulation import cores
+from ..plots import drawing
 from ..report.definition import Figure, Finding, Settings
 from ..report.runner import Runner
 from ..results import provenance
@@ -225,7 +226,7 @@ def load(figure: Figure | str | int, folder: str | os.PathLike[str]) -> xr.Datas
 def _drawn(figure: Figure, data: xr.Dataset, paths: dict[str, Path]) -> BuiltFigure:
     picture = figure.draw(data)
     for suffix, dpi in PICTURES.items():
-        with _files.atomic(paths[suffix]) as part:
+        with _files.atomic(paths[suffix]) as part, drawing.fonts_embedded():
             picture.savefig(part, format=suffix, dpi=dpi)
     made = BuiltFigure(figure, data, figure.judge(data), paths)
     with _files.atomic(paths["md"]) as part:

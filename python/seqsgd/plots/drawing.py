@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from .. import _checks
@@ -101,6 +102,14 @@ def agg_figure(**options: Any) -> Figure:
     figure = Figure(**options)
     FigureCanvasAgg(figure)
     return figure
+
+
+def fonts_embedded() -> AbstractContextManager[None]:
+    """Return a context in which PDF and PostScript embed Type 42 fonts, as journals ask."""
+    load()
+    from matplotlib import rc_context
+
+    return rc_context({"pdf.fonttype": 42, "ps.fonttype": 42})
 
 
 def text(label: object) -> str:
