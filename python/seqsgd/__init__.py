@@ -1,7 +1,7 @@
 """One-pass spherical SGD for sequence single-index models and single-layer attention networks.
 
-`Task` puts together what is learnt, by whom and under which loss; `simulate` runs it, `Simulator`
-steps it, `sweep` runs it over a grid, `load` reads results back.
+`Task` combines target, student and loss; `simulate` runs it, `Simulator` advances it step by step,
+`sweep` runs it over a grid, `load` reads results.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -80,7 +80,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """What is for users: tab completion shows the lazy parts too, and nothing of the inside."""
+    """List the public names: tab completion shows the lazy parts too, and nothing internal."""
     return sorted([*__all__, "ffi", *(name for name in globals() if name.startswith("__"))])
 
 

@@ -20,7 +20,7 @@ _NOT = (bool, np.bool_, np.timedelta64)  # no numbers, though Python counts them
 
 
 def short(value: object, width: int = 60) -> str:
-    """`repr` on one line, cut to `width` characters."""
+    """Return `repr` on one line, cut to `width` characters."""
     if isinstance(value, np.ma.MaskedArray):
         text = (
             "a masked number"
@@ -47,7 +47,7 @@ def short(value: object, width: int = 60) -> str:
 
 
 def letters(shape: Sequence[int | str]) -> str:
-    """A shape as text: (n, 2, d), with the comma of a 1-tuple."""
+    """Return a shape as text: (n, 2, d), with the comma of a 1-tuple."""
     inner = ", ".join(str(s) for s in shape)
     return f"({inner},)" if len(shape) == 1 else f"({inner})"
 
@@ -66,7 +66,7 @@ def _interval(
 
 
 def scalar(value: object) -> object:
-    """What a 0-d array holds, unless it is masked; anything else as it is."""
+    """Return what a 0-d array holds, unless it is masked; return anything else unchanged."""
     if (
         isinstance(value, np.ndarray)
         and value.ndim == 0
@@ -114,7 +114,7 @@ def number(
     open_low: bool = False,
     open_high: bool = False,
 ) -> float:
-    """A finite float in the interval asked for."""
+    """Return a finite float in the given interval."""
     wanted = (
         f"{name}: expected a finite number{_interval(low, high, open_low, open_high)}, got "
         f"{short(value)}"
@@ -136,14 +136,14 @@ def number(
 
 
 def boolean(name: str, value: object) -> bool:
-    """True or False, not merely something true."""
+    """Return True or False; refuse other truthy values."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: expected true or false, got {short(value)}")
     return bool(value)
 
 
 def choice(name: str, value: object, options: Sequence[str]) -> str:
-    """One of a few words."""
+    """Return one of the given strings."""
     wanted = f"{name}: expected one of {', '.join(repr(o) for o in options)}, got {short(value)}"
     if not isinstance(value, str):
         raise TypeError(wanted)
@@ -153,7 +153,7 @@ def choice(name: str, value: object, options: Sequence[str]) -> str:
 
 
 def dtype(name: str, value: object, options: Sequence[str]) -> str:
-    """One of a few types of numbers, however NumPy is told of them: its name."""
+    """Return the name of a number type, given in any form that NumPy accepts."""
     known = isinstance(value, (str, np.dtype)) or (isinstance(value, type) and value is not type)
     try:
         found = np.dtype(value).name if known else ""  # type: ignore[call-overload]
@@ -166,7 +166,7 @@ def dtype(name: str, value: object, options: Sequence[str]) -> str:
 
 
 def text(name: str, value: object) -> str:
-    """A string that files can hold."""
+    """Return a string that files can hold."""
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected a string, got {short(value)}")
     if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
@@ -177,7 +177,7 @@ def text(name: str, value: object) -> str:
 
 
 def nearest(word: str, words: Sequence[str]) -> str:
-    """A hint for a slip of the keyboard, to be put at the end of a message."""
+    """Return a hint for a typing error, to put at the end of a message."""
     import difflib
 
     close = difflib.get_close_matches(word, words, 1, 0.7)
@@ -185,14 +185,14 @@ def nearest(word: str, words: Sequence[str]) -> str:
 
 
 def instance(name: str, value: object, types: type | tuple[type, ...], words: str) -> Any:
-    """An object of one of the types, described by `words`."""
+    """Return an object of one of the types, which `words` describes."""
     if not isinstance(value, types):
         raise TypeError(f"{name}: expected {words}, got {short(value)}")
     return value
 
 
 def unmasked(name: str, value: object) -> object:
-    """The value, unless entries of it are masked: what lies below a mask is no data."""
+    """Return the value, unless it has masked entries: the data below a mask are undefined."""
     if isinstance(value, np.ma.MaskedArray) and (
         masked := int(np.count_nonzero(np.ma.getmaskarray(value)))
     ):
@@ -203,7 +203,7 @@ def unmasked(name: str, value: object) -> object:
 
 
 def array(name: str, value: object, shape: Sequence[int | str]) -> Float64:
-    """A read-only float64 copy. In `shape` a letter fits any length >= 1."""
+    """Return a read-only float64 copy. In `shape` a letter matches any length >= 1."""
     wanted = f"{name}: expected real numbers of shape {letters(shape)}"
     try:
         a = np.asarray(unmasked(name, value))

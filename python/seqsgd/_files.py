@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear completely or not at all."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _ERRNO = re.compile(r"errno = (\d+)")  # in what HDF5 says
 
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike[str], size: int = 0) -> Iterator[Path]:
-    """A name to write to; it takes the place of `path` once written, and vanishes on any error.
+    """Yield a name to write to; the file replaces `path` once written, and is deleted on any error.
 
-    A link is followed, and the mode of a file that is replaced is kept. `size` bytes are known to
-    fit before anything is written: HDF5 does not always survive a full disk. An OSError names
-    `path`, not the name to write to.
+    A link is followed, and a replaced file keeps its permissions. If `size` bytes do not fit,
+    nothing is written: HDF5 does not always survive a full disk. An OSError names `path`, not the
+    temporary name.
     """
     final = Path(os.path.realpath(path))
-    part = beside(final)
+    part = temporary_name(final)
     try:
         _make(part, size, final)
         yield part
@@ -52,17 +52,18 @@ def atomic(path: str | os.PathLike[str], size: int = 0) -> Iterator[Path]:
             os.close(folder)
 
 
-def beside(final: Path) -> Path:
-    """A hidden name that nobody has, in the same folder; not longer where that of `final` is."""
+def temporary_name(final: Path) -> Path:
+    """Return an unused hidden name in the same folder, not longer than the longest allowed name."""
     return final.with_name(
         f".{os.fsencode(final.name)[:60].decode(errors='ignore')}.{secrets.token_hex(4)}.part"
     )
 
 
 def _make(part: Path, size: int, final: Path) -> None:
-    """An empty file of a name that nobody has, with the umask's mode, and room for it.
+    """Create an empty file under an unused name, with the umask's permissions and room for its
+    contents.
 
-    It is never open to more people than the file that it will replace.
+    It is never more widely readable than the file that it will replace.
     """
     mode = 0o666
     if final.exists():
@@ -76,7 +77,7 @@ def _make(part: Path, size: int, final: Path) -> None:
 
 
 def _check_room(file: int, size: int) -> None:
-    """Refuse what a full disk, a quota or a limit of this process would not let pass."""
+    """Refuse sizes that a full disk, a quota or a limit of this process would not allow."""
     there = os.fstatvfs(file)
     if there.f_blocks and there.f_bavail * there.f_frsize < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -90,7 +91,9 @@ def _check_room(file: int, size: int) -> None:
 
 
 def _like(old: Path, new: int) -> None:
-    """Give a new file the mode of the one that it replaces, and owner and group where allowed."""
+    """Give a new file the permissions of the one that it replaces, and owner and group if
+    allowed.
+    """
     if os.name == "posix" and old.exists():
         was = old.stat()
         for owner in (was.st_uid, -1):  # only root may give files away; others, to their groups
@@ -101,7 +104,7 @@ def _like(old: Path, new: int) -> None:
 
 
 def _number(error: OSError | RuntimeError, part: Path) -> int | None:
-    """The number of the system's error if it is about `part`; HDF5 hides it in its text."""
+    """Return the system's error number if the error is about `part`; HDF5 hides it in its text."""
     if isinstance(error, OSError) and error.errno and error.filename in (None, str(part)):
         return error.errno
     found = _ERRNO.search(str(error))
@@ -109,7 +112,7 @@ def _number(error: OSError | RuntimeError, part: Path) -> int | None:
 
 
 def check_path(name: str, path: str | os.PathLike[str]) -> Path:
-    """Something that can be a path."""
+    """Return something that can be a path."""
     try:
         p = Path(path)
     except TypeError:
@@ -122,9 +125,9 @@ def check_path(name: str, path: str | os.PathLike[str]) -> Path:
 
 
 def check_folder(name: str, path: str | os.PathLike[str], longer: int = 0) -> Path:
-    """A path to which a file can be written, perhaps in place of another that may be replaced.
+    """Return a path to which a file can be written, perhaps replacing an existing one.
 
-    `longer`: bytes that names of other files beside it have more.
+    `longer` is how many bytes the names of companion files are longer.
     """
     p = check_path(name, path)
     try:
@@ -162,7 +165,7 @@ def _check_place(name: str, p: Path, longer: int) -> None:
 
 
 def _longest(folder: Path) -> int:
-    """Bytes that a name may have."""
+    """Return the largest number of bytes of a name."""
     try:
         return os.pathconf(folder, "PC_NAME_MAX")
     except (AttributeError, OSError, ValueError):  # Windows, or a file system that does not say
@@ -170,7 +173,7 @@ def _longest(folder: Path) -> int:
 
 
 def make_folder(name: str, path: str | os.PathLike[str]) -> Path:
-    """A folder, made if it is not there."""
+    """Return a folder, created if necessary."""
     p = check_path(name, path)
     try:
         p.mkdir(parents=True, exist_ok=True)
@@ -180,7 +183,8 @@ def make_folder(name: str, path: str | os.PathLike[str]) -> Path:
 
 
 def stem(output: str, name: str) -> str:
-    """What files are called up to their suffix: `output`, or `name` in the folder that it is.
+    """Return the names of files without suffix: `output`, or `name` inside it if `output` is a
+    folder.
 
     Raises
     ------
@@ -197,9 +201,10 @@ def stem(output: str, name: str) -> str:
 
 
 def check_netcdf(name: str, path: str | os.PathLike[str], elsewise: str = "") -> Path:
-    """As `check_folder`, for a netCDF4 file: not under the name of another format, nor over one.
+    """Return the path of a netCDF4 file, as `check_folder`; refuse names of other formats, and to
+    replace other files.
 
-    `elsewise` says how other formats are had.
+    `elsewise` says how to write other formats.
     """
     p = check_folder(name, path)
     if re.fullmatch(r"\.[A-Za-z]\w*", p.suffix) and p.suffix not in NETCDF:  # "lr0.1" has none
@@ -210,7 +215,7 @@ def check_netcdf(name: str, path: str | os.PathLike[str], elsewise: str = "") ->
 
 
 def kind(path: Path) -> str:
-    """What a file is by its first bytes: netCDF, SQLite, zip, or nothing of these."""
+    """Return the type of a file by its first bytes: netCDF, SQLite, zip, or none of these."""
     with contextlib.suppress(OSError), open(path, "rb") as f:
         start = f.read(16)
         for name, first in (

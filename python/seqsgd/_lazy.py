@@ -1,6 +1,4 @@
-"""Heavy libraries that are loaded at their first use: `import seqsgd` costs little more than
-NumPy.
-"""
+"""Heavy libraries, loaded at their first use: `import seqsgd` costs little more than NumPy."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 
 class _Lazy(ModuleType):
-    """Stands for a module until an attribute of it is asked for."""
+    """Stands for a module until an attribute of it is used."""
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(import_module(self.__name__), name)

@@ -1,4 +1,4 @@
-"""Whether a run fits into memory, told before anything is allocated."""
+"""Check whether a run fits into memory, before anything is allocated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def available() -> int:
-    """Bytes that can be had now: the least of what the system, the control group and the process
+    """Return the available bytes: the least of what the system, the control group and the process
     limit leave.
     """
     found = [2**63 - 1]
@@ -51,7 +51,7 @@ def available() -> int:
 
 
 def text(n: float) -> str:
-    """Bytes for people."""
+    """Format a number of bytes."""
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if n < 1000 or unit == "TB":
             break
@@ -63,7 +63,7 @@ SMALL = 16_000_000  # bytes: never worth a refusal
 
 
 def check(what: str, need: int) -> None:
-    """Refuse what does not fit; `what` needs it."""
+    """Refuse a simulation that does not fit; `what` describes it."""
     if need > SMALL and need > (have := available()):
         raise MemoryError(
             f"{what} need {text(need)} ({need} bytes), {text(have)} are available; "

@@ -60,11 +60,11 @@ class Outcome:
 
     @property
     def runs(self) -> int:
-        """How many were computed."""
+        """Number of runs that were computed."""
         return int(self.computed.sum())
 
     def words(self, brief: bool = False) -> str:
-        """What is not complete, or nothing; `brief` for pictures."""
+        """Say what is incomplete, or nothing; `brief` for pictures."""
         if self.complete:
             return ""
         parts = []
@@ -81,7 +81,7 @@ class Outcome:
         return ", ".join(parts) or "incomplete"
 
     def early(self) -> list[str]:
-        """Which runs stopped early because of what they did."""
+        """Say which runs stopped early because of their own values."""
         kinds = (
             (self.halted, "halted at eta"),
             (self.nonfinite, "stopped at values that are not finite"),
@@ -89,7 +89,7 @@ class Outcome:
         return [f"{int(k.sum())} of {self.runs} runs {did}" for k, did in kinds if k.any()]
 
     def limit(self, there: Bools) -> str:
-        """Why the records that all runs have, `there` (run, step), end before the last one.
+        """Say why the records that all runs have, `there` (run, step), end before the last one.
 
         Nothing if they do not, or where :meth:`words` has it.
         """
@@ -111,8 +111,8 @@ class Outcome:
 
 
 def outcome(dataset: xr.Dataset) -> Outcome:
-    """Of a result's dataset, from `steps_done`, `nonfinite_step`, `weak_recovery` if they are
-    there.
+    """Return the outcome of a result's dataset, from `steps_done`, `nonfinite_step`,
+    `weak_recovery` if they exist.
     """
     arguments = json.loads(dataset.attrs.get("arguments", "{}"))
     runs = dataset.sizes.get("run", 1)
@@ -152,10 +152,10 @@ def mark(dataset: xr.Dataset, ended_by: str = "") -> xr.Dataset:
     dataset.attrs["complete"] = int(found.complete)
     if not found.complete and ended_by:
         dataset.attrs["ended_by"] = ended_by
-    told = [*found.early(), *filter(None, [outcome(dataset).words()])]
-    if told:
+    reasons = [*found.early(), *filter(None, [outcome(dataset).words()])]
+    if reasons:
         comment = (
-            f"{'; '.join(told)}: NaN after that. "
+            f"{'; '.join(reasons)}: NaN after that. "
             "A mean or median that skips NaN is over the other runs only"
         )
         for variable in dataset.data_vars.values():

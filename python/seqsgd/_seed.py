@@ -1,5 +1,5 @@
-"""Randomness: from what a user passes as `rng` to one 64-bit seed of the core, and to what must be
-noted to have it again.
+"""Randomness: from a user's `rng` to one 64-bit seed of the core, and to what must be stored to
+reproduce it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ Rng = int | np.random.SeedSequence | np.random.Generator | None
 
 
 def _whole(value: Any) -> tuple[int, ...]:
-    """Entropy as a flat tuple; NumPy takes nested sequences and texts of digits, in this order."""
+    """Return entropy as a flat tuple; NumPy accepts nested sequences and strings of digits, in this
+    order.
+    """
     if isinstance(value, (int, np.integer)):
         return (int(value),)
     if isinstance(value, str):
@@ -29,8 +31,8 @@ def _whole(value: Any) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Seed:
-    """Entropy, spawn key and pool size of a NumPy SeedSequence: all that a run's randomness comes
-    from.
+    """Entropy, spawn key and pool size of a NumPy SeedSequence: everything that the randomness of a
+    run depends on.
     """
 
     entropy: int | tuple[int, ...]
@@ -39,8 +41,8 @@ class Seed:
 
     @classmethod
     def of(cls, rng: Rng) -> Seed:
-        """Fresh entropy for None; a Generator is asked for 128 bits (and so moves on); nothing
-        global is touched.
+        """Return fresh entropy for None; draw 128 bits from a Generator (which advances it); touch
+        nothing global.
         """
         if rng is None:
             rng = np.random.SeedSequence()
@@ -60,18 +62,18 @@ class Seed:
 
     @property
     def sequence(self) -> np.random.SeedSequence:
-        """What to pass as `rng` to have the same run again."""
+        """Return what to pass as `rng` to repeat the run."""
         return np.random.SeedSequence(
             self.entropy, spawn_key=self.spawn_key, pool_size=self.pool_size
         )
 
     @property
     def value(self) -> int:
-        """The 64-bit seed of the core."""
+        """Return the 64-bit seed of the core."""
         return int(self.sequence.generate_state(1, np.uint64)[0])
 
     def to_plain(self) -> Any:
-        """The integer itself where that is all; else all parts."""
+        """Return the integer itself if that is all; otherwise all parts."""
         if self == Seed(self.entropy) and isinstance(self.entropy, int):
             return self.entropy
         entropy = self.entropy if isinstance(self.entropy, int) else list(self.entropy)
@@ -79,7 +81,7 @@ class Seed:
 
     @classmethod
     def from_plain(cls, value: Any) -> Seed:
-        """Inverse of `to_plain`."""
+        """Invert `to_plain`."""
         if isinstance(value, dict):
             e = value["entropy"]
             return cls(

@@ -1,4 +1,6 @@
-"""Signals: which exceptions come from their handlers; a Ctrl-C that waits until processes start."""
+"""Signals: which exceptions come from their handlers; a Ctrl-C that is deferred until processes
+have started.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from typing import Any
 
 
 def _code(handler: Any) -> CodeType | None:
-    """What a handler runs, if it is Python."""
+    """Return the code of a Python handler."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     handler = getattr(handler, "__func__", handler)
@@ -23,9 +25,10 @@ def _code(handler: Any) -> CodeType | None:
 
 
 def signalled(error: BaseException) -> bool:
-    """Whether an exception was raised by a signal handler, or while such a one was dealt with.
+    """Return whether an exception was raised by a signal handler, or while such an exception was
+    handled.
 
-    It interrupts the whole, whatever it struck.
+    It then interrupts the whole call, whatever it struck.
     """
     found = (signal.getsignal(s) for s in signal.valid_signals())
     handlers = {_code(handler) for handler in found if callable(handler)} - {None}
@@ -47,9 +50,9 @@ def signalled(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Ctrl-C waits until the end of the block, so that no process is left half started.
+    """Defer Ctrl-C until the end of the block, so that no process is left half started.
 
-    Processes started in it do not hear of any Ctrl-C.
+    Processes started in it do not receive Ctrl-C.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):

@@ -1,6 +1,6 @@
-"""Standard error as it may be: a terminal, a file, a writer without isatty, closed, or None.
+"""Standard error in any state: a terminal, a file, a writer without isatty, closed, or None.
 
-Whatever is said there, no simulation ends of it.
+Output there never ends a simulation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ._signals import signalled
 
 
 def watched() -> bool:
-    """Whether somebody watches: a terminal."""
+    """Return whether stderr is a terminal."""
     try:
         return bool(sys.stderr.isatty())
     except Exception as e:
@@ -23,7 +23,7 @@ def watched() -> bool:
 
 
 class _Safe:
-    """A stream that writes what can be written."""
+    """A stream that ignores what cannot be written."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -48,13 +48,13 @@ class _Safe:
 
 
 def say(line: str) -> None:
-    """One line, where it can be written."""
+    """Print one line, if possible."""
     if sys.stderr is not None:
         print(line, file=_Safe(sys.stderr), flush=True)
 
 
 class NoBar:
-    """Stands in for a progress bar where nobody watches."""
+    """Stands in for a progress bar."""
 
     n = 0
 
@@ -69,7 +69,7 @@ class NoBar:
 
 
 def bar(wanted: bool | None, total: int, initial: int = 0, **options: Any) -> Any:
-    """A progress bar if it is wanted, or if that is not said and somebody watches."""
+    """Return a progress bar if it is wanted, or by default if stderr is a terminal."""
     if sys.stderr is None or not (watched() if wanted is None else wanted):
         return NoBar()
     from tqdm import tqdm
@@ -87,7 +87,7 @@ def bar(wanted: bool | None, total: int, initial: int = 0, **options: Any) -> An
 
 
 def warn(message: str, category: type[Warning], stacklevel: int) -> None:
-    """`warnings.warn`, which raises ValueError where stderr is closed."""
+    """Call `warnings.warn`, which raises ValueError if stderr is closed."""
     try:
         warnings.warn(message, category, stacklevel=stacklevel + 1)
     except (AttributeError, OSError, ValueError) as e:

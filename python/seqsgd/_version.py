@@ -1,5 +1,5 @@
-"""The version, from the installed package's metadata, which takes as long to find as a tenth of the
-import: so when it is asked for.
+"""The version, from the metadata of the installed package. Reading it takes a tenth of the import
+time, so it is read on first use.
 """
 
 import functools

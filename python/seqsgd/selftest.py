@@ -1,7 +1,7 @@
-"""`python -m seqsgd.selftest`: whether what is installed computes what it should, in a few seconds
-and with no other packages than the installed ones.
+"""`python -m seqsgd.selftest`: check in a few seconds that the installed package computes correct
+numbers, without other packages.
 
-One line a check; the exit code is 0 if all hold, else 1.
+It prints one line a check; the exit code is 0 if all pass, otherwise 1.
 """
 
 from __future__ import annotations

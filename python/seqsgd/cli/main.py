@@ -27,7 +27,7 @@ from .warnings import one_line_warnings
 
 EXAMPLE = "learning_curves.toml"
 SWEEP_EXAMPLE = "transition.toml"
-INTERRUPTED = "-interrupted"  # what files are called after Ctrl-C, beside a complete one
+INTERRUPTED = "-interrupted"  # suffix of files after Ctrl-C, which leave complete ones untouched
 
 
 class _Refused(click.ClickException):
@@ -97,7 +97,7 @@ def run(
         click.echo(f"seqsgd: {note}", err=True)
     results, interrupted = _all(plan, quiet)
     title = plan.title
-    if interrupted is not None:  # beside a complete file of that name, not over it
+    if interrupted is not None:  # does not replace a complete file of that name
         stem += INTERRUPTED
         where = f" in case {len(results)} of {len(plan.cases)}" if len(plan.cases) > 1 else ""
         title = f"{title} (interrupted{where})".strip()

@@ -20,7 +20,7 @@ from ..sweeps.grid import WORDS, points
 from .tomlfile import change, known_keys, path, put, table, text, toml
 
 _TOP = ("title", "output", "base", "case")
-_OF_BASE = ("rng", "checkpoint", "checkpoint_every")  # beside the arguments of `Run`
+_OF_BASE = ("rng", "checkpoint", "checkpoint_every")  # in addition to the arguments of `Run`
 _CASE = ("label", "panel", "set", "grid")
 
 

@@ -405,7 +405,7 @@ def judge(data: xr.Dataset) -> list[Finding]:
         ),
         finding(
             "*ours*: the products of higher order are learnt late or not at all without the first "
-            "step (SIE 2, 3), beside it they do not delay it",
+            "step (SIE 2, 3), and next to it they do not delay it",
             f"overlap at the end, L = 3: {', '.join(f'{link}: {m}' for link, m in ends.items())}; "
             f"their sum: {whole}",
             (less(ends["z1*z2*z3"], floor) & less(ends["z1*z2"], whole)).given(

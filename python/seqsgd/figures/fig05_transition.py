@@ -269,7 +269,7 @@ def _landscape(figure: Picture, ax: Any, data: xr.Dataset) -> None:
     ax.legend(fontsize="x-small", loc="lower center", bbox_to_anchor=(0.5, 0.06))
 
 
-# the crossing is looked for beside a switch some hundredths away: a wider interval, or a law on a
+# the crossing is searched near a switch some hundredths away: a wider interval, or a law on a
 # wider grid, says nothing
 FINEST = 0.05
 

@@ -60,7 +60,7 @@ def load(path: str | os.PathLike[str]) -> Result | ResultSet:
     _check(p, root)
     if root.attrs["format"] != SET["format"]:
         _sound(p, root)
-        return _told(Result(_current(root)))
+        return _warned(Result(_current(root)))
     try:
         with xr.open_datatree(p, engine="h5netcdf") as tree:
             datasets = [tree[name].to_dataset().load() for name in sorted(tree.children)]
@@ -72,7 +72,9 @@ def load(path: str | os.PathLike[str]) -> Result | ResultSet:
         raise _unreadable(p, e) from None
     for d in datasets:
         _sound(p, d)
-    results = {label: _told(Result(_current(d))) for label, d in zip(labels, datasets, strict=True)}
+    results = {
+        label: _warned(Result(_current(d))) for label, d in zip(labels, datasets, strict=True)
+    }
     return ResultSet(results, title=str(root.attrs.get("title", "")), panels=panels)
 
 
@@ -116,7 +118,7 @@ def _current(dataset: xr.Dataset) -> xr.Dataset:
     return dataset if "complete" in dataset.attrs else _renewed(dataset)
 
 
-def _told(result: Result) -> Result:
+def _warned(result: Result) -> Result:
     if '"type": "function"' in str(result.dataset.attrs.get("task", "")):
         warnings.warn(
             "task: contains user functions, which a file does not keep; data and provenance "

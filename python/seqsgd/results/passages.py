@@ -328,7 +328,7 @@ class FirstPassage:
         threshold = "" if self.eta is None else f" eta = {self.eta:g}"
         lines = [
             f"{self.number_reached} of {self.runs} runs reached{threshold}",
-            _told(self.median, self.interval()),
+            _summary(self.median, self.interval()),
         ]
         if self.nonfinite:
             lines.append(
@@ -384,7 +384,7 @@ def _ratio(a: Any, b: Any, undecided: float) -> Any:
     return np.where(np.isnan(ratio), undecided, ratio)
 
 
-def _told(median: float, interval: Interval) -> str:
+def _summary(median: float, interval: Interval) -> str:
     low, high = (f"{x:.0f}" if math.isfinite(x) else "not reached" for x in interval)
     return (
         f"median step {median:.0f} (95 % interval {low} to {high})"

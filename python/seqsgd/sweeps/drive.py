@@ -27,7 +27,7 @@ from .worker import SHORT, Job, compute_piece
 CLAIM = 60.0  # seconds that a claim outlives the last sign of life of its owner
 ATTEMPTS = 3  # deaths of workers that a piece may be near, the last one alone
 USELESS = 2  # sets of workers of which none begins anything, until the executor is given up
-PATIENCE = 3.0  # seconds to wait for workers that were told to stop
+PATIENCE = 3.0  # seconds to wait for workers after the order to stop
 LIMIT = 15.0  # seconds after which a worker hands in what it has
 TURN = 0.25  # seconds between looks around
 

@@ -34,7 +34,7 @@ from .worker import Job, compute, compute_packed, initialize
 LARGEST = 4096  # workers
 STUCK = 2.0  # seconds in which an executor should have noticed that a worker died
 START = 1.0  # seconds to start processes of our own
-ENDING = 10.0  # seconds until our workers are killed; told to stop, they may write checkpoints
+ENDING = 10.0  # seconds until our workers are killed; before that they may write checkpoints
 INSTEAD = "use executor=None or a ThreadPoolExecutor"
 HURRY = 1.0  # the same after a second Ctrl-C
 
@@ -187,7 +187,7 @@ class Pool:
                 max_workers=old._max_workers, reuse="auto", kill_workers=False
             )
         elif isinstance(old, ProcessPoolExecutor):
-            parts: Any = old  # what is asked for has no public name
+            parts: Any = old  # the parts needed have no public names
             workers, context, initializer, initargs = (
                 parts._max_workers,
                 parts._mp_context,

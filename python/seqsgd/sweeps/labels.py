@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 EXACT = 1e-9  # relative difference of float64 that came about in two ways, such as 3 * 0.1 and 0.3
-NIL = 1e-12  # the same beside a coordinate 0, as far as it has no neighbours there
+NIL = 1e-12  # the same near a coordinate 0, unless it has neighbours there
 
 Array = npt.NDArray[Any]
 

@@ -19,7 +19,7 @@ from .._signals import signalled
 from ..errors import StoreError
 from .piece import CELLS, checksum
 from .scratch import Folder
-from .store import BUSY, check_format, told
+from .store import BUSY, check_format, store_errors
 
 
 class Stored(NamedTuple):
@@ -63,7 +63,7 @@ class Reader:
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         where = self.path.resolve().as_uri()
-        with told(self.path):
+        with store_errors(self.path):
             db = sqlite3.connect(f"{where}?mode=ro", timeout=BUSY, uri=True, isolation_level=None)
             try:
                 db.execute("SELECT 1 FROM sqlite_master").fetchone()

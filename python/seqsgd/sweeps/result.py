@@ -414,7 +414,7 @@ class SweepResult:
         final = _files.check_path("path", path)
         if final.exists():
             raise ValueError(f"path: {str(final)!r} exists already")
-        part = _files.beside(_files.check_folder("path", final))
+        part = _files.temporary_name(_files.check_folder("path", final))
         try:
             _free_words(self.dataset).to_zarr(part, mode="w-", consolidated=False)
             _free_words(self.provenance()).to_zarr(

@@ -232,7 +232,7 @@ def _drive(
         scratch = Scratch(store.path)
     except OSError as e:
         raise StoreError(
-            f"store: the folder beside {str(store.path)!r} for checkpoints cannot be made "
+            f"store: the folder next to {str(store.path)!r} for checkpoints cannot be made "
             f"({e.strerror or e})"
         ) from None
     stack.callback(_leave, scratch, store)
@@ -284,13 +284,13 @@ def _plan(
 ) -> Plan:
     """Return the plan. `pool` has the number of workers and the seconds until they have started."""
     left = sum(p.run_steps for p, _ in found)
-    whole, beside = sum(p.seconds for p, _ in found), sum(p.each for p, _ in found)
+    total, fixed = sum(p.seconds for p, _ in found), sum(p.each for p, _ in found)
     if pool is not None and todo:
         workers, start = pool
-        seconds = start + whole / workers
+        seconds = start + total / workers
     else:  # threads share the steps of a cell only
         workers = _width(cells, todo)
-        seconds = (whole - beside) / workers + beside
+        seconds = (total - fixed) / workers + fixed
     return Plan(len(cells), len(cells) - len(todo), definition.run_steps, left, seconds, workers)
 
 

@@ -79,7 +79,7 @@ def networked(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def told(path: Path) -> Iterator[None]:
+def store_errors(path: Path) -> Iterator[None]:
     """Raise errors of SQLite as one line that names the file and what to do."""
     try:
         yield
@@ -144,7 +144,7 @@ class Store:
             raise StoreError(str(e)) from None
         if self.path.exists() and not os.access(self.path, os.W_OK):
             raise StoreError(f"store: the file {str(self.path)!r} cannot be written to")
-        with told(self.path):
+        with store_errors(self.path):
             self._db = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None)
             try:
                 check_format(self.path, self._db)
@@ -194,7 +194,7 @@ class Store:
 
     def entropy(self) -> Seed:
         """Return the seed of sweeps without `rng`; it is drawn once."""
-        with told(self.path), self._transaction():
+        with store_errors(self.path), self._transaction():
             fresh = json.dumps(Seed.of(None).to_plain())
             self._db.execute("INSERT OR IGNORE INTO meta VALUES ('entropy', ?)", (fresh,))
             return Seed.from_plain(
@@ -209,7 +209,7 @@ class Store:
         `open_sweep` shows the latest definition.
         """
         name = hashlib.sha256(definition.encode() + keys).digest()
-        with told(self.path), self._transaction():
+        with store_errors(self.path), self._transaction():
             last = self._db.execute("SELECT hash FROM sweeps ORDER BY id DESC LIMIT 1").fetchone()
             if last is None or last[0] != name:
                 self._db.execute(
@@ -224,7 +224,7 @@ class Store:
         cells or of all.
         """
         found: dict[bytes, list[tuple[int, int, bool]]] = {}
-        with told(self.path):
+        with store_errors(self.path):
             if keys is None:
                 rows: Iterable[Any] = self._db.execute("SELECT key, first, runs, split FROM pieces")
             else:
@@ -241,7 +241,7 @@ class Store:
 
     def put(self, outcomes: Sequence[Outcome], inputs: dict[bytes, str]) -> None:
         """Store pieces and failures in one transaction and end the claims on them."""
-        with told(self.path), self._transaction():
+        with store_errors(self.path), self._transaction():
             known = dict(self._texts)
             for o in outcomes:
                 where = (o.key, o.first, o.runs)
@@ -294,7 +294,7 @@ class Store:
     def claim(self, pieces: Sequence[Piece], owner: str, seconds: float) -> list[bool]:
         """Claim the pieces that no other process computes, and return them."""
         now, got = time.time(), []
-        with told(self.path), self._transaction():
+        with store_errors(self.path), self._transaction():
             for p in pieces:
                 changed = self._db.execute(
                     "INSERT INTO claims VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET owner = "
@@ -307,14 +307,14 @@ class Store:
 
     def renew(self, owner: str, seconds: float) -> None:
         """Extend claims for a while."""
-        with told(self.path), self._transaction():
+        with store_errors(self.path), self._transaction():
             self._db.execute(
                 "UPDATE claims SET until = ? WHERE owner = ?", (time.time() + seconds, owner)
             )
 
     def release(self, owner: str | None = None) -> None:
         """End the claims of one owner; None ends those of all dead processes."""
-        with told(self.path):
+        with store_errors(self.path):
             owners = (
                 [owner]
                 if owner

@@ -115,7 +115,7 @@ def _execution(
         try:
             saved.load(adopt=False)
             return Execution(piece.run, piece.seed, saved, every, False, callback)
-        except ValueError as e:  # of another version or instruction set, or damaged: computed anew
+        except ValueError as e:  # of another version or instruction set, or damaged: computed again
             if signalled(e):
                 raise
             saved.path.unlink(missing_ok=True)

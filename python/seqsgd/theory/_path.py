@@ -77,10 +77,12 @@ def inside(drift: Drift, x: Array) -> Array:
     if drift.common or drift.rows:
         q = out[:, ne + nm : ne + nm + s.L]
     square = m**2
-    if ne:  # of each row the part along w*, and along what p_l has beside it
-        beside = np.diag(drift.K) - drift.estar**2
+    if ne:  # of each row the part along w*, and along the rest of p_l
+        orthogonal = np.diag(drift.K) - drift.estar**2
         across = (out[:, :ne] - m * drift.estar) ** 2
-        square = square + np.divide(across, beside, out=np.zeros_like(across), where=beside > 1e-10)
+        square = square + np.divide(
+            across, orthogonal, out=np.zeros_like(across), where=orthogonal > 1e-10
+        )
     factor = _excess(np.sqrt(square / q))
     out[:, ne : ne + nm] /= factor
     if ne:

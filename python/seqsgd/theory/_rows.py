@@ -154,13 +154,13 @@ class RowsDrift(Drift):
         self.K = covariance(task, s)
         self.estar = np.zeros(s.ne) if estar is None else _checks.array("estar", estar, (s.ne,))
         self.above = np.triu_indices(s.L, 1)
-        self.beside = np.nonzero(~np.eye(s.ne, dtype=bool))
+        self.off_diagonal = np.nonzero(~np.eye(s.ne, dtype=bool))
         q = [f"q_{i + 1}" for i in range(s.L)]
         self.names = (
             *s.names,
             *q,
             *(f"Q_{i + 1}_{k + 1}" for i, k in zip(*self.above, strict=True)),
-            *(f"F_{i + 1}_{k + 1}" for i, k in zip(*self.beside, strict=True)),
+            *(f"F_{i + 1}_{k + 1}" for i, k in zip(*self.off_diagonal, strict=True)),
         )
 
     @property
@@ -179,7 +179,7 @@ class RowsDrift(Drift):
         pairs = x[:, at + s.L : at + s.L + len(self.above[0])]
         Q[:, self.above[0], self.above[1]] = Q[:, self.above[1], self.above[0]] = pairs
         F[:, np.arange(s.ne), np.arange(s.ne)] = x[:, : s.ne]
-        F[:, self.beside[0], self.beside[1]] = x[:, at + s.L + len(self.above[0]) :]
+        F[:, self.off_diagonal[0], self.off_diagonal[1]] = x[:, at + s.L + len(self.above[0]) :]
         return Q, F
 
     def pack(self, m: Array, Q: Array, F: Array) -> Float64:
@@ -193,15 +193,18 @@ class RowsDrift(Drift):
                 m,
                 next(diagonal),
                 Q[:, self.above[0], self.above[1]],
-                F[:, self.beside[0], self.beside[1]],
+                F[:, self.off_diagonal[0], self.off_diagonal[1]],
             ],
             axis=1,
         )
 
     def states(self, a: Array, m: Array, q: Array | None) -> Float64:
-        """What is not given is as in rows that have no more in common than they must: beside m_l w*
-        row l points along p_l, and what remains of it is orthogonal to all
-        other rows."""
+        """Return states of rows that have nothing in common except m and e, unless q gives their
+        overlaps.
+
+        In addition to m_l w*, row l points along p_l; its remainder is orthogonal to all other
+        rows.
+        """
         s, n = self.setup, len(m)
         norms = np.ones((n, s.L)) if q is None or q.ndim == 3 else q
         Q, F = m[:, :, None] * m[:, None, :], np.zeros((n, s.ne, s.ne))

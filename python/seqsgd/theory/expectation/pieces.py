@@ -36,7 +36,7 @@ TOLERANCES = (
     1e-7,
     1e-4,
 )  # a function with noise of its own is resolved no better than that
-SHARP = 2e-5  # a place where panels must be narrower than this is told as a break
+SHARP = 2e-5  # a place where panels must be narrower than this is reported as a break
 LEAST = 4e-16  # width of a panel, relative to its place and to 1
 SEED = 20250602
 
