@@ -284,6 +284,7 @@ def test_a_backend_of_a_notebook(tmp_path, backend):
     assert (tmp_path / "out.png").is_file() and (tmp_path / "f" / "figure-4.png").is_file()
 
 
+@pytest.mark.slow
 def test_texts_that_matplotlib_cannot_draw(tmp_path):
     """Mathematics that is none, and characters that its font lacks: said in lines like all others,
     each once.
@@ -300,6 +301,7 @@ def test_texts_that_matplotlib_cannot_draw(tmp_path):
     assert list(sq.load(tmp_path / "out.nc")) == [r"$\omega_{$ 1", r"$\omega_{$ 2"]
 
 
+@pytest.mark.slow
 def test_a_style_that_cannot_be_drawn_costs_no_data(tmp_path):
     write(tmp_path, FILE)
     (tmp_path / "matplotlibrc").write_text("text.usetex: true\nfont.family: no such font\n")
@@ -327,6 +329,7 @@ main(["run", "job.toml"])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("steps", "there", "said"),
     [
@@ -374,6 +377,7 @@ def test_a_wrong_case_is_found_before_the_first_runs(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_warnings_are_one_line(tmp_path):
     done = seqsgd("run", write(tmp_path, FILE), "--set", "lr=1e-7", cwd=tmp_path)
     assert done.returncode == 0
@@ -382,6 +386,7 @@ def test_warnings_are_one_line(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_example_runs(tmp_path):
     assert seqsgd("example", cwd=tmp_path).stdout == example_path().read_text()
     done = seqsgd(
@@ -420,6 +425,7 @@ def wait_for(check):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_there_is_and_goes_on_from_it(tmp_path):
     text = TWO.replace("d = 30", 'd = 30\ncheckpoint = "c.npz"\ncheckpoint_every = 0.1')
     write(tmp_path, text)
@@ -466,6 +472,7 @@ def test_ctrl_c_keeps_what_there_is_and_goes_on_from_it(tmp_path):
     assert s["L = 1"].m.equals(sq.simulate(**s["L = 1"].arguments).m)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_job_is_named(tmp_path):
     write(tmp_path, FILE.replace("d = 30", 'd = 30\ncheckpoint = "c.npz"'))
     assert seqsgd("run", "job.toml", cwd=tmp_path).returncode == 0
@@ -477,6 +484,7 @@ def test_a_checkpoint_of_another_job_is_named(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_progress_where_somebody_watches(tmp_path):
     write(tmp_path, TWO)
     for quiet in (False, True):

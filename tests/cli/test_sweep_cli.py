@@ -87,6 +87,7 @@ def test_a_sweep_from_a_file(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_workers_and_options(tmp_path):
     write(tmp_path, FILE)
     for i, words in enumerate((["--workers", "2"], [], ["--set", "rng=1"], ["--set", "runs=4"])):
@@ -166,7 +167,11 @@ def test_workers_and_options(tmp_path):
             "store: 'job.toml': file is not a database; it is not a store of sweeps, or was "
             "damaged",
         ),
-        (FILE, ["--dask", "tcp://127.0.0.1:1", "--workers", "2"], "--dask: has workers of its own"),
+        (
+            FILE,
+            ["--dask", "tcp://127.0.0.1:1", "--workers", "2"],
+            "--dask: cannot be combined with --workers",
+        ),
         (
             FILE,
             ["--example"],
@@ -185,6 +190,7 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_runs(
     assert files(tmp_path) == ["job.toml"]
 
 
+@pytest.mark.slow
 def test_the_example(tmp_path):
     shown = subprocess.run(
         [sys.executable, "-m", "seqsgd", "example", "transition"],
@@ -201,6 +207,7 @@ def test_the_example(tmp_path):
     assert r.dims == ("omega",) and r.shape == (41,) and r["e"].dims == ("omega", "run", "step")
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_on(tmp_path):
     write(tmp_path, FILE)
     words = ["job.toml", "--set", "task.student.sigma=relu", "--set", "runs=200"]
@@ -240,6 +247,7 @@ def test_ctrl_c_and_on(tmp_path):
     assert files(tmp_path) == ["job.toml", "out.sweep", "whole.sweep"]
 
 
+@pytest.mark.slow
 def test_a_bar_where_somebody_watches(tmp_path):
     write(tmp_path, FILE)
     ours, theirs = pty.openpty()

@@ -115,6 +115,7 @@ def worst():
     return value, output, slope, lanes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 def test_errors_are_of_the_size_of_rounding_at_any_size_of_the_fields(level):
     """Exponents (t_k - end) t_l have two roundings and are 0 at the end: a value is off by no more

@@ -60,6 +60,7 @@ def law(x: Any, dof: int) -> list[float]:
     return p
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("dof", DOF)
 def test_the_law(dof: int, dtype: str) -> None:

@@ -104,6 +104,7 @@ def test_no_correlation_within_a_block(dtype: str) -> None:
     assert_plausible(np.concatenate(p), RATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_pairs_are_independent(dtype: str) -> None:
     """2^21 draws on a 32 x 32 grid at lags 1 ... 64: sees what correlations do not, as in the pairs
@@ -235,6 +236,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_laws_are_rejected(name: str) -> None:
     """Power of the moments and fits at their own size and rate, on NumPy's normals (10^7; the last
@@ -261,6 +263,7 @@ def test_truncated_tails_are_rejected() -> None:
         ), wrong
 
 
+@pytest.mark.slow
 def test_dependence_is_rejected() -> None:
     """A correlation of 1 %, shared radii, and copies: each is seen at the size and rate of the
     tests above.

@@ -195,6 +195,7 @@ def test_activation_objects() -> None:
 EXTREME = (3.0, 10.0, 30.0, 100.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", EXTREME)
 @pytest.mark.parametrize("L", LENGTHS)
 @pytest.mark.parametrize("reduction", REDUCTIONS)

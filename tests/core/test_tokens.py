@@ -101,6 +101,7 @@ def law_test(x: Any, law: str) -> list[float]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("law", LAWS)
 def test_entries_have_their_law(law: str, dtype: str, dynamics: str) -> None:
@@ -125,6 +126,7 @@ def test_entries_have_their_law(law: str, dtype: str, dynamics: str) -> None:
     assert_plausible(np.concatenate([np.ravel(q) for q in p]), RATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [2, 31, 32, 33, 40, 100])
 @pytest.mark.parametrize("law", LAWS)
 def test_fields_have_their_moments(law: str, d: int, dynamics: str) -> None:

@@ -323,6 +323,7 @@ def comparison(a: list[Any], b: list[Any]) -> Any:
     return np.array(p)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COURSES)
 def test_courses_have_the_law_of_the_reference(name: str, dynamics: str) -> None:
     """4000 runs against 4000 of NumPy's, after 5 and 60 steps at d = 14."""

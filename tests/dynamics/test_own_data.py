@@ -166,6 +166,7 @@ def test_a_masked_array_with_nothing_masked_is_an_array():
     np.testing.assert_array_equal(a.observe(np.ma.array(X)), b.observe(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("L", [3, 30, 300])
 def test_correlated_tokens_are_fewer_numbers_than_there_are_entries(L):
     """All tokens alike, d = 1: the mean square is that of one normal, beyond 6 in 1.4 % of

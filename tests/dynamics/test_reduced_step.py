@@ -265,6 +265,7 @@ def exact(name: str, state: tuple[float, ...], other: int = 0) -> tuple[Any, Any
     return moments(after, before, *nodes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CASES)
 def test_mean_and_covariance_of_a_step(name: str, dtype: str) -> None:

@@ -231,6 +231,7 @@ def test_networks_float32(seed: int, dynamics: str) -> None:
 DIMENSIONS = (1, 2, 3, 4, 7, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128, 1000, 2049, 4099)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("d", DIMENSIONS)
 def test_token_dimensions(d: int, dtype: str, dynamics: str) -> None:

@@ -77,7 +77,7 @@ MADE = (
 
 
 HERE = Path(__file__).parent
-QUICK = ("6", "8", "scaling", "passages", "overlay", "sharpening")  # below two seconds
+QUICK = ("6", "scaling", "passages", "overlay", "sharpening")  # below two seconds
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -292,6 +292,7 @@ def test_the_gain_grows_like_L_not_like_the_paper_says(tmp_path):
         assert abs(gains.best_gain(extra_best_rates.of(data, target))[1].value - 1) < 0.3
 
 
+@pytest.mark.slow
 def test_the_example_prints_its_tables(tmp_path, capsys):
     path = ROOT / "docs" / "examples" / "gain.py"
     spec = importlib.util.spec_from_file_location("gain_example", path)

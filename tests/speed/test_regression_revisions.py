@@ -169,6 +169,7 @@ def test_without_a_repository(repository, tmp_path, monkeypatch, capsys):
     )
 
 
+@pytest.mark.slow
 def test_builds(repository, monkeypatch, capsys):
     """The package of the old commit with NumPy of here, built once; an interrupted build is made
     again; a changed venv is not trusted before.

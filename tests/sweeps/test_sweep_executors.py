@@ -34,7 +34,7 @@ def dask(tmp_path_factory):
         "stdout": subprocess.DEVNULL,
         "stderr": subprocess.DEVNULL,
         "cwd": file.parent,
-        "env": environment(PYTHONWARNINGS="ignore"),
+        "env": environment("sweeps", PYTHONWARNINGS="ignore"),
     }
     words = [
         [
@@ -116,6 +116,7 @@ def here():
 
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.xdist_group("executors"),
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed"),
@@ -523,6 +524,6 @@ def test_mpi(tmp_path):
     path = os.pathsep.join([os.path.dirname(mpiexec), os.environ["PATH"]])
     done = subprocess.run(
         [mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", "script.py"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment(PATH=path),
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment("sweeps", PATH=path),
     )  # fmt: skip
     assert done.returncode == 0 and json.loads(done.stdout) == 2, done.stderr

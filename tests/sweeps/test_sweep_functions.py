@@ -211,7 +211,7 @@ def test_a_worker_that_has_another_version_of_the_module_says_so(tmp_path):
     assert lines[0] == "0" and len(lines) == 3, done.stderr
     assert all(
         line.startswith(
-            "ValueError: task.teacher.link: another function in the worker than in the sweep"
+            "ValueError: task.teacher.link: the worker has another version of the function"
         )
         for line in lines[1:]
     )
@@ -227,7 +227,7 @@ def test_what_a_function_keeps_for_itself_does_not_stop_a_worker(monkeypatch):
     fingerprint.check(cell.run, cell.seed, cell.key)
     link([1.0])
     fingerprint.check(cell.run, cell.seed, cell.key)
-    with pytest.raises(ValueError, match=r"^task\.teacher\.link: another function in the worker"):
+    with pytest.raises(ValueError, match=r"^task\.teacher\.link: the worker has another version"):
         fingerprint._ran.clear()
         fingerprint.check(cell.run, cell.seed, cell.key)
     unknown = task(np.frompyfunc(abs, 1, 1))

@@ -176,8 +176,7 @@ def test_a_checkpoint_is_used(tmp_path, monkeypatch):
         patch.setattr(drive.Drive, "_watch", stop)
         with pytest.raises(
             sq.SweepInterrupted,
-            match=r"^interrupted after 0 of 1 cells; they are in '.*', and the same call goes on "
-            r"from there$",
+            match=r"^interrupted after 0 of 1 cells; they are in '.*', and the same call continues$",
         ) as caught:
             sq.sweep(LONG, {"lr": [0.1]}, rng=0, store=tmp_path / "s")
     assert isinstance(caught.value, KeyboardInterrupt) and caught.value.result.cells_done == 0
@@ -291,8 +290,7 @@ def test_ctrl_c(executor, to, tmp_path):
     assert (
         out
         == (
-            f"interrupted after {done} of 300 cells; they are in 's', and the same call goes on "
-            "from there\n"
+            f"interrupted after {done} of 300 cells; they are in 's', and the same call continues\n"
         )
         and 3 < done < 300
     )

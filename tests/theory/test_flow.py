@@ -156,6 +156,7 @@ SAMPLED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLED)
 def test_flow_is_where_sampled_runs_go(name):
     """The mean of 32 runs at d = 600, within 5 standard errors and 10 / d."""

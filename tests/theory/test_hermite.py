@@ -50,6 +50,7 @@ LINKS += [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", LINKS, ids=repr)
 def test_analytic_tensors_are_those_of_the_compiled_link(link):
     for order in range(7):
@@ -220,6 +221,7 @@ def test_every_activation_is_in_the_list():
     assert set(sq.activations()) <= set(FUNCTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", FUNCTIONS)
 def test_coefficients_to_order_30(sigma):
     c = sq.theory.hermite_coefficients(sigma)

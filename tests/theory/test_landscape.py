@@ -114,6 +114,7 @@ def test_boundaries_are_where_regions_change():
             assert (below, above) in pairs, (name, a, omega)
 
 
+@pytest.mark.slow
 def test_boundary_errors_are_below_1e_6(diagram):
     assert (
         max(diagram.boundary_error.values()) < 1e-6

@@ -79,6 +79,7 @@ def test_dense_is_symmetric_and_contracts_alike(rng):
         C(np.ones(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("L, k", [(2, 3), (3, 3), (2, 6), (3, 4), (5, 3), (4, 5), (7, 3), (6, 4)])
 def test_bounds_bracket_brute_force(L, k, rng):
     for _ in range(3 if L**k < 300 else 1):
