@@ -386,11 +386,11 @@ def _ratio(a: Any, b: Any, undecided: float) -> Any:
 
 def _summary(median: float, interval: Interval) -> str:
     low, high = (f"{x:.0f}" if math.isfinite(x) else "not reached" for x in interval)
-    return (
-        f"median step {median:.0f} (95 % interval {low} to {high})"
-        if math.isfinite(median)
-        else f"median step not reached (95 % interval from {low})"
-    )
+    if math.isfinite(median):
+        return f"median step {median:.0f} (95 % interval {low} to {high})"
+    if math.isfinite(interval.low):
+        return f"median step not reached (95 % interval from {low})"
+    return "median step not reached"
 
 
 def of_dataset(dataset: xr.Dataset, eta: float | None) -> FirstPassage:
