@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from .. import theory
 from .._lazy import xarray as xr
@@ -130,7 +129,7 @@ def disc(figure: Any, ax: Any, x: Any, R: Any) -> None:
     centre = R[len(x) // 2, len(x) // 2]
     filled = style.disc(ax, x, R - centre, 25, "cividis", lines=2)
     bar = figure.colorbar(filled, ax=ax, label="$R(e, m) - R(0, 0)$", shrink=0.85)
-    bar.ax.yaxis.set_major_locator(MaxNLocator(5))
+    bar.ax.locator_params(axis="y", nbins=5)
     ax.set(
         xlabel="positional overlap $e$",
         ylabel="overlap $m$",

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from .. import theory
 from .._lazy import scipy
@@ -232,7 +231,7 @@ def _landscape(figure: Picture, ax: Any, data: xr.Dataset) -> None:
     x = data["grid_e"].values
     filled = disc(ax, x, data["risk"].values, 24, "Greys_r")
     bar = figure.colorbar(filled, ax=ax, label="risk $R(e, m)$, half square", shrink=0.8)
-    bar.ax.yaxis.set_major_locator(MaxNLocator(5))
+    bar.ax.locator_params(axis="y", nbins=5)
     for i, loss in enumerate(data["loss"].values):
         e, m = (
             data[f"path_{letter}"].sel(loss=loss).transpose("path", "path_step").values

@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 
 from ..plots import drawing
 from ..plots.bands import COLOURS, MARKERS, STYLES, median_and_band
-from ..plots.theory import clip_to_disc
 from ..report.statistics import Measured, columns
 
 if TYPE_CHECKING:
@@ -104,6 +101,12 @@ def disc(
     ScalarMappable
         For a colour bar.
     """
+    drawing.load()
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    from ..plots.theory import clip_to_disc
+
     inside = R[np.add.outer(x**2, x**2) <= 1]
     values = np.linspace(float(np.nanmin(inside)), float(np.nanmax(inside)), levels)
     filled = ax.contourf(x, x, R.T, levels=values, cmap=cmap, extend="both")
