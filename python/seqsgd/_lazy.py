@@ -11,14 +11,28 @@ class _Lazy(ModuleType):
     """Stands for a module until an attribute of it is used."""
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(import_module(self.__name__), name)
+        module = import_module(self.__name__)
+        try:
+            value = getattr(module, name)
+        except AttributeError:
+            if name.startswith("_"):
+                raise
+            value = import_module(f"{self.__name__}.{name}")
         setattr(self, name, value)
         return value
 
 
 if TYPE_CHECKING:
+    import matplotlib as matplotlib
+    import matplotlib.cm
+    import matplotlib.colors
+    import matplotlib.mathtext
+    import matplotlib.pyplot
     import scipy as scipy
     import xarray as xarray
+    from matplotlib.backends import backend_agg as backend_agg
 else:
+    matplotlib = _Lazy("matplotlib")
+    backend_agg = _Lazy("matplotlib.backends.backend_agg")
     scipy = _Lazy("scipy")  # which loads its submodules by itself
     xarray = _Lazy("xarray")

@@ -31,8 +31,7 @@ INSIDE = {
     "cli/main.py": (4, "commands load what they run, so that --help is quick"),
     "dynamics/flow.py": (3, "the theory, which simulations of other dynamics do not need"),
     "models/identity/__init__.py": (1, "code of functions is read where there are functions"),
-    "figures/style.py": (3, "matplotlib, after the backend"),
-    "plots/drawing.py": (9, "matplotlib, and the backend that the user chose before"),
+    "figures/style.py": (1, "matplotlib, after the backend"),
     "simulate.py": (1, "xarray"),
     "sweeps/jobs.py": (1, "cloudpickle, which is optional"),
     "sweeps/owner.py": (1, "ctypes, on one system"),
@@ -41,7 +40,7 @@ INSIDE = {
     "theory/landscape.py": (1, "matplotlib, through plots"),
     "theory/phases.py": (1, "matplotlib, through plots"),
 }
-LIMIT = 32
+LIMIT = 30
 
 
 def circles(arrows: set[tuple[str, str]]) -> list[set[str]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .._lazy import matplotlib
 from ..plots import drawing
 from ..plots.bands import COLOURS, MARKERS, STYLES, median_and_band
 from ..report.statistics import Measured, columns
@@ -102,9 +103,6 @@ def disc(
         For a colour bar.
     """
     drawing.load()
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
     from ..plots.theory import clip_to_disc
 
     inside = R[np.add.outer(x**2, x**2) <= 1]
@@ -116,7 +114,7 @@ def disc(
         drawn.append(ax.contour(x, x, R.T, levels=values[::lines], **style))
     clip_to_disc(ax, *drawn)
     ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
-    return ScalarMappable(Normalize(values[0], values[-1]), cmap)
+    return matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(values[0], values[-1]), cmap)
 
 
 def points(

@@ -6,9 +6,11 @@ import os
 import re
 import sys
 from contextlib import AbstractContextManager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .. import _checks
+from .._lazy import backend_agg, matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +37,7 @@ def load() -> None:
         return
     wanted = os.environ.pop(VARIABLE, None)
     try:
-        import matplotlib
+        import_module("matplotlib")
     finally:
         if wanted is not None:
             os.environ[VARIABLE] = wanted
@@ -53,10 +55,8 @@ def figure(**options: Any) -> Figure:
     wrong = f"{VARIABLE}: expected a backend that matplotlib has here, got {wanted!r}"
     if _unknown is not None and wanted == _unknown and "matplotlib.pyplot" not in sys.modules:
         raise ValueError(wrong)
-    from matplotlib import pyplot
-
     try:
-        return pyplot.figure(**options)
+        return matplotlib.pyplot.figure(**options)
     except ImportError as e:
         raise ValueError(f"{wrong} ({e})") from None
 
@@ -73,8 +73,6 @@ def axes(ax: Any, *, figsize: tuple[float, float] | None = None, **options: Any)
 def checked(name: str, value: Any, kind: str) -> Any:
     """Check the type of a matplotlib object such as axes.Axes."""
     load()
-    from importlib import import_module
-
     module, _, cls = kind.rpartition(".")
     return _checks.instance(
         name,
@@ -87,29 +85,22 @@ def checked(name: str, value: Any, kind: str) -> Any:
 def check_color(name: str, value: Any) -> None:
     """Refuse what matplotlib does not take for a colour."""
     load()
-    from matplotlib.colors import is_color_like
-
-    if not is_color_like(value):
+    if not matplotlib.colors.is_color_like(value):
         raise ValueError(f"{name}: expected a matplotlib colour, got {_checks.short(value)}")
 
 
 def agg_figure(**options: Any) -> Figure:
     """Create a figure for files: pyplot does not manage it, and no display is needed."""
     load()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(**options)
-    FigureCanvasAgg(figure)
+    figure = matplotlib.figure.Figure(**options)
+    backend_agg.FigureCanvasAgg(figure)
     return figure
 
 
 def fonts_embedded() -> AbstractContextManager[None]:
     """Return a context in which PDF and PostScript embed Type 42 fonts, as journals ask."""
     load()
-    from matplotlib import rc_context
-
-    return rc_context({"pdf.fonttype": 42, "ps.fonttype": 42})
+    return matplotlib.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42})
 
 
 def text(label: object) -> str:
@@ -120,14 +111,12 @@ def text(label: object) -> str:
     if "$" not in words:
         return words
     load()
-    from matplotlib import rcParams
-
-    if not rcParams["text.parse_math"]:
+    if not matplotlib.rcParams["text.parse_math"]:
         return words
     parts: list[str] = []
     end = start = 0
     while found := _SPAN.search(words, start):
-        if rcParams["text.usetex"] or _parses(found[0]):
+        if matplotlib.rcParams["text.usetex"] or _parses(found[0]):
             parts += [_plain(words[end : found.start()]), found[0]]
             end = start = found.end()
         else:  # its last dollar may be the first of another
@@ -140,10 +129,8 @@ def _plain(words: str) -> str:
 
 
 def _parses(formula: str) -> bool:
-    from matplotlib.mathtext import MathTextParser
-
     try:
-        MathTextParser("path").parse(formula)
+        matplotlib.mathtext.MathTextParser("path").parse(formula)
     except ValueError:
         return False
     return True
