@@ -15,9 +15,11 @@ class _Lazy(ModuleType):
         try:
             value = getattr(module, name)
         except AttributeError:
-            if name.startswith("_"):
-                raise
-            value = import_module(f"{self.__name__}.{name}")
+            try:
+                value = import_module(f"{self.__name__}.{name}")
+            except ModuleNotFoundError:
+                missing = f"module {self.__name__!r} has no attribute {name!r}"
+                raise AttributeError(missing) from None
         setattr(self, name, value)
         return value
 

@@ -114,7 +114,8 @@ def test_what_the_reduced_dynamics_refuses():
     for tokens in ("rademacher", "uniform", sq.StudentT(5.0)):
         with pytest.raises(
             ValueError,
-            match=r"^tokens: dynamics='reduced' is exact for Gaussian tokens only, got .*; use "
+            match=r"^tokens: dynamics='reduced' is exact for Gaussian tokens only, "
+            r"expected 'gaussian' or Correlated, got .*; use "
             r"dynamics='sampled'$",
         ):
             sq.simulate(task, d=10, steps=5, lr=0.1, dynamics="reduced", tokens=tokens)

@@ -17,7 +17,7 @@ from ..models.simulation import Run
 from ..models.tokens import Correlated
 from . import core
 from .labels import labelled
-from .protocol import Arrays, Variable, Watch
+from .protocol import Arrays, OtherVersion, Variable, Watch
 
 Array = Any
 BLOCK = 64  # records
@@ -237,6 +237,11 @@ class Flow:
         return {name[1:]: np.array(getattr(self, name)) for name in self._STATE}
 
     def restore(self, state: Arrays) -> None:
+        theirs = np.asarray(state["starts"])
+        if theirs.shape == self._starts.shape and not np.allclose(theirs, self._starts, atol=1e-9):
+            raise OtherVersion(
+                "was made by an earlier version of seqsgd, whose flows start elsewhere"
+            )
         for name in self._STATE:
             mine, theirs = getattr(self, name), np.asarray(state[name[1:]])
             if name in ("_states", "_integral"):  # made on a grid that may have ended elsewhere

@@ -28,6 +28,10 @@ class Variable(NamedTuple):
     meaning: str
 
 
+class OtherVersion(Exception):
+    """A state of an earlier version of seqsgd, in which it meant something else."""
+
+
 class Resumable(Protocol):
     """Something a checkpoint can hold."""
 

@@ -42,7 +42,8 @@ def check_tokens(dynamics: str, tokens: str | Tokens) -> None:
     why = TRAITS[dynamics].gaussian
     if why and tokens != "gaussian" and not isinstance(tokens, Correlated):
         raise ValueError(
-            f"tokens: dynamics={dynamics!r} {why}, got {tokens!r}; use dynamics='sampled'"
+            f"tokens: dynamics={dynamics!r} {why}, expected 'gaussian' or Correlated, got "
+            f"{tokens!r}; use dynamics='sampled'"
         )
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from .. import _core, _files, _version
 from .._seed import Seed
+from ..dynamics.protocol import OtherVersion
 from ..models.identity import NAME_IT, Functions, canonical
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Checkpoint:
                 engine.restore(
                     {k[6:]: v for k, v in self._loaded[1].items() if k.startswith("state/")}
                 )
+            except OtherVersion as e:
+                raise ValueError(f"checkpoint: {str(self.path)!r} {e}") from None
             except (KeyError, ValueError, TypeError, ArithmeticError, IndexError) as e:
                 raise self._unreadable(e) from None
             self._loaded = None

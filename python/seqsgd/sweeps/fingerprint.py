@@ -12,6 +12,7 @@ from ..models.simulation import Run
 # key are computed again.
 # 2: functions of the user's are known by all they rest on.
 KEY_VERSION = 2
+KEY_VERSIONS = {"flow": 3}  # 3: flows start where reduced runs start
 
 SIZE = ("runs", "first_run", "threads")  # how much of a cell is computed at once, and on what
 WATCHED = ("steps", "record", "stop")  # how long a cell is followed, and how it is looked at
@@ -71,4 +72,5 @@ def _identify(
         what = digest({k: v for k, v in fields.items() if k not in WATCHED})
         words = (int.from_bytes(what[i : i + 4], "little") for i in range(0, 16, 4))
         seed = Seed(root.entropy, (*root.spawn_key, *words), root.pool_size)
-    return seed, digest({"version": KEY_VERSION, "run": fields, "rng": seed.to_plain()})
+    version = KEY_VERSIONS.get(run.dynamics, KEY_VERSION)
+    return seed, digest({"version": version, "run": fields, "rng": seed.to_plain()})

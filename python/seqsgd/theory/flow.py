@@ -13,6 +13,7 @@ import numpy.typing as npt
 from .. import _checks, models
 from .._checks import Float64
 from ..models.rates import Schedule, schedule
+from ..plots import drawing
 from ._drift import Drift, covariance
 from ._path import integrate
 from ._right_hand_side import drift
@@ -57,6 +58,7 @@ class Flow:
 
     def plot(self, ax: Axes | None = None, *, time: bool = False) -> Axes:
         """Draw m and e against steps (or t), as absolute values, in the style of `Result.plot`."""
+        drawing.load()  # before matplotlib is imported
         from ..plots.theory import plot_flow
 
         return plot_flow(self, ax, time)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from .. import _checks, models
 from .._checks import Float64
+from ..plots import drawing
 from ._critical import search
 from ._drift import Field, field
 from .expectation.interpolation import Chebyshev
@@ -208,6 +209,7 @@ class Landscape:
         legend : bool
             Whether to name the marks, below the axes.
         """
+        drawing.load()  # before matplotlib is imported
         from ..plots.theory import plot_landscape
 
         return plot_landscape(self, ax, surface, legend)

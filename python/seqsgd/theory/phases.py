@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from .. import _checks, models
 from .._checks import Float64
+from ..plots import drawing
 from .risk import engine, risk
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ class PhaseDiagram:
         legend : bool
             Whether to name regions and lines, to the right of the axes.
         """
+        drawing.load()  # before matplotlib is imported
         from ..plots.theory import plot_phases
 
         return plot_phases(self, REGIONS, ax, legend)

@@ -185,7 +185,7 @@ class alignas(128) PackedRuns final : public WorkItem {
     }
   }
 
-  // Xoshiro16 that stand empty cost as much as others.
+  // Lanes that stand empty cost as much as others.
   void repack_if_it_pays(Index target) {
     Index live = 0, groups = 0, step = -1;
     for (const Packed& g : groups_) {

@@ -33,7 +33,7 @@ class SampledSimulation : public Simulation {
                                                     std::uint32_t(first_run + r), positions));
   }
 
-  // TokenStream one sequence x (L, d) of the caller's to a run; y (k), or null for the teacher's
+  // Feed one sequence x (L, d) of the caller's to a run; y (k), or null for the teacher's
   // label with this noise (k standard normals, or null for none). Returns the loss before the step;
   // NaN, and no step, where a value was not finite. Units: entries of x have mean 0 and variance
   // 1/d. Data of unit variance is to be divided by sqrt(d); nothing here looks.

@@ -1,6 +1,6 @@
-// Advances the units of a simulation over threads, slice by slice, so that all move nearly in step
-// and whoever waits can look or stop. Results never depend on the slices: a unit's draws are
-// addressed by its step.
+// Advances the work items of a simulation over threads, slice by slice, so that all move nearly in
+// step and whoever waits can look or stop. Results never depend on the slices: the draws of an item
+// are addressed by its step.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ class Scheduler {
   using Watch = std::function<bool(Index run_steps)>;  // called in the caller's thread; true
                                                        // pauses, and is the last call
 
-  // True when every unit has reached the target or has halted.
+  // True when every item has reached the target or has halted.
   static bool advance(const std::vector<std::unique_ptr<WorkItem>>& units, Index target,
                       int threads, const Watch& watch) {
     Scheduler e(units, target);

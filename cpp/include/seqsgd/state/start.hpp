@@ -37,7 +37,7 @@ inline double first_overlap(const InitialCondition& init, std::uint64_t seed, st
   return turned ? -init.m0 : init.m0;
 }
 
-// WorkItem vector in the direction of x orthogonal to the columns of the orthonormal Q.
+// Unit vector in the direction of x orthogonal to the columns of the orthonormal Q.
 inline Vector unit_orthogonal(Vector x, const Matrix& Q) {
   remove_along(Q, Q.cols(), x);
   return x.normalized();

@@ -78,7 +78,7 @@ class LaneGroup {
   }
   Index step() const { return step_; }
 
-  // Xoshiro16 that are watched for a passage, and for values that are not finite.
+  // Lanes that are watched for a passage, and for values that are not finite.
   void watch(int lane, bool passage, bool alive) {
     seeks_[lane / Pack::size][lane % Pack::size] = passage ? -1 : 0;
     lives_[lane / Pack::size][lane % Pack::size] = alive ? -1 : 0;
