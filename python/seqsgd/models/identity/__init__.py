@@ -1,8 +1,8 @@
-"""When two functions of the user's are the same.
+"""Decide whether two user functions are the same.
 
-Equality of models, keys of sweeps, checkpoints and what the theory keeps rest on this. A function
-is known by what it is made of (`exact`), by the name that `Named` gives it, or not at all
-(`Unknown`).
+Equality of models, keys of sweeps, checkpoints and caches of the theory use this. A function is
+identified by its code and data (`exact`) or by the name that `Named` gives it. If neither is
+possible, it is `Unknown`.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ NAME_IT = 'sq.Named("my link, version 1", function) gives it a name'
 
 
 def digest(plain: Any) -> bytes:
-    """32 bytes for plain data."""
+    """Return the SHA-256 digest of plain data, 32 bytes."""
     return hashlib.sha256(
         json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
     ).digest()
 
 
 def exact(function: Any) -> str:
-    """A text that is equal for functions made of the same, in every process of one Python version.
+    """Return a text that is equal for functions with the same code and data.
+
+    It is the same in every process of one Python version.
 
     Raises
     ------
     Unknown
-        Where something in it cannot be looked into.
+        If the function uses something whose contents cannot be read.
     """
-    from ._values import Encoder  # loads what only functions need
+    from ._values import Encoder  # only user functions need it
 
     if isinstance(function, int):
         raise Unknown("an address, which is another one in every process")
@@ -52,32 +54,32 @@ def exact(function: Any) -> str:
         raise
     except RecursionError:
         raise Unknown("data nested too deeply to be looked into") from None
-    except Exception as e:  # of the user's objects, when they are looked at
+    except Exception as e:  # user objects may raise anything while they are read
         raise Unknown(f"what raises when it is looked at ({type(e).__name__})") from None
 
 
 class Functions:
-    """The functions met while some models are written down, each looked at once.
+    """Functions found while models are converted to plain data, each of them read once.
 
     Parameters
     ----------
     loose : bool
-        Functions that are not known exactly are numbered as they come, which tells them apart
-        here and nowhere else; otherwise they are refused.
+        Whether functions that cannot be identified exactly are numbered in the order in which they
+        are found. Such numbers distinguish them within this object only. Otherwise such functions
+        raise Unknown.
     """
 
     def __init__(self, *, loose: bool = False) -> None:
         self.loose = loose
-        self.met: dict[str, Any] = {}  # by where each was met last
-        self.unknown: dict[str, str] = {}  # where, and why
-        self.named: list[Any] = []  # functions with a name, of which nothing else is written down
-        self._texts: dict[
-            int, tuple[object, str, str]
-        ] = {}  # kept alive, so that an id stays theirs
+        self.met: dict[str, Any] = {}  # by the place where each was last found
+        self.unknown: dict[str, str] = {}  # reason, by place
+        self.named: list[Any] = []  # functions inside `Named`, whose plain form is only the name
+        # It contains the functions themselves: they stay alive, so no other object gets their id.
+        self._texts: dict[int, tuple[object, str, str]] = {}
         self._numbered = 0
 
     def plain(self, function: Any, where: str) -> dict[str, Any]:
-        """What stands for a function."""
+        """Return the plain form of a function. Raises Unknown (see `loose`)."""
         self.met[where] = function
         text, why = self._look(function)
         if why:
@@ -90,7 +92,7 @@ class Functions:
         return {"type": "function", "code": text}
 
     def behind_names(self) -> list[str | int]:
-        """What named functions are made of; the id of those that cannot be looked into."""
+        """Return the texts of functions inside `Named`, or the id of those that cannot be read."""
         looks = [(f, *self._look(f)) for f in self.named]
         return [id(f) if why else text for f, text, why in looks]
 
@@ -107,21 +109,27 @@ class Functions:
 
 
 def canonical(value: Any, where: str = "", functions: Functions | None = None) -> Any:
-    """Plain data that is equal for equal values only: of models, and of what their fields hold.
+    """Return plain data that is equal only for equal values.
 
     Parameters
     ----------
     value : Any
+        A model, or what a field of a model contains.
     where : str
-        Its name, for messages.
+        Name of the value, for messages.
     functions : Functions, optional
-        Of several calls, to look at each function once. None: those that are not known exactly
-        are refused.
+        Shared by several calls, so that each function is read once. With None, functions that
+        cannot be identified exactly raise Unknown.
+
+    Returns
+    -------
+    Any
 
     Raises
     ------
     Unknown
-        A ValueError in one line, which says how to name the function.
+        If a function cannot be identified. It is a ValueError; its line says how to name the
+        function.
     """
     return _canonical(value, where, functions or Functions())
 
@@ -154,9 +162,9 @@ def _canonical(value: Any, where: str, functions: Functions) -> Any:
 
 
 class Same:
-    """Stands for a function where models are compared.
+    """Stand-in for a function in the comparison of models.
 
-    Equal if it is the same object, or made of the same as far as that is known.
+    Two are equal if the functions are the same object, or are known to have the same code and data.
     """
 
     __slots__ = ("function",)
@@ -174,7 +182,7 @@ class Same:
         except Unknown:
             return False
 
-    def __hash__(self) -> int:  # of what never changes in it
+    def __hash__(self) -> int:  # from parts that never change
         f = self.function
         return hash(
             (type(f).__qualname__, f.__code__.co_code if type(f) is types.FunctionType else None)
@@ -182,7 +190,7 @@ class Same:
 
 
 def function_name(f: object) -> str:
-    """How a user's function is written down for people."""
+    """Return the name of a user function, for messages and files."""
     if isinstance(f, int):
         return "an address"
     name = getattr(f, "__qualname__", None) or getattr(f, "__name__", None)
@@ -193,11 +201,11 @@ def function_name(f: object) -> str:
 
 
 def remembered(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """As functools.lru_cache, for functions of models.
+    """Cache results like functools.lru_cache, for functions that take models.
 
-    A user's function that has changed since counts as another one; nothing is kept where that
-    cannot be known. One with a name counts as another one too if it is seen to have changed: the
-    name is for stores and files.
+    A user function that has changed counts as a different one; if a change cannot be detected,
+    nothing is cached. A function inside `Named` also counts as a different one if it is seen to
+    have changed: here its name alone does not identify it.
     """
 
     def decorate(f: Callable[P, R]) -> Callable[P, R]:
@@ -219,7 +227,7 @@ def remembered(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     return kept[key][0]
             value = f(*args, **kwargs)
             with lock:
-                kept[key] = value, given  # alive, so that an id stays theirs
+                kept[key] = value, given  # kept alive, so that no other object gets their id
                 if len(kept) > maxsize:
                     kept.popitem(last=False)
             return value

@@ -1,4 +1,4 @@
-"""Texts of NumPy's arrays, scalars and types."""
+"""Texts of NumPy arrays, scalars and dtypes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _KINDS = (np.ndarray, np.memmap, np.matrix, np.recarray, np.ma.MaskedArray)
 
 
 def array(value: Any, encode: Callable[[Any], Any]) -> Any:
-    """Of an array, a scalar or a dtype.
+    """Return plain data for an array, a scalar or a dtype.
 
-    Types of numbers, byte orders, signs of zero and masks are told apart; objects are refused.
+    It distinguishes dtypes, byte orders, signs of zero and masks. Raises Unknown for arrays of
+    objects.
     """
     if isinstance(value, np.dtype):
         return ["dtype", _dtype(value, encode)]
@@ -25,7 +26,7 @@ def array(value: Any, encode: Callable[[Any], Any]) -> Any:
     if type(value) not in _KINDS:
         raise Unknown(f"an array of type {type(value).__module__}.{type(value).__qualname__}")
     kind = "ndarray" if isinstance(value, np.memmap) else type(value).__name__
-    order = "F" if value.flags.fnc else "C"  # sums go along memory
+    order = "F" if value.flags.fnc else "C"  # the order of summation depends on it
     mask: Any = None
     if isinstance(value, np.ma.MaskedArray):
         mask = [_contents(np.ma.getmaskarray(value)), array(np.asarray(value.fill_value), encode)]
@@ -57,10 +58,9 @@ def _dtype(dtype: np.dtype[Any], encode: Callable[[Any], Any]) -> Any:
 
 
 def _contents(a: np.ndarray[Any, Any]) -> Any:
-    if a.dtype.names is not None:  # between fields there may be anything
+    if a.dtype.names is not None:  # bytes between fields are arbitrary
         return [_contents(a[name]) for name in a.dtype.names]
-    if a.dtype.kind in "fc" and a.dtype.itemsize > (
-        8 if a.dtype.kind == "f" else 16
-    ):  # long doubles have unused bytes
+    # Long doubles have unused bytes, which are arbitrary.
+    if a.dtype.kind in "fc" and a.dtype.itemsize > (8 if a.dtype.kind == "f" else 16):
         return [repr(x) for x in a.ravel()]
     return hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Texts of numbers and strings, as in the constants of code, and what all these texts share."""
+"""Texts of numbers and strings, and what all texts of functions share."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type
 
 
 class Compared:
-    """What is compared by the fields that it names: the base of all models."""
+    """Base of all models: compared by the fields in `_identity`."""
 
-    _functions: ClassVar[tuple[str, ...]] = ()  # fields that may hold a function of the user's
+    _functions: ClassVar[tuple[str, ...]] = ()  # fields that may contain a user function
 
     def _identity(self) -> dict[str, Any]:
-        """The fields by which it is compared."""
+        """Return the fields that comparison uses."""
         raise NotImplementedError
 
 
 class Unknown(ValueError):
-    """A function that cannot be told from every other one; says what it rests on."""
+    """A function that cannot be distinguished from all others; the text says why."""
 
 
 def atom(value: Any) -> Any:
-    """Of a value whose type is one of ATOMS. Types, signs of zero and NaNs are told apart."""
+    """Return plain data for a value whose type is in ATOMS.
+
+    It distinguishes types, signs of zero and NaNs.
+    """
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
@@ -39,5 +42,5 @@ def atom(value: Any) -> Any:
 
 
 def unordered(texts: list[Any]) -> list[Any]:
-    """Elements of a set in an order that does not depend on hashes, which processes differ in."""
+    """Sort the elements of a set without their hashes, which differ between processes."""
     return sorted(texts, key=lambda t: json.dumps(t, sort_keys=True))

@@ -1,4 +1,4 @@
-"""Code objects: what they do, and which names from outside they rest on."""
+"""Code objects: what they do, and which outside names they use."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _LOADS = {
 _ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD"}
 _BETWEEN = {"EXTENDED_ARG", "CACHE", "PUSH_NULL", "NOP"}
 _CONSTANTS = frozenset(dis.hasconst)
-# kinds of function and of arguments; not the __future__ of the file, nor whether it is a nested one
+# Kinds of function and of arguments, without the file's __future__ imports and nesting.
 _FLAGS = 0x3FF & ~inspect.CO_NESTED
 _KEPT = 4096
 
 
 class Code(NamedTuple):
-    """What is known of a code object and of those inside it.
+    """Contents of a code object and of the code objects inside it.
 
     Attributes
     ----------
     text : list
-        Bytecode, constants in use and names, without the places in the file, the function's name
-        and its documentation. Differs between Python versions.
+        Bytecode, constants in use and names, without line numbers, the function's name and its
+        docstring. It differs between Python versions.
     chains : frozenset of tuples
-        Names looked up outside, each with the attributes taken from it at once:
+        Outside names, each with the attributes that are taken from it directly:
         ("np", "linalg", "norm").
     imports : frozenset of (module, level)
-        What it imports itself.
+        Imports inside the code.
     """
 
     text: Any
@@ -53,7 +53,7 @@ _read: dict[int, tuple[types.CodeType, Code]] = {}
 
 
 def read(code: types.CodeType) -> Code:
-    """See Code. Kept, as code never changes."""
+    """Return the contents of a code object. They are cached, as code never changes."""
     known = _read.get(id(code))
     if known is None:
         if len(_read) >= _KEPT:
@@ -67,10 +67,8 @@ def _analyse(code: types.CodeType) -> Code:
     chains: set[Chain] = set()
     imports: set[tuple[str, int]] = set()
     chain: list[str] | None = None
-    before: list[Any] = [
-        0,
-        0,
-    ]  # the last two arguments: an import is preceded by its level and the names it takes
+    # The last two arguments: an import follows its level and the names that it takes.
+    before: list[Any] = [0, 0]
     for i in dis.get_instructions(code):
         if i.opcode in _CONSTANTS and i.arg is not None:
             used.add(i.arg)

@@ -1,4 +1,4 @@
-"""Functions and classes of libraries, which are known by their names."""
+"""Functions and classes of libraries, which are identified by their names."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NAMED = (
 
 
 def is_library(module: str) -> bool:
-    """Whether a module belongs to a library that is known by its names."""
+    """Return whether a module belongs to a library whose objects are identified by their names."""
     return _root_is_library(module.partition(".")[0])
 
 
@@ -47,7 +47,7 @@ def _root_is_library(root: str) -> bool:
     spec = getattr(sys.modules.get(root), "__spec__", None) or importlib.util.find_spec(root)
     if spec is None or spec.origin in (None, "frozen"):
         return spec is not None and spec.origin is not None
-    where = Path(spec.origin).resolve()  # a user's statistics.py is not the standard library's
+    where = Path(spec.origin).resolve()  # your statistics.py is not the standard library's
     stdlib = [Path(sysconfig.get_path(p)).resolve() for p in ("stdlib", "platstdlib")]
     return any(p in where.parents for p in stdlib) and not {"site-packages", "dist-packages"} & set(
         where.parts
@@ -55,14 +55,16 @@ def _root_is_library(root: str) -> bool:
 
 
 def library_name(value: Any) -> list[str] | None:
-    """Module and name of what a library has; None for all else, whatever it calls itself."""
-    kind = type(value)  # not what it says that it is: wrappers lie
+    """Return ["library", module, name] for an object of a library, otherwise None.
+
+    The object must be found under that name: its own attributes are no proof.
+    """
+    kind = type(value)  # not __class__, which wrappers fake
     if issubclass(kind, np.ufunc):
         modules, name = list(_UFUNCS), value.__name__
     elif issubclass(kind, _NAMED):
-        owner = getattr(
-            value, "__objclass__", value
-        )  # methods of built-in types say only whose they are
+        # Methods of built-in types have no __module__, but the class that they belong to has.
+        owner = getattr(value, "__objclass__", value)
         modules, name = (
             [str(getattr(owner, "__module__", ""))],
             str(getattr(value, "__qualname__", "")),

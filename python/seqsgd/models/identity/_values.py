@@ -1,4 +1,4 @@
-"""Texts of functions and of everything they may rest on."""
+"""Texts of functions and of everything that they may use."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from ._atoms import ATOMS, Compared, Unknown, atom, unordered
 from ._code import Chain, read
 from ._library import is_library, library_name
 
-LIMIT = 200_000  # objects that a function may rest on
+LIMIT = 200_000  # objects that a function may use
 
 _WORDS = "eval exec compile globals locals vars __import__ open input breakpoint"
-_DYNAMIC = {id(getattr(builtins, n)): n for n in _WORDS.split()}  # may do anything
+_DYNAMIC = {id(getattr(builtins, n)): n for n in _WORDS.split()}  # may use anything
 _REFUSED: Any = (
     *(np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random),
-    *(ctypes._SimpleCData.__base__, ctypes.CDLL),  # all of ctypes' data: most of it is addresses
+    *(ctypes._SimpleCData.__base__, ctypes.CDLL),  # all ctypes data: most of it is addresses
     *(np.ufunc, itertools.count, type(os.environ)),
 )
-# of a class: where it stands, what it says about itself, and the caches of its machinery
+# Attributes of a class that do not change what it does: its place, its documentation, caches.
 _ASIDE = set(
     """
     __module__ __qualname__ __doc__ __dict__ __weakref__ __slotnames__ __firstlineno__
@@ -47,21 +47,28 @@ _ENUM = set(
     _value_repr_ _flag_mask_ _all_bits_ _singles_mask_ _inverted_ _boundary_
     """.split()
 )
-_SHARED_RANDOM = getattr(np.random.mtrand, "_rand", None)  # distributions of SciPy hold it
+_SHARED_RANDOM = getattr(np.random.mtrand, "_rand", None)  # SciPy distributions contain it
 _MEMBER = ("_name_", "_value_", "_sort_order_", "__objclass__")
 _OWN_FORM = ("__reduce__", "__reduce_ex__", "__getstate__")
 
 
 class Encoder:
-    """Turns one function into nested lists that JSON takes; equal ones are made of the same.
+    """Convert one function to nested lists for JSON, equal only for the same code and data.
 
-    What is met again (and may be a cycle) is written as its number. Types are always told apart.
+    An object that is found again, possibly in a cycle, becomes its number. Types are always
+    distinguished.
+
+    Parameters
+    ----------
+    around : iterable of int
+        Ids of objects found before, outside the set that contains this one. If one of them is found
+        again, Unknown is raised.
     """
 
     def __init__(self, around: Iterable[int] = ()) -> None:
         self._around = frozenset(around)
         self._number: dict[int, int] = {}
-        self._alive: list[Any] = []  # so that no id is used twice
+        self._alive: list[Any] = []  # so that no id is reused
         self._count = 0
 
     def __call__(self, value: Any) -> Any:
@@ -164,9 +171,15 @@ class Encoder:
     def _lookup(
         self, f: types.FunctionType, chain: Chain, cells: dict[str, Any]
     ) -> tuple[bool, Any, bool]:
-        """Whether a name with its attributes leads anywhere, where, and whether a library has it.
+        """Look up a name and then its attributes, through modules: they do not count themselves.
 
-        Modules are gone through: only what is taken from them counts.
+        Returns
+        -------
+        found : bool
+        value : Any
+            The last object found, which may be followed by more attributes.
+        library : bool
+            Whether the module that it was taken from belongs to a library.
         """
         name, *attributes = chain
         library = False
@@ -186,7 +199,10 @@ class Encoder:
         return True, value, library
 
     def _numba(self, f: Any) -> Any:
-        """Compiled code keeps data of global variables as they were: nobody knows when."""
+        """Encode a numba function.
+
+        Raises Unknown if it uses global data, of which compiled code keeps older values.
+        """
         for chain in sorted(read(f.py_func.__code__).chains):
             if chain[0] in f.py_func.__globals__:
                 found, value, library = self._lookup(f.py_func, chain, {})
@@ -236,7 +252,7 @@ class Encoder:
     def _items(self, value: Any) -> Any:
         if type(value) is list:
             return ["list", *map(self, value)]
-        if type(value) in (dict, types.MappingProxyType):  # in its order, which a loop over it sees
+        if type(value) in (dict, types.MappingProxyType):  # in their order, which loops depend on
             return [type(value).__name__, *([self(k), self(v)] for k, v in value.items())]
         return self._instance(value, type(value))
 
@@ -286,7 +302,7 @@ class Encoder:
         return ["descriptor", value.__name__]
 
     def _instance(self, value: Any, cls: type) -> Any:
-        """By its class and the data that pickling would take."""
+        """Encode an object by its class and the data that pickle would save."""
         reduce: Callable[..., Any] | None = copyreg.dispatch_table.get(cls)
         if library_name(cls) is None:
             looks = next(c for c in cls.__mro__ if "__getattribute__" in vars(c))
@@ -298,7 +314,7 @@ class Encoder:
                 raise Unknown(f"a {cls.__qualname__}, which hides some of what it holds")
         try:
             made = reduce(value) if reduce is not None else value.__reduce_ex__(4)
-        except Exception:  # whatever pickling raises
+        except Exception:  # pickle may raise anything
             return self._refuse(value)
         if isinstance(made, str):
             return self._refuse(value)
