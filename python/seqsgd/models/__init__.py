@@ -1,4 +1,4 @@
-"""The descriptions users put together: frozen, validated, comparable, picklable."""
+"""Descriptions of tasks and simulations: frozen, checked, comparable, picklable."""
 
 from ._base import Model
 from .functions import CActivation, CLink, Hermite, HermiteSeries, Named, PyActivation

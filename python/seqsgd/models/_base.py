@@ -1,6 +1,6 @@
-"""What all models share: frozen, compared by value (arrays and functions too), hashable, picklable.
+"""Base of all models: frozen, hashable, picklable, compared by value (arrays and functions too).
 
-Their repr is short and can be evaluated.
+Their repr is short. It can be evaluated if it contains no function and no large array.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _text(value: object, function: bool = False) -> str:
 
 
 def _key(value: object) -> Any:
-    """Something hashable and comparable that stands for the value."""
+    """Return something hashable that compares equal if the value does."""
     if isinstance(value, np.ndarray):
         return value.shape, value.tobytes()
     if value is None or isinstance(value, (Model, str, int, float)) or type(value) is tuple:
@@ -89,8 +89,8 @@ class Model(Compared):
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def to_plain(self) -> dict[str, Any]:
-        """Numbers, strings, lists and dictionaries only: what a run file or a saved result
-        holds.
+        """Return the plain form that run files and saved results contain: numbers, strings, lists
+        and dictionaries.
         """
         return {"type": type(self).__name__} | {
             name: plain(value) for name, value in self._values().items()
@@ -98,12 +98,12 @@ class Model(Compared):
 
     @classmethod
     def prepare(cls, fields: dict[str, Any]) -> dict[str, Any]:
-        """Last change to the entries of a plain dictionary before they go to the constructor."""
+        """Convert the entries of a plain dictionary to what the constructor takes."""
         return fields
 
 
 def plain(value: object) -> Any:
-    """The plain form of a field."""
+    """Return the plain form of a field."""
     if isinstance(value, Model):
         return value.to_plain()
     if isinstance(value, np.ndarray):

@@ -1,6 +1,4 @@
-"""What each dynamics accepts, as data: the specification of a simulation is checked against it
-before anything that computes is loaded.
-"""
+"""What each dynamics accepts, as data: arguments are checked before numerical code is loaded."""
 
 from __future__ import annotations
 
@@ -16,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Traits:
-    """What a dynamics can do.
+    """Properties of a dynamics.
 
-    Parameters
+    Attributes
     ----------
     gaussian : str
-        Why tokens must be Gaussian, for the message that refuses others; "" if any law will do.
+        Reason why tokens must be Gaussian, for the error message; "" if every law is accepted.
     moves_weights : bool
-        Whether it moves w itself in `dtype`, so that a short step can be rounded away.
+        Whether it moves w itself, in `dtype`, so that rounding can remove a short step.
     """
 
     gaussian: str
@@ -38,7 +36,7 @@ TRAITS = {
 
 
 def check_tokens(dynamics: str, tokens: str | Tokens) -> None:
-    """Refuse a law of tokens that this dynamics cannot take, naming the one that can."""
+    """Raise ValueError if this dynamics does not accept the token law; name one that does."""
     why = TRAITS[dynamics].gaussian
     if why and tokens != "gaussian" and not isinstance(tokens, Correlated):
         raise ValueError(
@@ -48,7 +46,7 @@ def check_tokens(dynamics: str, tokens: str | Tokens) -> None:
 
 
 def too_coarse(dynamics: str, dtype: str, rate: Schedule, d: int, steps: int) -> str | None:
-    """What to warn of where `dtype` rounds steps away."""
+    """Return the text of a warning if rounding to `dtype` removes steps, otherwise None."""
     least = rate.least(steps)
     if not (TRAITS[dynamics].moves_weights and dtype == "float32"):
         return None

@@ -1,4 +1,4 @@
-"""Functions the user brings: Hermite data and C at full speed, Python slowly; names for them."""
+"""Your own functions: Hermite data and C at full speed, Python slowly; names for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .. import _checks, _core
 from ._base import Model
 from .identity import function_name
 
-# the common base of all ctypes function types has no public name
+# The common base of all ctypes function types has no public name.
 _FUNCTION_POINTER: Any = ctypes.CFUNCTYPE(None).__mro__[1]
 
 Term = tuple[float, tuple[tuple[int, int], ...]]
@@ -21,13 +21,19 @@ Term = tuple[float, tuple[tuple[int, int], ...]]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Hermite(Model):
-    """A link given as data: a sum of products of probabilists' Hermite polynomials.
+    """Link given as data: a sum of products of probabilists' Hermite polynomials.
 
     Parameters
     ----------
     terms : sequence of (coefficient, {token: degree, ...})
         `Hermite([(1.0, {1: 1, 2: 4}), (1.0, {3: 2, 4: 2})])` is He_1(z_1) He_4(z_2) + He_2(z_3)
-        He_2(z_4). Tokens are numbered from 1, as in z_1; an empty dictionary gives a constant.
+        He_2(z_4). Tokens are numbered from 1, as in z_1. Degrees are 0 to 30. An empty dictionary
+        gives a constant.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     terms: Any
@@ -69,7 +75,7 @@ class Hermite(Model):
 
     @property
     def tokens(self) -> int:
-        """Largest token number used."""
+        """Largest token number in the terms."""
         return max((t for _, factors in self.terms for t, _ in factors), default=1)
 
     def _compiled(self, L: int, scale: float) -> _core.Link:
@@ -82,7 +88,7 @@ class Hermite(Model):
 
     @classmethod
     def prepare(cls, fields: dict[str, Any]) -> dict[str, Any]:
-        """Keys of TOML and JSON tables are strings: "1" becomes 1."""
+        """Convert the keys of TOML and JSON tables, which are strings: "1" becomes 1."""
         terms = fields.get("terms")
         if isinstance(terms, list):
             fields = fields | {"terms": [_integer_keys(t) for t in terms]}
@@ -100,12 +106,17 @@ def _integer_keys(term: object) -> object:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HermiteSeries(Model):
-    """An activation given as data: sigma = sum_k c_k He_k (probabilists').
+    """Activation given as data: sigma = sum_k c_k He_k, with probabilists' Hermite polynomials.
 
     Parameters
     ----------
-    coefficients : sequence of float
-        c_0, c_1, ...; no 1/k! is applied.
+    coefficients : (n,) array
+        c_0, c_1, ..., without a factor 1/k! (copied).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     coefficients: Any
@@ -122,19 +133,24 @@ class HermiteSeries(Model):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Named(Model):
-    """A function under a name that stands for it: two are the same if their names are.
+    """Function with a name that identifies it: two are the same if their names are.
 
-    For functions that cannot be told from others by looking into them (C functions, objects of
-    other libraries), wherever a model takes a function. That functions of one name do the same, in
-    every process and after every change of the program, is the user's promise: a function that has
-    changed needs a new name.
+    Use it wherever a model takes a function, if seqsgd cannot find out what the function does (C
+    functions, objects of other libraries). You promise that all functions of one name do the same,
+    in every process and after every change of your program. Give a function that you change a new
+    name.
 
     Parameters
     ----------
     name : str
-        Not empty; "my link, version 2".
+        Not empty, for instance "my link, version 2".
     function : callable, or what CLink takes
-        It is called itself, so that the name costs nothing.
+        The function. It is called directly, so the name costs no time.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
 
     Examples
     --------
@@ -165,24 +181,26 @@ class Named(Model):
         return {"name": self.name}
 
     def to_plain(self) -> dict[str, Any]:
-        """As of any function: its name."""
+        """Return the plain form, in which the name stands for the function."""
         return {"type": "function", "name": self.name}
 
     def __call__(self, *args: Any) -> Any:
-        """What the function returns."""
+        """Call the function."""
         return self.function(*args)
 
 
 def bare(f: Any) -> Any:
-    """A function without its name."""
+    """Return a function without its `Named`."""
     return f.function if isinstance(f, Named) else f
 
 
 class _Pointer(Model):
-    """Addresses hold in this process only, so pickling is refused, and none is written down."""
+    """Base of models with C addresses, which no other process can use: they are neither pickled nor
+    saved.
+    """
 
     def to_plain(self) -> dict[str, Any]:
-        """Without addresses."""
+        """Return the plain form, without addresses."""
         out = super().to_plain()
         for name in self._functions:
             if isinstance(out[name], int):
@@ -198,17 +216,22 @@ class _Pointer(Model):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CLink(_Pointer):
-    """A link in C, called without Python at full speed.
+    """Link in C, called at full speed, without Python.
 
     Parameters
     ----------
     function : int, ctypes function, numba cfunc or scipy.LowLevelCallable
-        `void f(const double* zstar, int64_t L, double* y, int64_t k)`: reads z* (L numbers), writes
-        y (k numbers). A LowLevelCallable with user_data receives it as a fifth argument `void*`. It
-        is called from several threads at once. A wrong signature ends the process: nothing can
-        check it here.
+        `void f(const double* zstar, int64_t L, double* y, int64_t k)`. It reads z* (L numbers) and
+        writes y (k numbers). A LowLevelCallable with user_data receives it as a fifth argument,
+        `void*`. Several threads call the function at once. seqsgd cannot check the signature; a
+        wrong one crashes the process.
     k : int
         Output dimension.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     function: Any
@@ -227,8 +250,18 @@ class CLink(_Pointer):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CActivation(_Pointer):
-    """An activation in C: sigma and its derivative, both `double(double)`, as address, ctypes
-    function, numba cfunc or scipy.LowLevelCallable.
+    """Activation in C, called at full speed, without Python.
+
+    Parameters
+    ----------
+    function, derivative : int, ctypes function, numba cfunc or scipy.LowLevelCallable
+        sigma and its derivative, both `double f(double u)`, without user_data. Several threads call
+        them at once. seqsgd cannot check the signature; a wrong one crashes the process.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     function: Any
@@ -249,11 +282,21 @@ class CActivation(_Pointer):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PyActivation(Model):
-    """An activation in Python: sigma and its derivative, float -> float.
+    """Activation in Python.
 
-    Slow: each step takes the interpreter's lock, so threads do not help.
+    It is slow: each step takes the interpreter's lock, so threads do not help.
 
     `Tied((sigma, dsigma))` is the same as `Tied(PyActivation(sigma, dsigma))`.
+
+    Parameters
+    ----------
+    function, derivative : callable or Named
+        sigma and its derivative, float -> float.
+
+    Raises
+    ------
+    TypeError
+        If one of them cannot be called.
     """
 
     function: Callable[[float], float]
@@ -275,12 +318,12 @@ class PyActivation(Model):
 
 
 def compiled_activation(sigma: Any) -> _core.Activation:
-    """The core's activation of a name or a model."""
+    """Return the core's activation for a name or a model."""
     return _core.activation_named(sigma) if isinstance(sigma, str) else sigma._compiled()
 
 
 def address(name: str, f: Any) -> tuple[int, int | None]:
-    """The address of a C function, and that of its user_data or None."""
+    """Return the address of a C function, and that of its user_data or None."""
     f = bare(f)
     where: object = None
     data: int | None = None
@@ -301,7 +344,7 @@ def address(name: str, f: Any) -> tuple[int, int | None]:
 
 
 def _is_c(f: Any) -> bool:
-    """Whether it has the address of a C function."""
+    """Return whether `f` is, or has, the address of a C function."""
     if isinstance(f, (int, _FUNCTION_POINTER)):
         return not isinstance(f, bool)
     if isinstance(f, tuple):

@@ -1,6 +1,6 @@
-"""Models from plain dictionaries (of TOML and JSON).
+"""Models from plain dictionaries, as TOML and JSON files contain them.
 
-Strict: whatever is not understood is refused with its dotted path.
+Keys and types that are not known raise an error that has their dotted path.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _FAMILIES: dict[str, tuple[type[models.Model], ...]] = {
     "lr": (models.Rate,),
     "tokens": (models.Tokens,),
 }
-_IMPLIED = {"run": Run, "task": models.Task}  # tables that need no `type`
+_IMPLIED = {"run": Run, "task": models.Task}  # tables that may have no `type`
 
 _FUNCTIONS = ("function", "CLink", "CActivation", "PyActivation")
 
 
 def known(family: str) -> dict[str, type[models.Model]]:
-    """The models that a field of this name takes, by name."""
+    """Return the models that a field of this name takes, by name."""
     return {c.__name__: c for base in _FAMILIES.get(family, ()) for c in _concrete(base)}
 
 
@@ -46,20 +46,27 @@ def _concrete(base: type[models.Model]) -> Iterator[type[models.Model]]:
 
 
 def rebuild(value: Any, path: str, family: str) -> Any:
-    """A model from its plain form (see Model.to_plain); anything but a table with a `type` is
-    returned as it is.
+    """Build a model from its plain form (see Model.to_plain).
 
     Parameters
     ----------
     value : Any
+        Plain form. Values that are not the table of a model are returned unchanged; lists may
+        contain such tables.
     path : str
         Dotted path of the value, for messages.
     family : str
-        Name of the field it is for, which says what types it may have.
+        Name of the field that takes the value, which decides what types it may have.
+
+    Returns
+    -------
+    Any
 
     Raises
     ------
     ConfigError
+        If a type, a key or a value is wrong, or the value is a user function, which files do not
+        contain. One line names its path.
     """
     if isinstance(value, list):
         return [
@@ -108,7 +115,11 @@ def _construct(cls: type[models.Model], value: Mapping[str, Any], path: str) -> 
 
 
 def build_run(base: Mapping[str, Any], path: str = "base") -> tuple[Run, int | None]:
-    """The checked run, and the `rng` to give to simulate, of the table [base] of a run file."""
+    """Build the checked run of the table [base] of a run file, and return it with the `rng` for
+    simulate.
+
+    Raises ConfigError if a key or a value is wrong.
+    """
     table = dict(base)
     rng = table.pop("rng", None)
     if rng is not None:

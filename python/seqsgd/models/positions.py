@@ -1,6 +1,6 @@
 """Positional encodings of the students (docs: "The model and its letters", Students).
 
-Row p_l enters as x_l + p_l / sqrt(d), so z_l = x_l . w + e_l.
+Row p_l enters as x_l + p_l / sqrt(d), so z_l = x_l . w + e_l with e_l = p_l . w / sqrt(d).
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from ._base import Model
 
 
 class Position(Model):
-    """A positional encoding."""
+    """Base of positional encodings."""
 
     def check(self, L: int, d: int | None = None, weights: int = 1) -> None:
-        """Refuse a sequence length, a token dimension, or a number of weight vectors that does not
-        fit.
+        """Raise ValueError if the sequence length L, the token dimension d or the number of weight
+        vectors does not fit.
         """
 
     def _keywords(self, L: int) -> dict[str, Any]:
-        """Keywords `position`, `P`, `c` of the core."""
+        """Return the core's settings `position`, `P` and `c`."""
         return {"position": "none", "P": np.empty((0, 0)), "c": np.empty(0)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Opposite(Position):
-    """L = 2 and p_1 = -p_2 = p with ||p|| = 1, orthogonal to w* and to the initial w.
+    """Encoding of L = 2 tokens with p_1 = -p_2 = p, ||p|| = 1.
 
-    Needs d >= 3 (untied: 4).
+    p is orthogonal to w* and to the initial weights, which needs d >= 3, or d >= 4 with untied
+    weights.
     """
 
     def check(self, L: int, d: int | None = None, weights: int = 1) -> None:
@@ -49,12 +50,17 @@ class Opposite(Position):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Positions(Position):
-    """Any encoding: row l of P is p_l.
+    """Encoding by any matrix P, whose row l is p_l.
 
     Parameters
     ----------
     P : (L, d) array
         Copied as float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     P: Any
@@ -80,11 +86,19 @@ class Positions(Position):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Injected(Position):
-    """A constant c_l added to the field z_l; it does not enter the gradient's direction.
+    """Constant c_l added to the field z_l = x_l . w + c_l.
+
+    It has no direction of its own: the gradient is G = sum_l delta_l x_l.
 
     Parameters
     ----------
     c : float or (L,) array
+        One constant for all tokens, or one for each (copied).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     c: Any

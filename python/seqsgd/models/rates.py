@@ -15,8 +15,17 @@ from ._base import Model
 
 
 class Schedule(NamedTuple):
-    """gamma(tau) = values[piece of tau] * (1 + tau / t0)^-power; `steps` (first is 0) start the
-    pieces.
+    """Learning rate gamma(tau) = values[i] (1 + tau / t0)^-power in piece i, which starts at
+    steps[i].
+
+    Attributes
+    ----------
+    steps : tuple of int
+        First step of each piece, ascending from 0.
+    values : tuple of float
+    t0 : float
+        In steps.
+    power : float
     """
 
     steps: tuple[int, ...]
@@ -25,7 +34,7 @@ class Schedule(NamedTuple):
     power: float = 0.0
 
     def integral(self, tau: npt.NDArray[Any]) -> _checks.Float64:
-        """Integral of gamma from 0 to each tau."""
+        """Return the integral of gamma from 0 to each tau (n,), float64."""
         edges = np.append(np.array(self.steps, dtype=np.float64), np.inf)
         out = np.zeros(len(tau))
         for value, start, end in zip(self.values, edges[:-1], edges[1:], strict=True):
@@ -43,7 +52,7 @@ class Schedule(NamedTuple):
         return self.t0 / (1 - self.power) * np.expm1((1 - self.power) * np.log1p(x / self.t0))
 
     def least(self, steps: int) -> float:
-        """The smallest positive rate met within `steps` steps (0 if none is positive)."""
+        """Return the smallest positive rate within `steps` steps, or 0 if none is positive."""
         met = [
             v for v, s in zip(self.values, self.steps, strict=True) if v > 0 and s < max(steps, 1)
         ]
@@ -51,17 +60,30 @@ class Schedule(NamedTuple):
 
 
 class Rate(Model, ABC):
-    """A learning rate that is more than a number."""
+    """Base of learning rates that are more than a number."""
 
     @abstractmethod
     def schedule(self, d: int, L: int) -> Schedule:
-        """The rate at given d and L."""
+        """Return the rate at d and L. Raises ValueError if it overflows."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PowerLaw(Rate):
-    """A constant rate c d^a L^b: `PowerLaw(c, d=a, L=b)`; exponents in docs: "What is known without
-    a simulation", Sample complexity.
+    """Constant learning rate c d^a L^b, written `PowerLaw(c, d=a, L=b)`.
+
+    For the exponents see docs: "What is known without a simulation", Sample complexity.
+
+    Parameters
+    ----------
+    c : float >= 0
+        Factor.
+    d, L : float
+        Exponents a and b.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     c: float
@@ -89,14 +111,20 @@ class PowerLaw(Rate):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Decay(Rate):
-    """gamma(tau) = lr (1 + tau / t0)^-power.
+    """Decaying learning rate gamma(tau) = lr (1 + tau / t0)^-power, where tau is the step.
 
     Parameters
     ----------
     lr : float >= 0 or PowerLaw
+        Rate at step 0.
     t0 : float > 0
         In steps.
     power : float >= 0
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     lr: float | PowerLaw
@@ -119,8 +147,18 @@ class Decay(Rate):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Piecewise(Rate):
-    """A piecewise constant rate: `Piecewise([(0, lr0), (step, lr1), ...])`, each lr a number or a
-    PowerLaw; steps ascend from 0.
+    """Piecewise constant learning rate.
+
+    Parameters
+    ----------
+    pieces : sequence of (step, lr)
+        `Piecewise([(0, lr0), (step, lr1), ...])`: the rate is lr1 from that step on. Steps ascend
+        from 0. Each lr is a number >= 0 or a PowerLaw.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     pieces: Any
@@ -161,10 +199,10 @@ class Piecewise(Rate):
 
 
 def constant(lr: float | PowerLaw, d: int, L: int) -> float:
-    """A number, or the number a PowerLaw is at d and L."""
+    """Return a rate that is a number, or the value of a PowerLaw at d and L."""
     return lr.schedule(d, L).values[0] if isinstance(lr, PowerLaw) else lr
 
 
 def schedule(lr: float | Rate, d: int, L: int) -> Schedule:
-    """Any learning rate as a schedule."""
+    """Return any learning rate as a schedule."""
     return lr.schedule(d, L) if isinstance(lr, Rate) else Schedule((0,), (lr,))

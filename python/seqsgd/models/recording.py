@@ -1,4 +1,4 @@
-"""Where a run starts, what it records, and when it stops."""
+"""Where a run starts, which steps it records, and when it stops."""
 
 from __future__ import annotations
 
@@ -18,26 +18,33 @@ Steps = npt.NDArray[np.int64]
 
 
 class Start(Model):
-    """An initial condition."""
+    """Base of initial conditions."""
 
     def check(self, d: int) -> None:
-        """Refuse a token dimension that does not fit."""
+        """Raise ValueError if the token dimension d does not fit."""
 
     def _keywords(self, d: int) -> dict[str, Any]:
-        """Keywords `init`, `m0`, `random_sign` of the core."""
+        """Return the core's settings `init`, `m0` and `random_sign`."""
         return {"init": "uniform", "m0": 0.0, "random_sign": False}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Overlap(Start):
-    """Start at a given overlap m_0 = w . w* / d (each row, when untied), the rest of w uniform.
+    """Start at a given overlap m_0 = w . w* / d; the component of w orthogonal to w* is uniform.
+
+    With untied weights each row starts at m_0.
 
     Parameters
     ----------
     m0 : float in [-1, 1], optional
-        None: 1 / sqrt(d).
+        Overlap. None is 1 / sqrt(d).
     random_sign : bool
-        Give each run the sign of m_0 at random.
+        Whether to draw the sign of m_0 for each run.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     m0: float | None = None
@@ -49,7 +56,7 @@ class Overlap(Start):
         self._set(random_sign=_checks.boolean("random_sign", self.random_sign))
 
     def value(self, d: int) -> float:
-        """m_0 as a number."""
+        """Return m_0 as a number."""
         return 1 / math.sqrt(d) if self.m0 is None else self.m0
 
     def check(self, d: int) -> None:
@@ -62,19 +69,19 @@ class Overlap(Start):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Uniform(Start):
-    """Start uniformly on the sphere, independently of w*."""
+    """Start at a w that is uniform on the sphere and independent of w*."""
 
 
 class Record(Model, ABC):
-    """A rule that says which steps are recorded."""
+    """Base of rules for which steps are recorded."""
 
     @abstractmethod
     def count(self, steps: int) -> int:
-        """How many records at most, told without making the grid."""
+        """Return an upper bound on the number of records, without computing the grid."""
 
     @abstractmethod
     def grid(self, steps: int) -> Steps:
-        """The recorded steps, ascending, int64."""
+        """Return the recorded steps, ascending, int64."""
 
 
 def _with_ends(grid: Steps, steps: int) -> Steps:
@@ -85,7 +92,17 @@ def _with_ends(grid: Steps, steps: int) -> Steps:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Every(Record):
-    """Record every n steps, and the last one."""
+    """Record every n steps from 0 on, and the last step.
+
+    Parameters
+    ----------
+    n : int >= 1
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
+    """
 
     n: int
 
@@ -103,9 +120,18 @@ class Every(Record):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LogSpaced(Record):
-    """Record n steps per factor of ten, evenly in the logarithm; also 0 and the last one.
+    """Record n steps per factor of ten, evenly spaced in the logarithm; also the first and last.
 
-    The grid of a longer run contains that of a shorter one.
+    The steps of a longer run include those of a shorter one, apart from the last.
+
+    Parameters
+    ----------
+    n : int >= 1
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     n: int
@@ -125,7 +151,18 @@ class LogSpaced(Record):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class At(Record):
-    """Record at exactly these steps; a plain list of steps given as `record` becomes this."""
+    """Record exactly these steps. `record=[0, 10, 100]` is the same as `record=At([0, 10, 100])`.
+
+    Parameters
+    ----------
+    steps : iterable of int >= 0
+        In any order; repeated steps count once.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
+    """
 
     steps: Iterable[int]
 
@@ -151,27 +188,33 @@ class At(Record):
 
 
 class Stop(Model):
-    """A rule that watches for an event, and may stop a run there."""
+    """Base of rules that find an event in each run, and may stop the run there."""
 
     def _keywords(self) -> dict[str, Any]:
-        """Keywords `eta`, `halt` of the core."""
+        """Return the core's settings `eta` and `halt`."""
         return {"eta": 0.0, "halt": False}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WeakRecovery(Stop):
-    """The first step at which ||(e, m)|| >= eta (untied: ||m|| / sqrt L >= eta), to the step (docs:
-    "The model and its letters", What is measured).
+    """Find the first step at which ||(e, m)|| >= eta, or ||m|| / sqrt L >= eta for untied weights.
+
+    Every step counts, not only recorded ones (docs: "The model and its letters", What is measured).
 
     Parameters
     ----------
     eta : float in (0, 1]
-        1 is reached to rounding at best (dynamics="sampled"); the flow tends to it, but never is
-        there.
+        Threshold. With dynamics="sampled", 1 is reached at best up to rounding; the flow only tends
+        to 1.
     halt : bool
-        Whether each run stops there, which is faster where nothing but the passages is wanted. Its
-        records after that are NaN, so that means over runs are then means over those that have not
-        arrived (docs: "First passages", What halting does to means).
+        Whether each run stops at that step. This saves time if you only need the steps of recovery.
+        Records of a run after its stop are NaN, so means over runs are then means over the runs
+        that have not recovered (docs: "First passages", What halting does to means).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     eta: float

@@ -1,6 +1,4 @@
-"""One simulation as a value: every argument of `simulate` that decides what is computed,
-checked.
-"""
+"""Simulations as values: all checked arguments of `simulate` that decide what is computed."""
 
 from __future__ import annotations
 
@@ -24,14 +22,21 @@ DEFAULT_RECORDS = 200
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Run(Model):
-    """The checked arguments of :func:`seqsgd.simulate`, which describes them, apart from `rng` and
-    those of mere convenience.
+    """Checked arguments of :func:`seqsgd.simulate`, which describes them.
+
+    `rng` and arguments that do not change what is computed (`checkpoint`, `progress`, `callback`)
+    are not among them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     task: Task
@@ -107,7 +112,7 @@ class Run(Model):
         check_tokens(self.dynamics, self.tokens)
 
     def replaced(self, **changes: object) -> Run:
-        """The same with other arguments, checked."""
+        """Return a copy in which these arguments have other values, checked."""
         return Run(**self._values() | changes)
 
     @property
@@ -117,37 +122,42 @@ class Run(Model):
 
     @property
     def schedule(self) -> Schedule:
-        """The learning rate at this d and L."""
+        """Learning rate at this d and L."""
         return schedule(self.lr, self.d, self.L)
 
     @property
     def workers(self) -> int:
-        """Threads to use: never more than runs."""
+        """Number of threads to use, at most one per run."""
         if self.threads is not None:
             return min(self.threads, self.runs)
         return min(self.runs, cores())
 
     def grid(self) -> Steps:
-        """The steps to be recorded."""
+        """Return the steps to record, ascending, int64.
+
+        Raises MemoryError if their records do not fit into memory.
+        """
         rule = (
             self.record
             if isinstance(self.record, Record)
             else Every(max(1, self.steps // DEFAULT_RECORDS))
         )
         count = rule.count(self.steps)
-        # the result is a copy; the grid is made in a few
+        # Twice the records, as the result is a copy; the grid needs a few arrays of its own size.
         _memory.check(str(self.size), 2 * self.record_bytes(count) + 4 * 8 * count)
         grid: Steps = rule.grid(self.steps)
         return grid
 
     @property
     def size(self) -> str:
-        """What decides how much memory is needed, for messages."""
+        """Text for messages: the numbers that decide how much memory is needed."""
         return f"runs = {self.runs}, L = {self.L}, d = {self.d}, steps = {self.steps}"
 
     def record_bytes(self, count: int) -> int:
-        """Bytes of the records at `count` steps: m, q of each weight vector, e of each token where
-        positions have vectors, the loss.
+        """Return the bytes of the records at `count` steps.
+
+        These are m and q of each weight vector, the loss and, with vectors of positions, e of each
+        token.
         """
         student = self.task.student
         weights = 1 if student.weights == "shared" else self.L
@@ -155,15 +165,15 @@ class Run(Model):
         return 8 * count * self.runs * (2 * weights + positional + 1)
 
     def description_bytes(self) -> int:
-        """Bytes that the arguments take while they are written down as text in the result.
+        """Return the bytes that the arguments need while they are converted to text for the result.
 
-        Only a matrix of positions is large: a float in a list, and its digits.
+        Only a matrix of positions is large. Each entry is a float in a list, and its digits.
         """
         position = self.task.student.position
         return 57 * int(position.P.size) if isinstance(position, Positions) else 0
 
     def warn(self, stacklevel: int) -> None:
-        """Say when dtype is too coarse for this dynamics."""
+        """Issue a PrecisionWarning if dtype is too coarse for the steps of this dynamics."""
         message = too_coarse(self.dynamics, self.dtype, self.schedule, self.d, self.steps)
         if message is not None:
             _stderr.warn(message, PrecisionWarning, stacklevel=stacklevel + 1)

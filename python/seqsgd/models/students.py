@@ -20,7 +20,18 @@ Sigma = str | HermiteSeries | CActivation | PyActivation | tuple[Function | Name
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Bilinear(Model):
-    """The reduction a^T S b of an L x L attention matrix S; a and b are (L,) arrays (copied)."""
+    """Reduction a^T S b of an attention matrix S (L, L).
+
+    Parameters
+    ----------
+    a, b : (L,) arrays
+        Copied.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
+    """
 
     a: Any
     b: Any
@@ -35,7 +46,7 @@ class Bilinear(Model):
 
 
 def check_reduction(reduction: object, L: int | None = None) -> str | Bilinear:
-    """ "none", "trace" or a Bilinear that fits L."""
+    """Return the reduction, or raise if it is not "none", "trace" or a Bilinear that fits L."""
     if isinstance(reduction, Bilinear):
         if L is not None and len(reduction.a) != L:
             raise ValueError(
@@ -50,15 +61,15 @@ def check_reduction(reduction: object, L: int | None = None) -> str | Bilinear:
 
 
 def compiled_reduction(reduction: object, L: int) -> tuple[str, _checks.Float64, _checks.Float64]:
-    """Arguments `reduction`, `a`, `b` of the core."""
+    """Return the core's arguments `reduction`, `a` and `b`."""
     if isinstance(reduction, Bilinear):
         return "bilinear", reduction.a, reduction.b
     return str(reduction), np.zeros(L), np.zeros(L)
 
 
 def check_sigma(sigma: object) -> object:
-    """An activation by name, as data, or as functions; a pair of callables becomes a
-    PyActivation.
+    """Return the activation, or raise if it is not a name, data or functions. A pair of callables
+    becomes a PyActivation.
     """
     if isinstance(sigma, (HermiteSeries, CActivation, PyActivation)):
         return sigma
@@ -78,9 +89,7 @@ def check_sigma(sigma: object) -> object:
 
 
 class Student(Model, ABC):
-    """A student; `position` is its encoding, `weights` which weight vector a token sees, `spheres`
-    which weight vectors share a sphere.
-    """
+    """Base of students. `position` is the positional encoding."""
 
     position: Position | None
 
@@ -91,15 +100,15 @@ class Student(Model, ABC):
 
     @property
     def spheres(self) -> str:
-        """Which weight vectors share a sphere: "own" (none) or "one" (all)."""
+        """Which weight vectors share a sphere: "own" (none, each has its own) or "one" (all)."""
         return "own"
 
     def outputs(self, L: int) -> int:
-        """Output dimension k."""
+        """Return the output dimension k."""
         return 1
 
     def check(self, L: int, d: int | None = None) -> None:
-        """Refuse a sequence length, or a token dimension, that does not fit."""
+        """Raise ValueError if the sequence length L or the token dimension d does not fit."""
         if self.position is not None:
             self.position.check(L, d, 1 if self.weights == "shared" else L)
 
@@ -113,16 +122,16 @@ class Student(Model, ABC):
 
     @abstractmethod
     def _compiled(self, L: int) -> _core.Student:
-        """The core's student of L tokens."""
+        """Return the core's student for L tokens."""
 
 
 class Network(Student):
-    """A student f = sigma((1/sqrt L) sum_l z_l)."""
+    """Base of students f = sigma((1/sqrt L) sum_l z_l)."""
 
     @property
     @abstractmethod
     def sigma(self) -> Any:
-        """The activation."""
+        """Activation."""
 
     def _compiled(self, L: int) -> _core.Student:
         return _core.student_network(compiled_activation(self.sigma), L)
@@ -130,13 +139,21 @@ class Network(Student):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Tied(Network):
-    """f = sigma(u), u = (1/sqrt L) sum_l z_l, one weight w for all tokens.
+    """Student f = sigma(u), u = (1/sqrt L) sum_l z_l, with one weight vector w for all tokens.
+
+    The fields are z_l = x_l . w + e_l (docs: "The model and its letters", Students).
 
     Parameters
     ----------
     sigma : str, HermiteSeries, CActivation, PyActivation or a pair of callables
-        `seqsgd.activations()` lists the names.
+        Activation. `seqsgd.activations()` lists the names. A pair is (sigma, its derivative).
     position : Opposite, Positions, Injected or None
+        Positional encoding.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     sigma: Sigma = "relu"
@@ -151,16 +168,25 @@ class Tied(Network):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Untied(Network):
-    """f = sigma(u), u = (1/sqrt L) sum_l x_l .
+    """Student f = sigma(u), u = (1/sqrt L) sum_l z_l, with a weight vector w_l for each token.
 
-    w_l, one weight per token: the baseline without sequence structure.
+    The fields are z_l = x_l . w_l + e_l (docs: "The model and its letters", Students). This is the
+    baseline that does not know that tokens share a hidden direction.
 
     Parameters
     ----------
-    sigma : as of Tied
+    sigma : str, HermiteSeries, CActivation, PyActivation or a pair of callables
+        Activation, as in :class:`Tied`.
     normalization : "rows" or "global"
-        After a step each row goes back to its sphere, or the whole (L d) weight does.
+        What is normalized after each step: each w_l to ||w_l||^2 = d, or all weights together to
+        sum_l ||w_l||^2 = L d.
     position : Opposite, Positions, Injected or None
+        Positional encoding.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     sigma: Sigma = "relu"
@@ -187,7 +213,18 @@ class Untied(Network):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LinearAttention(Network):
-    """f = ((1/sqrt L) sum_l z_l)^2: the tied network with sigma = square."""
+    """Linear attention f = ((1/sqrt L) sum_l z_l)^2, which is `Tied("square")`.
+
+    Parameters
+    ----------
+    position : Opposite, Positions, Injected or None
+        Positional encoding.
+
+    Raises
+    ------
+    TypeError
+        If the position is none of these.
+    """
 
     position: Position | None = None
 
@@ -196,19 +233,25 @@ class LinearAttention(Network):
 
     @property
     def sigma(self) -> str:
-        """The activation of the network that it is."""
+        """Activation of the equivalent tied network."""
         return "square"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Attention(Student):
-    """Softmax attention S(z)_lk = exp(z_l z_k) / sum_j exp(z_l z_j), and a reduction of it.
+    """Softmax attention S(z)_lk = exp(z_l z_k) / sum_j exp(z_l z_j), or a reduction of it.
 
     Parameters
     ----------
     reduction : "none", "trace" or Bilinear
-        The matrix itself (k = L^2), (1/sqrt L) sum_l S_ll, or a^T S b.
+        Output: the matrix S itself (k = L^2), (1/sqrt L) sum_l S_ll (k = 1), or a^T S b (k = 1).
     position : Opposite, Positions, Injected or None
+        Positional encoding.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     reduction: str | Bilinear = "none"

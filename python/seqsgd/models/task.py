@@ -1,4 +1,4 @@
-"""A task: teacher, student and loss. It sees the fields (z*, z) and knows no d."""
+"""Tasks: teacher, student and loss, as functions of the fields (z*, z), so without d."""
 
 from __future__ import annotations
 
@@ -16,16 +16,23 @@ from .teachers import Teacher
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Task(Model):
-    """What is learnt, by whom, and how the error is counted.
+    """Teacher, student and loss (docs: "The model and its letters").
 
     Parameters
     ----------
     teacher : SSI, PositionalSemantic or AttentionTarget
+        Target y = g(z*), of sequence length L and output dimension k.
     student : Tied, Untied, LinearAttention or Attention
+        Network f(z), of the same output dimension.
     loss : "half_square", "square" or "frobenius"
-        (1/2) ||y - f||^2, ||y - f||^2 or ||y - f||_F, the last one not squared.
-    noise : float
-        Delta >= 0, variance of the Gaussian noise on each entry of y.
+        (1/2) ||y - f||^2, ||y - f||^2 or ||y - f||_F, which is not squared.
+    noise : float >= 0
+        Variance Delta of the Gaussian noise on each entry of y.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong, or the student does not fit the teacher. One line names it.
     """
 
     teacher: Teacher
@@ -68,17 +75,23 @@ class Task(Model):
     def evaluate(
         self, zstar: npt.ArrayLike, z: npt.ArrayLike
     ) -> tuple[_checks.Float64, _checks.Float64]:
-        """Loss and its gradient delta = d loss / d z, without label noise.
+        """Compute the loss and its gradient delta = d loss / d z, without label noise.
 
         Parameters
         ----------
         zstar, z : (n, L) arrays
-            Fields of the teacher and of the student (without an injected c: it is added here).
-            Copied to float64.
+            Fields of the teacher and of the student (copied as float64). Pass z without an injected
+            c, which is added here.
 
         Returns
         -------
-        loss : (n,), delta : (n, L) float64
+        loss : (n,) float64
+        delta : (n, L) float64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array has another shape, or entries that are not finite real numbers.
         """
         a, b = _checks.array("zstar", zstar, ("n", self.L)), _checks.array("z", z, ("n", self.L))
         if len(a) != len(b):
@@ -90,15 +103,33 @@ class Task(Model):
         return loss, delta
 
     def target(self, zstar: npt.ArrayLike) -> _checks.Float64:
-        """Noiseless labels y (n, k) float64 of the fields z* (n, L); an (L, L) matrix comes
-        flattened by rows.
+        """Compute the labels y = g(z*) without noise.
+
+        Parameters
+        ----------
+        zstar : (n, L) array
+            Fields of the teacher (copied as float64).
+
+        Returns
+        -------
+        y : (n, k) float64
+            A matrix target, (L, L), is flattened by rows, so k = L^2.
         """
         y: _checks.Float64 = self._compiled().target(_checks.array("zstar", zstar, ("n", self.L)))
         return y
 
     def output(self, z: npt.ArrayLike) -> _checks.Float64:
-        """The student's outputs f (n, k) float64 at the fields z (n, L), an injected c added to
-        them.
+        """Compute the student's outputs f(z).
+
+        Parameters
+        ----------
+        z : (n, L) array
+            Fields of the student (copied as float64), without an injected c, which is added here.
+
+        Returns
+        -------
+        f : (n, k) float64
+            An attention matrix, (L, L), is flattened by rows, so k = L^2.
         """
         f: _checks.Float64 = self._compiled().output(
             _checks.array("z", z, ("n", self.L)) + self._injected()
@@ -106,14 +137,14 @@ class Task(Model):
         return f
 
     def _compiled(self) -> _core.Task:
-        """The core's task."""
+        """Return the core's task."""
         return _core.Task(
             self.teacher._compiled(), self.student._compiled(self.L), self.loss, self.noise
         )
 
     @property
     def _half_squares(self) -> float | None:
-        """The loss over the half square; None if it is no multiple of it."""
+        """Loss divided by (1/2) ||y - f||^2; None if the loss is not a multiple of it."""
         return _core.losses()[self.loss]
 
     def _injected(self) -> Any:

@@ -1,6 +1,5 @@
-"""Teachers: what the labels are.
-
-y = g(z*), z* = X w* in R^L (docs: "The model and its letters", Data).
+"""Teachers: labels y = g(z*) of the fields z* = X w* in R^L (docs: "The model and its letters",
+Data).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ SCALES: dict[str, Callable[[int], float]] = {
 
 
 class Teacher(Model, ABC):
-    """A target: sequence length `L` and output dimension `outputs`."""
+    """Base of targets, with sequence length `L` and output dimension `outputs`."""
 
     L: int
 
@@ -39,25 +38,32 @@ class Teacher(Model, ABC):
 
     @abstractmethod
     def _compiled(self) -> _core.Link:
-        """The core's link."""
+        """Return the core's link."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SSI(Teacher):
-    """A sequence single-index target y = scale * g(z*).
+    """Sequence single-index target y = scale * g(z*).
 
     Parameters
     ----------
     link : str, Hermite, CLink, callable or Named
-        A name (`seqsgd.links()` lists them), Hermite data, a C function, or a Python function that
-        takes z* (L,) float64 and returns a number or (k,). A Python function is a slow path: each
-        step takes the interpreter's lock, so threads do not help.
+        The function g: a name (`seqsgd.links()` lists them), Hermite data, a C function, or a
+        Python function that takes z* (L,) float64 and returns a number or (k,). Python functions
+        are slow: each step takes the interpreter's lock, so threads do not help.
     L : int
         Sequence length.
     scale : float or str
-        A number, or "1", "1/sqrt(L)", "1/L", "sqrt(L)", "L". Named and Hermite links only.
+        A number, or "1", "1/sqrt(L)", "1/L", "sqrt(L)", "L". Your own functions must contain their
+        scale.
     k : int
-        Output dimension of a Python function (named and Hermite links have 1, a CLink its own).
+        Output dimension of a Python function. Links with a name and Hermite links have 1; a CLink
+        has its own k.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     link: str | Hermite | CLink | Named | Callable[[_checks.Float64], Any]
@@ -78,7 +84,7 @@ class SSI(Teacher):
         self._set(L=L, scale=scale, k=k)
         if isinstance(self.link, str):
             self._set(link=_checks.choice("link", self.link, _core.link_names()))
-            _core.link_named(self.link, L, 1.0)  # refuses an L too small for this link
+            _core.link_named(self.link, L, 1.0)  # raises if L is too small for this link
         elif isinstance(self.link, Hermite):
             if self.link.tokens > L:
                 raise ValueError(
@@ -105,7 +111,7 @@ class SSI(Teacher):
 
     @property
     def scale_value(self) -> float:
-        """The scale as a number."""
+        """Scale as a number."""
         return SCALES[self.scale](self.L) if isinstance(self.scale, str) else self.scale
 
     @property
@@ -125,17 +131,23 @@ class SSI(Teacher):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PositionalSemantic(Teacher):
-    """Matrix target (1 - omega) softmax(z* z*^T) + omega A, softmax by rows (docs: "The model and
-    its letters", Data).
+    """Matrix target (1 - omega) softmax(z* z*^T) + omega A, with the softmax by rows (docs: "The
+    model and its letters", Data).
 
     Parameters
     ----------
     omega : float in [0, 1]
-        Weight of the positional part.
+        Weight of the positional part A.
     a : float in (0, 1]
-        Without A: L = 2 and A = softmax([[a^2, -a^2], [-a^2, a^2]]).
+        Defines A if no matrix is given: L = 2 and A = softmax([[a^2, -a^2], [-a^2, a^2]]).
     A : (L, L) array, optional
-        Any row-stochastic matrix, in place of the former (copied).
+        Positional part, a matrix whose rows are >= 0 and sum to 1 (copied). It replaces `a` and
+        decides L.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     omega: float
@@ -169,7 +181,7 @@ class PositionalSemantic(Teacher):
 
     @property
     def matrix(self) -> _checks.Float64:
-        """The positional part A, (L, L)."""
+        """Positional part A, (L, L) float64."""
         if self.A is not None:
             return np.array(self.A)
         p = 1 / (1 + math.exp(-2 * self.a**2))
@@ -185,17 +197,24 @@ class PositionalSemantic(Teacher):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AttentionTarget(Teacher):
-    """An attention layer as teacher: R(softmax(t t^T)) with t = weights * z* + offset (docs: "The
-    model and its letters", Data).
+    """Attention target R(softmax(t t^T)) with t = weights * z* + offset (docs: "The model and its
+    letters", Data).
 
     Parameters
     ----------
     L : int
         Sequence length.
     reduction : "none", "trace" or Bilinear
-        R, as of the student.
-    weights, offset : float or (L,) array
-        Factor of each token, and the positional part inside the softmax.
+        Reduction R of the attention matrix, as in :class:`Attention`.
+    weights : float or (L,) array
+        Factor of each token.
+    offset : float or (L,) array
+        Positional part inside the softmax.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     L: int

@@ -14,19 +14,30 @@ NAMES = ("gaussian", "rademacher", "uniform")
 
 
 class Tokens(Model):
-    """A token law with parameters."""
+    """Base of token laws with parameters."""
 
     def check(self, L: int) -> None:
-        """Refuse a sequence length that does not fit."""
+        """Raise ValueError if the sequence length L does not fit."""
 
     def _keywords(self) -> dict[str, Any]:
-        """Keywords `tokens`, `nu`, `covariance` of the core."""
+        """Return the core's settings `tokens`, `nu` and `covariance`."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StudentT(Tokens):
-    """Student's t entries with nu > 2 degrees of freedom, scaled to the variance 1/d."""
+    """Independent entries with Student's t distribution, scaled to the variance 1/d.
+
+    Parameters
+    ----------
+    nu : float > 2
+        Degrees of freedom.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
+    """
 
     nu: float
 
@@ -41,13 +52,18 @@ class StudentT(Tokens):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Correlated(Tokens):
-    """Gaussian tokens with E x_l x_k^T = C_lk I_d / d.
+    """Gaussian tokens with E[x_l x_k^T] = C_lk I_d / d.
 
     Parameters
     ----------
     C : (L, L) array
-        Symmetric, positive semi-definite; its diagonal is the variance of each token, 1 in the
-        paper (copied).
+        Symmetric, positive semi-definite matrix (copied). Its diagonal has the variance of each
+        token, which is 1 in the paper.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong. One line names it.
     """
 
     C: Any
@@ -82,8 +98,8 @@ class Correlated(Tokens):
 
 
 def law_keywords(tokens: str | Tokens) -> dict[str, Any]:
-    """Keywords `tokens`, `nu`, `covariance` of the core; a name stands for a law without
-    parameters.
+    """Return the core's settings `tokens`, `nu` and `covariance` for a token law, given as a name
+    or a model.
     """
     if isinstance(tokens, Tokens):
         return tokens._keywords()
