@@ -1,4 +1,4 @@
-"""What the dynamics of the compiled core have in common: arguments in, labelled records out."""
+"""Dynamics of the compiled core: convert arguments to its settings, and label its records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Simulation = _core.Sampled | _core.Reduced
 
 
 def settings(run: Run, seed: Seed, grid: Steps) -> _core.Settings:
-    """What the core is told beside the task."""
+    """Return the core's settings of a run: all its arguments except the task."""
     student, s = run.task.student, _core.Settings()
     s.d, s.seed = run.d, seed.value
     tied, together = student.weights == "shared", student.spheres == "one"
@@ -41,19 +41,19 @@ def settings(run: Run, seed: Seed, grid: Steps) -> _core.Settings:
 
 
 def rate(schedule: Schedule) -> _core.LearningRate:
-    """The core's form of a learning rate."""
+    """Convert a learning rate to the core's class."""
     steps, values = np.array(schedule.steps, dtype=np.int64), np.array(schedule.values)
     return _core.LearningRate(values, steps, schedule.t0, schedule.power)
 
 
 def _arguments(run: Run, seed: Seed, grid: Steps) -> tuple[Any, ...]:
-    """Of the core's classes, and of their `bytes`."""
+    """Return the arguments of the core's classes, and of their `bytes`."""
     task, made = run.task._compiled(), settings(run, seed, grid)
     return task, made, run.runs, run.first_run, run.workers, run.dtype
 
 
 def allocate(kind: type[Simulation], run: Run, seed: Seed, grid: Steps) -> Any:
-    """The core's object of this class, if memory allows."""
+    """Create the core's object of this class. Raises MemoryError if it does not fit."""
     arguments = _arguments(run, seed, grid)
     _memory.check(
         run.size,
@@ -63,7 +63,7 @@ def allocate(kind: type[Simulation], run: Run, seed: Seed, grid: Steps) -> Any:
 
 
 class Compiled:
-    """One of the core's simulations with labels on its records."""
+    """Base of the core's simulations, with labels on their records."""
 
     kind: ClassVar[type[Simulation]]  # the core's class
 
@@ -73,7 +73,7 @@ class Compiled:
 
     @classmethod
     def memory(cls, run: Run, grid: Steps) -> int:
-        """The core's object, and the result: a copy of its records."""
+        """Return the bytes of the core's object and of the result, a copy of its records."""
         return (
             int(cls.kind.bytes(*_arguments(run, Seed(0), grid)))
             + run.record_bytes(len(grid))
@@ -113,9 +113,8 @@ class Compiled:
         runs, count = self._run.runs, len(self._grid)
         adapted = dict(state)
         for key, old in state.items():
-            if key.startswith(
-                "record_"
-            ):  # flat (runs, records, ...), made on a grid that may have ended elsewhere
+            # Flat (runs, records, ...), recorded on a grid that may have another end.
+            if key.startswith("record_"):
                 old_count = state["record_loss"].size // runs
                 there = old.reshape(runs, old_count, old.size // (runs * old_count))
                 here = np.full((runs, count, there.shape[2]), np.nan)
@@ -126,15 +125,15 @@ class Compiled:
 
 
 class Sampled(Compiled):
-    """Draws full sequences X and moves w itself (docs: "The model and its letters", Step)."""
+    """Dynamics that draws sequences X and moves w (docs: "The model and its letters", Step)."""
 
     kind = _core.Sampled
 
 
 class Reduced(Compiled):
-    """Moves the overlaps with w* and P, exactly in law (docs: "The reduced dynamics").
+    """Dynamics of the overlaps with w* and P, exact in law (docs: "The reduced dynamics").
 
-    The state is float64; `dtype` is that of the normals.
+    The state is float64; `dtype` is the type of the normals.
     """
 
     kind = _core.Reduced

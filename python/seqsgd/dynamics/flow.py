@@ -1,5 +1,5 @@
-"""The flow: the deterministic limit d -> infinity from each run's start (docs: "Risk, flow,
-landscapes, phases", Flow). Only starts are random.
+"""Flow: the limit d -> infinity, an ODE from the random start of each run (docs: "Risk, flow,
+landscapes, phases", Flow).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ BLOCK = 64  # records
 
 
 class Flow:
-    """One solution of the ODE for each different start.
+    """Dynamics that solves the ODE once for each different start.
 
-    A run starts where the run of the same number starts in the reduced dynamics, with the values
-    that overlaps have at this d. A checkpoint resumes between two starts; a run that is taken
-    further goes on from where it ended, to the accuracy of the integration.
+    A run starts at the overlaps, at this d, of the run of the same number in the reduced dynamics.
+    Checkpoints are possible between two stretches of a run. A run that is continued to more steps
+    starts from its last state; it agrees with one long run up to the accuracy of the integration.
     """
 
     def __init__(self, run: Run, seed: Seed, grid: Steps) -> None:
@@ -40,7 +40,7 @@ class Flow:
         n = self._starts.shape[1]
         self._states = np.full((run.runs, len(grid), n), np.nan)
         self._integral = np.full((run.runs, len(grid)), np.nan)
-        self._done = np.full(run.runs, -1, dtype=np.int64)  # steps done; -1: not begun
+        self._done = np.full(run.runs, -1, dtype=np.int64)  # steps done; -1 before the start
         self._halted = np.zeros(run.runs, dtype=bool)
         self._passage = np.full(run.runs, np.nan)
         self._nonfinite = np.full(run.runs, -1, dtype=np.int64)
@@ -59,23 +59,26 @@ class Flow:
         )
         weights = 1 if tied else L
         state = positional + weights + (L if student.spheres == "one" else 0)
-        if not tied and isinstance(run.tokens, Correlated):  # all overlaps between rows too
+        if not tied and isinstance(run.tokens, Correlated):  # also the overlaps between rows
             state = 3 * L + L * (L - 1) // 2 + (L * (L - 1) if positional else 0)
         full = L * (2 * L + 4 * run.d) if matrix else 0
-        theory = (
-            2 * L * L + state * state
-        )  # the covariance of the tokens and what is made of it; the solver's Jacobian
-        records = len(grid) * (
-            state + 1 + 1 + weights * (0 if tied else 2) + positional
-        )  # with the result, whose arrays are copies in part
+        # covariance of the tokens and what is derived from it; the solver's Jacobian
+        theory = 2 * L * L + state * state
+        # with the result, some of whose arrays are copies
+        records = len(grid) * (state + 1 + 1 + weights * (0 if tied else 2) + positional)
         return (
             8 * (run.runs * (records + 3 * state + 3 * positional + 8) + full + theory)
             + run.description_bytes()
         )
 
     def _draw(self, seed: Seed) -> tuple[Array, Array]:
-        """Start (runs, state) and P w* / sqrt d (runs, positional overlaps), those of the reduced
-        dynamics.
+        """Draw the starts of the reduced dynamics.
+
+        Returns
+        -------
+        starts : (runs, state) float64
+        estar : (runs, positional overlaps) float64
+            P w* / sqrt d.
         """
         from ..theory.expectation.setup import Setup
 
@@ -84,7 +87,7 @@ class Flow:
         settings = core.settings(run, seed, self._grid)
         drawn = _core.starts(run.L, settings, run.runs, run.first_run)
         e, star = drawn["e"][:, : setup.ne], drawn["star"][:, : setup.ne]
-        if setup.rows:  # all overlaps between rows, and of rows with P
+        if setup.rows:  # overlaps between rows, and of rows with P
             Q, E = drawn["Q"], drawn["E"]
             Q[:, np.arange(run.L), np.arange(run.L)] = 1.0
             right = self._right(star[0] if setup.ne else None)
@@ -94,12 +97,12 @@ class Flow:
 
     @staticmethod
     def _integrate(*args: Any, **kwargs: Any) -> Any:
-        from ..theory._path import integrate  # the theory is loaded when it is needed
+        from ..theory._path import integrate  # only this dynamics needs the theory
 
         return integrate(*args, **kwargs)
 
     def _right(self, estar: Array | None) -> Any:
-        """The right-hand side."""
+        """Return the right-hand side of the ODE for P w* / sqrt d = estar."""
         from ..theory._right_hand_side import checked
 
         return checked(self._run.task, 0.0, True, self._run.tokens, estar)
@@ -122,8 +125,8 @@ class Flow:
         return (self._done < self._run.steps) & ~self._halted & (self._nonfinite < 0)
 
     def _blocks(self, i: int) -> list[int]:
-        """Ends of the stretches a run is integrated in: a pause, or a checkpoint, falls between two
-        of them.
+        """Return the last steps of the stretches in which run i is integrated. Pauses and
+        checkpoints are possible between them.
         """
         if not self._left()[i]:
             return []
@@ -131,7 +134,7 @@ class Flow:
         return ahead if ahead and ahead[-1] == self._run.steps else [*ahead, self._run.steps]
 
     def _follow(self, i: int, last: int) -> None:
-        """Integrate run i up to step `last`."""
+        """Integrate run i to step `last`."""
         run = self._run
         if not self._left()[i]:
             return
@@ -172,7 +175,10 @@ class Flow:
             self._finish(i, drift, path)
 
     def _finish(self, i: int, drift: Any, path: Any) -> None:
-        """From where run i halted to the end of that step, which other dynamics do and record."""
+        """Integrate run i from its halt to the end of that step.
+
+        The other dynamics also do that step, and record it.
+        """
         run, x, clock = self._run, path.end, self._done[i : i + 1].astype(np.float64)
         span: dict[str, Any] = {"begin": path.reached, "integral": x[-1]}
         rest = self._integrate(
@@ -201,7 +207,7 @@ class Flow:
         L, x = self._run.L, self._states
         nm, ne = 1 if self._tied else L, self._ne
         e, m, q = x[..., :ne], x[..., ne : ne + nm], x[..., ne + nm : ne + nm + L]
-        if not q.shape[2]:  # each on its own sphere
+        if not q.shape[2]:  # each weight vector has its own sphere
             q = np.where(np.isfinite(m), 1.0, np.nan)
         loss = np.full(self._integral.shape, np.nan)
         if len(self._grid) > 1:
@@ -244,7 +250,7 @@ class Flow:
             )
         for name in self._STATE:
             mine, theirs = getattr(self, name), np.asarray(state[name[1:]])
-            if name in ("_states", "_integral"):  # made on a grid that may have ended elsewhere
+            if name in ("_states", "_integral"):  # recorded on a grid that may have another end
                 kept = min(theirs.shape[1], mine.shape[1])
                 mine[:] = np.nan
                 mine[:, :kept] = theirs[:, :kept]

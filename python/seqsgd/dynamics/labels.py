@@ -1,4 +1,4 @@
-"""Labels of what a dynamics recorded: the same for all of them."""
+"""Labels of records, the same for all dynamics."""
 
 from __future__ import annotations
 
@@ -25,20 +25,27 @@ def labelled(
     nonfinite: Steps,
     steps_done: Steps,
 ) -> dict[str, Variable]:
-    """The variables of a result.
+    """Return the variables of a result, by name.
 
     Parameters
     ----------
-    m, q : (runs, records, weights)
-        Overlaps with w* and squared norms, over d.
-    e : (runs, records, n)
-        Positional overlaps; n is 0 without vectors of positions, and may be 1 or L where the
-        encoding is opposite and all tokens see one weight.
-    loss : (runs, records)
+    run : Run
+    m, q : (runs, records, weights) float64
+        Overlaps w . w* / d and squared norms ||w||^2 / d.
+    e : (runs, records, n) float64
+        Positional overlaps p_l . w / sqrt(d). n is L; it is 0 without vectors of positions, and may
+        be 1 with the encoding Opposite and one weight vector.
+    loss : (runs, records) float64
     loss_meaning : str
+        Description of the loss in the result.
     passage, nonfinite : (runs,)
-        Steps; negative or NaN where there is none.
+        Steps of weak recovery and of the first value that is not finite; negative or NaN if there
+        is none.
     steps_done : (runs,)
+
+    Returns
+    -------
+    dict of Variable
     """
     student, out = run.task.student, {}
     by_token = ("run", "step", "token")

@@ -1,6 +1,4 @@
-"""Sequences and labels of the caller's: what they must be, and whether their units are the
-model's.
-"""
+"""Checks of your own sequences and labels: shapes, finite numbers, and the units of the model."""
 
 from __future__ import annotations
 
@@ -13,15 +11,35 @@ import numpy.typing as npt
 from .. import _checks, models
 
 FACTOR = 3.0
-ENOUGH = 10_000  # entries that are looked at together
+ENOUGH = 10_000  # entries in one check
 TAIL = 27.6  # -log 1e-12
 
 
 def sequences(
     name: str, value: Any, letters: tuple[str, ...], shape: tuple[int, ...], dtype: str
 ) -> npt.NDArray[Any]:
-    """An array of this shape behind its first axis, C-contiguous, aligned, of this dtype; the value
-    itself if it is all that.
+    """Return an array of shape (n, *shape), C-contiguous, aligned, of this dtype.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for messages.
+    value : array_like
+        Finite real numbers. An array that already has this form is returned itself.
+    letters : tuple of str
+        Letters of all axes, for messages.
+    shape : tuple of int
+        Lengths of all axes but the first.
+    dtype : "float32" or "float64"
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the value has another shape, or entries that are not finite real numbers of this dtype.
     """
     a = numbers(name, value, letters, shape)
     if a.ndim != len(letters) or a.shape[1:] != shape:
@@ -29,9 +47,9 @@ def sequences(
             f"{name}: expected shape {_checks.letters(letters)} = "
             f"{_checks.letters((letters[0], *shape))}, got {_checks.letters(a.shape)}"
         )
-    with np.errstate(over="ignore"):  # what does not fit float32 is said to be infinite below
+    with np.errstate(over="ignore"):  # infinite in float32: refused below
         out = np.ascontiguousarray(a, dtype=dtype)
-    out = out if out.flags.aligned else out.copy()  # numbers at odd addresses, of files and records
+    out = out if out.flags.aligned else out.copy()  # from files and record arrays
     if not _surely_finite(out) and not (finite := np.isfinite(out)).all():
         at = tuple(int(i[0]) for i in np.nonzero(~finite))
         beyond = " beyond float32" if np.isfinite(a[at]) else ""
@@ -45,7 +63,7 @@ def sequences(
 def numbers(
     name: str, value: Any, letters: tuple[str, ...], shape: tuple[int, ...]
 ) -> npt.NDArray[Any]:
-    """An array of real numbers, of any shape."""
+    """Return an array of real numbers, of any shape. Raises TypeError for other values."""
     try:
         a = np.asarray(_checks.unmasked(name, value))
     except ValueError:
@@ -59,26 +77,41 @@ def numbers(
 
 
 def _surely_finite(a: npt.NDArray[Any]) -> bool:
-    """One quick pass that needs no memory; false also where squares overflow."""
+    """Return whether all entries are known to be finite, in one pass without extra memory.
+
+    False is possible for finite entries too, if their squares overflow.
+    """
     flat = a.reshape(-1)
     with np.errstate(all="ignore"):
         return bool(np.isfinite(np.dot(flat, flat)))
 
 
 class Units:
-    """Looks at the first sequences: their entries should have the mean square that the model's
-    tokens have, 1/d, or sum_l C_ll / (L d) with correlated tokens.
+    """Check of the units of sequences: the mean square of entries should be that of the model's
+    tokens, which is 1/d, or sum_l C_ll / (L d) with correlated tokens.
 
-    Sequences are refused where d mean(X^2), over 10 000 entries or so, the first of each call or
-    those of several short ones, is above 3 (1 + 2 sqrt(t/N) + 2 t/N) or below (1 - 2 sqrt(t/N)) /
-    3, for N entries and t = log 1e12. The factor 3 is for data that are not quite scaled; the rest
-    is for chance: a mean of N squared normals of variance 1 leaves that interval, without the
-    factor 3, with a probability below 1e-12 on either side (Laurent and Massart, Ann. Statist. 28
-    (2000), lemma 1). So Gaussian data of any n, L and d are refused with a probability below 2e-12
-    a look, of which single sequences take 10 000 / (L d). Correlated tokens are fewer in effect:
-    t/N is multiplied by the mean square of the eigenvalues of C over their mean below the root, by
-    the largest outside. Data of unit variance are told from d = 4 on. With Student's t tokens,
-    whose squares may have no variance, nothing is looked at.
+    A check uses N entries, about 10 000, the first ones of a call or those of several short calls.
+    It refuses sequences if d mean(X^2) is above 3 (1 + 2 sqrt(t/N) + 2 t/N) or below
+    (1 - 2 sqrt(t/N)) / 3, with t = log 1e12.
+
+    The factor 3 allows for data that are not scaled exactly. The rest allows for chance: without
+    the factor 3, the mean of N squared standard normals leaves the interval with a probability
+    below 1e-12 on either side (Laurent and Massart, Ann. Statist. 28 (2000), lemma 1). So a check
+    refuses Gaussian data, of any n, L and d, with a probability below 2e-12. If sequences come one
+    by one, there is a check at each of them, of all entries so far; the count starts again after
+    10 000 / (L d) sequences.
+
+    With correlated tokens the effective number of entries is smaller. With the eigenvalues of C
+    divided by their mean, t/N is multiplied by their mean square below the root, and by the largest
+    of them outside it. Data of unit variance are detected from d = 4 on. There is no check for
+    Student's t tokens, whose squares may have no variance.
+
+    Parameters
+    ----------
+    d : int
+        Token dimension.
+    tokens : str or Tokens
+        Token law of the model.
     """
 
     def __init__(self, d: int, tokens: str | models.Tokens) -> None:
@@ -86,7 +119,7 @@ class Units:
         self._expected = (
             float(np.mean(np.diag(tokens.C))) if isinstance(tokens, models.Correlated) else 1.0
         )
-        # of the eigenvalues of C over their mean: the mean square, and the largest
+        # Mean square and largest of the eigenvalues of C divided by their mean.
         self._spread = self._top = 1.0
         if isinstance(tokens, models.Correlated) and self._expected > 0:
             weights = np.linalg.eigvalsh(tokens.C) / self._expected
@@ -94,13 +127,13 @@ class Units:
         self._known = self._expected > 0 and not isinstance(tokens, models.StudentT)
 
     def look(self, X: npt.NDArray[Any]) -> None:
-        """Refuse X, or count it in."""
+        """Check sequences X (n, L, d). Raises ValueError if their units are wrong."""
         if not self._known or not X.size:
             return
-        if self._count >= ENOUGH:  # each call by itself from now on: other data may come
+        if self._count >= ENOUGH:  # from now on one check per call, as the data may change
             self._sum, self._count = 0.0, 0
         some = X[: max(1, -(-(ENOUGH - self._count) // X[0].size))].reshape(-1)
-        with np.errstate(over="ignore"):  # what is so large is refused
+        with np.errstate(over="ignore"):  # infinite: refused below
             total = self._sum + float(np.dot(some, some)) * self._d / self._expected
         n = self._count + some.size
         ratio = total / n

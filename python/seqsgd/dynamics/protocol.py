@@ -1,4 +1,4 @@
-"""What a dynamics is: one class below this protocol, and one line in table.py."""
+"""Protocol of dynamics. A new dynamics is a class that has it, and a line in table.py."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 Watch = Callable[[int], bool]
 
 
-PASSED = "first step with ||(e, m)|| >= eta, inf if not reached"  # what weak_recovery holds
+PASSED = "first step with ||(e, m)|| >= eta, inf if not reached"  # meaning of weak_recovery
 
 
 class Variable(NamedTuple):
-    """A labelled array: dims among run, step, token."""
+    """Labelled array, with dimensions from run, step and token."""
 
     dims: tuple[str, ...]
     values: npt.NDArray[Any]
@@ -29,39 +29,52 @@ class Variable(NamedTuple):
 
 
 class OtherVersion(Exception):
-    """A state of an earlier version of seqsgd, in which it meant something else."""
+    """Raised for a state of an earlier version of seqsgd, which has another meaning now."""
 
 
 class Resumable(Protocol):
-    """Something a checkpoint can hold."""
+    """Something that a checkpoint can save."""
 
     def steps_done(self) -> npt.NDArray[np.int64]:
-        """Steps done by each run."""
+        """Return the steps done by each run, (runs,) int64."""
 
     def state(self) -> Arrays:
-        """Everything needed to go on bit for bit."""
+        """Return everything that is needed to continue bit for bit."""
 
     def restore(self, state: Arrays) -> None:
-        """Go back to a state, recorded on a grid that agrees with this one up to the steps done."""
+        """Return to a state. Its recorded steps must be those of this grid up to the steps done.
+
+        Raises OtherVersion if an earlier version of seqsgd wrote it with another meaning.
+        """
 
 
 class Dynamics(Resumable, Protocol):
-    """A simulation in progress."""
+    """Simulation in progress."""
 
     def __init__(self, run: Run, seed: Seed, grid: Steps) -> None:
-        """Check memory, then allocate."""
+        """Check the available memory, then allocate. Raises MemoryError if it does not suffice."""
 
     @classmethod
     def memory(cls, run: Run, grid: Steps) -> int:
-        """Bytes this class would allocate."""
+        """Return the bytes that this class would allocate, with the result."""
 
     def advance(self, watch: Watch) -> bool:
-        """Go on to the end; `watch(run_steps)` is called every 50 ms or so and pauses by a true
-        value. True when there is nothing left to do.
+        """Advance all runs to their ends.
+
+        Parameters
+        ----------
+        watch : callable
+            Called about every 50 ms as `watch(run_steps)`, with the run-steps done in this call. If
+            it returns a true value, the simulation pauses.
+
+        Returns
+        -------
+        bool
+            Whether all runs have reached their ends.
         """
 
     def nonfinite(self) -> npt.NDArray[np.int64]:
-        """Step at which each run met a value that is not finite; -1 where it did not."""
+        """Return the step at which a value of each run was not finite, or -1, (runs,) int64."""
 
     def variables(self) -> dict[str, Variable]:
-        """What was recorded."""
+        """Return the records, by name."""

@@ -1,4 +1,4 @@
-"""The dynamics that exist; `simulate` knows none of them by name."""
+"""Table of all dynamics. `simulate` takes them from here."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ DYNAMICS: dict[str, type[Dynamics]] = {"sampled": Sampled, "reduced": Reduced, "
 
 
 def check_memory(run: Run) -> None:
-    """Refuse a run that does not fit, before anything is allocated."""
+    """Raise MemoryError if a run does not fit into memory, before anything is allocated."""
     _memory.check(run.size, DYNAMICS[run.dynamics].memory(run, run.grid()))

@@ -1,10 +1,10 @@
-"""Polynomial links as sums of products over tokens, and what is left of them when only the
-student's preactivation u is kept.
+"""Polynomial links as sums of products over tokens, and their averages at a given preactivation u
+of the student.
 
-With independent tokens, E[prod_l He_{k_l}(z*_l) h(u)] = prod_l r_l^{k_l} E[h^{(k)}(u)], r_l =
-E[z*_l u], k = sum_l k_l. So a link acts through one polynomial p(x) = sum_k p_k x^k with E[y h(u)]
-= sum_k p_k E[h^{(k)}(u)]; products over tokens multiply, sums add (docs: "What is known without a
-simulation", Hermite tensors and exponents).
+With independent tokens, E[prod_l He_{k_l}(z*_l) h(u)] = prod_l r_l^{k_l} E[h^{(k)}(u)], where r_l =
+E[z*_l u] and k = sum_l k_l. So one polynomial p(x) = sum_k p_k x^k represents the link: E[y h(u)] =
+sum_k p_k E[h^{(k)}(u)]. A product over tokens gives the product of polynomials, a sum gives their
+sum (docs: "What is known without a simulation", Hermite tensors and exponents).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Factors = Mapping[int, Float64]  # token (from 0) -> coefficients c of sum_k c_k
 
 
 def mul(p: Array, q: Array) -> Array:
-    """Product of polynomials, coefficients along the last axis, the same axes before it."""
+    """Multiply polynomials with coefficients along the last axis. The other axes broadcast."""
     if p.shape[-1] < q.shape[-1]:
         p, q = q, p
     out = np.zeros(
@@ -36,7 +36,7 @@ def mul(p: Array, q: Array) -> Array:
 
 
 def add(p: Array, q: Array) -> Array:
-    """Sum of polynomials of any degrees."""
+    """Add polynomials of any degrees, with coefficients along the last axis."""
     if p.shape[-1] < q.shape[-1]:
         p, q = q, p
     out = np.array(
@@ -47,13 +47,15 @@ def add(p: Array, q: Array) -> Array:
 
 
 class LinkTerms:
-    """y = constant + sum_l phi_l(z_l) + sum_t c_t prod_l phi_tl(z_l), each phi given by its Hermite
-    coefficients.
+    """Link y = constant + sum_l phi_l(z_l) + sum_t c_t prod_l phi_tl(z_l), with each phi given by
+    its Hermite coefficients.
 
     Parameters
     ----------
     L : int
+        Sequence length.
     terms : list of (coefficient, {token: Hermite coefficients})
+        Tokens are numbered from 0.
     """
 
     def __init__(self, L: int, terms: list[tuple[float, Factors]]) -> None:
@@ -81,7 +83,7 @@ class LinkTerms:
 
     @property
     def active(self) -> Array:
-        """The tokens that y depends on."""
+        """Tokens that y depends on, ascending, numbered from 0."""
         return np.array(
             sorted(
                 set(np.flatnonzero(self.singles.any(axis=1)).tolist())
@@ -91,7 +93,7 @@ class LinkTerms:
         )
 
     def __call__(self, z: Array) -> Float64:
-        """y at fields z (..., L)."""
+        """Return y (...) at fields z (..., L)."""
         y = np.full(z.shape[:-1], self.constant)
         for token in np.flatnonzero(self.singles.any(axis=1)).tolist():
             y = y + hermite_e.hermeval(z[..., token], self.singles[token])
@@ -103,8 +105,19 @@ class LinkTerms:
         return np.asarray(y)
 
     def first(self, r: Array, order: int = 0) -> tuple[Array, Array, Array]:
-        """p for y at r (n, L): p (n, K), dp / dr_l (n, L, K), d2p / dr_l dr_k (n, L, L, K);
-        derivatives up to `order`, else empty.
+        """Compute p for y and its derivatives in r.
+
+        Parameters
+        ----------
+        r : (n, L) array
+        order : 0, 1 or 2
+            Highest derivative. Arrays of higher derivatives are empty.
+
+        Returns
+        -------
+        p : (n, K)
+        dp / dr_l : (n, L, K)
+        d2p / dr_l dr_k : (n, L, L, K)
         """
         n, L, K = len(r), self.L, self.degree + 1
         p = np.zeros((n, K))
@@ -149,9 +162,9 @@ class LinkTerms:
         return p, dp, d2p
 
     def second(self, r: Array) -> Float64:
-        """p for y^2 at r (n, L): (n, K).
+        """Return p (n, K) for y^2 at r (n, L).
 
-        Products of terms without a common token factorise; the others are expanded.
+        Products of terms without a common token factorise; other products are expanded.
         """
         n = len(r)
         p = self.first(r)[0]
@@ -192,8 +205,8 @@ class LinkTerms:
 
 
 def _at(c: Array, r: Array, derivative: int = 0) -> Array:
-    """The factor sum_k c_k (r x)^k of one token as a polynomial in x, (n, K), or its derivatives
-    with respect to r.
+    """Return the factor sum_k c_k (r x)^k of one token as a polynomial in x, (n, K), or its first
+    or second derivative in r.
     """
     k = np.arange(len(c))
     falling = np.ones(len(c)) if derivative == 0 else (k if derivative == 1 else k * (k - 1))
@@ -205,14 +218,15 @@ def _product(polynomials: list[Array], n: int) -> Array:
 
 
 def terms_of(teacher: models.Teacher) -> LinkTerms | None:
-    """The terms of a polynomial link; None for other links."""
+    """Return the terms of a polynomial link, or None for other links."""
     raw = raw_terms(teacher)
     return None if raw is None else LinkTerms(teacher.L, raw)
 
 
 def raw_terms(teacher: models.Teacher) -> list[tuple[float, Factors]] | None:
-    """A polynomial link as the core has it, (coefficient, {token: Hermite coefficients}) with
-    tokens from 0; None for other links.
+    """Return the core's terms of a polynomial link, or None for other links.
+
+    They are (coefficient, {token: Hermite coefficients}), with tokens numbered from 0.
     """
     terms = teacher._compiled().terms
     if terms is None:
