@@ -85,7 +85,7 @@ class Task:
     def output(self, z: _F64) -> _F64: ...
 
 class FieldMap:
-    """Which token sees which weight vector."""
+    """Map from tokens to the weight vectors that they see."""
 
     @staticmethod
     def shared(L: int, p: int = 1) -> FieldMap: ...
@@ -97,7 +97,7 @@ class FieldMap:
     def weights(self) -> int: ...
 
 class Spheres:
-    """Which weight vectors share a sphere."""
+    """Map from weight vectors to spheres."""
 
     @staticmethod
     def own(weights: int) -> Spheres: ...
@@ -105,7 +105,7 @@ class Spheres:
     def one(weights: int) -> Spheres: ...
 
 class LearningRate:
-    """Piecewise constant values times (1 + step / t0)^-power."""
+    """Learning rate: piecewise constant values times (1 + step / t0)^-power. t0 is in steps."""
 
     def __init__(
         self, values: _F64, steps: NDArray[np.int64], t0: float = 1.0, power: float = 0.0
@@ -120,7 +120,7 @@ class LearningRate:
     def power(self) -> float: ...
 
 class Settings:
-    """What a simulation is told beside its task. Arrays are copied."""
+    """Arguments of a simulation, except its task. Arrays are copied."""
 
     d: int
     seed: int
@@ -144,7 +144,7 @@ class Settings:
     def __init__(self) -> None: ...
 
 class Sampled:
-    """Simulation that draws tokens and moves w itself."""
+    """Simulation that draws tokens and moves w."""
 
     def __init__(
         self, task: Task, settings: Settings, runs: int, first_run: int, threads: int, dtype: str
@@ -169,7 +169,7 @@ class Sampled:
     def address(self) -> int: ...
 
 class Reduced:
-    """Simulation that moves the order parameters alone."""
+    """Simulation of the order parameters alone."""
 
     def __init__(
         self, task: Task, settings: Settings, runs: int, first_run: int, threads: int, dtype: str
@@ -189,11 +189,17 @@ class Reduced:
     def set_state(self, state: dict[str, NDArray[Any]]) -> None: ...
 
 def starts(L: int, settings: Settings, runs: int, first_run: int) -> dict[str, _F64]:
-    """Starts of runs of the reduced dynamics.
+    """Draw the starts of runs of the reduced dynamics.
 
-    m (runs, weights); e and star = P w* / sqrt d (runs, L), L = 0 without positions; where overlaps
-    between weights matter Q = W W^T / d (runs, weights, weights) and E = W P^T / sqrt d (runs,
-    weights, L), else without entries.
+    Returns
+    -------
+    m : (runs, weights)
+    e, star : (runs, L)
+        e is P w / sqrt d, star is P w* / sqrt d. Without positions, they are (runs, 0).
+    Q : (runs, weights, weights)
+    E : (runs, weights, L)
+        Q is W W^T / d, E is W P^T / sqrt d. They are empty if the overlaps between weight vectors
+        are not needed.
     """
 
 def chi_square(dof: int, seed: int, n: int, dtype: str = "float32") -> _F64: ...
