@@ -1,5 +1,5 @@
 """Tasks of runs side by side give what they give one at a time: every link, student, activation and
-loss of the catalogue, and functions of the user's.
+loss of the catalogue, and user functions.
 """
 
 import ctypes

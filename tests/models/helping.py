@@ -1,4 +1,4 @@
-"""A module of the user's, as functions of the zoo import it."""
+"""A user module that functions of the zoo import."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""When two functions of the user's are the same: a zoo of callables, each against each."""
+"""When two user functions are the same: a zoo of callables, each against each."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_a_library_is_known_by_what_it_is_not_by_what_it_says(
     false = made("def tanh(z):\n    return z[0]", "tanh")
     false.__module__ = "numpy"
     assert exact(false) != exact(np.tanh) and exact(false) == exact(zoo.plain)
-    shadow = types.ModuleType("antigravity")  # a name of the standard library, a file of the user's
+    shadow = types.ModuleType("antigravity")  # a name of the standard library, but your file
     spec: Any = types.SimpleNamespace(origin=str(tmp_path / "antigravity.py"))
     shadow.__spec__ = spec
     exec("__name__ = 'antigravity'\nK = 1\ndef f(z):\n    return K * z[0]", vars(shadow))
@@ -399,7 +399,7 @@ def test_unknown_functions_of_one_pass_are_numbered_as_they_come() -> None:
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_what_is_kept_of_a_named_function_is_not_handed_to_another_of_its_name(seen):
-    """As in a notebook, where a function is written anew and its name stays."""
+    """As in a notebook, where a function is written again under the same name."""
 
     class Opaque:
         def __init__(self, power):

@@ -160,7 +160,7 @@ def test_the_link_is_given_its_own_array() -> None:
 
 
 class Broken(Exception):
-    """What a user's function raises."""
+    """What a user function raises."""
 
 
 @pytest.mark.parametrize("where", ["link", "activation"])

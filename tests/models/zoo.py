@@ -1,6 +1,6 @@
 """Callables of every kind that a user may bring, and what is to be known of them.
 
-KNOWN: name -> maker; each call makes a function anew, and all names are different functions.
+KNOWN: name -> maker; each call makes a new function, and all names are different functions.
 REFUSED: functions that nothing can tell from others.
 Run as a program, it prints the texts of all that is known.
 """
@@ -257,7 +257,7 @@ KNOWN |= {f"array, {k}": lambda make=make: uses(make()) for k, make in ARRAYS.it
 
 
 class Link:
-    """A callable object of the user's."""
+    """A callable user object."""
 
     def __init__(self, k: Any) -> None:
         self.k = k

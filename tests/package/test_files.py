@@ -21,7 +21,7 @@ def result():
 
 
 def writers(result, run=RUN):
-    """All that writes one file to a path of the user's; keys begin with the argument's name."""
+    """Everything that writes one file to a path; keys begin with the argument's name."""
     return {
         "path": result.save,
         "path of a set": sq.ResultSet({"a": result}).save,

@@ -62,7 +62,7 @@ def commit(folder, files):
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """With two commits, and caches of its own; no configuration of the user's."""
+    """With two commits, its own caches, and no git configuration of yours."""
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)

@@ -1,4 +1,4 @@
-"""Sweeps over functions of the user's: none gets the results of another."""
+"""Sweeps over user functions: none gets the results of another."""
 
 import json
 import os

@@ -93,7 +93,7 @@ def asleep(z):
 
 
 def test_a_worker_that_does_not_stop_is_killed(tmp_path, monkeypatch):
-    """In a function of the user's that takes minutes nobody looks for orders to stop."""
+    """A user function that takes minutes does not look for orders to stop."""
     monkeypatch.setattr(executors, "ENDING", 0.5)
     monkeypatch.setattr(drive, "PATIENCE", 0.5)
     monkeypatch.setattr(run, "estimate", lambda runs: [Cost(1.0, False)] * len(runs))
