@@ -270,7 +270,7 @@ class Simulator:
     def __setattr__(self, name: str, value: object) -> None:
         if (
             name in Simulator.__slots__ or name == "lr" or type(self) is not Simulator
-        ):  # a class of the user's may have more
+        ):  # a user class may have more
             return object.__setattr__(self, name, value)
         if hasattr(Simulator, name):
             raise AttributeError(

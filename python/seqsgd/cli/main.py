@@ -304,7 +304,7 @@ def _write(results: ResultSet, stem: str, several: bool) -> str:
     (results if several else next(iter(results.values()))).save(data)
     try:
         _draw(results, picture, several)
-    except Exception as e:  # fonts, TeX or a style of the user's, a disk that is full
+    except Exception as e:  # the user's fonts, TeX or style, a full disk
         why = e.strerror if isinstance(e, OSError) and e.strerror else str(e) or type(e).__name__
         raise click.ClickException(f"wrote {data}, but not {picture}: {why}") from None
     return f"{data} and {picture}"

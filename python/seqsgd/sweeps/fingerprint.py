@@ -10,7 +10,7 @@ from ..models.simulation import Run
 
 # Grows when the same arguments come to mean something else; cells that a store has under an older
 # key are computed again.
-# 2: functions of the user's are known by all they rest on.
+# 2: user functions are identified by all they depend on.
 KEY_VERSION = 2
 KEY_VERSIONS = {"flow": 3}  # 3: flows start where reduced runs start
 

@@ -187,7 +187,7 @@ class JobExecutor(Executor):
 
 def serve(folder: str, number: str, path: list[str]) -> int:
     """Work on calls in their order until the executor is gone; return how many were done."""
-    sys.path += [entry for entry in path if entry not in sys.path]  # for modules of the user's
+    sys.path += [entry for entry in path if entry not in sys.path]  # for the user's modules
     root = Path(folder)
     go, done = root / "go", 0
     beat, heard = 0.0, time.monotonic()
