@@ -151,6 +151,7 @@ def python(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", _core.LEVELS)
 def test_a_level_can_be_forced(level: str) -> None:
     """Every supported level passes the installed checks in a process of its own; others are
@@ -182,6 +183,7 @@ def test_unknown_levels_are_refused(wrong: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", SUPPORTED)
 def test_no_level_shows_in_names_pickles_or_reprs(level: str) -> None:
     code = """
@@ -198,6 +200,7 @@ print(*map(repr, things), *map(str, sq.__all__), repr(pickle.dumps(task)), *(get
     assert not re.search("baseline|avx", done.stdout), done.stdout
 
 
+@pytest.mark.slow
 def test_pickles_cross_levels() -> None:
     """A task pickled at one level is the same at another, and so are its numbers up to rounding."""
     task = sq.Task(sq.SSI("sum_h2", 3), sq.Untied("tanh"))

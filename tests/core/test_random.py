@@ -75,6 +75,7 @@ def test_many_short_blocks(dtype: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_tails(dtype: str) -> None:
     """10^8 draws: numbers beyond 3, 4, 5 and 6 on either side (3167, 28.7 and 0.1 expected beyond

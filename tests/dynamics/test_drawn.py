@@ -330,6 +330,7 @@ def test_courses_have_the_law_of_the_reference(name: str, dynamics: str) -> None
     assert_plausible(comparison(core_course(name, dynamics), numpy_course(name)), RATE, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tied", "rows", "trace", "matrix target, opposite"])
 def test_a_learning_rate_20_percent_off_is_seen(name: str, dynamics: str) -> None:
     """Power at that size and rate."""

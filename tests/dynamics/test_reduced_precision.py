@@ -115,6 +115,7 @@ def test_s_on_the_way_to_the_pole(weights: str, dtype: str) -> None:
     assert medians[1] < -22 and abs(medians[1] / medians[0] - 2) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("projected", [False, True])
 @pytest.mark.parametrize(
     ("weights", "d"), [("shared", 3), ("shared", 10**9), ("rows", 50), ("global", 50)]

@@ -114,6 +114,7 @@ def test_halting_frees_lanes_and_changes_nothing() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lr", [0.01, 1.0, 1e2, 1e6, 1e10])
 @pytest.mark.parametrize(
     ("d", "dtype", "tolerance"),

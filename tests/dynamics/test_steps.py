@@ -139,6 +139,7 @@ def networks(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("projected", [False, True], ids=["normalized", "projected"])
 @pytest.mark.parametrize("sphere", SPHERES)
 @pytest.mark.parametrize("position", POSITIONS)
@@ -278,6 +279,7 @@ def test_sequence_lengths(L: int, dtype: str, dynamics: str) -> None:
             follow(pairs, dynamics, position, sphere, dtype=dtype, d=d, n=40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("lr", [0.0, 1e-9, 0.5, 30.0])
 def test_learning_rates(lr: float, dtype: str, dynamics: str) -> None:

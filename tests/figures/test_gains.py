@@ -225,6 +225,7 @@ def test_rates_that_fail_or_were_not_tried_are_no_neighbours():
     )
 
 
+@pytest.mark.slow
 def test_the_fit_finds_the_exponent_and_its_error():
     """Gains L^1.3, 8 experiments: no bias beyond 4 standard errors, and an interval that holds the
     truth in 5 or more (chance of fewer: 0.04 %).

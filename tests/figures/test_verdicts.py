@@ -261,6 +261,7 @@ def one_run(data):
     return data.isel(runs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", figures.names())
 def test_nothing_is_judged_without_data(computed, name):
     """Emptied data: every verdict of every figure is that it cannot be told, with a reason."""
@@ -272,6 +273,7 @@ def test_nothing_is_judged_without_data(computed, name):
     assert all(f.why for f in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", figures.names())
 def test_nothing_is_judged_from_one_run(computed, name):
     found = figures.figure(name).judge(one_run(computed(name)))
@@ -343,6 +345,7 @@ def test_crippled_settings_tell_nothing(name, changes, tmp_path):
     figure.draw(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["scaling", "passages", "overlay", "sharpening"])
 def test_data_as_predicted_agree(computed, name):
     """Data drawn from the laws that they are compared with, and twice as large ones."""

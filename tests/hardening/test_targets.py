@@ -15,6 +15,7 @@ import targets
 TOML = ("run_file", "sweep_file", "setting")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", targets.TARGETS)
 def test_only_documented_errors(name: str) -> None:

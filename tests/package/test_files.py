@@ -243,6 +243,7 @@ def python(code, *words, cwd):
     )
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_old_file_and_a_process_that_lives(tmp_path, result):
     """HDF5 alone ends in a segmentation fault here."""
     done = python(LIMITED, tmp_path, cwd=tmp_path)

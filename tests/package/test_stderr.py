@@ -213,6 +213,7 @@ def interrupted():
     )
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_comes_out_of_a_process_pool():
     """With its numbers, though its store is gone with the process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:

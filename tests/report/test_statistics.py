@@ -137,6 +137,7 @@ def test_medians_of_numbers_leave_nobody_out():
     )
 
 
+@pytest.mark.slow
 def test_a_jump_between_two_points_is_known_no_better():
     """All runs, then none: the interval has both neighbours, whatever the fit."""
     found = crossing([0.0, 0.5, 1.0], [16, 16, 0], 16)

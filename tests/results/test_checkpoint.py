@@ -42,6 +42,7 @@ def partly(path, task, **run):
         assert 0 < f["reached"] < run["steps"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("task", [TASK, UNTIED], ids=["tied", "untied"])
 def test_continued_bit_for_bit(tmp_path, task, dtype):

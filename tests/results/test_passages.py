@@ -185,6 +185,7 @@ def geometric(rng, n, rate, horizon):
     return sq.FirstPassage(np.minimum(tau, end), tau <= end)
 
 
+@pytest.mark.slow
 def test_intervals_cover_as_often_as_they_say():
     """1000 samples of 80 runs: 90 % intervals of the median and 1.645 standard errors of the
     restricted mean hold the truth in 90 % (allowed: 87 to 93; three deviations are 2.8).

@@ -66,6 +66,7 @@ def interrupted(kind, path="unused", after=0.3):
     return said, said["answered"] - sent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["small", "large", "python", "simulator"])
 def test_answers_at_once(kind, record_property):
     said, seconds = interrupted(kind)
@@ -75,6 +76,7 @@ def test_answers_at_once(kind, record_property):
     assert said["type"] == ("KeyboardInterrupt" if kind == "simulator" else "SimulationInterrupted")
 
 
+@pytest.mark.slow
 def test_keeps_what_was_recorded():
     said, _ = interrupted("small")
     step, m = np.array(said["step"]), np.array(said["m"], dtype=float)
@@ -99,6 +101,7 @@ def test_keeps_what_was_recorded():
     np.testing.assert_array_equal(m[:, shared], reference.m.sel(step=step[shared]))
 
 
+@pytest.mark.slow
 def test_saves_and_says_how_to_continue(tmp_path):
     path = tmp_path / "c"
     said, seconds = interrupted("saved", path)

@@ -60,6 +60,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_while_workers_start_nothing_is_said_and_nothing_stays(tmp_path):
     """Ctrl-C as a terminal sends it, to all processes of the group, and once more."""
     (tmp_path / "script.py").write_text(SCRIPT)

@@ -51,6 +51,7 @@ def die_once(path):
     return "done"
 
 
+@pytest.mark.slow
 def test_a_killed_job_loses_its_task_and_no_other(local, tmp_path):
     with JobExecutor(local, workers=1) as jobs:
         first = jobs.submit(die_once, str(tmp_path / "flag"))
@@ -83,6 +84,7 @@ def test_what_a_task_raises_and_what_is_local(local):
         assert jobs.submit(lambda x: factor * x, 2).result(60) == 6  # functions of a notebook too
 
 
+@pytest.mark.slow
 def test_interrupting_a_sweep_ends_its_jobs(local, tmp_path):
     long = BASE | {"d": 400, "steps": 10**8, "runs": 1, "record": [0, 10**8]}
 

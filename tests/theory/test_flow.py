@@ -218,6 +218,7 @@ def test_largest_rate_in_closed_form(L):
         assert abs(got.value - 2 / math.sqrt(math.pi * L)) < 1e-10 and got.error < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "student",
     [

@@ -100,6 +100,7 @@ def test_phase_diagram_has_six_regions(diagram):
     )
 
 
+@pytest.mark.slow
 def test_boundaries_are_where_regions_change():
     change = {
         "direction": {(4, 2), (5, 3)},

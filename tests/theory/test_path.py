@@ -51,6 +51,7 @@ def test_the_passage_is_found_between_records(record):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("name", TASKS)
 def test_halting_changes_nothing_before(name, rate):

@@ -165,6 +165,7 @@ TASKS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_risk_against_monte_carlo(name):
     """Risk and V within 4 standard errors, and the risk's own error, at another point than in
