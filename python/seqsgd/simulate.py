@@ -120,20 +120,20 @@ def simulate(
         If runs stopped at a NaN or an overflow.
     """
     run = Run(
-        task,
-        d,
-        steps,
-        lr,
-        runs,
-        dynamics,
-        init,
-        record,
-        stop,
-        dtype,
-        threads,
-        step,
-        tokens,
-        first_run,
+        task=task,
+        d=d,
+        steps=steps,
+        lr=lr,
+        runs=runs,
+        dynamics=dynamics,
+        init=init,
+        record=record,
+        stop=stop,
+        dtype=dtype,
+        threads=threads,
+        step=step,
+        tokens=tokens,
+        first_run=first_run,
     )
     every = _checks.number("checkpoint_every", checkpoint_every, 0)
     if progress is not None:
@@ -280,10 +280,9 @@ def _warn_nonfinite(result: Result, stacklevel: int) -> None:
 
 
 def _assemble(
-    run: Run, seed: Seed, grid: Steps, engine: Dynamics, wall_time: float, ended_by: str = ""
+    run: Run, seed: Seed, grid: Steps, engine: Dynamics, wall_time: float, ended_by: str
 ) -> Result:
     """Label the records of a dynamics; `ended_by` says what ended an incomplete simulation."""
-
     variables = engine.variables()
     done = engine.steps_done()
     dims = {dim for v in variables.values() for dim in v.dims}

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .._lazy import matplotlib
 from ..plots import drawing
 from ..plots.bands import COLOURS, MARKERS, STYLES, median_and_band
 from ..report.statistics import Measured, columns
@@ -83,38 +82,16 @@ def disc(
     cmap: str,
     lines: int = 0,
 ) -> Any:
-    """Draw filled contours of a function on the unit disc, cut off at the circle.
+    """Draw `disc_contours` of R (n, n), first axis along e, and a margin around the circle.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    x : (n,)
-        Points along both sides of the square [-1, 1]^2.
-    R : (n, n)
-        Values on all of the square, first axis along e. Levels span those on the disc.
-    levels : int
-    cmap : str
-    lines : int
-        A black line at every `lines`-th level, dashed below 0. 0: none.
-
-    Returns
-    -------
-    ScalarMappable
-        For a colour bar.
+    Returns what a colour bar is made of.
     """
     drawing.load()
-    from ..plots.theory import clip_to_disc
+    from ..plots.theory import disc_contours
 
-    inside = R[np.add.outer(x**2, x**2) <= 1]
-    values = np.linspace(float(np.nanmin(inside)), float(np.nanmax(inside)), levels)
-    filled = ax.contourf(x, x, R.T, levels=values, cmap=cmap, extend="both")
-    drawn: list[Any] = [filled]
-    if lines:
-        style: dict[str, Any] = {"colors": "black", "linewidths": 0.6, "alpha": 0.7}
-        drawn.append(ax.contour(x, x, R.T, levels=values[::lines], **style))
-    clip_to_disc(ax, *drawn)
+    colours = disc_contours(ax, x, R.T, levels, cmap, lines, linewidths=0.6, alpha=0.7)
     ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
-    return matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(values[0], values[-1]), cmap)
+    return colours
 
 
 def points(

@@ -95,12 +95,8 @@ def _contours(landscape: Any, ax: Axes, legend: bool) -> Axes:
     e, m = np.meshgrid(x, x)
     outside = e**2 + m**2 > 1
     R = landscape.risk(e, m)
-    levels = np.linspace(R[~outside].min(), R[~outside].max(), 25)
-    filled = ax.contourf(e, m, R, levels=levels, cmap="cividis", extend="both", zorder=1)
-    lines = ax.contour(e, m, R, levels=levels, colors="black", linewidths=0.25, alpha=0.5, zorder=2)
-    clip_to_disc(ax, filled, lines)
+    colours = disc_contours(ax, x, R, 25, "cividis", lines=1, linewidths=0.25, alpha=0.5)
     assert ax.figure is not None
-    colours = ScalarMappable(Normalize(levels[0], levels[-1]), "cividis")
     ax.figure.colorbar(colours, ax=ax, label="risk $R(e, m)$", shrink=0.85, ticks=MaxNLocator(5))
     g = landscape.gradient(e, m)
     radial = e * g[..., 0] + m * g[..., 1]
@@ -129,14 +125,41 @@ def _contours(landscape: Any, ax: Axes, legend: bool) -> Axes:
     return ax
 
 
-def clip_to_disc(ax: Axes, *drawn: Any) -> None:
-    """Clip contours of the square at the unit circle, which is drawn, so that its edge has no
-    steps.
+def disc_contours(
+    ax: Axes, x: Any, R: Any, levels: int, cmap: str, lines: int = 0, **style: Any
+) -> ScalarMappable:
+    """Draw filled contours of a function on the unit disc, cut off at the circle: no steps there.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    x : (n,)
+        Points along both sides of the square [-1, 1]^2.
+    R : (n, n)
+        Values on all of the square, last axis along x. Levels span those on the disc.
+    levels : int
+    cmap : str
+    lines : int
+        A black line at every `lines`-th level, dashed below 0. 0: none.
+    **style
+        Of these lines.
+
+    Returns
+    -------
+    ScalarMappable
+        For a colour bar.
     """
+    inside = R[np.add.outer(x**2, x**2) <= 1]
+    values = np.linspace(np.nanmin(inside), np.nanmax(inside), levels)
+    drawn: list[Any] = [ax.contourf(x, x, R, levels=values, cmap=cmap, extend="both", zorder=1)]
+    if lines:
+        black: dict[str, Any] = {"colors": "black", "zorder": 2} | style
+        drawn.append(ax.contour(x, x, R, levels=values[::lines], **black))
     circle = Circle((0, 0), 1, fill=False, linewidth=1.2, zorder=4)
     ax.add_patch(circle)
     for artist in drawn:
         artist.set_clip_path(circle)
+    return ScalarMappable(Normalize(values[0], values[-1]), cmap)
 
 
 def _streams(ax: Axes, x: Any, e: Any, m: Any) -> None:

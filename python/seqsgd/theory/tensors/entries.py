@@ -75,21 +75,7 @@ def multiplicities(index: Int64) -> Float64:
 
 @dataclass(frozen=True, eq=False)
 class Entries:
-    """The entries of a symmetric tensor, of which :class:`SymmetricTensor` is made.
-
-    Attributes
-    ----------
-    L, order : int
-    index : (n, order) int64
-        Ascending rows of tokens, counted from 0 as the axes of `dense()`, no row twice.
-    value : (n,) float64
-        The entry at each of these places, and at their permutations.
-    error : (n,) float64
-        Bound of the rounding if the tensor is analytic. Otherwise an estimate, since the function
-        is a black box: one standard error if `dof` > 0, meant as a bound if `dof` is 0.
-    dof : int
-        Degrees of freedom of a statistical error; 0 if it is not statistical.
-    """
+    """The entries of a symmetric tensor; :class:`SymmetricTensor` says what its attributes are."""
 
     L: int
     order: int
