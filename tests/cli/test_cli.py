@@ -14,7 +14,9 @@ import time
 import pytest
 import seqsgd as sq
 from helpers import crowd
+from seqsgd.cli import main as main_module
 from seqsgd.cli.main import example_path
+from seqsgd.plots import drawing
 
 FILE = """
 title = "Two cases"
@@ -516,3 +518,16 @@ def test_progress_where_somebody_watches(tmp_path):
             if quiet
             else (b"L = 1" in said and b"L = 2" in said and b"steps/s" in said)
         )
+
+
+def test_panels_of_a_picture_have_room(tmp_path, monkeypatch):
+    """The caller of ResultSet.plot chooses size and layout; for a command that is us."""
+    drawn = []
+    real = drawing.agg_figure
+    monkeypatch.setattr(drawing, "agg_figure", lambda **o: drawn.append(real(**o)) or drawn[-1])
+    task = sq.Task(sq.SSI("sum", L=2), sq.Tied("relu"))
+    results = {c: sq.simulate(task, d=20, steps=9, lr=0.1, rng=0, record=[0, 9]) for c in "abc"}
+    panels = {c: f"a long title {c}" for c in "abc"}
+    main_module._draw(sq.ResultSet(results, panels=panels), str(tmp_path / "p.png"), True)
+    assert drawn[0].get_size_inches()[0] == pytest.approx(3 * 4.4)
+    assert drawn[0].get_layout_engine() is not None

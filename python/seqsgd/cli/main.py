@@ -19,6 +19,8 @@ from ..dynamics.table import check_memory
 from ..errors import SimulationInterrupted
 from ..info import build_config
 from ..plots import drawing
+from ..plots.bands import COLOURS
+from ..plots.runs import figure_options
 from ..results.checkpoint import Checkpoint
 from ..results.resultset import ResultSet
 from ..simulate import simulate
@@ -311,13 +313,14 @@ def _write(results: ResultSet, stem: str, several: bool) -> str:
 
 
 def _draw(results: ResultSet, picture: str, several: bool) -> None:
-    figure = drawing.agg_figure()
     if several:
+        figure = drawing.agg_figure(**figure_options(results.panels))
         results.plot(figure)
     else:
-        figure.set_layout_engine("tight")
-        (result,) = results.values()
-        result.plot(figure.subplots()).set_title(drawing.text(results.title))
+        figure = drawing.agg_figure(layout="tight")
+        ax, (result,) = figure.subplots(), results.values()
+        ax.set_prop_cycle(color=COLOURS)
+        result.plot(ax).set_title(drawing.text(results.title))
     with _files.atomic(picture) as part:
         figure.savefig(part, format="png", dpi=150)
 

@@ -107,6 +107,11 @@ def _check_there(what: str, datasets: list[xr.Dataset]) -> None:
         )
 
 
+def figure_options(panels_of: Mapping[str, str]) -> dict[str, Any]:
+    """Return size and layout of a figure in which panels of several results have room."""
+    return {"figsize": (max(6.4, 4.4 * len(set(panels_of.values()))), 4.6), "layout": "tight"}
+
+
 def plot_set(
     datasets: Mapping[str, xr.Dataset],
     title: str,
@@ -121,7 +126,7 @@ def plot_set(
     _check_there(what, list(datasets.values()))
     panels = list(dict.fromkeys(panels_of.values())) or [""]
     if figure is None:
-        figure = drawing.figure(figsize=(max(6.4, 4.4 * len(panels)), 4.6), layout="tight")
+        figure = drawing.figure(**figure_options(panels_of))
     drawing.checked("figure", figure, "figure.FigureBase")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, panel in zip(axes, panels, strict=True):
